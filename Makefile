@@ -1,0 +1,43 @@
+# Every target sets up what it needs; a second run works offline.
+PYTHON ?= python3
+VENV   := .venv
+BIN    := $(VENV)/bin
+STAMP  := $(VENV)/.installed
+DEV    := $(VENV)/.installed-dev
+
+.PHONY: run test check gen bench clean
+.DEFAULT_GOAL := run
+
+$(BIN)/python:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "mas needs Python 3.11 or newer; try: make PYTHON=python3.12 run"; exit 1; }
+	@$(PYTHON) -m venv $(VENV) || { rm -rf $(VENV); echo "The venv module is missing. On Debian and Ubuntu: sudo apt-get install python3-venv"; exit 1; }
+
+$(STAMP): pyproject.toml | $(BIN)/python
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable .
+	@touch $@
+
+$(DEV): $(STAMP)
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check $$($(BIN)/python -c 'import tomllib; print(*tomllib.load(open("pyproject.toml", "rb"))["dependency-groups"]["dev"])')
+	@touch $@
+
+run: $(STAMP)  ## start the sample system: server, gateway and the agents of agents.d/
+	@$(BIN)/mas up
+
+test: $(DEV)   ## run all tests against real servers
+	@$(BIN)/python -m pytest
+
+check: $(DEV)  ## format, lint, types, floors, generated files
+	@$(BIN)/ruff format --check .
+	@$(BIN)/ruff check .
+	@$(BIN)/mypy
+	@$(BIN)/lint-imports
+	@$(BIN)/python -m mas_cli.completion.generate --check
+
+gen: $(DEV)    ## write generated files: completions
+	@$(BIN)/python -m mas_cli.completion.generate
+
+bench: $(DEV)  ## measure against baselines in the same run
+	@$(BIN)/python benchmarks/end_to_end.py
+
+clean:
+	rm -rf $(VENV) .mas

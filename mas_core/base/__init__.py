@@ -1,0 +1,1 @@
+"""Clock, identifiers and back-off: what every floor above stands on."""

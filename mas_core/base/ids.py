@@ -1,0 +1,105 @@
+"""Identifiers: names of agents, ids of messages, ids of running instances."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+import secrets
+
+from ulid import ULID
+
+from mas_core.errors import InvalidIdentifier
+
+AGENT_ID = re.compile(r"[a-z0-9][a-z0-9_-]{0,62}")
+MESSAGE_TYPE = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,127}")
+MESSAGE_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}")
+CAPABILITY = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}")
+
+GATEWAY = "gateway"
+"""The name that control messages are addressed to; no agent can have it."""
+
+RESERVED_AGENT_IDS = frozenset({GATEWAY})
+
+
+def check_agent_id(agent_id: str) -> str:
+    """Return `agent_id` when it is one.
+
+    Raises:
+        InvalidIdentifier: It is not 1 to 63 of `a-z 0-9 _ -`, starting with a letter or digit, or is reserved.
+    """
+    if not AGENT_ID.fullmatch(agent_id):
+        raise InvalidIdentifier(
+            f"{agent_id!r} cannot be the id of an agent",
+            hint="ids have 1 to 63 characters of a-z 0-9 _ - and start with a letter or a digit",
+        )
+    if agent_id in RESERVED_AGENT_IDS:
+        raise InvalidIdentifier(f"{agent_id!r} is reserved and cannot be the id of an agent")
+    return agent_id
+
+
+def check_message_type(message_type: str) -> str:
+    """Return `message_type` when it is one (letters, digits, `_ . -`, at most 128).
+
+    Raises:
+        InvalidIdentifier: It is not.
+    """
+    if not MESSAGE_TYPE.fullmatch(message_type):
+        raise InvalidIdentifier(
+            f"{message_type!r} cannot be a message type",
+            hint="types look like task.process: 1 to 128 letters, digits, '_', '.', '-'",
+        )
+    return message_type
+
+
+def check_message_id(message_id: str) -> str:
+    """Return `message_id` when it is one (letters, digits, `. _ -`, at most 128).
+
+    Raises:
+        InvalidIdentifier: It is not.
+    """
+    if not MESSAGE_ID.fullmatch(message_id):
+        raise InvalidIdentifier(
+            f"{message_id!r} cannot be a message id",
+            hint="message ids have 1 to 128 letters, digits, '.', '_', '-'",
+        )
+    return message_id
+
+
+def check_capability(capability: str) -> str:
+    """Return `capability` when it is one (letters, digits, `_ . -`, at most 64).
+
+    Raises:
+        InvalidIdentifier: It is not.
+    """
+    if not CAPABILITY.fullmatch(capability):
+        raise InvalidIdentifier(
+            f"{capability!r} cannot be a capability",
+            hint="capabilities have 1 to 64 letters, digits, '_', '.', '-'",
+        )
+    return capability
+
+
+def new_message_id() -> str:
+    """A fresh ULID: 26 characters that sort by the time they were made."""
+    return str(ULID())
+
+
+def derived_message_id(parent_id: str, agent_id: str, ordinal: int) -> str:
+    """The id of the `ordinal`-th message that `agent_id` sends while it handles `parent_id`.
+
+    A second run of the same handler derives the same ids, so what it sends again is recognised.
+    """
+    digest = hashlib.sha256(f"{parent_id}\x00{agent_id}\x00{ordinal}".encode()).digest()
+    return str(ULID.from_bytes(digest[:16]))
+
+
+def new_instance_id() -> str:
+    """An id for one running instance or one sending session: 16 hex digits."""
+    return secrets.token_hex(8)
+
+
+def partition_of(agent_id: str, partitions: int) -> int:
+    """The partition, 0 to `partitions` - 1, that owns everything of `agent_id`."""
+    if partitions == 1:
+        return 0
+    return int.from_bytes(hashlib.sha256(agent_id.encode()).digest()[:8]) % partitions

@@ -1,0 +1,376 @@
+"""Every error that `mas_core` raises on purpose.
+
+    MasError                     code, message, hint, details, retryable
+    ├─ UsageError                the caller asked wrongly
+    │  ├─ InvalidPayload
+    │  ├─ InvalidIdentifier
+    │  ├─ UnknownFormat
+    │  └─ NotStarted             also a RuntimeError
+    ├─ ConfigurationError        files or environment are wrong
+    │  ├─ SpecInvalid            path, line
+    │  ├─ ContextNotFound
+    │  ├─ ProjectNotFound
+    │  └─ SecretUnavailable
+    ├─ NotFound
+    │  ├─ AgentNotFound
+    │  ├─ MessageNotFound
+    │  ├─ RuleNotFound
+    │  └─ KeyNotFound
+    ├─ Conflict
+    │  ├─ AlreadyRegistered
+    │  ├─ StateChanged           expected, found
+    │  └─ LockHeld               owner
+    ├─ Refused                   the gateway said no; also a RuntimeError
+    │  ├─ Unauthenticated
+    │  │  ├─ TokenInvalid
+    │  │  ├─ TokenExpired
+    │  │  └─ TokenRevoked
+    │  ├─ Forbidden              sender, target, action
+    │  ├─ RateLimited            limit, window, retry_after
+    │  ├─ PayloadBlocked         findings: kinds and places, never the text
+    │  ├─ Unscannable
+    │  ├─ SignatureInvalid
+    │  ├─ ReplayDetected
+    │  ├─ MessageExpired
+    │  ├─ Backpressure
+    │  ├─ StoreFull
+    │  └─ CircuitOpen            target, retry_after
+    ├─ AgentFailed               the agent answered with an error
+    ├─ Unreachable
+    │  ├─ StoreUnreachable       url without its secret
+    │  ├─ GatewayDown
+    │  └─ NoResponder            target; also a RuntimeError
+    ├─ TimedOut                  also a TimeoutError
+    │  ├─ RequestTimedOut        target, seconds
+    │  └─ DeadlineExceeded
+    ├─ IntegrityError
+    │  ├─ ChainBroken            sequence
+    │  └─ DecryptionFailed
+    └─ InternalError             a bug of ours
+
+The docstring of a class is its message when none is given, so it speaks to the person who reads it.
+Fields carry the facts; `hint` holds commands that can be typed as they stand.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import ClassVar
+
+
+class MasError(Exception):
+    """Something went wrong in mas.
+
+    Args:
+        message: What happened and why, in one sentence; the class docstring when left out.
+        hint: Commands or short advice, one per line, that lead on from here.
+        details: Facts for programs; JSON-serialisable.
+    """
+
+    code: ClassVar[str] = "error"
+    retryable: ClassVar[bool] = False
+
+    def __init__(self, message: str = "", *, hint: Sequence[str] | str = (), **details: object) -> None:
+        self.message = message or (self.__doc__ or "").strip().splitlines()[0]
+        self.hint: tuple[str, ...] = (hint,) if isinstance(hint, str) else tuple(hint)
+        self.details: dict[str, object] = details
+        super().__init__(self.message)
+
+
+class UsageError(MasError):
+    """The call does not make sense as it was made."""
+
+    code = "usage"
+
+
+class InvalidPayload(UsageError):
+    """The payload is not what the message type expects."""
+
+    code = "invalid_payload"
+
+
+class InvalidIdentifier(UsageError):
+    """The identifier has characters or a length that are not allowed."""
+
+    code = "invalid_identifier"
+
+
+class UnknownFormat(UsageError):
+    """This output format is not known."""
+
+    code = "unknown_format"
+
+
+class NotStarted(UsageError, RuntimeError):
+    """The agent is not started: use `async with agent:` or `await agent.start()` first."""
+
+    code = "not_started"
+
+
+class ConfigurationError(MasError):
+    """A file or an environment variable holds something that cannot be used."""
+
+    code = "configuration"
+
+
+class SpecInvalid(ConfigurationError):
+    """An agent spec cannot be used."""
+
+    code = "spec_invalid"
+
+    def __init__(
+        self,
+        message: str = "",
+        *,
+        path: str = "",
+        line: int = 0,
+        hint: Sequence[str] | str = (),
+        **details: object,
+    ) -> None:
+        self.path = path
+        self.line = line
+        where = f"{path}:{line}: " if line else f"{path}: " if path else ""
+        super().__init__(
+            where + (message or "an agent spec cannot be used"), hint=hint, path=path, line=line, **details
+        )
+
+
+class ContextNotFound(ConfigurationError):
+    """There is no context of this name."""
+
+    code = "context_not_found"
+
+
+class ProjectNotFound(ConfigurationError):
+    """No mas.yaml here or in any folder above, and no server was named."""
+
+    code = "project_not_found"
+
+
+class SecretUnavailable(ConfigurationError):
+    """A token or key that this needs is not at hand."""
+
+    code = "secret_unavailable"
+
+
+class NotFound(MasError):
+    """There is no such thing."""
+
+    code = "not_found"
+
+
+class AgentNotFound(NotFound):
+    """Agent not found."""
+
+    code = "agent_not_found"
+
+
+class MessageNotFound(NotFound):
+    """There is no message with this id."""
+
+    code = "message_not_found"
+
+
+class RuleNotFound(NotFound):
+    """There is no rule with this id."""
+
+    code = "rule_not_found"
+
+
+class KeyNotFound(NotFound):
+    """There is no such key."""
+
+    code = "key_not_found"
+
+
+class Conflict(MasError):
+    """Something else changed it first, or it exists already."""
+
+    code = "conflict"
+
+
+class AlreadyRegistered(Conflict):
+    """An agent with this id is registered already."""
+
+    code = "already_registered"
+
+
+class StateChanged(Conflict):
+    """The state was changed by somebody else since it was read."""
+
+    code = "state_changed"
+    retryable = True
+
+
+class LockHeld(Conflict):
+    """Somebody else holds this lock."""
+
+    code = "lock_held"
+
+
+class Refused(MasError, RuntimeError):
+    """The gateway refused the message."""
+
+    code = "refused"
+
+
+class Unauthenticated(Refused):
+    """Authentication failed."""
+
+    code = "unauthenticated"
+
+
+class TokenInvalid(Unauthenticated):
+    """Authentication failed: this token does not belong to the agent."""
+
+    code = "token_invalid"
+
+
+class TokenExpired(Unauthenticated):
+    """Authentication failed: the token has expired."""
+
+    code = "token_expired"
+
+
+class TokenRevoked(Unauthenticated):
+    """Authentication failed: the token was revoked."""
+
+    code = "token_revoked"
+
+
+class Forbidden(Refused):
+    """Authorization denied."""
+
+    code = "forbidden"
+
+
+class RateLimited(Refused):
+    """Rate limit exceeded."""
+
+    code = "rate_limited"
+    retryable = True
+
+
+class PayloadBlocked(Refused):
+    """The payload holds data that the policy does not let through."""
+
+    code = "payload_blocked"
+
+
+class Unscannable(Refused):
+    """The payload could not be scanned, so it was not let through."""
+
+    code = "unscannable"
+
+
+class SignatureInvalid(Refused):
+    """The signature does not fit the message."""
+
+    code = "signature_invalid"
+
+
+class ReplayDetected(Refused):
+    """This message was seen before."""
+
+    code = "replayed"
+
+
+class MessageExpired(Refused):
+    """The message is older than its time to live."""
+
+    code = "expired"
+
+
+class Backpressure(Refused):
+    """The inbox of the target is full."""
+
+    code = "backpressure"
+    retryable = True
+
+
+class StoreFull(Refused):
+    """The server is out of memory and takes no new messages."""
+
+    code = "store_full"
+    retryable = True
+
+
+class CircuitOpen(Refused):
+    """The circuit breaker of the target is open."""
+
+    code = "circuit_open"
+    retryable = True
+
+
+class AgentFailed(MasError):
+    """The agent answered with an error."""
+
+    code = "agent_failed"
+
+
+class Unreachable(MasError):
+    """The other side cannot be reached."""
+
+    code = "unreachable"
+    retryable = True
+
+
+class StoreUnreachable(Unreachable):
+    """The Redis or Valkey server cannot be reached."""
+
+    code = "store_unreachable"
+
+
+class GatewayDown(Unreachable):
+    """No gateway is running."""
+
+    code = "gateway_down"
+
+
+class NoResponder(Unreachable, RuntimeError):
+    """No running instance of the target could answer."""
+
+    code = "no_responder"
+
+
+class TimedOut(MasError, TimeoutError):
+    """It took longer than allowed."""
+
+    code = "timed_out"
+    retryable = True
+
+
+class RequestTimedOut(TimedOut):
+    """No reply came in time."""
+
+    code = "request_timed_out"
+
+
+class DeadlineExceeded(TimedOut):
+    """The deadline has passed."""
+
+    code = "deadline_exceeded"
+
+
+class IntegrityError(MasError):
+    """Something is not what it was when it was written."""
+
+    code = "integrity"
+
+
+class ChainBroken(IntegrityError):
+    """The audit chain does not hold."""
+
+    code = "chain_broken"
+
+
+class DecryptionFailed(IntegrityError):
+    """The sealed text does not open under this key."""
+
+    code = "decryption_failed"
+
+
+class InternalError(MasError):
+    """This is a bug of mas, not of the caller."""
+
+    code = "internal"
