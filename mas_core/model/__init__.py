@@ -1,0 +1,1 @@
+"""Plain data that travels between the floors; nothing here does I/O."""

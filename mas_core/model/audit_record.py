@@ -1,0 +1,46 @@
+"""One audit record. Its stored bytes are the hashed bytes."""
+
+from __future__ import annotations
+
+import msgspec
+
+from mas_core.model.decision import Finding
+
+
+class AuditRecord(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
+    """What was decided or changed, by whom and when.
+
+    `seq` is dense within a partition, starting at 1, and `prev` is the SHA-256 (hex) of the encoded record
+    before it, or 64 zeros for the first. Encoded as one JSON object without spaces, keys in the order below.
+    """
+
+    seq: int
+    time: int
+    """Unix milliseconds by the server's clock."""
+    kind: str = "message"
+    """message, or what else happened: agent.attach, agent.detach, delivery.dead, operator, gateway.owner, frame."""
+    decision: str = ""
+    reason: str = ""
+    rule: str = ""
+    sender: str = ""
+    """The authenticated sender, never a claimed one."""
+    key_id: str = ""
+    target: str = ""
+    type: str = ""
+    message_id: str = ""
+    correlation_id: str = ""
+    instance: str = ""
+    size: int = 0
+    """Bytes of the payload as it arrived."""
+    findings: tuple[Finding, ...] = ()
+    payload_hmac: str = ""
+    """HMAC-SHA-256 of the payload under a key that is not in Redis; hex."""
+    gateway: str = ""
+    actor: str = ""
+    """For operator writes: user@host."""
+    details: dict[str, object] = {}
+    prev: str
+    """SHA-256 of the record before, hex."""
+
+
+GENESIS = "0" * 64

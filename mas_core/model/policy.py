@@ -1,0 +1,74 @@
+"""The policy document: who may send what to whom, and the limits and switches of the gateway.
+
+One document holds the whole policy. It is stored with a revision and the gateway's MAC, and
+replaced as a whole.
+"""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import msgspec
+
+Effect = Literal["allow", "deny"]
+
+ANYONE = "*"
+
+
+class Rule(msgspec.Struct, frozen=True, omit_defaults=True, forbid_unknown_fields=True):
+    """One line of the access policy; deny wins over allow, and nothing is allowed without a rule."""
+
+    id: str
+    effect: Effect
+    sender: str
+    """An agent id, `role:NAME`, or `*` for every registered agent."""
+    target: str
+    """An agent id, `role:NAME`, or `*` for every registered agent."""
+    type: str = "*"
+    """Glob over message types: `*` matches any run of characters, `?` one."""
+    action: str = "*"
+    """send, request, or `*` for both."""
+    expires: int = 0
+    """Unix milliseconds after which the rule no longer counts; 0 for never."""
+    source: str = "cli"
+    """Where the rule came from: `cli`, `api`, or `file:<name>`; loading files replaces only file rules."""
+    reason: str = ""
+    by: str = ""
+    """Who made it: user@host."""
+    created: int = 0
+    """Unix milliseconds."""
+
+
+class RateLimit(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """How many messages an agent may send in any sliding minute and hour; 0 means none at all."""
+
+    per_minute: int = 100
+    per_hour: int = 1000
+
+
+class Features(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Switches of the policy stages. Authentication, replay guard and audit are not optional."""
+
+    rbac: bool = True
+    rate_limit: bool = True
+    dlp: bool = True
+
+
+class PolicyDocument(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Everything that decides about a message."""
+
+    revision: int = 0
+    rules: tuple[Rule, ...] = ()
+    roles: dict[str, tuple[str, ...]] = {}
+    """Role name -> ids of its members."""
+    default_limit: RateLimit = RateLimit()
+    limits: dict[str, RateLimit] = {}
+    """Agent id or `role:NAME` -> its limit."""
+    features: Features = Features()
+    dlp_actions: dict[str, str] = {}
+    """Rule id or category -> block, redact, alert or off; overrides what the rule pack says."""
+    changed_by: str = ""
+    changed_at: int = 0
+    """Unix milliseconds."""
+    change: str = ""
+    """What the last change was, in words."""

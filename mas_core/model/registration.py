@@ -1,0 +1,57 @@
+"""Who an agent is: its public keys and, for each running instance, what it last said of itself."""
+
+from __future__ import annotations
+
+import msgspec
+
+
+class AgentKey(msgspec.Struct, frozen=True, omit_defaults=True):
+    """The public half of what a token derives to."""
+
+    key_id: str
+    seal_key: str
+    """X25519 public key, hex."""
+    signing_key: str
+    """Ed25519 public key, hex."""
+    created: int
+    """Unix milliseconds."""
+    expires: int = 0
+    """Unix milliseconds; 0 for never."""
+    revoked: int = 0
+    """Unix milliseconds of the revocation; 0 when it still counts."""
+
+    def is_valid(self, now: int) -> bool:
+        """Whether this key may be used at `now` (Unix milliseconds)."""
+        return not self.revoked and (not self.expires or now < self.expires)
+
+
+class Registration(msgspec.Struct, frozen=True, omit_defaults=True):
+    """What an operator wrote about an agent; carries the gateway's MAC in the store."""
+
+    agent_id: str
+    keys: tuple[AgentKey, ...]
+    """Newest first; older ones stay for the overlap of a rotation."""
+    capabilities: tuple[str, ...] | None = None
+    """What the agent may claim to be able to do; None leaves it to the agent."""
+    roles: tuple[str, ...] = ()
+    created: int = 0
+    """Unix milliseconds."""
+    source: str = "cli"
+
+
+class InstanceStatus(msgspec.Struct, frozen=True, omit_defaults=True):
+    """What one running instance of an agent last said of itself."""
+
+    instance: str
+    started: int
+    """Unix milliseconds by the server's clock."""
+    seen: int
+    """Unix milliseconds of the last heartbeat by the server's clock."""
+    status: str = "active"
+    """active or draining."""
+    in_hand: int = 0
+    """Messages being handled when the heartbeat was sent."""
+    capabilities: tuple[str, ...] = ()
+    metadata: dict[str, object] = {}
+    host: str = ""
+    pid: int = 0
