@@ -1,0 +1,252 @@
+"""Messages: what a handler sees, and the two shapes in which they travel inside frames."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field
+from enum import IntFlag
+from typing import Protocol
+
+import msgspec
+
+from mas_core.base.clock import now_ms
+from mas_core.base.ids import new_message_id
+from mas_core.errors import InvalidPayload, UsageError
+from mas_core.model.decision import Receipt
+from mas_core.model.priority import NORMAL
+
+Payload = dict[str, object]
+
+DEFAULT_TTL_MS = 3_600_000
+
+
+class Flag(IntFlag):
+    """Bits of an envelope."""
+
+    NONE = 0
+    EXPECTS_REPLY = 1
+    IS_REPLY = 2
+    CHOSEN_ID = 4
+    """The id can occur again on purpose, so duplicates of it are looked for."""
+    PARTIAL = 8
+    """An earlier part of a reply; the final one follows."""
+    ERROR = 16
+    """A reply that tells of a failure."""
+
+
+class Envelope(msgspec.Struct, array_like=True, gc=False):
+    """One message on its way from a sender to the gateway."""
+
+    id: str
+    target: str
+    type: str
+    data: bytes
+    """JSON text."""
+    sent_at: int
+    """Unix milliseconds by the sender's clock; informative only."""
+    ttl_ms: int = DEFAULT_TTL_MS
+    priority: int = NORMAL
+    flags: int = 0
+    correlation: str = ""
+    """Of a reply: the id of the request."""
+    capsule: bytes = b""
+    """Of a reply: the permit that came with the request."""
+    headers: dict[str, str] | None = None
+
+
+class Delivery(msgspec.Struct, array_like=True, gc=False):
+    """One message on its way from the gateway to its target; `data` is what was scanned."""
+
+    id: str
+    sender: str
+    target: str
+    type: str
+    data: bytes
+    accepted_at: int
+    """Unix milliseconds by the server's clock."""
+    expires_at: int
+    priority: int = NORMAL
+    flags: int = 0
+    correlation: str = ""
+    capsule: bytes = b""
+    headers: dict[str, str] | None = None
+    attempt: int = 1
+
+
+class Capsule(msgspec.Struct, array_like=True, frozen=True):
+    """The permit to answer one request once; made and MACed by the gateway."""
+
+    request: str
+    asker: str
+    instance: str
+    replier: str
+    expires_at: int
+    mac: bytes = b""
+
+
+ATTACH = "mas.attach"
+BEAT = "mas.beat"
+DETACH = "mas.detach"
+NACK = "mas.nack"
+DISCOVER = "mas.discover"
+CONTROL_TYPES = frozenset({ATTACH, BEAT, DETACH, NACK, DISCOVER})
+"""What an agent's own runtime says to the gateway; such messages go no further."""
+
+
+class Replier(Protocol):
+    """What a message needs in order to answer."""
+
+    def __call__(
+        self, message: AgentMessage, message_type: str, data: object, *, final: bool, error: bool
+    ) -> Awaitable[Receipt]: ...
+
+
+@dataclass(slots=True)
+class MessageMeta:
+    """What a message says about itself beside its data."""
+
+    correlation_id: str = ""
+    expects_reply: bool = False
+    is_reply: bool = False
+    is_final: bool = True
+    is_error: bool = False
+    version: int = 1
+
+
+@dataclass(slots=True)
+class AgentMessage:
+    """A message as handlers and callers see it.
+
+    `data` is the payload as a plain dict; `payload` is another name for it.
+    """
+
+    sender_id: str
+    target_id: str
+    message_type: str
+    data: Payload
+    meta: MessageMeta = field(default_factory=MessageMeta)
+    timestamp: float = field(default_factory=lambda: now_ms() / 1000)
+    """Unix seconds: when the gateway accepted it."""
+    message_id: str = field(default_factory=new_message_id)
+    priority: int = NORMAL
+    headers: dict[str, str] = field(default_factory=dict)
+    attempt: int = 1
+    capsule: bytes = field(default=b"", repr=False)
+    replier: Replier | None = field(default=None, repr=False, compare=False)
+
+    @property
+    def payload(self) -> Payload:
+        """Another name for `data`."""
+        return self.data
+
+    @property
+    def expects_reply(self) -> bool:
+        """Whether the sender waits for an answer."""
+        return self.meta.expects_reply
+
+    @property
+    def is_reply(self) -> bool:
+        """Whether this answers a request."""
+        return self.meta.is_reply
+
+    async def reply(self, message_type: str, data: object = None, *, final: bool = True) -> Receipt:
+        """Answer the request; the reply goes to the very instance that asked.
+
+        Args:
+            message_type: Type of the reply.
+            data: A dict or a pydantic model.
+            final: False for an earlier part of an answer; the last one ends the request.
+
+        Raises:
+            UsageError: The message did not ask for a reply or was not received by an agent.
+            Refused: The gateway did not let the reply through.
+        """
+        if self.replier is None or not self.expects_reply:
+            raise UsageError(f"message {self.message_id} does not expect a reply")
+        return await self.replier(self, message_type, data, final=final, error=False)
+
+    def to_json(self) -> str:
+        """The message as one JSON object, as `from_json` reads it."""
+        return msgspec.json.encode(
+            {
+                "message_id": self.message_id,
+                "sender_id": self.sender_id,
+                "target_id": self.target_id,
+                "message_type": self.message_type,
+                "data": self.data,
+                "timestamp": self.timestamp,
+                "priority": self.priority,
+                "headers": self.headers,
+                "meta": {
+                    "correlation_id": self.meta.correlation_id,
+                    "expects_reply": self.meta.expects_reply,
+                    "is_reply": self.meta.is_reply,
+                    "is_final": self.meta.is_final,
+                    "is_error": self.meta.is_error,
+                    "version": self.meta.version,
+                },
+            }
+        ).decode()
+
+    @classmethod
+    def from_json(cls, text: str | bytes) -> AgentMessage:
+        """The message that `to_json` wrote.
+
+        Raises:
+            InvalidPayload: The text is not such a message.
+        """
+        try:
+            shape = msgspec.json.decode(text, type=_MessageJson)
+        except msgspec.DecodeError as error:
+            raise InvalidPayload(f"this is not a message: {error}") from error
+        return cls(
+            sender_id=shape.sender_id,
+            target_id=shape.target_id,
+            message_type=shape.message_type,
+            data=shape.data,
+            meta=MessageMeta(**msgspec.structs.asdict(shape.meta)),
+            timestamp=shape.timestamp,
+            message_id=shape.message_id,
+            priority=shape.priority,
+            headers=shape.headers,
+        )
+
+
+class _MetaJson(msgspec.Struct):
+    correlation_id: str = ""
+    expects_reply: bool = False
+    is_reply: bool = False
+    is_final: bool = True
+    is_error: bool = False
+    version: int = 1
+
+
+class _MessageJson(msgspec.Struct):
+    message_id: str
+    sender_id: str
+    target_id: str
+    message_type: str
+    data: dict[str, object]
+    timestamp: float
+    priority: int = NORMAL
+    headers: dict[str, str] = {}
+    meta: _MetaJson = msgspec.field(default_factory=_MetaJson)
+
+
+def payload_bytes(data: object) -> bytes:
+    """The JSON text of a payload given as dict, pydantic model, msgspec struct or None.
+
+    Raises:
+        InvalidPayload: It is not an object or holds something that JSON cannot say.
+    """
+    if data is None:
+        return b"{}"
+    dump: Callable[..., object] | None = getattr(data, "model_dump", None)
+    value = dump(mode="json") if dump is not None else data
+    try:
+        text = msgspec.json.encode(value)
+    except (TypeError, ValueError, RecursionError) as error:
+        raise InvalidPayload(f"the payload cannot be written as JSON: {error}") from error
+    if not text.startswith(b"{"):
+        raise InvalidPayload("the payload must be an object", hint="""wrap it, for example {"value": ...}""")
+    return text

@@ -1,0 +1,1 @@
+"""Tokens and keys, seals, access rules and scanning."""
