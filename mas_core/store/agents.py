@@ -1,0 +1,169 @@
+"""What an agent does with its own streams: add frames, read, settle, claim, keep state."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from mas_core.base.ids import partition_of
+from mas_core.model.frame import Frame
+from mas_core.model.priority import LANES
+from mas_core.store.connection import Argument, Connection, Pipeline
+from mas_core.store.keys import Keys
+from mas_core.store.partitions import StoredFrame, frame_of, hash_of
+
+GROUP = "agent"
+"""Name of the consumer group on every inbox."""
+
+
+@dataclass(frozen=True, slots=True)
+class Settlement:
+    """Messages of one frame that were handled, with the state that the handler left, if any."""
+
+    lane: str
+    entry: str
+    total: int
+    positions: tuple[int, ...]
+    expected_revision: int | None = None
+    state: bytes = b""
+
+
+@dataclass(frozen=True, slots=True)
+class ClaimedFrame:
+    """A frame taken over from an instance that is gone."""
+
+    lane: str
+    entry: str
+    frame: Frame
+    marks: str
+    """One character a message, "." open and "x" settled; empty when none is settled."""
+
+
+SETTLED_ELSEWHERE = -1
+STATE_CHANGED = -2
+
+
+class AgentStore:
+    """The streams and the state of one agent."""
+
+    def __init__(self, connection: Connection, keys: Keys, agent_id: str) -> None:
+        self._connection = connection
+        self._keys = keys
+        self.agent_id = agent_id
+        self.partition = partition_of(agent_id, keys.partitions)
+        self._inboxes = {keys.inbox(self.partition, agent_id, lane): lane for lane in LANES}
+        self._lane_of = {key.encode(): lane for key, lane in self._inboxes.items()}
+        self._work = keys.work(self.partition, agent_id)
+        self._state = keys.state(self.partition, agent_id)
+        self._agent = keys.agent(self.partition, agent_id)
+
+    async def create_inboxes(self) -> None:
+        """Make the inboxes; those that exist stay as they are."""
+        pipeline = Pipeline()
+        for inbox in self._inboxes:
+            pipeline.add("EXISTS", inbox)
+        existing = await self._connection.run(pipeline)
+        for inbox, exists in zip(self._inboxes, existing, strict=True):
+            if not exists:
+                await self._connection.call("XGROUP", "CREATE", inbox, GROUP, "0", "MKSTREAM")
+
+    async def add_frames(self, frames: Sequence[tuple[int, str, Frame]]) -> None:
+        """Add sealed frames to ingress streams, each given with its partition and lane.
+
+        Raises:
+            StoreUnreachable: It is unknown which were added; adding them again is harmless.
+            StoreFull: The server takes no more.
+        """
+        if len(frames) == 1:
+            partition, lane, frame = frames[0]
+            key = self._keys.ingress(partition, lane)
+            await self._connection.call("XADD", key, "*", "h", frame.header, "b", frame.body)
+            return
+        pipeline = Pipeline()
+        for partition, lane, frame in frames:
+            pipeline.add("XADD", self._keys.ingress(partition, lane), "*", "h", frame.header, "b", frame.body)
+        await self._connection.run(pipeline)
+
+    async def read_inbox(self, consumer: str, counts: dict[str, int], block_ms: int) -> list[StoredFrame]:
+        """New frames, high lane first, at most `counts` of each lane; waits when there are none."""
+        pipeline = Pipeline()
+        for inbox, lane in self._inboxes.items():
+            pipeline.add("XREADGROUP", "GROUP", GROUP, consumer, "COUNT", counts[lane], "STREAMS", inbox, ">")
+        frames = [frame for reply in await self._connection.run(pipeline) for frame in self._frames(reply)]
+        if frames or not block_ms:
+            return frames
+        reply = await self._connection.call(
+            "XREADGROUP", "GROUP", GROUP, consumer, "COUNT", 4, "BLOCK", block_ms, "STREAMS",
+            *self._inboxes, *(">" for _ in self._inboxes),
+        )  # fmt: skip
+        return self._frames(reply)
+
+    def _frames(self, reply: Any) -> list[StoredFrame]:
+        return [
+            StoredFrame(self._lane_of[stream], entry.decode(), frame_of(fields))
+            for stream, entries in reply or ()
+            for entry, fields in entries
+        ]
+
+    async def read_replies(self, instance: str, after: str, block_ms: int) -> list[tuple[str, Frame]]:
+        """Replies and receipts after `after`, which are done with and go; waits when there are none."""
+        key = self._keys.replies(self.partition, self.agent_id, instance)
+        if after != "0-0":
+            milliseconds, _, number = after.partition("-")
+            await self._connection.call("XTRIM", key, "MINID", f"{milliseconds}-{int(number) + 1}")
+        reply = await self._connection.call("XREAD", "COUNT", 64, "BLOCK", block_ms, "STREAMS", key, after)
+        return [(entry.decode(), frame_of(fields)) for _, entries in reply or () for entry, fields in entries]
+
+    async def drop_replies(self, instance: str) -> None:
+        """Delete the replies stream of an instance that ends."""
+        await self._connection.call("DEL", self._keys.replies(self.partition, self.agent_id, instance))
+
+    async def settle(self, consumer: str, settlements: Sequence[Settlement]) -> list[int]:
+        """Settle handled messages; for each how many were new, SETTLED_ELSEWHERE or STATE_CHANGED."""
+        arguments: list[Argument] = [consumer]
+        for item in settlements:
+            arguments += (
+                LANES.index(item.lane) + 1,
+                item.entry,
+                item.total,
+                " ".join(map(str, item.positions)),
+                "" if item.expected_revision is None else item.expected_revision,
+                item.state,
+            )
+        reply = await self._connection.script("settle", [self._work, self._state, *self._inboxes], arguments)
+        return [int(number) for number in reply]
+
+    async def claim(self, consumer: str, alive_ms: int, most: int) -> list[ClaimedFrame]:
+        """Take over frames of instances whose last heartbeat is older than `alive_ms`."""
+        reply = await self._connection.script(
+            "claim", [self._work, self._agent, *self._inboxes], [consumer, alive_ms, most]
+        )
+        return [
+            ClaimedFrame(LANES[int(lane) - 1], entry.decode(), frame_of(fields), marks.decode())
+            for lane, entry, fields, marks, _ in reply
+        ]
+
+    async def mark_started(self, lane: str, entry: str, position: int) -> int:
+        """Note that the handler of a claimed message starts; which attempt this is, from 1."""
+        return int(await self._connection.script("start", [self._work], [lane, entry, position]))
+
+    async def get_state(self) -> tuple[int, bytes]:
+        """Revision and JSON text of the state; 0 and nothing when there is none."""
+        revision, data = await self._connection.call("HMGET", self._state, "revision", "data")
+        return int(revision or 0), data or b""
+
+    async def set_state(self, expected_revision: int | None, data: bytes) -> tuple[bool, int]:
+        """Replace the state if its revision is still the expected one; the revision now stored."""
+        expected = "" if expected_revision is None else expected_revision
+        done, revision = await self._connection.script("set_state", [self._state], [expected, data])
+        return bool(done), int(revision)
+
+    async def backlog(self) -> dict[str, int]:
+        """Unsettled messages of each lane."""
+        reply = await self._connection.call("HMGET", self._work, *(f"unsettled:{lane}" for lane in LANES))
+        return {lane: max(0, int(value or 0)) for lane, value in zip(LANES, reply, strict=True)}
+
+    async def registration(self) -> dict[str, bytes]:
+        """All fields of the agent's own registration hash."""
+        return hash_of(await self._connection.call("HGETALL", self._agent))

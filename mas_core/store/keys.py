@@ -1,0 +1,115 @@
+"""Every key name, in one place.
+
+Keys of a partition share the hash tag `{tag}`, so that a Cluster keeps them on one node. Parts of a name are
+ids that cannot hold `:` `{` `}` or wildcards (see `mas_core.base.ids`), so two things never share a key.
+"""
+
+from __future__ import annotations
+
+from functools import lru_cache
+
+from redis.crc import key_slot
+
+CLUSTER_SLOTS = 16384
+
+
+@lru_cache(maxsize=1024)
+def partition_tag(partition: int, partitions: int) -> str:
+    """The hash tag of a partition, chosen so that `partitions` tags spread evenly over the slots."""
+    if partitions == 1:
+        return "0"
+    width = CLUSTER_SLOTS / partitions
+    low, high = int(partition * width), int((partition + 1) * width)
+    attempt = 0
+    while True:
+        tag = f"{partition}" if attempt == 0 else f"{partition}.{attempt}"
+        if low <= key_slot(tag.encode()) < high:
+            return tag
+        attempt += 1
+
+
+class Keys:
+    """Builds key names for one namespace and number of partitions."""
+
+    def __init__(self, namespace: str = "mas", partitions: int = 1) -> None:
+        self.namespace = namespace
+        self.partitions = partitions
+        self._prefix = [
+            f"{namespace}:{{{partition_tag(partition, partitions)}}}:" for partition in range(partitions)
+        ]
+
+    def policy(self) -> str:
+        """Hash: the policy document, its MAC and its revision."""
+        return f"{self.namespace}:policy"
+
+    def policy_history(self) -> str:
+        """Stream: every policy document there was."""
+        return f"{self.namespace}:policy:history"
+
+    def gateways(self) -> str:
+        """Hash: gateway id -> its last heartbeat and status."""
+        return f"{self.namespace}:gateways"
+
+    def meta(self, partition: int) -> str:
+        """Hash: owner, epoch, cursors, audit head and policy revision of a partition."""
+        return self._prefix[partition] + "meta"
+
+    def ingress(self, partition: int, lane: str) -> str:
+        """Stream: sealed frames that wait for the gateway."""
+        return f"{self._prefix[partition]}ingress:{lane}"
+
+    def inbox(self, partition: int, agent_id: str, lane: str) -> str:
+        """Stream with a group: sealed frames for an agent."""
+        return f"{self._prefix[partition]}inbox:{agent_id}:{lane}"
+
+    def work(self, partition: int, agent_id: str) -> str:
+        """Hash: what is settled and started of pending frames, and the unsettled count of each lane."""
+        return f"{self._prefix[partition]}work:{agent_id}"
+
+    def replies(self, partition: int, agent_id: str, instance: str) -> str:
+        """Stream: replies and receipts for one running instance."""
+        return f"{self._prefix[partition]}replies:{agent_id}:{instance}"
+
+    def audit(self, partition: int) -> str:
+        """Stream: audit records in blocks; the id of a block is the sequence of its last record."""
+        return self._prefix[partition] + "audit"
+
+    def session(self, partition: int, session: str) -> str:
+        """Hash with expiry: the last counters of a sending session and its recent receipts."""
+        return f"{self._prefix[partition]}from:{session}"
+
+    def seen(self, partition: int, bucket: int) -> str:
+        """Hash with expiry: sender and message id -> decision, for ids that can occur again."""
+        return f"{self._prefix[partition]}seen:{bucket}"
+
+    def later(self, partition: int) -> str:
+        """Sorted set: when each message for later is due."""
+        return self._prefix[partition] + "later"
+
+    def later_bodies(self, partition: int) -> str:
+        """Hash: the sealed messages for later."""
+        return self._prefix[partition] + "later:bodies"
+
+    def dead(self, partition: int) -> str:
+        """Stream: dead letters."""
+        return self._prefix[partition] + "dead"
+
+    def agents(self, partition: int) -> str:
+        """Set: ids of the agents registered in this partition."""
+        return self._prefix[partition] + "agents"
+
+    def agent(self, partition: int, agent_id: str) -> str:
+        """Hash: the registration of an agent and the status of its instances."""
+        return f"{self._prefix[partition]}agent:{agent_id}"
+
+    def state(self, partition: int, agent_id: str) -> str:
+        """Hash: the state of an agent and its revision."""
+        return f"{self._prefix[partition]}state:{agent_id}"
+
+    def live(self, partition: int) -> str:
+        """Capped stream: compact events for watching; never the evidence."""
+        return self._prefix[partition] + "live"
+
+    def limit(self, partition: int, agent_id: str) -> str:
+        """Hash with expiry: messages that an agent sent, by second and by minute."""
+        return f"{self._prefix[partition]}limit:{agent_id}"

@@ -1,0 +1,402 @@
+"""What the owner of a partition does: take the lease, read the ingress, commit a batch."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from enum import Enum
+from typing import Any
+
+from mas_core.errors import InternalError
+from mas_core.model.frame import Frame
+from mas_core.model.policy import RateLimit
+from mas_core.model.priority import LANES
+from mas_core.store.connection import Argument, Connection, Pipeline
+from mas_core.store.keys import Keys
+
+READ_WEIGHTS = {"high": 16, "normal": 8, "low": 2}
+"""Frames read of each lane in one round while there is more than enough to do."""
+
+SESSION_EXPIRY_MS = 2 * 3_600_000
+"""How long a sending session may be silent; longer than frames are accepted, so none is taken twice."""
+
+
+@dataclass(frozen=True, slots=True)
+class StoredFrame:
+    """A frame with its place in a stream."""
+
+    lane: str
+    entry: str
+    frame: Frame
+
+
+@dataclass(slots=True)
+class Meta:
+    """What a partition's meta hash says when its lease was taken."""
+
+    epoch: str
+    audit_seq: int
+    audit_head: str
+    policy_revision: str
+    cursors: dict[str, str]
+    now: int
+
+
+@dataclass(frozen=True, slots=True)
+class LeaseHeld:
+    """Somebody else owns the partition."""
+
+    owner: str
+    remaining_ms: int
+
+
+class CommitResult(Enum):
+    """How a commit ended."""
+
+    DONE = "done"
+    LOST = "lost"
+    """Another owner, another head or other cursors: nothing was written and the owner starts over."""
+    STALE_POLICY = "stale_policy"
+    """The policy or a key changed: nothing was written and the batch is judged again."""
+    BLOCKED = "blocked"
+    """A key has a wrong type or a stream that takes no entries: nothing was written."""
+
+
+@dataclass(frozen=True, slots=True)
+class CommitReply:
+    """The result of a commit, with the key that blocked it."""
+
+    result: CommitResult
+    now: int = 0
+    key: str = ""
+    counts: tuple[int, ...] = ()
+
+
+@dataclass(slots=True)
+class Grant:
+    """How much of a rate limit was reserved."""
+
+    granted: int
+    retry_after_ms: int
+    window: str
+
+
+@dataclass(slots=True)
+class Commit:
+    """One batch's writes: collected first, then carried out at once or not at all.
+
+    Commands run in the order in which they were added; the audit comes first.
+    """
+
+    keys: Keys
+    partition: int
+    expected: dict[str, str]
+    lease_ms: int
+    _key_index: dict[str, int] = field(default_factory=dict)
+    _key_types: list[str] = field(default_factory=list)
+    _commands: list[Argument] = field(default_factory=list)
+
+    def add_audit(self, block: bytes, last_seq: int, head: str) -> None:
+        """Append a block of records and move the head of the chain."""
+        self._add("XADD", "stream", self.keys.audit(self.partition), f"{last_seq}-0", "r", block)
+        self._add("HSET", "hash", self.keys.meta(self.partition), "audit_seq", last_seq, "audit_head", head)
+
+    def move_cursor(self, lane: str, entry: str) -> None:
+        """Everything up to `entry` is done; it leaves the ingress."""
+        self._add("HSET", "hash", self.keys.meta(self.partition), f"cursor:{lane}", entry)
+        milliseconds, _, number = entry.partition("-")
+        after = f"{milliseconds}-{int(number) + 1}"
+        self._add("XTRIM", "stream", self.keys.ingress(self.partition, lane), "MINID", after)
+
+    def deliver(self, agent_id: str, lane: str, frame: Frame, count: int) -> None:
+        """Put a frame into the inbox of an agent of this partition."""
+        inbox = self.keys.inbox(self.partition, agent_id, lane)
+        self._add("XADD", "stream", inbox, "*", "h", frame.header, "b", frame.body)
+        self._add("HINCRBY", "hash", self.keys.work(self.partition, agent_id), f"unsettled:{lane}", count)
+
+    def answer(self, agent_id: str, instance: str, frame: Frame) -> None:
+        """Put receipts or a reply into the replies of an instance of this partition."""
+        key = self.keys.replies(self.partition, agent_id, instance)
+        self._add("XADD", "stream", key, "*", "h", frame.header, "b", frame.body)
+        self._add("PEXPIRE", "stream", key, 3_600_000)
+
+    def remember_session(self, session: str, lane: str, counter: int, receipt: bytes, slot: int) -> None:
+        """Note the last counter of a session's lane and the receipt for it."""
+        key = self.keys.session(self.partition, session)
+        self._add("HSET", "hash", key, f"last:{lane}", counter, f"receipt:{lane}:{slot}", receipt)
+        self._add("PEXPIRE", "hash", key, SESSION_EXPIRY_MS)
+
+    def remember_id(self, bucket: int, name: str, receipt: bytes, expiry_ms: int) -> None:
+        """Note the decision about a message whose id can occur again."""
+        key = self.keys.seen(self.partition, bucket)
+        self._add("HSET", "hash", key, name, receipt)
+        self._add("PEXPIRE", "hash", key, expiry_ms)
+
+    def set_instance(self, agent_id: str, instance: str, status: bytes, now: int) -> None:
+        """Note what an instance says of itself."""
+        key = self.keys.agent(self.partition, agent_id)
+        self._add("HSET", "hash", key, f"instance:{instance}", status, f"seen:{instance}", now)
+
+    def end_instance(self, agent_id: str, instance: str) -> None:
+        """Note that an instance is gone; what it held can be claimed at once."""
+        key = self.keys.agent(self.partition, agent_id)
+        self._add("HDEL", "hash", key, f"instance:{instance}")
+        self._add("HSET", "hash", key, f"seen:{instance}", 0)
+
+    def forget_instances(self, agent_id: str, instances: Sequence[str]) -> None:
+        """Drop the traces of instances that ended long ago."""
+        names = [f"{kind}:{instance}" for instance in instances for kind in ("seen", "instance")]
+        self._add("HDEL", "hash", self.keys.agent(self.partition, agent_id), *names)
+
+    def add_dead_letter(self, fields: Mapping[str, Argument]) -> None:
+        """Keep a message that could not be handled."""
+        flat = [part for item in fields.items() for part in item]
+        self._add("XADD", "stream", self.keys.dead(self.partition), "*", *flat)
+
+    def add_later(self, name: str, due_ms: int, body: bytes) -> None:
+        """Keep a message until it is due."""
+        self._add("ZADD", "zset", self.keys.later(self.partition), due_ms, name)
+        self._add("HSET", "hash", self.keys.later_bodies(self.partition), name, body)
+
+    def remove_later(self, name: str) -> None:
+        """Drop a message that was kept for later."""
+        self._add("ZREM", "zset", self.keys.later(self.partition), name)
+        self._add("HDEL", "hash", self.keys.later_bodies(self.partition), name)
+
+    def settle(self, agent_id: str, lane: str, frame: str, total: int, position: int) -> None:
+        """Mark one message of a delivered frame as done, on behalf of the agent."""
+        inbox = self._index(self.keys.inbox(self.partition, agent_id, lane), "stream")
+        work = self.keys.work(self.partition, agent_id)
+        self._add("SETTLE", "hash", work, inbox, lane, frame, total, position)
+
+    def show(self, events: bytes) -> None:
+        """Add events to the live feed."""
+        self._add("XADD", "stream", self.keys.live(self.partition), "MAXLEN", "~", 4000, "*", "e", events)
+
+    def _index(self, key: str, kind: str) -> int:
+        index = self._key_index.get(key)
+        if index is None:
+            index = self._key_index[key] = len(self._key_index) + 2
+            self._key_types.append(kind)
+        return index
+
+    def _add(self, command: str, kind: str, key: str, *arguments: Argument) -> None:
+        self._commands += (command, len(arguments), self._index(key, kind), *arguments)
+
+    def script_call(self) -> tuple[list[str], list[Argument]]:
+        """KEYS and ARGV of the commit script."""
+        arguments: list[Argument] = [self.lease_ms, len(self.expected)]
+        for item in self.expected.items():
+            arguments += item
+        arguments += self._key_types
+        arguments += self._commands
+        return [self.keys.meta(self.partition), *self._key_index], arguments
+
+
+class PartitionStore:
+    """One partition as its owner sees it."""
+
+    def __init__(self, connection: Connection, keys: Keys, partition: int) -> None:
+        self._connection = connection
+        self.keys = keys
+        self.partition = partition
+        self._ingress = {keys.ingress(partition, lane).encode(): lane for lane in LANES}
+
+    async def acquire(self, gateway_id: str, nonce: str, lease_ms: int, layout: str) -> Meta | LeaseHeld:
+        """Take the lease if it is free.
+
+        Raises:
+            InternalError: The partition belongs to a system with another number of partitions.
+        """
+        reply = await self._connection.script(
+            "acquire", [self.keys.meta(self.partition)], [gateway_id, nonce, lease_ms, layout]
+        )
+        if reply[0] == b"held":
+            return LeaseHeld(reply[1].decode(), int(reply[2]))
+        if reply[0] == b"layout":
+            raise InternalError(
+                f"the server holds a layout of {reply[1].decode()} partitions, not {layout}",
+                hint="set the same `partitions` in mas.yaml as the system was made with",
+            )
+        flat = [item.decode() for item in reply[2]]
+        meta = dict(zip(flat[::2], flat[1::2], strict=True))
+        return Meta(
+            epoch=meta["epoch"],
+            audit_seq=int(meta.get("audit_seq", "0")),
+            audit_head=meta.get("audit_head", ""),
+            policy_revision=meta.get("policy_revision", ""),
+            cursors={lane: meta.get(f"cursor:{lane}", "") for lane in LANES},
+            now=int(reply[1]),
+        )
+
+    async def renew(self, nonce: str, lease_ms: int) -> bool:
+        """Extend the lease; 0 gives it up. False when it is no longer ours."""
+        reply = await self._connection.script("renew", [self.keys.meta(self.partition)], [nonce, lease_ms])
+        return bool(reply)
+
+    async def read_ingress(self, cursors: Mapping[str, str], block_ms: int) -> list[StoredFrame]:
+        """Frames after the cursors, high lane first; waits up to `block_ms` when there are none."""
+        pipeline = Pipeline()
+        for lane in LANES:
+            pipeline.add(
+                "XREAD", "COUNT", READ_WEIGHTS[lane], "STREAMS",
+                self.keys.ingress(self.partition, lane), cursors[lane] or "0-0",
+            )  # fmt: skip
+        frames = [frame for reply in await self._connection.run(pipeline) for frame in self._frames(reply)]
+        if frames or not block_ms:
+            return frames
+        reply = await self._connection.call(
+            "XREAD", "COUNT", 4, "BLOCK", block_ms, "STREAMS",
+            *(self.keys.ingress(self.partition, lane) for lane in LANES),
+            *(cursors[lane] or "0-0" for lane in LANES),
+        )  # fmt: skip
+        return self._frames(reply)
+
+    def _frames(self, reply: Any) -> list[StoredFrame]:
+        return [
+            StoredFrame(self._ingress[stream], entry.decode(), frame_of(fields))
+            for stream, entries in reply or ()
+            for entry, fields in entries
+        ]
+
+    async def commit(self, commit: Commit) -> CommitReply:
+        """Carry out a batch at once or not at all.
+
+        Raises:
+            StoreUnreachable: It is unknown whether it was carried out; read the meta before going on.
+        """
+        keys, arguments = commit.script_call()
+        reply = await self._connection.script("commit", keys, arguments)
+        match reply[0]:
+            case b"ok":
+                return CommitReply(CommitResult.DONE, int(reply[1]), counts=tuple(reply[2]))
+            case b"changed" if reply[1] == b"policy_revision":
+                return CommitReply(CommitResult.STALE_POLICY)
+            case b"changed":
+                return CommitReply(CommitResult.LOST)
+            case _:
+                return CommitReply(CommitResult.BLOCKED, key=reply[1].decode())
+
+    async def wait_for_replicas(self, replicas: int, timeout_ms: int) -> int:
+        """Wait until `replicas` have what was written; how many have it."""
+        return int(await self._connection.call("WAIT", replicas, timeout_ms))
+
+    async def put_answer(self, partition: int, agent_id: str, instance: str, frame: Frame) -> None:
+        """Put receipts into the replies of an instance of another partition."""
+        pipeline = Pipeline()
+        key = self.keys.replies(partition, agent_id, instance)
+        pipeline.add("XADD", key, "*", "h", frame.header, "b", frame.body)
+        pipeline.add("PEXPIRE", key, 3_600_000)
+        await self._connection.run(pipeline)
+
+    def lookups(self) -> Lookups:
+        """A new set of questions to be answered in one round trip."""
+        return Lookups(self._connection, self.keys, self.partition)
+
+
+class Lookups:
+    """What an owner needs to know before it judges a batch, asked in one round trip."""
+
+    def __init__(self, connection: Connection, keys: Keys, partition: int) -> None:
+        self._connection = connection
+        self._keys = keys
+        self._partition = partition
+        self._pipeline = Pipeline()
+        self._pipeline.add("TIME")
+        self._pipeline.add("HGET", keys.meta(partition), "policy_revision")
+        self._readers: list[tuple[str, Any]] = []
+        self.now = 0
+        self.policy_revision = ""
+        self.sessions: dict[str, dict[str, bytes]] = {}
+        self.seen: dict[str, bytes] = {}
+        self.grants: dict[str, Grant] = {}
+        self.unsettled: dict[str, dict[str, int]] = {}
+        self.inbox_frames: dict[tuple[str, str, str], Frame | None] = {}
+        self.agents: dict[str, dict[str, bytes]] = {}
+        self.due: list[tuple[str, bytes]] = []
+
+    def session(self, session: str) -> None:
+        """Ask what is known of a sending session."""
+        self._pipeline.add("HGETALL", self._keys.session(self._partition, session))
+        self._readers.append(("session", session))
+
+    def seen_ids(self, bucket: int, names: Sequence[str]) -> None:
+        """Ask which of these ids were decided before."""
+        self._pipeline.add("HMGET", self._keys.seen(self._partition, bucket), *names)
+        self._readers.append(("seen", list(names)))
+
+    def reserve(self, partition: int, agent_id: str, wanted: int, limit: RateLimit) -> None:
+        """Reserve messages of an agent's rate limit; `partition` is the agent's own."""
+        self._connection.add_script(
+            self._pipeline,
+            "reserve",
+            [self._keys.limit(partition, agent_id)],
+            [wanted, limit.per_minute, limit.per_hour],
+        )
+        self._readers.append(("grant", agent_id))
+
+    def backlog(self, agent_id: str) -> None:
+        """Ask how many messages of an agent of this partition are not settled."""
+        self._pipeline.add(
+            "HMGET", self._keys.work(self._partition, agent_id), *(f"unsettled:{lane}" for lane in LANES)
+        )
+        self._readers.append(("backlog", agent_id))
+
+    def inbox_frame(self, agent_id: str, lane: str, entry: str) -> None:
+        """Ask for a delivered frame."""
+        key = self._keys.inbox(self._partition, agent_id, lane)
+        self._pipeline.add("XRANGE", key, entry, entry)
+        self._readers.append(("inbox", (agent_id, lane, entry)))
+
+    def due_messages(self, now: int, most: int) -> None:
+        """Ask for messages that were kept until now."""
+        self._pipeline.add("ZRANGEBYSCORE", self._keys.later(self._partition), "-inf", now, "LIMIT", 0, most)
+        self._readers.append(("due", None))
+
+    async def run(self) -> None:
+        """Ask; the answers are in the attributes.
+
+        Raises:
+            StoreUnreachable: The server does not answer.
+        """
+        replies = await self._connection.run(self._pipeline)
+        seconds, microseconds = replies[0]
+        self.now = int(seconds) * 1000 + int(microseconds) // 1000
+        self.policy_revision = (replies[1] or b"").decode()
+        for (kind, subject), reply in zip(self._readers, replies[2:], strict=True):
+            match kind:
+                case "session":
+                    self.sessions[subject] = hash_of(reply)
+                case "seen":
+                    self.seen.update(
+                        {name: value for name, value in zip(subject, reply, strict=True) if value is not None}
+                    )
+                case "grant":
+                    self.grants[subject] = Grant(int(reply[0]), int(reply[1]), reply[2].decode())
+                case "backlog":
+                    counts = (max(0, int(value or 0)) for value in reply)
+                    self.unsettled[subject] = dict(zip(LANES, counts, strict=True))
+                case "inbox":
+                    self.inbox_frames[subject] = frame_of(reply[0][1]) if reply else None
+                case _:
+                    await self._fetch_due([name.decode() for name in reply])
+
+    async def _fetch_due(self, names: Sequence[str]) -> None:
+        if not names:
+            return
+        bodies = await self._connection.call("HMGET", self._keys.later_bodies(self._partition), *names)
+        self.due = [(name, body or b"") for name, body in zip(names, bodies, strict=True)]
+
+
+def frame_of(fields: Any) -> Frame:
+    """The frame in the fields of a stream entry; hostile entries give a frame that does not open."""
+    if isinstance(fields, list):
+        fields = dict(zip(fields[::2], fields[1::2], strict=False))
+    return Frame(fields.get(b"h", b""), fields.get(b"b", b""))
+
+
+def hash_of(reply: Any) -> dict[str, bytes]:
+    """A hash from the reply to HGETALL, in either shape."""
+    if isinstance(reply, list):
+        reply = dict(zip(reply[::2], reply[1::2], strict=True))
+    return {name.decode(): value for name, value in reply.items()}

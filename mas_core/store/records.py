@@ -1,0 +1,198 @@
+"""Reads and operator writes: registrations, policy, audit, dead letters, the live feed, gateways."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from mas_core.base.ids import partition_of
+from mas_core.model.priority import LANES
+from mas_core.store.connection import Connection, Pipeline
+from mas_core.store.keys import Keys
+from mas_core.store.partitions import hash_of
+
+AUDIT_PAGE = 32
+"""Audit blocks read at once."""
+
+
+@dataclass(frozen=True, slots=True)
+class AuditBlock:
+    """Consecutive audit records as stored; `last_seq` is what the store says of the last one."""
+
+    last_seq: int
+    entry: str
+    text: bytes
+
+    def records(self) -> list[bytes]:
+        """The encoded records, oldest first."""
+        return self.text.split(b"\n")
+
+
+class Records:
+    """The shared records of one system."""
+
+    def __init__(self, connection: Connection, keys: Keys) -> None:
+        self._connection = connection
+        self._keys = keys
+
+    async def agent_ids(self) -> list[str]:
+        """Ids of all registered agents, sorted."""
+        pipeline = Pipeline()
+        for partition in range(self._keys.partitions):
+            pipeline.add("SMEMBERS", self._keys.agents(partition))
+        replies = await self._connection.run(pipeline)
+        return sorted(member.decode() for reply in replies for member in reply)
+
+    async def agents(self, agent_ids: Sequence[str]) -> list[dict[str, bytes]]:
+        """The registration hashes of these agents; empty ones for those that are not registered."""
+        if not agent_ids:
+            return []
+        pipeline = Pipeline()
+        for agent_id in agent_ids:
+            partition = partition_of(agent_id, self._keys.partitions)
+            pipeline.add("HGETALL", self._keys.agent(partition, agent_id))
+        return [hash_of(reply) for reply in await self._connection.run(pipeline)]
+
+    async def put_registration(self, agent_id: str, record: bytes, mac: bytes) -> None:
+        """Write a registration; the caller raises the policy revision afterwards."""
+        partition = partition_of(agent_id, self._keys.partitions)
+        pipeline = Pipeline()
+        pipeline.add("HSET", self._keys.agent(partition, agent_id), "record", record, "mac", mac)
+        pipeline.add("SADD", self._keys.agents(partition), agent_id)
+        await self._connection.run(pipeline)
+
+    async def delete_registration(self, agent_id: str) -> None:
+        """Remove an agent; its inboxes and its state stay."""
+        partition = partition_of(agent_id, self._keys.partitions)
+        pipeline = Pipeline()
+        pipeline.add("DEL", self._keys.agent(partition, agent_id))
+        pipeline.add("SREM", self._keys.agents(partition), agent_id)
+        await self._connection.run(pipeline)
+
+    async def backlogs(self, agent_ids: Sequence[str]) -> list[int]:
+        """Unsettled messages of each of these agents."""
+        if not agent_ids:
+            return []
+        pipeline = Pipeline()
+        for agent_id in agent_ids:
+            partition = partition_of(agent_id, self._keys.partitions)
+            pipeline.add(
+                "HMGET", self._keys.work(partition, agent_id), *(f"unsettled:{lane}" for lane in LANES)
+            )
+        replies = await self._connection.run(pipeline)
+        return [sum(max(0, int(value or 0)) for value in reply) for reply in replies]
+
+    async def policy(self) -> dict[str, bytes]:
+        """Revision, document and MAC of the policy; empty when there is none."""
+        return hash_of(await self._connection.call("HGETALL", self._keys.policy()))
+
+    async def put_policy(self, expected: int, revision: int, document: bytes, mac: bytes) -> bool:
+        """Replace the policy if its revision is still the expected one."""
+        reply = await self._connection.script(
+            "set_policy",
+            [self._keys.policy(), self._keys.policy_history()],
+            [expected, revision, document, mac],
+        )
+        return bool(reply[0])
+
+    async def raise_revision(self) -> None:
+        """Make every gateway read policy and registrations again before its next commit."""
+        pipeline = Pipeline()
+        for partition in range(self._keys.partitions):
+            pipeline.add("HINCRBY", self._keys.meta(partition), "policy_revision", 1)
+        await self._connection.run(pipeline)
+
+    async def metas(self) -> list[dict[str, bytes]]:
+        """The meta hash of every partition."""
+        pipeline = Pipeline()
+        for partition in range(self._keys.partitions):
+            pipeline.add("HGETALL", self._keys.meta(partition))
+        return [hash_of(reply) for reply in await self._connection.run(pipeline)]
+
+    async def waiting_frames(self) -> int:
+        """Frames that wait for a gateway, over all partitions and lanes."""
+        pipeline = Pipeline()
+        for partition in range(self._keys.partitions):
+            for lane in LANES:
+                pipeline.add("XLEN", self._keys.ingress(partition, lane))
+        return sum(int(length) for length in await self._connection.run(pipeline))
+
+    async def dead_letters(self) -> int:
+        """Dead letters, over all partitions."""
+        pipeline = Pipeline()
+        for partition in range(self._keys.partitions):
+            pipeline.add("XLEN", self._keys.dead(partition))
+        return sum(int(length) for length in await self._connection.run(pipeline))
+
+    async def note_gateway(self, gateway_id: str, status: bytes) -> None:
+        """Write the heartbeat of a gateway."""
+        await self._connection.call("HSET", self._keys.gateways(), gateway_id, status)
+
+    async def forget_gateway(self, gateway_id: str) -> None:
+        """Remove a gateway that ended."""
+        await self._connection.call("HDEL", self._keys.gateways(), gateway_id)
+
+    async def gateways(self) -> dict[str, bytes]:
+        """Gateway id -> its last heartbeat."""
+        return hash_of(await self._connection.call("HGETALL", self._keys.gateways()))
+
+    async def audit_blocks(
+        self, partition: int, *, first_seq: int = 1, newest_first: bool = False
+    ) -> AsyncIterator[AuditBlock]:
+        """Audit blocks of a partition from the one that holds `first_seq`, page by page."""
+        key = self._keys.audit(partition)
+        start, end = f"{first_seq}-0", "+"
+        while True:
+            if newest_first:
+                reply = await self._connection.call("XREVRANGE", key, end, start, "COUNT", AUDIT_PAGE)
+            else:
+                reply = await self._connection.call("XRANGE", key, start, end, "COUNT", AUDIT_PAGE)
+            for entry, fields in reply:
+                name = entry.decode()
+                yield AuditBlock(int(name.partition("-")[0]), name, _audit_text(fields))
+            if len(reply) < AUDIT_PAGE:
+                return
+            last = reply[-1][0].decode()
+            if newest_first:
+                end = f"({last}"
+            else:
+                start = f"({last}"
+
+    async def audit_head(self, partition: int) -> tuple[int, str]:
+        """Sequence and hash of the last audit record, by the partition's meta."""
+        seq, head = await self._connection.call(
+            "HMGET", self._keys.meta(partition), "audit_seq", "audit_head"
+        )
+        return int(seq or 0), (head or b"").decode()
+
+    async def live_events(self, after: dict[int, str], block_ms: int) -> list[tuple[int, str, bytes]]:
+        """Events after the given entry of each partition; waits when there are none."""
+        partitions = sorted(after)
+        reply = await self._connection.call(
+            "XREAD", "COUNT", 256, "BLOCK", block_ms, "STREAMS",
+            *(self._keys.live(partition) for partition in partitions),
+            *(after[partition] for partition in partitions),
+        )  # fmt: skip
+        of_key = {self._keys.live(partition).encode(): partition for partition in partitions}
+        return [
+            (of_key[key], entry.decode(), dict_of(fields).get(b"e", b""))
+            for key, entries in reply or ()
+            for entry, fields in entries
+        ]
+
+    async def last_live_entry(self, partition: int) -> str:
+        """Id of the newest event of a partition."""
+        reply = await self._connection.call("XREVRANGE", self._keys.live(partition), "+", "-", "COUNT", 1)
+        return reply[0][0].decode() if reply else "0-0"
+
+
+def dict_of(fields: Any) -> dict[bytes, bytes]:
+    """The fields of a stream entry, in either shape."""
+    if isinstance(fields, list):
+        return dict(zip(fields[::2], fields[1::2], strict=False))
+    return dict(fields)
+
+
+def _audit_text(fields: Any) -> bytes:
+    return dict_of(fields).get(b"r", b"")

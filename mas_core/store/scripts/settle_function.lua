@@ -1,0 +1,31 @@
+-- Marks messages of a delivered frame as settled; with the last one the frame leaves the inbox.
+-- Returns how many were newly settled, or -1 when the frame is no longer in this consumer's hands.
+-- The work hash keeps, while a frame is partly settled, one character a message: "." open, "x" settled.
+local function settle(inbox, work, lane, frame, consumer, total, positions)
+  local pending = redis.call('XPENDING', inbox, 'agent', frame, frame, 1)
+  if #pending == 0 or (consumer ~= '' and pending[1][2] ~= consumer) then
+    return -1
+  end
+  local field = 'frame:' .. lane .. ':' .. frame
+  local marks = redis.call('HGET', work, field)
+  if not marks then marks = string.rep('.', total) end
+  local newly = 0
+  for position in string.gmatch(positions, '%d+') do
+    local at = tonumber(position) + 1
+    if at <= total and string.sub(marks, at, at) == '.' then
+      marks = string.sub(marks, 1, at - 1) .. 'x' .. string.sub(marks, at + 1)
+      newly = newly + 1
+    end
+  end
+  if not string.find(marks, '.', 1, true) then
+    redis.call('XACK', inbox, 'agent', frame)
+    redis.call('XDEL', inbox, frame)
+    redis.call('HDEL', work, field, 'started:' .. lane .. ':' .. frame)
+  elseif newly > 0 then
+    redis.call('HSET', work, field, marks)
+  end
+  if newly > 0 then
+    redis.call('HINCRBY', work, 'unsettled:' .. lane, -newly)
+  end
+  return newly
+end

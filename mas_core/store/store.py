@@ -1,0 +1,65 @@
+"""The store of one system: a connection, the key names, and a view for each role."""
+
+from __future__ import annotations
+
+from types import TracebackType
+from typing import Self
+
+from mas_core.store.agents import AgentStore
+from mas_core.store.connection import Connection
+from mas_core.store.keys import Keys
+from mas_core.store.partitions import PartitionStore
+from mas_core.store.records import Records
+
+
+class Store:
+    """Opens one system on one server; close it or use it as an async context manager.
+
+    Args:
+        url: redis://, rediss://, unix:// or memory://NAME.
+        namespace: Prefix of all keys.
+        partitions: Number of partitions the system was made with.
+    """
+
+    def __init__(self, url: str, *, namespace: str = "mas", partitions: int = 1) -> None:
+        self.connection = Connection(url)
+        self.keys = Keys(namespace, partitions)
+        self.records = Records(self.connection, self.keys)
+
+    @property
+    def namespace(self) -> str:
+        """Prefix of all keys."""
+        return self.keys.namespace
+
+    @property
+    def partitions(self) -> int:
+        """Number of partitions."""
+        return self.keys.partitions
+
+    def partition(self, number: int) -> PartitionStore:
+        """A partition, for its owner."""
+        return PartitionStore(self.connection, self.keys, number)
+
+    def agent(self, agent_id: str) -> AgentStore:
+        """The streams and the state of one agent."""
+        return AgentStore(self.connection, self.keys, agent_id)
+
+    async def ping(self) -> None:
+        """Check that the server answers.
+
+        Raises:
+            StoreUnreachable: It does not.
+        """
+        await self.connection.call("PING")
+
+    async def close(self) -> None:
+        """Close all connections."""
+        await self.connection.close()
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self.close()
