@@ -25,7 +25,7 @@ def check_agent_id(agent_id: str) -> str:
     """Return `agent_id` when it is one.
 
     Raises:
-        InvalidIdentifier: It is not 1 to 63 of `a-z 0-9 _ -`, starting with a letter or digit, or is reserved.
+        InvalidIdentifier: It is reserved, or not 1 to 63 of `a-z 0-9 _ -` with a letter or digit first.
     """
     if not AGENT_ID.fullmatch(agent_id):
         raise InvalidIdentifier(

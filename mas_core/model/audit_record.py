@@ -18,7 +18,8 @@ class AuditRecord(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True)
     time: int
     """Unix milliseconds by the server's clock."""
     kind: str = "message"
-    """message, or what else happened: agent.attach, agent.detach, delivery.dead, operator, gateway.owner, frame."""
+    """message, or what else happened: frame, agent.attach, agent.detach, delivery.retry, delivery.dead,
+    operator."""
     decision: str = ""
     reason: str = ""
     rule: str = ""

@@ -98,7 +98,8 @@ class Replier(Protocol):
 
     def __call__(
         self, message: AgentMessage, message_type: str, data: object, *, final: bool, error: bool
-    ) -> Awaitable[Receipt]: ...
+    ) -> Awaitable[Receipt]:
+        """Send `data` as the answer to `message`."""
 
 
 @dataclass(slots=True)

@@ -1,0 +1,61 @@
+"""The policy document in the store."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import msgspec
+
+from mas_core.errors import Conflict, IntegrityError
+from mas_core.model.policy import PolicyDocument
+from mas_core.registry.signed import Macs
+from mas_core.store.records import Records
+
+_DOCUMENT = msgspec.json.Decoder(PolicyDocument)
+
+ATTEMPTS = 8
+"""How often a change is tried again when somebody else changed the policy at the same time."""
+
+
+class PolicyRecord:
+    """Reads and replaces the policy document as a whole."""
+
+    def __init__(self, records: Records, macs: Macs) -> None:
+        self._records = records
+        self._macs = macs
+
+    async def load(self) -> PolicyDocument | None:
+        """The policy in force; None when there is none.
+
+        Raises:
+            IntegrityError: What is stored was not written by this system.
+        """
+        fields = await self._records.policy()
+        if "document" not in fields:
+            return None
+        if not self._macs.check_mac("policy", fields["document"], fields.get("mac", b"")):
+            raise IntegrityError("the stored policy does not carry this system's MAC and is ignored")
+        return _DOCUMENT.decode(fields["document"])
+
+    async def change(self, edit: Callable[[PolicyDocument], PolicyDocument]) -> PolicyDocument:
+        """Replace the document with what `edit` makes of it; in force when this returns.
+
+        Nothing is written when `edit` returns the document unchanged.
+
+        Raises:
+            Conflict: Others kept changing it at the same time.
+        """
+        for _ in range(ATTEMPTS):
+            current = await self.load()
+            before = current or PolicyDocument()
+            after = edit(before)
+            if current is not None and after == before:
+                return before
+            after = msgspec.structs.replace(after, revision=before.revision + 1)
+            text = msgspec.json.encode(after)
+            if await self._records.put_policy(
+                before.revision, after.revision, text, self._macs.mac("policy", text)
+            ):
+                await self._records.raise_revision()
+                return after
+        raise Conflict("the policy is being changed by somebody else at the same time", hint="try again")
