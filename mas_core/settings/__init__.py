@@ -1,0 +1,1 @@
+"""Files, environment, contexts and agent specs: where every other floor gets its settings from."""

@@ -1,0 +1,63 @@
+"""What the environment says to an agent that is started by hand."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from mas_core.errors import ConfigurationError
+
+IN_MEMORY = "memory://"
+
+
+@dataclass(frozen=True)
+class AgentEnvironment:
+    """Defaults of an agent; an argument of its constructor wins over each."""
+
+    agent_id: str | None = None
+    """`MAS_AGENT_ID` or `AGENT_ID`."""
+    url: str | None = None
+    """`MAS_URL` or `REDIS_URL`; `memory://` when `AGENT_COMMUNICATION_MODE` is `mock`."""
+    request_timeout_s: float = 30.0
+    """`MAS_AGENT_DEFAULT_TIMEOUT` or `AGENT_DEFAULT_TIMEOUT`: seconds that a request waits."""
+    max_retries: int = 3
+    """`MAS_AGENT_MAX_RETRIES` or `AGENT_MAX_RETRIES`."""
+    heartbeat_interval_s: float = 30.0
+    """`MAS_AGENT_HEARTBEAT_INTERVAL` or `AGENT_HEARTBEAT_INTERVAL`, in seconds."""
+
+
+def read_agent_environment(environ: Mapping[str, str] = os.environ) -> AgentEnvironment:
+    """The defaults that the environment gives to agents.
+
+    Raises:
+        ConfigurationError: A variable that should be a positive number is none.
+    """
+    url = environ.get("MAS_URL") or environ.get("REDIS_URL") or None
+    if environ.get("AGENT_COMMUNICATION_MODE") == "mock":
+        url = IN_MEMORY
+    defaults = AgentEnvironment()
+    return AgentEnvironment(
+        agent_id=environ.get("MAS_AGENT_ID") or environ.get("AGENT_ID") or None,
+        url=url,
+        request_timeout_s=_number(environ, "AGENT_DEFAULT_TIMEOUT", defaults.request_timeout_s, above=0),
+        max_retries=int(_number(environ, "AGENT_MAX_RETRIES", defaults.max_retries, above=-1)),
+        heartbeat_interval_s=_number(
+            environ, "AGENT_HEARTBEAT_INTERVAL", defaults.heartbeat_interval_s, above=0
+        ),
+    )
+
+
+def _number(environ: Mapping[str, str], name: str, default: float, *, above: float) -> float:
+    for variable in (f"MAS_{name}", name):
+        if text := environ.get(variable):
+            try:
+                value = float(text)
+            except ValueError:
+                value = float("nan")
+            if above < value < float("inf"):
+                return value
+            raise ConfigurationError(
+                f"{variable} should be a number above {above:g}", hint=f"unset {variable}", variable=variable
+            )
+    return default

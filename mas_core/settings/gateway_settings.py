@@ -1,0 +1,198 @@
+"""Settings of a gateway: from code, from YAML and from `GATEWAY_<SECTION>__<FIELD>` variables.
+
+What decides about messages at run time (rules, roles, limits of single agents) is the policy document;
+the values here are its defaults and the gateway's own workings.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Literal, Self, TypeVar
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from mas_core.model import policy
+from mas_core.settings.layers import environment_layer, flattened, merged
+from mas_core.settings.masking import masked
+from mas_core.settings.private_files import write_private
+from mas_core.settings.yaml_documents import read_yaml, validated
+
+DlpAction = Literal["block", "redact", "alert", "off"]
+
+
+class Section(BaseModel):
+    """A part of the settings; unknown fields are errors."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
+
+
+AnySection = TypeVar("AnySection", bound=Section)
+
+
+class RedisSettings(Section):
+    """Where the server is."""
+
+    url: str | None = None
+    """URL of the Redis or Valkey server; the embedded one when not given."""
+    max_connections: int = Field(default=20, ge=1)
+    """How many connections a gateway opens at most."""
+
+
+class RateLimitSettings(Section):
+    """How many messages an agent without a limit of its own may send."""
+
+    per_minute: int = Field(default=100, ge=0)
+    """In any sliding minute."""
+    per_hour: int = Field(default=1000, ge=0)
+    """In any sliding hour."""
+
+
+class FeatureSettings(Section):
+    """Which parts of the policy are on."""
+
+    dlp: bool = True
+    """Scan payloads for sensitive data."""
+    rbac: bool = True
+    """Deny what no rule allows."""
+    rate_limit: bool = True
+    """Refuse what exceeds a limit."""
+    circuit_breaker: bool = False
+    """Refuse messages to targets that keep failing."""
+    message_signing: bool = False
+    """Senders sign each message; receivers and the audit keep the signature."""
+    priority_queue: bool = True
+    """Serve messages of higher priority first."""
+
+
+class DlpSettings(Section):
+    """What is looked for in payloads, and what happens then."""
+
+    pack: Path | None = None
+    """A rule pack of your own in YAML; relative to the file that names it."""
+    actions: dict[str, DlpAction] = {}
+    """Rule id or category (pii, phi, pci, secret) to block, redact, alert or off."""
+
+
+class AuditSettings(Section):
+    """Where the audit goes beside the server."""
+
+    file: Path | None = None
+    """A JSON Lines file that gets a copy of each record; none when not given."""
+    max_file_bytes: int = Field(default=100_000_000, ge=1_000_000)
+    """Size at which the file is rotated."""
+
+
+class CircuitBreakerSettings(Section):
+    """When a target counts as failing."""
+
+    failure_threshold: int = Field(default=5, ge=1)
+    """Failures in a row that open the circuit."""
+    failure_rate: float = Field(default=0.5, gt=0, le=1)
+    """Share of failures that opens it."""
+    success_threshold: int = Field(default=2, ge=1)
+    """Successes that close it again."""
+    timeout_s: float = Field(default=60, gt=0)
+    """Seconds until a trial message is let through."""
+
+
+class PriorityQueueSettings(Section):
+    """How often each lane is served when all have messages."""
+
+    high: int = Field(default=8, ge=1)
+    """Weight of priorities 7 to 10."""
+    normal: int = Field(default=3, ge=1)
+    """Weight of priorities 3 to 6."""
+    low: int = Field(default=1, ge=1)
+    """Weight of priorities 0 to 2."""
+
+
+class MessageSigningSettings(Section):
+    """What counts as a fresh signature."""
+
+    max_age_s: float = Field(default=300, gt=0)
+    """Seconds for which a signed message is accepted."""
+
+
+class LimitSettings(Section):
+    """Bounds of one message, one inbox, one batch and one lease."""
+
+    max_payload_bytes: int = Field(default=1_000_000, ge=1024, le=1_000_000)
+    """Bytes of a payload as JSON."""
+    inbox_bound: int = Field(default=10_000, ge=1)
+    """Unsettled messages of one agent; more is back-pressure."""
+    message_ttl_s: float = Field(default=3600, gt=0)
+    """Time to live of a message that names none."""
+    batch_messages: int = Field(default=1000, ge=1, le=1000)
+    """Messages in one commit."""
+    batch_bytes: int = Field(default=1_000_000, ge=1024, le=1_000_000)
+    """Bytes in one commit."""
+    lease_ms: int = Field(default=1500, ge=200)
+    """How long a gateway owns a partition without renewing."""
+
+
+class GatewaySettings(BaseSettings):
+    """All settings of a gateway. Arguments win over the environment, the environment over defaults."""
+
+    model_config = SettingsConfigDict(
+        env_prefix="GATEWAY_", env_nested_delimiter="__", env_ignore_empty=True, extra="forbid", frozen=True
+    )
+
+    redis: RedisSettings = RedisSettings()
+    rate_limit: RateLimitSettings = RateLimitSettings()
+    features: FeatureSettings = FeatureSettings()
+    dlp: DlpSettings = DlpSettings()
+    audit: AuditSettings = AuditSettings()
+    circuit_breaker: CircuitBreakerSettings = CircuitBreakerSettings()
+    priority_queue: PriorityQueueSettings = PriorityQueueSettings()
+    message_signing: MessageSigningSettings = MessageSigningSettings()
+    limits: LimitSettings = LimitSettings()
+
+    @classmethod
+    def from_yaml(cls, path: Path | str) -> Self:
+        """The settings in the file at `path`; the environment wins over the file.
+
+        Raises:
+            SpecInvalid: The file cannot be used; names line and fix.
+        """
+        path = Path(path)
+        document = read_yaml(path)
+        settings = validated(cls, document, merged(document.value, environment_layer(cls)))
+        return settings.relative_to(path.parent)
+
+    def relative_to(self, folder: Path) -> Self:
+        """These settings with their relative paths understood from `folder`."""
+        return self.model_copy(
+            update={
+                "dlp": _anchored(self.dlp, "pack", folder),
+                "audit": _anchored(self.audit, "file", folder),
+            }
+        )
+
+    def to_yaml(self, path: Path | str) -> None:
+        """Write all settings to a private file, since a URL may hold a password."""
+        text = yaml.safe_dump(self.model_dump(mode="json"), sort_keys=False)
+        write_private(Path(path), text.encode())
+
+    def summary(self) -> str:
+        """One line a setting, secrets masked."""
+        values = flattened(self.model_dump(mode="json"))
+        return "\n".join(f"{name} = {masked(name, value)}" for name, value in values)
+
+    @property
+    def default_limit(self) -> policy.RateLimit:
+        """The limit of agents without one of their own, as the policy document has it."""
+        return policy.RateLimit(per_minute=self.rate_limit.per_minute, per_hour=self.rate_limit.per_hour)
+
+    @property
+    def policy_features(self) -> policy.Features:
+        """The switches of the stages, as the policy document has them."""
+        return policy.Features(
+            rbac=self.features.rbac, rate_limit=self.features.rate_limit, dlp=self.features.dlp
+        )
+
+
+def _anchored(section: AnySection, field: str, folder: Path) -> AnySection:
+    value = getattr(section, field)
+    return section if value is None else section.model_copy(update={field: folder / value})

@@ -1,0 +1,29 @@
+"""Settings as they may be shown: without their secrets."""
+
+from __future__ import annotations
+
+import re
+
+MASK = "****"
+
+_SUSPECT = r"password|passwd|secret|token|credential|api_?key"
+_SECRET_NAME = re.compile(_SUSPECT, re.IGNORECASE)
+_USER_PASSWORD = re.compile(r"(://[^:/?#@]*):.*@", re.DOTALL)
+_SECRET_PARAMETER = re.compile(rf"([?&][^=&#]*(?:{_SUSPECT})[^=&#]*=)[^&#]*", re.IGNORECASE)
+
+
+def is_secret(name: str) -> bool:
+    """Whether a setting of this name holds a secret."""
+    return bool(_SECRET_NAME.search(name))
+
+
+def mask_url(url: str) -> str:
+    """`url` with its password and every parameter that is a secret replaced."""
+    return _SECRET_PARAMETER.sub(rf"\1{MASK}", _USER_PASSWORD.sub(rf"\1:{MASK}@", url))
+
+
+def masked(name: str, value: object) -> object:
+    """`value` of the setting `name`, fit to be shown."""
+    if isinstance(value, str) and value:
+        return MASK if is_secret(name) else mask_url(value)
+    return value

@@ -1,0 +1,183 @@
+"""The grammar of rules in files: who may, or may not, send what to whom.
+
+- allow: operator -> [calculator, notebook]
+- allow: cleaner <-> summarizer
+  types: ["text.*"]
+- deny: {from: "*", to: vault, action: send}
+  reason: the vault only answers requests
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections.abc import Iterable, Iterator
+from typing import Annotated, Literal
+
+from pydantic import (
+    AfterValidator,
+    AwareDatetime,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    model_validator,
+)
+
+from mas_core.base.ids import check_agent_id
+from mas_core.errors import InvalidIdentifier
+from mas_core.model.policy import ANYONE, Effect, RateLimit, Rule
+
+_ROLE = re.compile(r"role:[a-z0-9][a-z0-9_-]{0,62}")
+_TYPE_GLOB = re.compile(r"[A-Za-z0-9_*?][A-Za-z0-9_.*?-]{0,127}")
+_ARROW = re.compile(r"(?P<left>[^<>]+?)\s*(?P<arrow><->|->)\s*(?P<right>[^<>]+)")
+
+
+def checked_agent_id(value: str) -> str:
+    """`value` when it is the id of an agent, else a ValueError with the fix on its second line."""
+    try:
+        return check_agent_id(value)
+    except InvalidIdentifier as error:
+        raise ValueError("\n".join((error.message, *error.hint))) from error
+
+
+def _party(value: str) -> str:
+    if value == ANYONE or _ROLE.fullmatch(value):
+        return value
+    return checked_agent_id(value)
+
+
+def _type_glob(value: str) -> str:
+    if not _TYPE_GLOB.fullmatch(value):
+        raise ValueError(
+            f"{value!r} is no pattern for message types\nuse letters, digits, _ . - and the wildcards * and ?"
+        )
+    return value
+
+
+def _as_list(value: object) -> object:
+    if isinstance(value, str):
+        return [part.strip() for part in value.strip().removeprefix("[").removesuffix("]").split(",")]
+    return value
+
+
+Party = Annotated[str, AfterValidator(_party)]
+Parties = Annotated[list[Party], BeforeValidator(_as_list), Field(min_length=1)]
+TypeGlobs = Annotated[list[Annotated[str, AfterValidator(_type_glob)]], BeforeValidator(_as_list)]
+Action = Literal["send", "request", "*"]
+
+
+class Limit(BaseModel):
+    """How many messages somebody may send in any sliding minute and hour."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
+
+    per_minute: int = Field(default=RateLimit().per_minute, ge=0)
+    """In any sliding minute; 0 for none at all."""
+    per_hour: int = Field(default=RateLimit().per_hour, ge=0)
+    """In any sliding hour; 0 for none at all."""
+
+    def as_rate_limit(self) -> RateLimit:
+        """The same for the policy document."""
+        return RateLimit(per_minute=self.per_minute, per_hour=self.per_hour)
+
+
+class Parts(BaseModel):
+    """Sender and target of a rule, written out."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, populate_by_name=True)
+
+    sender: Parties = Field(alias="from")
+    target: Parties = Field(alias="to")
+    both_ways: bool = False
+    types: TypeGlobs | None = None
+    action: Action | None = None
+
+
+def _parts(value: object) -> object:
+    """`a -> [b, c]` as a mapping."""
+    if not isinstance(value, str):
+        return value
+    match = _ARROW.fullmatch(value.strip())
+    if not match:
+        raise ValueError(f"{value!r} does not say who may send to whom\nwrite  sender -> target")
+    return {"from": match["left"], "to": match["right"], "both_ways": match["arrow"] == "<->"}
+
+
+class Permission(BaseModel):
+    """One entry of `rules:` in policy.yaml or of `permissions:` in mas.yaml."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
+
+    allow: Annotated[Parts, BeforeValidator(_parts)] | None = None
+    """Who may send to whom: `sender -> target`, `a <-> b`, or a mapping with from and to."""
+    deny: Annotated[Parts, BeforeValidator(_parts)] | None = None
+    """Who may not; wins over every allow."""
+    types: TypeGlobs = ["*"]
+    """Patterns of message types: `math.*`."""
+    action: Action = "*"
+    """send, request, or both."""
+    expires: AwareDatetime | None = None
+    """When it ends, as 2026-12-31T00:00:00Z."""
+    reason: str = Field(default="", max_length=500)
+    """Why; shown with each refusal and in the audit."""
+
+    @model_validator(mode="after")
+    def _one_effect(self) -> Permission:
+        if (self.allow is None) == (self.deny is None):
+            raise ValueError("a rule has either allow or deny\nwrite  - allow: sender -> target")
+        return self
+
+    def rules(self, source: str) -> Iterator[Rule]:
+        """The rules that it stands for."""
+        effect: Effect = "deny" if self.allow is None else "allow"
+        parts = self.allow or self.deny
+        assert parts is not None  # noqa: S101 - the validator saw to it
+        pairs = [(sender, target) for sender in parts.sender for target in parts.target]
+        if parts.both_ways:
+            pairs += [(target, sender) for sender, target in pairs]
+        expires = int(self.expires.timestamp() * 1000) if self.expires else 0
+        for sender, target in pairs:
+            for pattern in parts.types or self.types:
+                yield file_rule(
+                    effect,
+                    sender,
+                    target,
+                    pattern=pattern,
+                    action=parts.action or self.action,
+                    source=source,
+                    reason=self.reason,
+                    expires=expires,
+                )
+
+
+def file_rule(
+    effect: Effect,
+    sender: str,
+    target: str,
+    *,
+    pattern: str = "*",
+    action: str = "*",
+    source: str,
+    reason: str = "",
+    expires: int = 0,
+) -> Rule:
+    """A rule from a file, whose id follows from what it says: reading the file again makes the same rule."""
+    content = "\0".join((effect, sender, target, pattern, action, str(expires), source))
+    digest = hashlib.sha256(content.encode()).hexdigest()[:12]
+    return Rule(
+        id=f"file-{digest}",
+        effect=effect,
+        sender=sender,
+        target=target,
+        type=pattern,
+        action=action,
+        expires=expires,
+        source=source,
+        reason=reason,
+    )
+
+
+def without_repeats(rules: Iterable[Rule]) -> tuple[Rule, ...]:
+    """Each rule once, in the order of first mention."""
+    return tuple({rule.id: rule for rule in rules}.values())

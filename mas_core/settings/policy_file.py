@@ -1,0 +1,106 @@
+"""policy.yaml: the part of the policy that comes from a file.
+
+rules:
+  - allow: operator -> [calculator, notebook]
+roles:
+  auditors: [alice, bob]
+limits:
+  default: {per_minute: 100, per_hour: 1000}
+  role:auditors: {per_minute: 600, per_hour: 20000}
+dlp:
+  card: block
+  email: alert
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Annotated
+
+from pydantic import AfterValidator, BaseModel, ConfigDict
+
+from mas_core.model.policy import RateLimit, Rule
+from mas_core.settings.gateway_settings import DlpAction
+from mas_core.settings.permissions import (
+    Limit,
+    Party,
+    Permission,
+    checked_agent_id,
+    without_repeats,
+)
+from mas_core.settings.yaml_documents import read_yaml, validated
+
+DEFAULT_LIMIT = "default"
+
+Name = Annotated[str, AfterValidator(checked_agent_id)]
+
+
+@dataclass(frozen=True)
+class FilePolicy:
+    """What files say about the policy; `mas up` puts it in the place of what they said before."""
+
+    rules: tuple[Rule, ...] = ()
+    roles: dict[str, tuple[str, ...]] = field(default_factory=dict)
+    default_limit: RateLimit | None = None
+    limits: dict[str, RateLimit] = field(default_factory=dict)
+    dlp_actions: dict[str, str] = field(default_factory=dict)
+
+    def joined(self, others: Iterable[FilePolicy]) -> FilePolicy:
+        """This and the others as one; where they disagree about a limit or an action the later wins."""
+        rules = list(self.rules)
+        roles = {name: list(members) for name, members in self.roles.items()}
+        limits, actions, default = dict(self.limits), dict(self.dlp_actions), self.default_limit
+        for other in others:
+            rules += other.rules
+            for name, members in other.roles.items():
+                roles.setdefault(name, []).extend(members)
+            limits |= other.limits
+            actions |= other.dlp_actions
+            default = other.default_limit or default
+        return FilePolicy(
+            without_repeats(rules),
+            {name: tuple(dict.fromkeys(members)) for name, members in roles.items()},
+            default,
+            limits,
+            actions,
+        )
+
+
+class PolicyFile(BaseModel):
+    """The fields of policy.yaml."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
+
+    rules: list[Permission] = []
+    """Who may send what to whom; nothing is allowed without a rule and deny wins."""
+    roles: dict[Name, list[Name]] = {}
+    """Name of a role -> its members; rules and limits name it as role:NAME."""
+    limits: dict[Party, Limit] = {}
+    """Agent, role:NAME or `default` -> its limit."""
+    dlp: dict[str, DlpAction] = {}
+    """Rule id or category -> block, redact, alert or off."""
+
+
+def load_policy_file(path: Path, source: str = "") -> FilePolicy:
+    """The policy in the file at `path`; its rules carry `source`, `file:<name>` when left out.
+
+    Raises:
+        SpecInvalid: The file cannot be used; names line and fix.
+    """
+    read = validated(PolicyFile, read_yaml(path))
+    limits = {who: limit.as_rate_limit() for who, limit in read.limits.items()}
+    default = limits.pop(DEFAULT_LIMIT, None)
+    return FilePolicy(
+        rules=rules_of(read.rules, source or f"file:{path.name}"),
+        roles={name: tuple(members) for name, members in read.roles.items()},
+        default_limit=default,
+        limits=limits,
+        dlp_actions=dict(read.dlp),
+    )
+
+
+def rules_of(permissions: Iterable[Permission], source: str) -> tuple[Rule, ...]:
+    """The rules of all entries, each once."""
+    return without_repeats(rule for permission in permissions for rule in permission.rules(source))

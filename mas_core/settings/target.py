@@ -1,0 +1,138 @@
+"""Which system a command works on: flag over environment over running project over selected context."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+from mas_core.errors import ProjectNotFound, StoreUnreachable
+from mas_core.settings.contexts import Context, ContextStore
+from mas_core.settings.masking import mask_url
+from mas_core.settings.project import Project, find_project, project_at
+from mas_core.settings.project_config import LoadedConfig, load_config
+from mas_core.settings.running_context import read_running
+
+
+@dataclass(frozen=True)
+class Target:
+    """A system and how to get into it."""
+
+    url: str = field(repr=False)
+    """May hold a password; show `shown_url` instead."""
+    namespace: str = "mas"
+    partitions: int = 1
+    profile: str = "durable"
+    project: Project | None = None
+    keys_dir: Path | None = None
+    tokens_dir: Path | None = None
+    name: str = ""
+    protected: bool = False
+    read_only: bool = False
+    source: str = ""
+    """What decided: --url, --context, the name of a variable, project, or selected."""
+
+    @property
+    def shown_url(self) -> str:
+        """The URL without its secret."""
+        return mask_url(self.url)
+
+
+def resolve_target(
+    *,
+    context: str | None = None,
+    config: Path | None = None,
+    url: str | None = None,
+    environ: Mapping[str, str] = os.environ,
+) -> Target:
+    """The system that the flags, the environment, the project and the user's contexts lead to.
+
+    Args:
+        context: Value of --context.
+        config: Value of --config: a mas.yaml or its folder.
+        url: Value of --url.
+        environ: `MAS_URL`, `MAS_CONTEXT` and `REDIS_URL` are read, in this order.
+
+    Raises:
+        ContextNotFound: The named context does not exist.
+        ProjectNotFound: Nothing leads anywhere.
+        StoreUnreachable: There is a project, but nothing of it runs and it names no server.
+        ConfigurationError: A file cannot be used.
+    """
+    store = ContextStore(environ=environ)
+    project = project_at(config) if config else None
+    if context:
+        target = _of_context(store.get(context), "--context", environ)
+        return replace(target, url=url, source="--url") if url else target
+    if url:
+        return _of_url(url, "--url", project or find_project(environ=environ), environ)
+    if project is None:
+        if named := environ.get("MAS_URL"):
+            return _of_url(named, "MAS_URL", find_project(environ=environ), environ)
+        if named := environ.get("MAS_CONTEXT"):
+            return _of_context(store.get(named), "MAS_CONTEXT", environ)
+        if named := environ.get("REDIS_URL"):
+            return _of_url(named, "REDIS_URL", find_project(environ=environ), environ)
+        project = find_project(environ=environ)
+    if project:
+        return _of_project(project, "project", environ)
+    if selected := store.selected():
+        return _of_context(selected, "selected", environ)
+    raise ProjectNotFound(hint=("mas init DIR", "mas context add NAME --url URL"))
+
+
+def _in_project(project: Project, url: str, source: str, loaded: LoadedConfig) -> Target:
+    return Target(
+        url=url,
+        namespace=loaded.config.namespace,
+        partitions=loaded.config.partitions,
+        profile=loaded.config.profile,
+        project=project,
+        keys_dir=project.keys_dir,
+        tokens_dir=project.tokens_dir,
+        name=loaded.config.name,
+        source=source,
+    )
+
+
+def _of_project(project: Project, source: str, environ: Mapping[str, str]) -> Target:
+    loaded = load_config(project, environ=environ)
+    if running := read_running(project):
+        return replace(
+            _in_project(project, running.url, source, loaded),
+            namespace=running.namespace,
+            partitions=running.partitions,
+            profile=running.profile,
+        )
+    if loaded.url:
+        return _in_project(project, loaded.url, source, loaded)
+    raise StoreUnreachable(
+        f"nothing runs in the project {loaded.config.name} ({project.root})",
+        hint=("mas up", "mas up --detach"),
+        project=str(project.root),
+    )
+
+
+def _of_url(url: str, source: str, project: Project | None, environ: Mapping[str, str]) -> Target:
+    if project is None:
+        return Target(url=url, name=mask_url(url), source=source)
+    return _in_project(project, url, source, load_config(project, environ=environ))
+
+
+def _of_context(context: Context, source: str, environ: Mapping[str, str]) -> Target:
+    project = project_at(context.project) if context.project else None
+    if project and not context.url:
+        target = _of_project(project, source, environ)
+    else:
+        target = Target(
+            url=context.url or "",
+            namespace=context.namespace,
+            partitions=context.partitions,
+            profile=context.profile,
+            project=project,
+            keys_dir=context.keys_dir or (project.keys_dir if project else None),
+            tokens_dir=context.tokens_dir or (project.tokens_dir if project else None),
+            source=source,
+        )
+    return replace(target, name=context.name, protected=context.protected, read_only=context.read_only)
