@@ -1,0 +1,1 @@
+"""The `mas` command: one file per noun over `mas_core.ops`."""

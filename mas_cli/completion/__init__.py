@@ -1,0 +1,1 @@
+"""Shell completion: generated scripts, and the fast path that answers them."""

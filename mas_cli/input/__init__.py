@@ -1,0 +1,1 @@
+"""What people type: shared flags, payloads, durations, times, selectors, confirmations."""

@@ -1,0 +1,91 @@
+"""The danger ladder: what has to be said before something is deleted.
+
+One thing takes a `y` on a terminal or --yes; several things, or anything in a protected context, take a name
+typed in full or --confirm NAME. Where nobody can be asked the answer is an error, never a wait.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TextIO
+
+from mas_cli.errors import Cancelled, ConfirmationNeeded
+from mas_cli.output.diagnostics import Diagnostics
+
+LISTED = 20
+
+
+class Confirmation:
+    """Asks, or reads the answer off the flags.
+
+    Args:
+        can_ask: Whether a question reaches somebody.
+        yes: --yes was given.
+        confirmed: The value of --confirm.
+        protected: Name of the context when it is protected.
+    """
+
+    def __init__(
+        self,
+        talk: Diagnostics,
+        stdin: TextIO,
+        *,
+        can_ask: bool,
+        yes: bool = False,
+        confirmed: str | None = None,
+        protected: str | None = None,
+    ) -> None:
+        self._talk = talk
+        self._stdin = stdin
+        self._can_ask = can_ask
+        self._yes = yes
+        self._confirmed = confirmed
+        self._protected = protected
+
+    def one(self, what: str) -> None:
+        """Make sure that `what`, one thing, may be deleted.
+
+        Raises:
+            ConfirmationNeeded: Nobody can be asked, and no flag says yes.
+            Cancelled: The answer is no.
+        """
+        if self._protected is not None:
+            self.many([what], self._protected)
+            return
+        if self._yes:
+            return
+        if not self._can_ask:
+            raise ConfirmationNeeded(
+                f"this deletes {what}: say --yes to do it without a question", hint="--yes"
+            )
+        if self._answer(f"Delete {what}? [y/N]").lower() not in {"y", "yes"}:
+            raise Cancelled
+
+    def many(self, things: Sequence[str], name: str) -> None:
+        """Make sure that all of `things` may be deleted; `name` has to be typed.
+
+        Raises:
+            ConfirmationNeeded: Nobody can be asked, and --confirm does not say `name`.
+            Cancelled: The answer is another name.
+        """
+        if self._confirmed == name:
+            return
+        if self._confirmed is not None:
+            raise ConfirmationNeeded(
+                f"--confirm says {self._confirmed!r}, not {name!r}", hint=f"--confirm {name}"
+            )
+        shown = [*things[:LISTED], *([f"and {len(things) - LISTED} more"] if len(things) > LISTED else [])]
+        if not self._can_ask:
+            raise ConfirmationNeeded(
+                f"this deletes {', '.join(shown)}: say --confirm {name} to do it without a question",
+                hint=f"--confirm {name}",
+            )
+        self._talk.warn(f"this deletes {len(things)}:" if len(things) > 1 else "this deletes:")
+        for thing in shown:
+            self._talk.warn(f"  {thing}")
+        if self._answer(f"Type {name} to go on:") != name:
+            raise Cancelled
+
+    def _answer(self, question: str) -> str:
+        self._talk.ask(question)
+        return self._stdin.readline().strip()

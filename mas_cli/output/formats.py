@@ -1,0 +1,227 @@
+"""The one writer to standard output.
+
+A command hands over records or a document; the format decides how they look. JSON and its like leave as
+bytes, uncoloured and whole, whatever the terminal.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from enum import StrEnum
+from typing import BinaryIO, NamedTuple
+
+from mas_cli.errors import OutputClosed
+from mas_cli.output.colours import Palette
+from mas_cli.output.columns import Column, Record, cell, choose, value_at
+from mas_cli.output.documents import csv_text, json_text, yaml_text
+from mas_cli.output.safe_text import safe_text
+from mas_cli.output.tables import Cell, Layout, fields, table
+from mas_core.errors import UnknownFormat
+
+
+class Format(StrEnum):
+    """How results are written."""
+
+    TABLE = "table"
+    JSON = "json"
+    JSONL = "jsonl"
+    YAML = "yaml"
+    CSV = "csv"
+    NAME = "name"
+
+    @property
+    def is_json(self) -> bool:
+        """Whether errors are written as JSON too."""
+        return self in {Format.JSON, Format.JSONL}
+
+
+FORMATS = "|".join(Format)
+
+
+def parse_format(text: str) -> Format:
+    """The format called `text`.
+
+    Raises:
+        UnknownFormat: There is none.
+    """
+    try:
+        return Format(text.lower())
+    except ValueError:
+        raise UnknownFormat(
+            f"{text!r} is not an output format", hint=f"use one of {', '.join(Format)}"
+        ) from None
+
+
+class OutputOptions(NamedTuple):
+    """What the shared flags and the terminal say about output."""
+
+    format: Format = Format.TABLE
+    columns: str | None = None
+    headers: bool = True
+    envelope: bool = False
+    utc: bool = False
+    width: int | None = None
+    """Columns of the terminal; None when output is not a terminal."""
+    palette: Palette = Palette(enabled=False)
+
+
+class Output:
+    """Standard output."""
+
+    def __init__(self, stream: BinaryIO, schema: str, options: OutputOptions) -> None:
+        self._stream = stream
+        self._schema = schema
+        self.options = options
+
+    @property
+    def format(self) -> Format:
+        """The format that is written."""
+        return self.options.format
+
+    @property
+    def is_terminal(self) -> bool:
+        """Whether a person looks at this."""
+        return self.options.width is not None
+
+    def records(self, columns: Sequence[Column], records: Iterable[Record]) -> int:
+        """Write a list; returns how many records there were."""
+        listed = list(records)
+        chosen = choose(columns, self.options.columns, listed)
+        match self.format:
+            case Format.TABLE:
+                self._table(chosen, listed)
+            case Format.CSV:
+                header = [[column.key for column in chosen]] if self.options.headers else []
+                rows = [[value_at(record, column.key) for column in chosen] for record in listed]
+                self.write(csv_text([*header, *rows]))
+            case Format.NAME:
+                self._lines(_name_of(record, columns) for record in listed)
+            case Format.JSONL:
+                self._lines(json_text(self._enveloped(self._projected(record, chosen))) for record in listed)
+            case _:
+                self._document([self._projected(record, chosen) for record in listed])
+        return len(listed)
+
+    def record(self, columns: Sequence[Column], record: Record) -> None:
+        """Write one thing."""
+        chosen = choose(columns, self.options.columns, [record])
+        match self.format:
+            case Format.TABLE:
+                pairs = [(safe_text(column.title.lower()), self._cell(column, record)) for column in chosen]
+                self._lines(fields(pairs, width=self.options.width, palette=self.options.palette))
+            case Format.CSV | Format.NAME:
+                self.records(columns, [record])
+            case Format.JSONL:
+                self._lines([json_text(self._enveloped(self._projected(record, chosen)))])
+            case _:
+                self._document(self._projected(record, chosen))
+
+    def event(self, columns: Sequence[Column], record: Record, *, first: bool = False) -> None:
+        """Write one item of a stream at once; `first` writes the headers before it."""
+        chosen = choose(columns, self.options.columns, [record])
+        match self.format:
+            case Format.TABLE:
+                self._table(chosen, [record], headers=first, widths=[column.width for column in chosen])
+            case Format.CSV:
+                header = [[column.key for column in chosen]] if first and self.options.headers else []
+                self.write(csv_text([*header, [value_at(record, column.key) for column in chosen]]))
+            case Format.NAME:
+                self._lines([_name_of(record, columns)])
+            case Format.YAML:
+                self.write("---\n" + yaml_text(self._enveloped(self._projected(record, chosen))))
+            case _:
+                self._lines([json_text(self._enveloped(self._projected(record, chosen)))])
+        self.flush()
+
+    def document(self, value: object) -> None:
+        """Write a JSON value as it is, such as the payload of a reply."""
+        match self.format:
+            case Format.JSONL | Format.NAME | Format.CSV:
+                self._lines([json_text(self._enveloped(value))])
+            case Format.TABLE:
+                self._lines([json_text(value, indent=2 if self.is_terminal else None)])
+            case _:
+                self._document(value)
+
+    def text(self, text: str, record: Record) -> None:
+        """Write prose of our own as it stands, or `record` when a program reads."""
+        if self.format in {Format.TABLE, Format.NAME, Format.CSV}:
+            self.write(text if text.endswith("\n") else text + "\n")
+        else:
+            self.record([Column(key) for key in record], record)
+
+    def write(self, text: str) -> None:
+        """Write `text`, which is safe already.
+
+        Raises:
+            OutputClosed: Nobody reads any more.
+        """
+        try:
+            self._stream.write(text.encode(errors="backslashreplace"))
+        except BrokenPipeError:
+            raise OutputClosed from None
+
+    def flush(self) -> None:
+        """Hand over what is buffered.
+
+        Raises:
+            OutputClosed: Nobody reads any more.
+        """
+        try:
+            self._stream.flush()
+        except BrokenPipeError:
+            raise OutputClosed from None
+
+    def _table(
+        self,
+        columns: Sequence[Column],
+        records: Sequence[Record],
+        *,
+        headers: bool = True,
+        widths: Sequence[int] | None = None,
+    ) -> None:
+        if not records:
+            return
+        layouts = [
+            Layout(safe_text(column.title), column.kind == "number", column.flexible, least)
+            for column, least in zip(columns, widths or [0] * len(columns), strict=True)
+        ]
+        rows = [[self._cell(column, record) for column in columns] for record in records]
+        options = self.options
+        self._lines(
+            table(
+                layouts,
+                rows,
+                headers=headers and options.headers,
+                width=options.width,
+                palette=options.palette,
+            )
+        )
+
+    def _cell(self, column: Column, record: Record) -> Cell:
+        value = value_at(record, column.key)
+        text = safe_text(cell(value, column.kind, utc=self.options.utc))
+        return Cell(text, column.style(value) if column.style else None)
+
+    def _projected(self, record: Record, chosen: Sequence[Column]) -> Record:
+        if self.options.columns is None:
+            return record
+        return {column.key: value_at(record, column.key) for column in chosen}
+
+    def _enveloped(self, value: object) -> object:
+        return {"schema": self._schema, "data": value} if self.options.envelope else value
+
+    def _document(self, value: object) -> None:
+        enveloped = self._enveloped(value)
+        if self.format is Format.YAML:
+            self.write(yaml_text(enveloped))
+        else:
+            self._lines([json_text(enveloped, indent=2 if self.is_terminal else None)])
+
+    def _lines(self, lines: Iterable[str]) -> None:
+        for line in lines:
+            self.write(line + "\n")
+
+
+def _name_of(record: Record, columns: Sequence[Column]) -> str:
+    return safe_text(cell(value_at(record, columns[0].key)), limit=None)

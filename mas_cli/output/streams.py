@@ -1,0 +1,79 @@
+"""The standard streams of this process, made into `Output` and `Diagnostics`."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import sys
+from typing import BinaryIO, cast
+
+from mas_cli.input.shared_flags import SharedFlags
+from mas_cli.output.colours import palette_for
+from mas_cli.output.diagnostics import Diagnostics
+from mas_cli.output.formats import Format, Output, OutputOptions
+
+
+def standard_output(schema: str, flags: SharedFlags, default: Format) -> Output:
+    """Standard output as `flags` and the terminal want it.
+
+    Raises:
+        UsageError: A flag has a value that it cannot have.
+    """
+    is_terminal = sys.stdout.isatty()
+    options = OutputOptions(
+        format=flags.output_format(default),
+        columns=flags.columns,
+        headers=not flags.no_headers,
+        envelope=flags.envelope,
+        utc=flags.utc,
+        width=shutil.get_terminal_size().columns if is_terminal else None,
+        palette=palette_for(flags.color, is_terminal),
+    )
+    return Output(cast("BinaryIO", sys.stdout.buffer), schema, options)
+
+
+def write_page(text: str) -> None:
+    """Write a help page of ours to standard output."""
+    Output(cast("BinaryIO", sys.stdout.buffer), "", OutputOptions()).write(text + "\n")
+
+
+def standard_error(
+    flags: SharedFlags | None = None, *, json_errors: bool = False, debug: bool = False
+) -> Diagnostics:
+    """Standard error; without `flags` before they are known.
+
+    Raises:
+        UsageError: A flag has a value that it cannot have.
+    """
+    is_terminal = sys.stderr.isatty()
+    if flags is None:
+        return Diagnostics(sys.stderr, palette_for(None, is_terminal), json_errors=json_errors, debug=debug)
+    return Diagnostics(
+        sys.stderr,
+        palette_for(flags.color, is_terminal),
+        quiet=flags.quiet,
+        verbosity=flags.verbose,
+        json_errors=json_errors,
+        debug=flags.debug,
+        is_terminal=is_terminal,
+    )
+
+
+def can_ask() -> bool:
+    """Whether a person sits at both ends of a question."""
+    return sys.stdin.isatty() and sys.stderr.isatty()
+
+
+def flush_or_discard() -> bool:
+    """Hand over what standard output still holds; whether somebody took it.
+
+    What nobody takes is thrown away, so that the interpreter does not complain on its way out.
+    """
+    try:
+        sys.stdout.flush()
+    except BrokenPipeError:
+        discarded = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(discarded, sys.stdout.fileno())
+        os.close(discarded)
+        return False
+    return True

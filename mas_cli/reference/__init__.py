@@ -1,0 +1,1 @@
+"""Help pages, help topics and the machine-readable description of every command."""

@@ -1,0 +1,107 @@
+"""Help: of `mas` itself, of a group, and of one command, with the examples first."""
+
+from __future__ import annotations
+
+import inspect
+from typing import Any
+
+from mas_cli.command_table import GROUPS, SECTIONS, Command
+from mas_cli.input.shared_flags import SHARED_FLAGS
+from mas_cli.output.exit_codes import ExitCode
+from mas_cli.reference.command_spec import exit_codes
+from mas_cli.routing import members
+
+_INTRODUCTION = """\
+mas: run, watch and prove multi-agent systems on Redis or Valkey.
+
+  mas up                                start a server, a gateway and the agents of agents.d/
+  mas discover                          list the agents that answer
+  mas request calculator math.add '{"numbers":[1,2]}'
+"""
+
+
+def root_help() -> str:
+    """The one screen that `mas` shows by itself."""
+    summaries = dict(members(()))
+    width = max(map(len, summaries))
+    lines = [_INTRODUCTION]
+    for section, words in SECTIONS:
+        present = [word for word in words if word in summaries]
+        if present:
+            lines += [f"{section}:", *(f"  {word:<{width}}  {summaries[word]}" for word in present), ""]
+    lines += [
+        "Every command takes --help, --output json and the flags of `mas help flags`.",
+        "Topics: mas help exit-codes, errors, payloads, output, contexts, flags, selectors, time",
+    ]
+    return "\n".join(lines)
+
+
+def group_help(path: tuple[str, ...]) -> str:
+    """The commands of a group."""
+    name = " ".join(path)
+    rows = members(path)
+    width = max(len(word) for word, _ in rows)
+    return "\n".join(
+        [
+            f"{GROUPS[name]}.",
+            "",
+            "Usage:",
+            f"  mas {name} COMMAND",
+            "",
+            "Commands:",
+            *(f"  {word:<{width}}  {summary}" for word, summary in rows),
+            "",
+            f"mas {name} COMMAND --help says more.",
+        ]
+    )
+
+
+def command_help(entry: Command) -> str:
+    """The help page of a command."""
+    from mas_cli.command_parser import parser_for
+
+    parser = parser_for(entry)
+    page: str = parser.get_help(parser.make_context(f"mas {entry.name}", [], resilient_parsing=True))
+    return page
+
+
+def write_command_help(entry: Command, command: Any, context: Any, formatter: Any) -> None:
+    """Write the help page of a command into a formatter of its parser."""
+    formatter.write(f"{entry.summary}.\n")
+    _, _, further = inspect.cleandoc(command.help or "").partition("\n\n")
+    if further:
+        formatter.write(f"\n{further}\n")
+    formatter.write("\nExamples:\n")
+    formatter.write("".join(f"  {example}\n" for example in entry.examples))
+    shared = {"help", *(spec.name for spec in SHARED_FLAGS)}
+    arguments, own, common = [], [], []
+    pieces = []
+    for parameter in command.get_params(context):
+        record = parameter.get_help_record(context)
+        if record is None:
+            continue
+        if parameter.param_type_name == "argument":
+            pieces += parameter.get_usage_pieces(context)
+            arguments.append((parameter.display_name_raw, record[1]))
+        elif parameter.name in shared:
+            environment = f"  [{parameter.envvar}]" if parameter.envvar else ""
+            common.append((record[0], f"{parameter.help}{environment}"))
+        else:
+            own.append(record)
+    formatter.write("\nUsage:\n")
+    formatter.write(f"  {' '.join(('mas', entry.name, *pieces, '[flags]'))}\n")
+    formatter.write(
+        f"\nImpact: {entry.impact}{' on files of this machine' if entry.scope == 'local' else ''}\n"
+    )
+    for title, rows in (
+        ("Arguments", arguments),
+        ("Flags", own),
+        ("Shared flags, before or after the command [environment]", common),
+        (
+            "Exit codes",
+            [(str(code), text) for code, text in exit_codes(entry).items() if code < ExitCode.BUG],
+        ),
+    ):
+        if rows:
+            with formatter.section(title):
+                formatter.write_dl(rows)
