@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import math
+import time
 
 import pytest
 from hypothesis import given, settings
@@ -238,3 +240,24 @@ def test_what_json_cannot_say_is_not_written(value):
 def test_null_is_written():
     """None has a JSON form wherever it stands."""
     assert encode_json({"a": [None, 1.5]}) == b'{"a":[null,1.5]}'
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        b"[" + b",".join([b"9" * 3999] * 240) + b"]",
+        b'["' + b'\\"[' * 300_000 + b'"]',
+        b"[" + b'{"a":1},' * 120_000 + b"1]",
+        b"[" + nested(63) * 7_000 + b"]",
+        b'"' * 900_000,
+        b'["' + b"\\" * 900_000,
+    ],
+    ids=["long integers", "escaped quotes", "many objects", "deep many times", "quotes", "backslashes"],
+)
+def test_no_text_takes_long(text):
+    """The work grows with the length of the text, not with its square."""
+    before = time.process_time()
+    with contextlib.suppress(InvalidPayload):
+        parse_json(text)
+
+    assert time.process_time() - before < 1
