@@ -1,0 +1,115 @@
+"""The close look at one value: every leaf, every seam, every layer below."""
+
+from __future__ import annotations
+
+from bisect import bisect_left, bisect_right
+from collections.abc import Callable, Iterator
+from itertools import accumulate
+from typing import Final
+
+from mas_core.security.dlp.document import KEY_END, NUMBER_SEAM, Document, JsonValue, Leaf
+from mas_core.security.dlp.layers import LAYERS, MAX_LAYERS, Budget, OverBudget
+from mas_core.security.dlp.matcher import Matcher
+from mas_core.security.dlp.normalise import normalise
+from mas_core.security.dlp.redaction import Hit
+from mas_core.security.dlp.rules import Rule
+from mas_core.security.dlp.validators import VALIDATORS
+
+HINTS: Final = {name: layer.hint for name, layer in LAYERS.items()} | {
+    "controls": r"[\x00-\x08\x0b\x0c\x0e-\x1d\x7f]",
+    "cut:ssn": r"[\x1e\x1f]\d{3}\x1e(?:[^\x1e\x1f]*\x1f)?\d{2}\x1e(?:[^\x1e\x1f]*\x1f)?\d{4}\x1e",
+}
+"""What, beside a rule, makes a close look necessary."""
+
+
+class Inspection:
+    """Looks into one value and into what is encoded in it, within one budget."""
+
+    def __init__(self, matcher: Matcher, value: JsonValue) -> None:
+        self._matcher = matcher
+        self._document = Document(value)
+        self._budget = Budget(len(self._document.text))
+
+    def hits(self) -> list[Hit]:
+        """Everything found in the value.
+
+        Raises:
+            OverBudget: It cannot be looked through within the budget.
+        """
+        return self._look(self._document, 0, "")
+
+    def _look(self, document: Document, layer: int, above: str) -> list[Hit]:
+        """Everything found in a document that is `layer` encodings deep, under keys that are context."""
+        matches = self._matcher.match(f"{above}{KEY_END}{document.text}")
+        found = [hit for rule in matches.rules for hit in self._in_leaves(rule, document, above)]
+        found += self._in_seams(document, above)
+        found += self._in_layers(document, matches.hints, layer, above)
+        return list(dict.fromkeys(found))
+
+    def _in_leaves(self, rule: Rule, document: Document, above: str) -> Iterator[Hit]:
+        for start, end in self._confirmed(rule, document.text):
+            leaf, first, last = document.locate(start, end)
+            if self._matcher.has_context(rule, _keys_of(leaf, above), leaf.folded, first, last):
+                yield Hit(rule, leaf.path, leaf.place, *leaf.original_span(first, last))
+
+    def _in_seams(self, document: Document, above: str) -> Iterator[Hit]:
+        for run in document.runs:
+            if run[0].place == "number":
+                yield from self._in_run(run, NUMBER_SEAM, above, lambda rule: rule.cut == "scalars")
+                continue
+            is_list = isinstance(run[0].path[-1], int)
+            # Digits of unrelated fields put together make a number of any kind by chance, so outside of
+            # lists the parts must have the lengths in which such numbers are written.
+            yield from self._in_run(
+                run, "", above, lambda rule: rule.cut != "never" and (is_list or not rule.validator)
+            )
+            yield from self._in_run(
+                run, NUMBER_SEAM, above, lambda rule: rule.cut != "never" and bool(rule.validator)
+            )
+
+    def _in_run(
+        self, run: list[Leaf], seam: str, above: str, applies: Callable[[Rule], bool]
+    ) -> Iterator[Hit]:
+        text = seam.join(leaf.folded for leaf in run)
+        starts = list(accumulate((len(leaf.folded) + len(seam) for leaf in run), initial=0))
+        ends = [start + len(leaf.folded) for start, leaf in zip(starts, run, strict=False)]
+        for rule in self._matcher.match(f"{above}{KEY_END}{text}").rules:
+            if not applies(rule):
+                continue
+            for start, end in self._confirmed(rule, text):
+                first = bisect_right(starts, start) - 1
+                last = bisect_left(ends, end)
+                is_whole = start == starts[first] and end == ends[last]
+                if last > first and (is_whole or not rule.validator):
+                    for leaf in run[first : last + 1]:
+                        yield Hit(rule, leaf.path, leaf.place, 0, len(leaf.text))
+
+    def _in_layers(self, document: Document, hints: frozenset[str], layer: int, above: str) -> Iterator[Hit]:
+        layers = [LAYERS[name] for name in sorted(hints & LAYERS.keys(), reverse=True)]
+        for leaf in document.leaves if layers else ():
+            if leaf.place == "number":
+                continue
+            for decoder in layers:
+                for decoded in decoder.decode(leaf.folded, self._budget):
+                    if layer == MAX_LAYERS:
+                        raise OverBudget(f"more than {MAX_LAYERS} encodings in each other")
+                    for hit in self._look(Document(decoded.value), layer + 1, _keys_of(leaf, above)):
+                        start, end = decoded.start, decoded.end
+                        if decoded.origins is not None:
+                            start, end = decoded.origins[hit.start], decoded.origins[hit.end]
+                        yield Hit(hit.rule, leaf.path, leaf.place, *leaf.original_span(start, end))
+
+    def _confirmed(self, rule: Rule, text: str) -> Iterator[tuple[int, int]]:
+        validator = VALIDATORS.get(rule.validator)
+
+        def judge(start: int, end: int) -> tuple[int, int] | None:
+            self._budget.spend_candidate()
+            return validator(text, start, end) if validator else (start, end)
+
+        return self._matcher.spans(rule, text, judge)
+
+
+def _keys_of(leaf: Leaf, above: str) -> str:
+    """The keys above a leaf as text to look for context in."""
+    path = leaf.path[:-1] if leaf.place == "key" else leaf.path
+    return " ".join((above, *(normalise(part) for part in path if isinstance(part, str))))

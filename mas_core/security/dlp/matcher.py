@@ -1,0 +1,138 @@
+"""All patterns in one automaton that says which rules to look at, and the search for their spans."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Final, NamedTuple
+
+import re2
+
+from mas_core.security.dlp.document import VALUE_END
+from mas_core.security.dlp.rules import QUIET, Rule
+
+_AUTOMATON_BYTES: Final = 64 << 20
+_LONG_MATCH: Final = 128
+
+
+class EngineFailed(RuntimeError):
+    """The automaton gave no answer."""
+
+
+class Matches(NamedTuple):
+    """What may be in a text."""
+
+    rules: tuple[Rule, ...]
+    hints: frozenset[str]
+
+
+class Matcher:
+    """Finds candidates for rules; whether they count is for validators and context to say.
+
+    Args:
+        rules: What to look for.
+        hints: Further patterns, by name, that are only reported as present.
+    """
+
+    def __init__(self, rules: Sequence[Rule], hints: Mapping[str, str]) -> None:
+        self._rules = {rule.id: rule for rule in rules}
+        self._patterns = {rule.id: re2.compile(rule.pattern, QUIET) for rule in rules}
+        self._contexts = {
+            rule.id: re2.compile(context_pattern(rule), QUIET) for rule in rules if rule.context
+        }
+        options = re2.Options()
+        options.log_errors = False
+        options.never_capture = True
+        options.max_mem = _AUTOMATON_BYTES
+        automaton = re2.Set.SearchSet(options)
+        # The end is always found, so an empty answer means that the automaton gave up.
+        automaton.Add(VALUE_END + r"\z")
+        self._names: list[str] = [""]
+        for rule in rules:
+            automaton.Add(context_pattern(rule) if rule.context else rule.pattern)
+            self._names.append(rule.id)
+        for name, pattern in hints.items():
+            automaton.Add(pattern)
+            self._names.append(name)
+        automaton.Compile()
+        self._automaton = automaton
+
+    def is_clean(self, text: str) -> bool:
+        """Whether nothing at all may be in a text; one pass.
+
+        Raises:
+            EngineFailed: The automaton gave up.
+        """
+        found = self._automaton.Match(text + VALUE_END)
+        if not found:
+            raise EngineFailed
+        return len(found) == 1
+
+    def match(self, text: str) -> Matches:
+        """Which rules and hints may be in a text; one pass.
+
+        Raises:
+            EngineFailed: The automaton gave up.
+        """
+        found = self._automaton.Match(text + VALUE_END)
+        if not found:
+            raise EngineFailed
+        names = [self._names[index] for index in sorted(found)]
+        return Matches(
+            tuple(self._rules[name] for name in names if name in self._rules),
+            frozenset(name for name in names if name not in self._rules),
+        )
+
+    def spans(
+        self, rule: Rule, text: str, judge: Callable[[int, int], tuple[int, int] | None]
+    ) -> Iterator[tuple[int, int]]:
+        """Spans of a rule's pattern that `judge` confirms, possibly shortened by it.
+
+        After a refusal the search goes on behind the first word of the match, as a match may start there.
+        """
+        pattern = self._patterns[rule.id]
+        group = pattern.groups
+        data = text.encode()
+        is_ascii = len(data) == len(text)
+        position = known_byte = known_character = 0
+        while (found := pattern.search(data, position)) is not None:
+            start, end = found.span(group)
+            if end <= start:
+                position = max(found.end(), position + 1)
+                continue
+            first = start if is_ascii else known_character + _count(data, known_byte, start)
+            last = end if is_ascii else first + _count(data, start, end)
+            known_byte, known_character = start, first
+            confirmed = judge(first, last)
+            if confirmed is not None:
+                yield confirmed
+                position = start + (
+                    confirmed[1] - first if is_ascii else len(text[first : confirmed[1]].encode())
+                )
+            elif end - start > _LONG_MATCH:
+                position = end
+            else:
+                word = start + 1
+                while word < end and _is_word(data[word]):
+                    word += 1
+                position = word
+
+    def has_context(self, rule: Rule, keys: str, text: str, start: int, end: int) -> bool:
+        """Whether the context that a rule asks for is in the keys above a match or near it."""
+        if not rule.context:
+            return True
+        near = text[max(start - rule.window, 0) : start] + " " + text[end : end + rule.window]
+        return self._contexts[rule.id].search(f"{keys} {near}") is not None
+
+
+def context_pattern(rule: Rule) -> str:
+    """A pattern for any of a rule's context words in any case."""
+    words = (r"[\s_-]*".join(map(re2.escape, word.split())) for word in rule.context)
+    return f"(?i)(?:{'|'.join(words)})"
+
+
+def _count(data: bytes, start: int, end: int) -> int:
+    return len(data[start:end].decode(errors="surrogatepass"))
+
+
+def _is_word(byte: int) -> bool:
+    return 48 <= byte <= 57 or 65 <= byte <= 90 or 97 <= byte <= 122
