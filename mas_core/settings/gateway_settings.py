@@ -115,9 +115,26 @@ class MessageSigningSettings(Section):
     """Seconds for which a signed message is accepted."""
 
 
-class LimitSettings(Section):
-    """Bounds of one message, one inbox, one batch and one lease."""
+class GatewaySettings(BaseSettings):
+    """All settings of a gateway. Arguments win over the environment, the environment over defaults."""
 
+    model_config = SettingsConfigDict(
+        use_attribute_docstrings=True,
+        env_prefix="GATEWAY_",
+        env_nested_delimiter="__",
+        env_ignore_empty=True,
+        extra="forbid",
+        frozen=True,
+    )
+
+    redis: RedisSettings = RedisSettings()
+    rate_limit: RateLimitSettings = RateLimitSettings()
+    features: FeatureSettings = FeatureSettings()
+    dlp: DlpSettings = DlpSettings()
+    audit: AuditSettings = AuditSettings()
+    circuit_breaker: CircuitBreakerSettings = CircuitBreakerSettings()
+    priority_queue: PriorityQueueSettings = PriorityQueueSettings()
+    message_signing: MessageSigningSettings = MessageSigningSettings()
     max_payload_bytes: int = Field(default=1_000_000, ge=1024, le=1_000_000)
     """Bytes of a payload as JSON."""
     inbox_bound: int = Field(default=10_000, ge=1)
@@ -130,24 +147,6 @@ class LimitSettings(Section):
     """Bytes in one commit."""
     lease_ms: int = Field(default=1500, ge=200)
     """How long a gateway owns a partition without renewing."""
-
-
-class GatewaySettings(BaseSettings):
-    """All settings of a gateway. Arguments win over the environment, the environment over defaults."""
-
-    model_config = SettingsConfigDict(
-        env_prefix="GATEWAY_", env_nested_delimiter="__", env_ignore_empty=True, extra="forbid", frozen=True
-    )
-
-    redis: RedisSettings = RedisSettings()
-    rate_limit: RateLimitSettings = RateLimitSettings()
-    features: FeatureSettings = FeatureSettings()
-    dlp: DlpSettings = DlpSettings()
-    audit: AuditSettings = AuditSettings()
-    circuit_breaker: CircuitBreakerSettings = CircuitBreakerSettings()
-    priority_queue: PriorityQueueSettings = PriorityQueueSettings()
-    message_signing: MessageSigningSettings = MessageSigningSettings()
-    limits: LimitSettings = LimitSettings()
 
     @classmethod
     def from_yaml(cls, path: Path | str) -> Self:

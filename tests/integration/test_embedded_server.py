@@ -65,7 +65,7 @@ async def test_nobody_else_gets_in_and_nothing_shows_the_password(tmp_path):
         await command(server, "SET", "k", "v")
         password = (tmp_path / "keys" / "server.password").read_text().strip()
         stranger = redis.Redis(unix_socket_path=str(server.socket_path), retry=None)
-        with pytest.raises((redis.AuthenticationError, redis.ConnectionError), match="[Aa]uthenticat"):
+        with pytest.raises((redis.AuthenticationError, redis.ConnectionError), match=r"[Aa]uthenticat"):
             await stranger.get("k")
         await stranger.aclose()
         arguments = Path(f"/proc/{server.pid}/cmdline").read_bytes()
