@@ -103,7 +103,7 @@ def _shared_parameters(entry: Command) -> list[inspect.Parameter]:
             *spec.declarations,
             default=spec.default,
             help=spec.help,
-            envvar=spec.env,
+            envvar=None if spec.is_setting else spec.env,
             metavar=spec.metavar or None,
             count=spec.default is not None and not isinstance(spec.default, bool),
         )

@@ -10,10 +10,10 @@ from collections.abc import Callable, Iterator, Sequence
 from datetime import UTC, datetime
 from math import isfinite
 from pathlib import Path
-from typing import Any, NamedTuple, NoReturn, TextIO, TypeVar
+from typing import NamedTuple, NoReturn, TextIO, TypeVar
 
 from mas_cli.input.selectors import parse_pair
-from mas_core.errors import InvalidPayload, UsageError
+from mas_core.errors import InvalidPayload, SpecInvalid, UsageError
 
 DEEPEST = 64
 """Levels of nesting, as in the gateway."""
@@ -162,30 +162,12 @@ def _object(item: _Text, fields: dict[str, object]) -> dict[str, object]:
 
 
 def _yaml_value(item: _Text) -> object:
-    import yaml
+    from mas_core.settings.yaml_documents import parse_yaml
 
     try:
-        node = yaml.compose(item.text, Loader=yaml.SafeLoader)
-        value = None if node is None else _from_yaml(node, yaml.SafeLoader(""))
-        return parse_value(json.dumps(value), item.where)
-    except yaml.YAMLError as error:
-        mark = getattr(error, "problem_mark", None)
-        place = f" at line {mark.line + 1}, column {mark.column + 1}" if mark else ""
-        raise InvalidPayload(f"{item.where} is not YAML{place}", hint="mas help payloads") from None
-    except (ValueError, RecursionError) as error:
-        raise InvalidPayload(f"{item.where}: {error}", hint="mas help payloads") from None
-
-
-def _from_yaml(node: Any, loader: Any) -> object:
-    """The value of a YAML node; what JSON has no type for, such as a date, stays the text that it was."""
-    match node.id:
-        case "mapping":
-            return _unique([(str(key.value), _from_yaml(value, loader)) for key, value in node.value])
-        case "sequence":
-            return [_from_yaml(child, loader) for child in node.value]
-        case _:
-            value = loader.construct_object(node)
-            return value if isinstance(value, bool | int | float | None) else node.value
+        return parse_yaml(item.text, item.where).value
+    except SpecInvalid as error:
+        raise InvalidPayload(error.message, hint=error.hint or "mas help payloads") from None
 
 
 def _fields(source: PayloadSource, number: int = 1) -> dict[str, object]:

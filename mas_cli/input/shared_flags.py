@@ -24,6 +24,8 @@ class FlagSpec(NamedTuple):
     env: str
     metavar: str
     default: bool | int | None
+    is_setting: bool
+    """The environment twin is read with the other settings, which know its rank among them."""
 
     @property
     def takes_value(self) -> bool:
@@ -31,9 +33,22 @@ class FlagSpec(NamedTuple):
         return self.default is None
 
 
-def _flag(*declarations: str, help: str, env: str = "", metavar: str = "", default: object = None) -> Any:
+def _flag(
+    *declarations: str,
+    help: str,
+    env: str = "",
+    metavar: str = "",
+    default: object = None,
+    is_setting: bool = False,
+) -> Any:
     """A field of `SharedFlags`; with no `default` the flag takes a text."""
-    metadata = {"declarations": declarations, "help": help, "env": env, "metavar": metavar}
+    metadata = {
+        "declarations": declarations,
+        "help": help,
+        "env": env,
+        "metavar": metavar,
+        "is_setting": is_setting,
+    }
     return field(default=default, metadata=metadata)
 
 
@@ -42,12 +57,14 @@ class SharedFlags:
     """The shared flags of one call, as they were typed."""
 
     context: str | None = _flag(
-        "--context", "-c", metavar="CONTEXT", help="Context to use; `mas context list` shows them."
+        "--context", "-c", metavar="CONTEXT", is_setting=True, help="Context to use, as in mas context list."
     )
     config: str | None = _flag(
-        "--config", metavar="FILE", env="MAS_CONFIG_FILE", help="Project file instead of the mas.yaml found."
+        "--config", metavar="FILE", env="MAS_CONFIG_FILE", is_setting=True, help="Project file to use."
     )
-    url: str | None = _flag("--url", metavar="URL", help="Server: redis://, rediss://, unix://, memory://.")
+    url: str | None = _flag(
+        "--url", metavar="URL", is_setting=True, help="Server: redis://, rediss://, unix:// or memory://."
+    )
     output: str | None = _flag("--output", "-o", metavar=FORMATS, help="Output format.")
     columns: str | None = _flag("--columns", metavar="A,B", help="Only these columns, in this order.")
     no_headers: bool = _flag("--no-headers", default=False, help="No header line in tables and CSV.")
@@ -87,6 +104,7 @@ SHARED_FLAGS: tuple[FlagSpec, ...] = tuple(
         item.metadata["env"] or f"MAS_{item.name.upper()}",
         item.metadata["metavar"],
         item.default if isinstance(item.default, bool | int) else None,
+        item.metadata["is_setting"],
     )
     for item in fields(SharedFlags)
 )

@@ -77,13 +77,11 @@ def choose(columns: Sequence[Column], wanted: str | None, records: Sequence[Reco
 
 def cell(value: object, kind: Kind = "text", *, utc: bool = False, now: datetime | None = None) -> str:
     """The text of a cell; not yet safe to show."""
-    if value is None or value == "":
-        return "-"
     if kind in {"time", "age"} and isinstance(value, str):
         return _moment(value, relative=kind == "age", utc=utc, now=now)
     if kind == "duration" and isinstance(value, int | float):
         return duration(float(value))
-    return plain(value)
+    return plain(value) or "-"
 
 
 def plain(value: object) -> str:

@@ -64,7 +64,7 @@ def csv_text(rows: Iterable[Sequence[object]]) -> str:
 
 
 def _csv_cell(value: object) -> str:
-    text = plain(value)
+    text = str(value).lower() if isinstance(value, bool) else plain(value)
     is_formula = not isinstance(value, int | float) and text.startswith(_FORMULA_STARTS)
     return ("'" if is_formula else "") + safe_text(text, limit=None)
 

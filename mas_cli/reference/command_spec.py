@@ -25,7 +25,7 @@ def exit_codes(entry: Command) -> dict[int, str]:
 
 def specification(entries: Iterable[Command] = COMMANDS) -> dict[str, list[dict[str, object]]]:
     """The commands, and the flags that all of them have, as one JSON document."""
-    shared = [
+    shared: list[dict[str, object]] = [
         {
             "flags": list(spec.declarations),
             "help": spec.help,

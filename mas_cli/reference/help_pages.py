@@ -73,7 +73,7 @@ def write_command_help(entry: Command, command: Any, context: Any, formatter: An
         formatter.write(f"\n{further}\n")
     formatter.write("\nExamples:\n")
     formatter.write("".join(f"  {example}\n" for example in entry.examples))
-    shared = {"help", *(spec.name for spec in SHARED_FLAGS)}
+    environment = {"help": "", **{spec.name: f"  [{spec.env}]" for spec in SHARED_FLAGS}}
     arguments, own, common = [], [], []
     pieces = []
     for parameter in command.get_params(context):
@@ -83,9 +83,8 @@ def write_command_help(entry: Command, command: Any, context: Any, formatter: An
         if parameter.param_type_name == "argument":
             pieces += parameter.get_usage_pieces(context)
             arguments.append((parameter.display_name_raw, record[1]))
-        elif parameter.name in shared:
-            environment = f"  [{parameter.envvar}]" if parameter.envvar else ""
-            common.append((record[0], f"{parameter.help}{environment}"))
+        elif parameter.name in environment:
+            common.append((record[0], f"{parameter.help}{environment[parameter.name]}"))
         else:
             own.append(record)
     formatter.write("\nUsage:\n")

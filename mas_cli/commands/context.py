@@ -1,0 +1,179 @@
+"""`mas context`: named systems of this user, one of them selected."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from mas_cli.invocation import Invocation
+from mas_cli.output.colours import Style
+from mas_cli.output.columns import Column
+from mas_cli.output.exit_codes import ExitCode
+from mas_core.errors import ContextNotFound
+from mas_core.settings.contexts import Context, ContextStore, make_context
+
+Name = Annotated[str, typer.Argument(metavar="CONTEXT", help="Name of the context.")]
+
+
+def _flagged(value: object) -> Style | None:
+    return "warn" if value else None
+
+
+_COLUMNS = (
+    Column("name", style=lambda _: "name"),
+    Column("selected"),
+    Column("url", flexible=True),
+    Column("project", flexible=True),
+    Column("profile"),
+    Column("protected", style=_flagged),
+    Column("read_only", style=_flagged),
+)
+_DETAILS = (
+    *_COLUMNS,
+    Column("namespace"),
+    Column("partitions", kind="number"),
+    Column("keys_dir"),
+    Column("tokens_dir"),
+)
+
+
+def list_contexts(call: Invocation) -> ExitCode:
+    """List the contexts of this user."""
+    store = ContextStore()
+    selected = store.selected()
+    contexts = store.list()
+    call.out.records(_COLUMNS, [_record(context, selected) for context in contexts])
+    call.talk.count(f"{len(contexts)} contexts; add one with: mas context add NAME --url URL")
+    return ExitCode.OK
+
+
+def add(
+    call: Invocation,
+    name: Name,
+    *,
+    project: Annotated[Path | None, typer.Option(metavar="DIR", help="Folder of a project.")] = None,
+    namespace: Annotated[str, typer.Option(metavar="NAME", help="First part of every key.")] = "mas",
+    partitions: Annotated[int, typer.Option(metavar="N", help="Partitions of the system.")] = 1,
+    profile: Annotated[
+        str, typer.Option(metavar="fast|durable|ha", help="Durability profile of the system.")
+    ] = "durable",
+    keys_dir: Annotated[
+        Path | None, typer.Option(metavar="DIR", help="Folder of the gateway's keys.")
+    ] = None,
+    tokens_dir: Annotated[Path | None, typer.Option(metavar="DIR", help="Folder of agents' tokens.")] = None,
+    protected: Annotated[
+        bool, typer.Option("--protected", help="Ask for the context's name before deleting.")
+    ] = False,
+    writable: Annotated[
+        bool, typer.Option("--writable/--no-writes", help="Whether commands may change the system.")
+    ] = True,
+    replace: Annotated[bool, typer.Option("--replace", help="Replace a context of this name.")] = False,
+) -> ExitCode:
+    """Name a server or a project, to work with it by name.
+
+    The server comes from --url; `--url -` reads it from standard input, which keeps a password out of the list
+    of processes. It is kept in a private file (mode 0600) in your configuration folder. The first context is
+    selected at once.
+    """
+    store = ContextStore()
+    url = call.stdin.readline().strip() if call.flags.url == "-" else call.flags.url
+    context = make_context(
+        name=name,
+        url=url,
+        project=_absolute(project),
+        namespace=namespace,
+        partitions=partitions,
+        profile=profile,
+        keys_dir=_absolute(keys_dir),
+        tokens_dir=_absolute(tokens_dir),
+        protected=protected,
+        read_only=not writable,
+    )
+    is_first = not store.list()
+    store.add(context, replace=replace)
+    if is_first:
+        store.select(name)
+    call.out.record(_COLUMNS, _record(context, store.selected()))
+    call.talk.say(f"undo with: mas context remove {name} --yes")
+    return ExitCode.OK
+
+
+def show(
+    call: Invocation,
+    name: Annotated[
+        str | None, typer.Argument(metavar="CONTEXT", help="Name; the selected one when left out.")
+    ] = None,
+) -> ExitCode:
+    """Show one context."""
+    store = ContextStore()
+    selected = store.selected()
+    wanted = name or call.flags.context
+    context = store.get(wanted) if wanted else selected
+    if context is None:
+        raise ContextNotFound("no context is selected", hint=("mas context list", "mas context select NAME"))
+    call.out.record(_DETAILS, _record(context, selected))
+    return ExitCode.OK
+
+
+def select(call: Invocation, name: Name) -> ExitCode:
+    """Use a context from now on."""
+    context = ContextStore().select(name)
+    call.out.record(_COLUMNS, _record(context, context))
+    call.talk.say("undo with: mas context previous")
+    return ExitCode.OK
+
+
+def previous(call: Invocation) -> ExitCode:
+    """Go back to the context selected before."""
+    context = ContextStore().previous()
+    call.out.record(_COLUMNS, _record(context, context))
+    return ExitCode.OK
+
+
+def rename(
+    call: Invocation,
+    name: Name,
+    new_name: Annotated[str, typer.Argument(metavar="NEW", help="The name that it gets.")],
+) -> ExitCode:
+    """Give a context another name."""
+    store = ContextStore()
+    context = store.rename(name, new_name)
+    call.out.record(_COLUMNS, _record(context, store.selected()))
+    call.talk.say(f"undo with: mas context rename {new_name} {name}")
+    return ExitCode.OK
+
+
+def remove(
+    call: Invocation,
+    names: Annotated[list[str], typer.Argument(metavar="CONTEXT", help="Names of the contexts.")],
+) -> ExitCode:
+    """Forget contexts; the systems they name are not touched."""
+    store = ContextStore()
+    unique = list(dict.fromkeys(names))
+    contexts = [store.get(name) for name in unique]
+    guarded = next((context for context in contexts if context.protected), None)
+    if guarded is not None or len(contexts) > 1:
+        call.ask.many([f"the context {name}" for name in unique], (guarded or contexts[0]).name)
+    else:
+        call.ask.one(f"the context {unique[0]}")
+    for name in unique:
+        store.remove(name)
+    call.out.records(
+        (Column("name"), Column("removed")), [{"name": name, "removed": True} for name in unique]
+    )
+    return ExitCode.OK
+
+
+def _record(context: Context, selected: Context | None) -> dict[str, object]:
+    fields = context.model_dump(mode="json")
+    return {
+        **fields,
+        "url": context.shown_url,
+        "selected": selected is not None and context.name == selected.name,
+    }
+
+
+def _absolute(path: Path | None) -> Path | None:
+    return path and path.expanduser().resolve()

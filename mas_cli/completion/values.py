@@ -1,0 +1,118 @@
+"""Names that exist right now (contexts, agents), for completion.
+
+A provider has 300 ms; its answer is kept for 30 s. A provider that fails or is late has no names.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import re
+import signal
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+DEADLINE = 0.3
+KEPT = 30.0
+
+Names = list[tuple[str, str]]
+
+_PLAIN = re.compile(r"[\w.@/+-][\w.@/+:-]*", re.ASCII)
+"""Only names that no shell would treat as anything but a word are offered."""
+_NOT_PLAIN = re.compile(r"[^\x20-\x7e]")
+
+
+def contexts(_given: Sequence[str]) -> Names:
+    """Names of the contexts of this user."""
+    from mas_core.settings.user_folder import user_folder
+
+    # the files are named after the contexts, and reading them would take longer than a TAB may
+    return [(path.stem, "") for path in sorted((user_folder() / "contexts").glob("*.yaml"))]
+
+
+def topics(_given: Sequence[str]) -> Names:
+    """Help topics."""
+    from mas_cli.reference.topics import TOPICS
+
+    return [(topic, "") for topic in TOPICS]
+
+
+PROVIDERS: dict[str, Callable[[Sequence[str]], Names]] = {"CONTEXT": contexts, "TOPIC": topics}
+"""Kind of value -> what knows the names; it gets the words before the cursor."""
+
+UNCACHED = {"CONTEXT", "TOPIC"}
+"""Kinds that are quicker to look up than to keep."""
+
+
+def files(start: str) -> list[str]:
+    """Paths that begin with `start`."""
+    folder, _, _ = start.rpartition("/")
+    found = [f"{path}/" if path.is_dir() else str(path) for path in Path(folder or ".").iterdir()]
+    if start.startswith("./"):
+        found = [f"./{path}" for path in found]
+    return sorted(path for path in found if path.startswith(start) and _PLAIN.fullmatch(path))
+
+
+def live_values(kind: str, given: Sequence[str]) -> Names:
+    """The names of a kind, with a description each; empty when they cannot be had in time."""
+    provider = PROVIDERS.get(kind)
+    if provider is None:
+        return []
+    cached = None if kind in UNCACHED else _Cached(kind, given)
+    if cached is not None and (kept := cached.read()) is not None:
+        return kept
+    try:
+        with _deadline(DEADLINE):
+            found = provider(given)
+    except Exception:  # noqa: BLE001 - no names is the answer to every failure
+        return []
+    safe = [(value, _NOT_PLAIN.sub(" ", text)) for value, text in found if _PLAIN.fullmatch(value)]
+    if cached is not None:
+        cached.write(safe)
+    return safe
+
+
+class _Cached:
+    """The last answer for a kind, in the words' context and folder."""
+
+    def __init__(self, kind: str, given: Sequence[str]) -> None:
+        named = [os.environ.get(name, "") for name in ("MAS_CONTEXT", "MAS_URL", "MAS_CONFIG_FILE")]
+        key = json.dumps([kind, Path.cwd().as_posix(), named, list(given)])
+        digest = hashlib.sha256(key.encode()).hexdigest()[:32]
+        home = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
+        self._path = Path(home) / "mas" / "completion" / f"{digest}.json"
+
+    def read(self) -> Names | None:
+        try:
+            if time.time() - self._path.stat().st_mtime > KEPT:
+                return None
+            return [(str(value), str(text)) for value, text in json.loads(self._path.read_bytes())]
+        except (OSError, ValueError):
+            return None
+
+    def write(self, names: Names) -> None:
+        draft = self._path.with_suffix(f".{os.getpid()}")
+        try:
+            self._path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+            with os.fdopen(os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w") as file:
+                json.dump(names, file)
+            draft.replace(self._path)
+        except OSError:
+            return
+
+
+@contextmanager
+def _deadline(seconds: float) -> Iterator[None]:
+    def expired(*_: object) -> None:
+        raise TimeoutError
+
+    before = signal.signal(signal.SIGALRM, expired)
+    signal.setitimer(signal.ITIMER_REAL, seconds)
+    try:
+        yield
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, before)

@@ -1,0 +1,55 @@
+"""From the flags of a call to the project and the system that it works on."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from mas_cli.input.shared_flags import SharedFlags
+from mas_core.errors import ProjectNotFound
+from mas_core.settings.contexts import ContextStore
+from mas_core.settings.project import Project, find_project, project_at
+from mas_core.settings.target import Target, resolve_target
+
+
+def project_of(flags: SharedFlags) -> Project | None:
+    """The project of --config, of --context, or of the current folder; a context without one has none.
+
+    Raises:
+        ContextNotFound: There is no such context.
+        ConfigurationError: The file named is not there.
+    """
+    if flags.config:
+        return project_at(Path(flags.config))
+    if flags.context:
+        context = ContextStore().get(flags.context)
+        return project_at(context.project) if context.project else None
+    return find_project()
+
+
+def required_project(flags: SharedFlags) -> Project:
+    """The project, which has to be there.
+
+    Raises:
+        ProjectNotFound: There is none.
+    """
+    found = project_of(flags)
+    if found is not None:
+        return found
+    if flags.context:
+        raise ProjectNotFound(
+            f"the context {flags.context!r} names a server, not a project",
+            hint=f"mas context show {flags.context}",
+        )
+    raise ProjectNotFound(f"no mas.yaml in {Path.cwd()} or in any folder above", hint="mas init DIR")
+
+
+def target_of(flags: SharedFlags) -> Target:
+    """The system that the flags, the environment, the project and the contexts lead to.
+
+    Raises:
+        ProjectNotFound: Nothing leads anywhere.
+        ContextNotFound: The named context does not exist.
+        StoreUnreachable: There is a project, but nothing of it runs.
+    """
+    config = Path(flags.config) if flags.config else None
+    return resolve_target(context=flags.context, config=config, url=flags.url)
