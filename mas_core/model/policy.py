@@ -59,6 +59,8 @@ class PolicyDocument(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     revision: int = 0
     rules: tuple[Rule, ...] = ()
+    last_rule: int = 0
+    """Number of the newest rule that ever was, so that no id is given twice: the audit names rules by id."""
     roles: dict[str, tuple[str, ...]] = {}
     """Role name -> ids of its members."""
     default_limit: RateLimit = RateLimit()
