@@ -1,16 +1,18 @@
 """A JSON tree as one text to search in, with a way back from each place in it to the leaf.
 
-The text holds every key, followed by KEY_END, and every scalar, followed by VALUE_END. Beside it stand the seams: the
-neighbouring strings of each container put together, and its neighbouring numbers with dashes between, so
-that what was cut into parts is whole again.
+The text holds every key, followed by KEY_END, and every scalar, followed by VALUE_END. Beside it stand the
+seams: the neighbouring strings of each container put together, and its neighbouring numbers with dashes
+between, so that what was cut into parts is whole again.
 """
 
 from __future__ import annotations
 
 from bisect import bisect_right
 from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from functools import cached_property
 from itertools import groupby, repeat
-from typing import Final, Literal, NamedTuple
+from typing import Final, Literal
 
 from mas_core.security.dlp.normalise import fold_marked, normalise, origins
 
@@ -24,11 +26,12 @@ NUMBER_SEAM: Final = "-"
 MAX_DEPTH: Final = 64
 
 
-class TooDeep(ValueError):
+class DepthError(ValueError):
     """The tree has more levels than are walked."""
 
 
-class Leaf(NamedTuple):
+@dataclass(frozen=True)
+class Leaf:
     """One scalar or key of the tree."""
 
     path: Path
@@ -42,8 +45,11 @@ class Leaf(NamedTuple):
         """Offsets in `text` of a span of `folded`."""
         if self.folded is self.text:
             return start, end
-        places = origins(self.text)
-        return places[start], places[end]
+        return self._origins[start], self._origins[end]
+
+    @cached_property
+    def _origins(self) -> Sequence[int]:
+        return origins(self.text)
 
 
 class Document:
@@ -67,7 +73,7 @@ class Document:
 
     def _walk(self, value: JsonValue, path: Path) -> Leaf | None:
         if isinstance(value, dict | list) and len(path) >= MAX_DEPTH:
-            raise TooDeep
+            raise DepthError
         if isinstance(value, dict):
             self._add_members(value, path)
         elif isinstance(value, list):
@@ -124,7 +130,7 @@ def flatten(value: JsonValue) -> str | None:
     None when some leaf holds the marks that end keys and values, so that only a `Document` can tell.
 
     Raises:
-        TooDeep: The tree has more than MAX_DEPTH levels.
+        DepthError: The tree has more than MAX_DEPTH levels.
         TypeError: It holds something that is not JSON.
     """
     parts: list[str] = []
@@ -142,7 +148,7 @@ def _flatten(
 ) -> int:
     """Append the pieces of a container; the number of marks that they hold."""
     if depth >= MAX_DEPTH:
-        raise TooDeep
+        raise DepthError
     if type(container) is dict:
         marks = 2 * len(container)
         children: Iterable[tuple[str, JsonValue]] = container.items()

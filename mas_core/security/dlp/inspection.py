@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from bisect import bisect_left, bisect_right
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from itertools import accumulate
 from typing import Final
 
 from mas_core.security.dlp.document import KEY_END, NUMBER_SEAM, Document, JsonValue, Leaf
-from mas_core.security.dlp.layers import LAYERS, MAX_LAYERS, Budget, OverBudget
+from mas_core.security.dlp.layers import LAYERS, MAX_LAYERS, Budget, BudgetError
 from mas_core.security.dlp.matcher import Matcher
 from mas_core.security.dlp.normalise import normalise
 from mas_core.security.dlp.redaction import Hit
@@ -20,6 +20,8 @@ HINTS: Final = {name: layer.hint for name, layer in LAYERS.items()} | {
     "cut:ssn": r"[\x1e\x1f]\d{3}\x1e(?:[^\x1e\x1f]*\x1f)?\d{2}\x1e(?:[^\x1e\x1f]*\x1f)?\d{4}\x1e",
 }
 """What, beside a rule, makes a close look necessary."""
+
+_MOST_DIGITS: Final = 19
 
 
 class Inspection:
@@ -34,7 +36,7 @@ class Inspection:
         """Everything found in the value.
 
         Raises:
-            OverBudget: It cannot be looked through within the budget.
+            BudgetError: It cannot be looked through within the budget.
         """
         return self._look(self._document, 0, "")
 
@@ -54,32 +56,22 @@ class Inspection:
 
     def _in_seams(self, document: Document, above: str) -> Iterator[Hit]:
         for run in document.runs:
-            if run[0].place == "number":
-                yield from self._in_run(run, NUMBER_SEAM, above, lambda rule: rule.cut == "scalars")
-                continue
-            is_list = isinstance(run[0].path[-1], int)
-            # Digits of unrelated fields put together make a number of any kind by chance, so outside of
-            # lists the parts must have the lengths in which such numbers are written.
-            yield from self._in_run(
-                run, "", above, lambda rule: rule.cut != "never" and (is_list or not rule.validator)
-            )
-            yield from self._in_run(
-                run, NUMBER_SEAM, above, lambda rule: rule.cut != "never" and bool(rule.validator)
-            )
+            if run[0].place == "text":
+                yield from self._in_run(run, "", above)
+                yield from self._in_run(run, NUMBER_SEAM, above)
+            elif len(run) <= _MOST_DIGITS:
+                yield from self._in_run(run, NUMBER_SEAM, above)
 
-    def _in_run(
-        self, run: list[Leaf], seam: str, above: str, applies: Callable[[Rule], bool]
-    ) -> Iterator[Hit]:
+    def _in_run(self, run: list[Leaf], seam: str, above: str) -> Iterator[Hit]:
         text = seam.join(leaf.folded for leaf in run)
         starts = list(accumulate((len(leaf.folded) + len(seam) for leaf in run), initial=0))
         ends = [start + len(leaf.folded) for start, leaf in zip(starts, run, strict=False)]
         for rule in self._matcher.match(f"{above}{KEY_END}{text}").rules:
-            if not applies(rule):
+            if not _can_be_cut(rule, run, seam):
                 continue
             for start, end in self._confirmed(rule, text):
-                first = bisect_right(starts, start) - 1
-                last = bisect_left(ends, end)
-                is_whole = start == starts[first] and end == ends[last]
+                first, last = bisect_right(starts, start) - 1, bisect_left(ends, end)
+                is_whole = start == starts[first] and end == ends[last] and _stands_alone(run, first, last)
                 if last > first and (is_whole or not rule.validator):
                     for leaf in run[first : last + 1]:
                         yield Hit(rule, leaf.path, leaf.place, 0, len(leaf.text))
@@ -92,7 +84,7 @@ class Inspection:
             for decoder in layers:
                 for decoded in decoder.decode(leaf.folded, self._budget):
                     if layer == MAX_LAYERS:
-                        raise OverBudget(f"more than {MAX_LAYERS} encodings in each other")
+                        raise BudgetError(f"more than {MAX_LAYERS} encodings in each other")
                     for hit in self._look(Document(decoded.value), layer + 1, _keys_of(leaf, above)):
                         start, end = decoded.start, decoded.end
                         if decoded.origins is not None:
@@ -113,3 +105,26 @@ def _keys_of(leaf: Leaf, above: str) -> str:
     """The keys above a leaf as text to look for context in."""
     path = leaf.path[:-1] if leaf.place == "key" else leaf.path
     return " ".join((above, *(normalise(part) for part in path if isinstance(part, str))))
+
+
+def _can_be_cut(rule: Rule, run: list[Leaf], seam: str) -> bool:
+    """Whether a rule is looked for in a run that is put together with this seam.
+
+    Digits of unrelated fields make a number of any kind by chance. So outside of lists of strings the parts
+    must have the lengths in which such numbers are written, which is what the seam between numbers shows.
+    """
+    if run[0].place == "number":
+        return rule.cut == "scalars"
+    if rule.cut == "never":
+        return False
+    if seam:
+        return bool(rule.validator)
+    return not rule.validator or isinstance(run[0].path[-1], int)
+
+
+def _stands_alone(run: list[Leaf], first: int, last: int) -> bool:
+    """Whether the parts are no piece of a longer row of numbers."""
+    neighbours = run[max(first - 1, 0) : first] + run[last + 1 : last + 2]
+    if run[0].place == "number":
+        return not neighbours
+    return not any(leaf.folded.isdigit() for leaf in neighbours)

@@ -1,13 +1,14 @@
 """Encodings that text hides in, and what is found when they are undone.
 
-A layer has a hint, a pattern for the automaton that says whether it may be there, and a decoder. Layers are undone one
-at a time; the caller looks into what comes out, and so on until the budget is spent.
+A layer has a hint, a pattern for the automaton that says whether it may be there, and a decoder. Layers are
+undone one at a time; the caller looks into what comes out, and so on until the budget is spent.
 """
 
 from __future__ import annotations
 
 import base64
 import binascii
+import contextlib
 import html
 import json
 import re
@@ -24,7 +25,7 @@ MIN_BUDGET: Final = 64 * 1024
 MAX_CANDIDATES: Final = 20_000
 
 
-class OverBudget(ValueError):
+class BudgetError(ValueError):
     """Looking further would cost more than a message may cost; the text says what."""
 
 
@@ -43,21 +44,21 @@ class Budget:
         """Pay for decoded text.
 
         Raises:
-            OverBudget: There is not enough left.
+            BudgetError: There is not enough left.
         """
         self.characters -= characters
         if self.characters < 0:
-            raise OverBudget(f"decoded content is more than {MAX_GROWTH} times as large")
+            raise BudgetError(f"decoded content is more than {MAX_GROWTH} times as large")
 
     def spend_candidate(self) -> None:
         """Pay for one closer look.
 
         Raises:
-            OverBudget: There is not enough left.
+            BudgetError: There is not enough left.
         """
         self.candidates -= 1
         if self.candidates < 0:
-            raise OverBudget(f"more than {MAX_CANDIDATES} places to look at")
+            raise BudgetError(f"more than {MAX_CANDIDATES} places to look at")
 
 
 class Decoded(NamedTuple):
@@ -121,7 +122,7 @@ def _plain_character(code: str) -> str:
         return unquote(code)
     if code[0] == "&":
         return html.unescape(code)
-    number = int(code[2:], 16)
+    number = int(code.lstrip("\\ux"), 16)
     return "\ufffd" if 0xD800 <= number < 0xE000 else chr(number)
 
 
@@ -167,10 +168,9 @@ def _text_of(data: bytes, budget: Budget) -> str:
     """Bytes as text, unpacked when they are gzip; what is no text becomes U+FFFD."""
     if data[:2] == b"\x1f\x8b":
         unpacker = zlib.decompressobj(wbits=31)
-        try:
-            data = unpacker.decompress(data, budget.characters + 1)
-        except zlib.error:
-            pass  # what was cut or is no gzip after all is looked at as it stands
+        # What was cut, or is no gzip after all, is looked at as it stands.
+        with contextlib.suppress(zlib.error):
+            data = unpacker.decompress(data, budget.characters + 1) + unpacker.unused_data
     budget.spend(len(data))
     return data.decode(errors="replace")
 

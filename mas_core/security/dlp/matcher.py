@@ -12,9 +12,10 @@ from mas_core.security.dlp.rules import QUIET, Rule
 
 _AUTOMATON_BYTES: Final = 64 << 20
 _LONG_MATCH: Final = 128
+_NO_SPAN: Final = (-1, -1)
 
 
-class EngineFailed(RuntimeError):
+class EngineError(RuntimeError):
     """The automaton gave no answer."""
 
 
@@ -60,22 +61,22 @@ class Matcher:
         """Whether nothing at all may be in a text; one pass.
 
         Raises:
-            EngineFailed: The automaton gave up.
+            EngineError: The automaton gave up.
         """
         found = self._automaton.Match(text + VALUE_END)
         if not found:
-            raise EngineFailed
+            raise EngineError
         return len(found) == 1
 
     def match(self, text: str) -> Matches:
         """Which rules and hints may be in a text; one pass.
 
         Raises:
-            EngineFailed: The automaton gave up.
+            EngineError: The automaton gave up.
         """
         found = self._automaton.Match(text + VALUE_END)
         if not found:
-            raise EngineFailed
+            raise EngineError
         names = [self._names[index] for index in sorted(found)]
         return Matches(
             tuple(self._rules[name] for name in names if name in self._rules),
@@ -90,12 +91,12 @@ class Matcher:
         After a refusal the search goes on behind the first word of the match, as a match may start there.
         """
         pattern = self._patterns[rule.id]
-        group = pattern.groups
+        groups = range(1, pattern.groups + 1) or (0,)
         data = text.encode()
         is_ascii = len(data) == len(text)
         position = known_byte = known_character = 0
         while (found := pattern.search(data, position)) is not None:
-            start, end = found.span(group)
+            start, end = next((span for group in groups if (span := found.span(group)) != _NO_SPAN), _NO_SPAN)
             if end <= start:
                 position = max(found.end(), position + 1)
                 continue
@@ -125,9 +126,11 @@ class Matcher:
 
 
 def context_pattern(rule: Rule) -> str:
-    """A pattern for any of a rule's context words in any case."""
-    words = (r"[\s_-]*".join(map(re2.escape, word.split())) for word in rule.context)
-    return f"(?i)(?:{'|'.join(words)})"
+    """A pattern for any of a rule's context words, in any case, as a word or a hump of camelCase."""
+    words = [r"[\s_-]*".join(map(re2.escape, word.split())) for word in rule.context]
+    humps = "|".join(f"{word[0].upper()}(?i:{word[1:]})" for word in words)
+    tail = "(?i:s|no|num|number|code|id|value)?(?:[^a-z]|$)"
+    return f"(?:(?:^|[^A-Za-z])(?i:{'|'.join(words)})|[a-z](?:{humps})){tail}"
 
 
 def _count(data: bytes, start: int, end: int) -> int:

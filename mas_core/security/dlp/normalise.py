@@ -16,7 +16,11 @@ _LOOK_ALIKES: Final = dict(
         "ABESIJKMHOPCTYXaeijopcyxsdqwhlABEZHIKMNOPTYXoapvik",
         strict=True,
     )
-) | dict.fromkeys("−⁃˗", "-") | dict.fromkeys("·•∙⋅․・。", ".") | dict.fromkeys("⁄∕", "/")  # fmt: skip
+) | {
+    **dict.fromkeys("\u2212\u2043\u02d7", "-"),
+    **dict.fromkeys("\u00b7\u2022\u2219\u22c5\u2024\u30fb\u3002", "."),
+    **dict.fromkeys("\u2044\u2215", "/"),
+}
 _BLANK_LETTERS: Final = frozenset("\u115f\u1160\u17b4\u17b5\u3164\uffa0")
 _KEPT_CONTROLS: Final = frozenset("\t\n\r")
 

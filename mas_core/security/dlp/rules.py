@@ -32,7 +32,7 @@ class Rule(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """One kind of sensitive data and how it is recognised.
 
     The pattern is RE2 and runs over normalised text in which a key ends with U+001F and a value with U+001E.
-    When it has a group, the group is the sensitive part and the rest only its surroundings.
+    When it has groups, the first that took part is the sensitive part and the rest only its surroundings.
     """
 
     id: str
@@ -44,7 +44,7 @@ class Rule(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     validator: str = ""
     """Name of a check that a match must pass."""
     context: tuple[str, ...] = ()
-    """Words of which one must stand in a key above the match or near it; a space fits any `_`, `-` or none."""
+    """Words of which one must stand in a key above or near the match; a space fits `_`, `-` or none too."""
     window: int = 40
     """How many characters before and after the match count as near."""
     cut: Literal["never", "strings", "scalars"] = "never"
@@ -129,8 +129,6 @@ def _parse_rule(entry: object, number: int, path: Path) -> Rule:
         raise wrong(
             f"RE2 does not take the pattern: {text}", "look-around and back-references are not part of RE2"
         ) from error
-    if pattern.groups > 1:
-        raise wrong("a pattern has at most one group, use (?:...) for the others")
     if pattern.search("") is not None:
         raise wrong("the pattern matches the empty text")
     return rule
@@ -139,7 +137,7 @@ def _parse_rule(entry: object, number: int, path: Path) -> Rule:
 class _StrictLoader(yaml.SafeLoader):
     """Plain YAML data, in which a key that stands twice is an error instead of the last one winning."""
 
-    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Hashable, object]:  # noqa: FBT001, FBT002
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Hashable, object]:
         seen: set[object] = set()
         for key_node, _ in node.value:
             if key_node.value in seen:

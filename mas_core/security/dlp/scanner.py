@@ -10,9 +10,9 @@ import msgspec
 
 from mas_core.errors import ConfigurationError
 from mas_core.model.decision import Finding
-from mas_core.security.dlp.document import MAX_DEPTH, JsonValue, Path, TooDeep, flatten
+from mas_core.security.dlp.document import MAX_DEPTH, DepthError, JsonValue, Path, flatten
 from mas_core.security.dlp.inspection import HINTS, Inspection
-from mas_core.security.dlp.layers import OverBudget
+from mas_core.security.dlp.layers import BudgetError
 from mas_core.security.dlp.matcher import Matcher
 from mas_core.security.dlp.redaction import Hit, pointer, redact
 from mas_core.security.dlp.rules import ACTIONS, CATEGORIES, RulePack
@@ -74,9 +74,9 @@ class Scanner:
             if text is not None and self._matcher.is_clean(text):
                 return ScanResult("pass", (), value, "")
             return self._judge(value)
-        except TooDeep:
+        except DepthError:
             return _unscannable(value, f"the payload has more than {MAX_DEPTH} levels")
-        except OverBudget as error:
+        except BudgetError as error:
             return _unscannable(value, f"the payload cannot be looked through: {error}")
         except Exception as error:  # noqa: BLE001 - whatever it was, the value was not scanned
             return _unscannable(value, f"the scan failed with {type(error).__name__}")
