@@ -1,0 +1,120 @@
+"""The process of one instance: `python -m mas_core.runner.instance_process`, started by the supervisor.
+
+It reads its launch from standard input, runs the agent until SIGTERM or until standard input ends (then
+the supervisor is gone), drains, and ends. Exit code 0 is a clean end, 1 everything else.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import signal
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+
+from mas_core.errors import InternalError, MasError
+from mas_core.runner.class_loading import ClassLoader
+from mas_core.runner.launch import Launch, Report
+from mas_core.settings.private_files import read_token
+
+if TYPE_CHECKING:
+    from mas_core.agent import Agent
+
+
+def main() -> int:
+    """Run the instance that standard input describes; returns the exit code."""
+    launch = msgspec.json.decode(sys.stdin.buffer.readline(), type=Launch)
+    os.set_inheritable(launch.status_fd, False)
+    with os.fdopen(launch.status_fd, "wb", buffering=0) as status:
+        try:
+            return asyncio.run(_run(launch, status.write))
+        except MasError as error:
+            report = Report(
+                kind="failed",
+                message=error.message,
+                code=error.code,
+                hint=list(error.hint),
+                retryable=error.retryable,
+            )
+        except Exception as error:  # noqa: BLE001 - whatever the agent's code raises ends this process only
+            _write_traceback()
+            report = Report(kind="failed", message=f"{type(error).__name__}: {error}", code="agent_crashed")
+        with contextlib.suppress(OSError):
+            status.write(msgspec.json.encode(report) + b"\n")
+    return 1
+
+
+async def _run(launch: Launch, report: Any) -> int:
+    end = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, end.set)
+    loop.add_reader(sys.stdin.fileno(), _on_input, loop, end)
+    loader = ClassLoader(map(Path, launch.class_folders), launch.class_prefixes)
+    agent = make_agent(launch, loader)
+    program_ended: asyncio.Event = getattr(agent, "ended", None) or asyncio.Event()
+    await agent.start()
+    try:
+        ready = Report(kind="ready", files=loader.imported_files())
+        with contextlib.suppress(OSError):
+            report(msgspec.json.encode(ready) + b"\n")
+        waits = [asyncio.create_task(event.wait()) for event in (end, program_ended)]
+        await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
+        for wait in waits:
+            wait.cancel()
+    finally:
+        await agent.stop()
+    if program_ended.is_set() and not end.is_set():
+        raise InternalError(f"the program of {agent.agent_id} has ended")
+    return 0
+
+
+def make_agent(launch: Launch, loader: ClassLoader) -> Agent:
+    """The agent of the spec, connected as the supervisor said.
+
+    Raises:
+        SpecInvalid: Its class cannot be used.
+        SecretUnavailable: Its token is not at hand.
+    """
+    spec, connection = launch.agent_spec(), launch.connection
+    arguments: dict[str, Any] = {
+        "redis_url": connection.url,
+        "token": read_token(Path(connection.tokens_dir), spec.agent_id),
+        "capabilities": spec.capabilities,
+        "metadata": spec.metadata,
+        "max_in_flight": spec.max_in_flight,
+    }
+    given = {name: value for name, value in arguments.items() if value}
+    if spec.class_path is not None:
+        return loader.load(spec.class_path)(spec.agent_id, **given, **spec.init_kwargs)
+    from mas_core.runner.exec_agent import ExecAgent  # noqa: PLC0415 - classes need none of it
+
+    return ExecAgent(
+        spec.agent_id,
+        command=spec.command or [],
+        mode=spec.mode,
+        field=spec.field,
+        types=spec.types,
+        timeout=spec.timeout,
+        folder=Path(launch.folder),
+        **given,
+    )
+
+
+def _on_input(loop: asyncio.AbstractEventLoop, end: asyncio.Event) -> None:
+    """Nothing more is said on standard input; that it ends means that the supervisor has ended."""
+    if not os.read(sys.stdin.fileno(), 4096):
+        loop.remove_reader(sys.stdin.fileno())
+        end.set()
+
+
+def _write_traceback() -> None:
+    sys.excepthook(*sys.exc_info())
+
+
+if __name__ == "__main__":
+    sys.exit(main())

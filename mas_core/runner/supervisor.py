@@ -1,0 +1,241 @@
+"""The supervisor: runs the agents of a project, each instance in its own process, until it is stopped."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
+from pathlib import Path
+
+from mas_core.errors import MasError
+from mas_core.runner.class_loading import ClassLoader, class_problems
+from mas_core.runner.launch import ConnectionFacts, Launch
+from mas_core.runner.log_files import rotate_if_large
+from mas_core.runner.supervised_instance import AgentEvent, InstanceInfo, SupervisedInstance
+from mas_core.settings.agent_spec import AgentSpec
+from mas_core.settings.project import Project
+from mas_core.settings.project_config import load_config
+from mas_core.settings.yaml_documents import error_of
+
+DRAIN_SECONDS = 20.0
+LOG_CHECK_SECONDS = 10.0
+
+_OWN_VARIABLES = ("MAS_", "GATEWAY_", "REDIS_")
+
+
+class Supervisor:
+    """Keeps the instances of all specs running.
+
+    Args:
+        project: Whose agents they are.
+        specs: What to run.
+        connection: How instances reach the system.
+        on_event: Gets what happens; called in the event loop.
+        class_prefixes: Packages outside of the project whose classes may run.
+        agents_dir: Folder of the specs and of modules beside them; agents.d when left out.
+        drain_s: How long an instance may finish what it has in hand.
+    """
+
+    def __init__(
+        self,
+        project: Project,
+        specs: Sequence[AgentSpec],
+        connection: ConnectionFacts,
+        on_event: Callable[[AgentEvent], None] | None = None,
+        *,
+        class_prefixes: Sequence[str] = (),
+        agents_dir: Path | None = None,
+        drain_s: float = DRAIN_SECONDS,
+    ) -> None:
+        self._project = project
+        self._connection = connection
+        self._on_event = on_event or (lambda _event: None)
+        self._folders = [agents_dir or project.root / "agents.d", project.root]
+        self._class_prefixes = list(class_prefixes)
+        self._drain_s = drain_s
+        self._specs = {spec.agent_id: spec for spec in specs}
+        self._instances: dict[str, list[SupervisedInstance]] = {}
+        self._rotating: asyncio.Task[None] | None = None
+        self._changing = asyncio.Lock()
+
+    async def start(self) -> None:
+        """Start every instance; `wait_ready` says when they run.
+
+        Raises:
+            SpecInvalid: A class path is not allowed; nothing was started.
+        """
+        self.check(self._specs.values())
+        self._rotating = asyncio.create_task(self._rotate_logs())
+        for spec in self._specs.values():
+            self._start(spec)
+
+    async def wait_ready(self, timeout: float) -> list[InstanceInfo]:  # noqa: ASYNC109
+        """Wait at most `timeout` seconds until each instance is ready or given up; those that are not ready."""
+        waits = [one.settled.wait() for instances in self._instances.values() for one in instances]
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(asyncio.gather(*waits), timeout)
+        return [info for info in self.status() if info.state != "ready"]
+
+    async def stop(self) -> bool:
+        """Drain and end all instances at once; whether all of them ended in time."""
+        if self._rotating:
+            self._rotating.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await self._rotating
+            self._rotating = None
+        async with self._changing:
+            return await self._stop(list(self._instances))
+
+    def status(self) -> list[InstanceInfo]:
+        """What is known of every instance."""
+        return [one.info for name in sorted(self._instances) for one in self._instances[name]]
+
+    def specs(self) -> list[AgentSpec]:
+        """What runs now."""
+        return list(self._specs.values())
+
+    def check(self, specs: Iterable[AgentSpec]) -> None:
+        """Refuse specs whose class may not run, before anything of them is imported.
+
+        Raises:
+            SpecInvalid: Names the spec and the fix.
+        """
+        if problems := class_problems(specs, ClassLoader(self._folders, self._class_prefixes)):
+            raise error_of(problems)
+
+    async def apply(self, specs: Sequence[AgentSpec], touched: frozenset[str] = frozenset()) -> list[str]:
+        """Run these specs from now on: start the new, end the removed, restart the changed.
+
+        Args:
+            specs: What to run.
+            touched: Files that changed; agents that have imported one of them are restarted.
+
+        Returns:
+            The ids of the agents that were started, ended or restarted.
+
+        Raises:
+            SpecInvalid: A class path is not allowed; everything runs on as before.
+        """
+        self.check(specs)
+        async with self._changing:
+            wanted = {spec.agent_id: spec for spec in specs}
+            stale = [
+                name
+                for name, instances in self._instances.items()
+                if wanted.get(name) != self._specs.get(name)
+                or any(one.files & touched or one.info.state == "gave_up" for one in instances)
+            ]
+            await self._stop(stale)
+            new = [spec for name, spec in wanted.items() if name in stale or name not in self._specs]
+            self._specs = wanted
+            for spec in new:
+                self._start(spec)
+        return sorted({*stale, *(spec.agent_id for spec in new)})
+
+    async def reload_on_change(
+        self, before: Callable[[list[AgentSpec]], Awaitable[None]] | None = None
+    ) -> None:
+        """Watch the project and apply what changes, until cancelled; mistakes are told and change nothing.
+
+        Args:
+            before: Awaited with the new specs before they run: registers agents, replaces rules.
+        """
+        async for touched in _changes(self._project.root):
+            try:
+                specs = load_config(self._project).specs()
+                self.check(specs)
+                if before:
+                    await before(specs)
+                changed = await self.apply(specs, touched)
+            except MasError as error:
+                self._on_event(AgentEvent("problem", message=error.message, hint=error.hint))
+                continue
+            if changed:
+                self._on_event(AgentEvent("reloaded", message=", ".join(changed)))
+
+    def _start(self, spec: AgentSpec) -> None:
+        logs = self._project.logs_dir
+        self._instances[spec.agent_id] = [
+            SupervisedInstance(
+                lambda status_fd, number=number: self._launch(spec, number, status_fd),  # type: ignore[misc]
+                spec.agent_id,
+                number,
+                restart=spec.restart,
+                log_path=logs / f"{spec.agent_id}-{number}.log",
+                environ=self._environ(spec),
+                on_event=self._on_event,
+            )
+            for number in range(1, spec.instances + 1)
+        ]
+        for instance in self._instances[spec.agent_id]:
+            instance.start()
+
+    async def _stop(self, names: Sequence[str]) -> bool:
+        instances = [one for name in names for one in self._instances.pop(name, [])]
+        return all(await asyncio.gather(*(one.stop(self._drain_s) for one in instances)))
+
+    def _launch(self, spec: AgentSpec, number: int, status_fd: int) -> Launch:
+        return Launch(
+            spec=spec.model_dump(mode="json", by_alias=True, exclude_unset=True),
+            number=number,
+            connection=self._connection,
+            folder=str(self._project.root),
+            class_folders=[str(folder) for folder in self._folders],
+            class_prefixes=self._class_prefixes,
+            status_fd=status_fd,
+        )
+
+    def _environ(self, spec: AgentSpec) -> Mapping[str, str]:
+        """The environment of an instance: ours without our own settings, which may hold secrets."""
+        inherited = {name: value for name, value in os.environ.items() if not name.startswith(_OWN_VARIABLES)}
+        return inherited | {
+            "PYTHONUNBUFFERED": "1",
+            "MAS_CONFIG_FILE": self._connection.config_path or str(self._project.config_path),
+            "MAS_NAMESPACE": self._connection.namespace,
+            "MAS_PARTITIONS": str(self._connection.partitions),
+            **spec.env,
+        }
+
+    async def _rotate_logs(self) -> None:
+        while True:
+            await asyncio.sleep(LOG_CHECK_SECONDS)
+            for info in self.status():
+                with contextlib.suppress(OSError):
+                    await asyncio.to_thread(rotate_if_large, Path(info.log))
+
+
+async def _changes(root: Path) -> AsyncIterator[frozenset[str]]:
+    """The files of the project that changed; virtual environments and hidden folders are not watched."""
+    from watchfiles import PythonFilter, awatch  # noqa: PLC0415 - only for --reload
+
+    watched = PythonFilter(extra_extensions=(".yaml", ".yml"))
+    found: asyncio.Queue[frozenset[str]] = asyncio.Queue()
+
+    async def watch(*folders: Path, recursive: bool) -> None:
+        async for changes in awatch(
+            *folders, watch_filter=watched, step=100, debounce=400, recursive=recursive
+        ):
+            found.put_nowait(frozenset(os.path.realpath(path) for _, path in changes))
+
+    tasks = [asyncio.create_task(watch(root, recursive=False))]
+    if below := _watched_folders(root):
+        tasks.append(asyncio.create_task(watch(*below, recursive=True)))
+    try:
+        while True:
+            yield await found.get()
+    finally:
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+
+def _watched_folders(root: Path) -> list[Path]:
+    return [
+        path
+        for path in root.iterdir()
+        if path.is_dir()
+        and not path.name.startswith(".")
+        and path.name not in {"__pycache__", "node_modules"}
+        and not (path / "pyvenv.cfg").exists()
+    ]
