@@ -53,5 +53,7 @@ class InstanceStatus(msgspec.Struct, frozen=True, omit_defaults=True):
     """Messages being handled when the heartbeat was sent."""
     capabilities: tuple[str, ...] = ()
     metadata: dict[str, object] = {}
+    slot: str = ""
+    """The place that a supervisor gives to one instance at a time."""
     host: str = ""
     pid: int = 0

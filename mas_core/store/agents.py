@@ -106,6 +106,21 @@ class AgentStore:
             for entry, fields in entries
         ]
 
+    async def read_pending(self, consumer: str) -> list[ClaimedFrame]:
+        """Frames that were given to this consumer and are not settled."""
+        pipeline = Pipeline()
+        for inbox in self._inboxes:
+            pipeline.add("XREADGROUP", "GROUP", GROUP, consumer, "STREAMS", inbox, "0")
+        stored = [frame for reply in await self._connection.run(pipeline) for frame in self._frames(reply)]
+        if not stored:
+            return []
+        names = [f"frame:{item.lane}:{item.entry}" for item in stored]
+        marks = await self._connection.call("HMGET", self._work, *names)
+        return [
+            ClaimedFrame(item.lane, item.entry, item.frame, (mark or b"").decode())
+            for item, mark in zip(stored, marks, strict=True)
+        ]
+
     async def read_replies(self, instance: str, after: str, block_ms: int) -> list[tuple[str, Frame]]:
         """Replies and receipts after `after`, which are done with and go; waits when there are none."""
         key = self._keys.replies(self.partition, self.agent_id, instance)

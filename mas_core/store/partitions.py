@@ -35,11 +35,11 @@ class Meta:
     """What a partition's meta hash says when its lease was taken."""
 
     epoch: str
-    audit_seq: int
+    layout: str
+    audit_seq: str
     audit_head: str
     policy_revision: str
     cursors: dict[str, str]
-    now: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -202,14 +202,16 @@ class PartitionStore:
         self.partition = partition
         self._ingress = {keys.ingress(partition, lane).encode(): lane for lane in LANES}
 
-    async def acquire(self, gateway_id: str, nonce: str, lease_ms: int, layout: str) -> Meta | LeaseHeld:
-        """Take the lease if it is free.
+    async def acquire(
+        self, gateway_id: str, nonce: str, lease_ms: int, layout: str, *, only_orphaned: bool = False
+    ) -> Meta | LeaseHeld:
+        """Take the lease if it is free; with `only_orphaned` only if its owner stopped without giving it up.
 
         Raises:
             InternalError: The partition belongs to a system with another number of partitions.
         """
         reply = await self._connection.script(
-            "acquire", [self.keys.meta(self.partition)], [gateway_id, nonce, lease_ms, layout]
+            "acquire", [self.keys.meta(self.partition)], [gateway_id, nonce, lease_ms, layout, int(only_orphaned)]
         )
         if reply[0] == b"held":
             return LeaseHeld(reply[1].decode(), int(reply[2]))
@@ -219,15 +221,14 @@ class PartitionStore:
                 hint="set the same `partitions` in mas.yaml as the system was made with",
             )
         flat = [item.decode() for item in reply[2]]
-        meta = dict(zip(flat[::2], flat[1::2], strict=True))
-        return Meta(
-            epoch=meta["epoch"],
-            audit_seq=int(meta.get("audit_seq", "0")),
-            audit_head=meta.get("audit_head", ""),
-            policy_revision=meta.get("policy_revision", ""),
-            cursors={lane: meta.get(f"cursor:{lane}", "") for lane in LANES},
-            now=int(reply[1]),
-        )
+        return _meta(dict(zip(flat[::2], flat[1::2], strict=True)))
+
+    async def read_meta(self, nonce: str) -> Meta | None:
+        """What the meta hash says now; None when the lease is no longer held under `nonce`."""
+        fields = hash_of(await self._connection.call("HGETALL", self.keys.meta(self.partition)))
+        if fields.get("nonce", b"").decode() != nonce:
+            return None
+        return _meta({name: value.decode() for name, value in fields.items()})
 
     async def renew(self, nonce: str, lease_ms: int) -> bool:
         """Extend the lease; 0 gives it up. False when it is no longer ours."""
@@ -292,6 +293,17 @@ class PartitionStore:
     def lookups(self) -> Lookups:
         """A new set of questions to be answered in one round trip."""
         return Lookups(self._connection, self.keys, self.partition)
+
+
+def _meta(fields: Mapping[str, str]) -> Meta:
+    return Meta(
+        epoch=fields["epoch"],
+        layout=fields.get("layout", ""),
+        audit_seq=fields.get("audit_seq", ""),
+        audit_head=fields.get("audit_head", ""),
+        policy_revision=fields.get("policy_revision", ""),
+        cursors={lane: fields.get(f"cursor:{lane}", "") for lane in LANES},
+    )
 
 
 class Lookups:

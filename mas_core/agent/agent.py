@@ -1,0 +1,411 @@
+"""`Agent`: what people subclass to write an agent."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import socket
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from types import TracebackType
+from typing import Any, ClassVar, Generic, Self, TypeVar, cast, get_args
+
+import structlog
+from pydantic import BaseModel
+
+from mas_core.agent.client import Client
+from mas_core.agent.dispatch import Dispatch
+from mas_core.agent.handlers import Handler, HandlerMethod, handlers_of, on
+from mas_core.agent.keeper import StateKeeper
+from mas_core.agent.turn import current_turn
+from mas_core.base.ids import check_agent_id, check_capability
+from mas_core.errors import (
+    GatewayDown,
+    MasError,
+    NotStarted,
+    SecretUnavailable,
+    UsageError,
+)
+from mas_core.gateway.in_process import InProcessGateway
+from mas_core.model.decision import Receipt
+from mas_core.model.message import ATTACH, BEAT, DEFAULT_TTL_MS, DETACH, AgentMessage
+from mas_core.model.priority import NORMAL
+from mas_core.settings.agent_environment import read_agent_environment
+from mas_core.settings.private_files import read_token
+from mas_core.settings.target import resolve_target
+from mas_core.state.state_shape import StateShape
+from mas_core.store.store import Store
+
+log = structlog.get_logger(__name__)
+
+State = TypeVar("State")
+
+START_TIMEOUT_S = 30.0
+DRAIN_TIMEOUT_S = 30.0
+
+
+class Agent(Generic[State]):
+    """An agent: it has an id, takes messages by type, sends and asks, and keeps state.
+
+    Use it as an async context manager, or call `start` and `stop`.
+
+    Args:
+        agent_id: 1 to 63 of `a-z 0-9 _ -`; from `AGENT_ID` when left out.
+        redis_url: The server; the project's when left out. `memory://` needs none: it runs everything in this
+            process, and there everybody may talk to everybody.
+        token: The agent's token; the project's token file when left out.
+        capabilities: What the agent can do; added to those of the class.
+        state_model: Pydantic model of the state; from `Agent[Model]` when left out, else a plain dict.
+        metadata: What discovery shows of it; `get_metadata` can be overridden instead.
+        max_in_flight: Handlers that run at the same time.
+        heartbeat_interval: Seconds between heartbeats; must be well under 60.
+        slot: Set by a supervisor: the place of this instance; a new one there replaces the old.
+        use_gateway, gateway_url: Accepted for compatibility; the gateway is always on.
+    """
+
+    capabilities: ClassVar[Sequence[str]] = ()
+    """Capabilities of every agent of this class."""
+
+    def __init__(
+        self,
+        agent_id: str | None = None,
+        *,
+        redis_url: str | None = None,
+        token: str | None = None,
+        capabilities: Sequence[str] = (),
+        state_model: type[BaseModel] | None = None,
+        metadata: Mapping[str, object] | None = None,
+        max_in_flight: int = 64,
+        heartbeat_interval: float | None = None,
+        slot: str = "",
+        namespace: str | None = None,
+        partitions: int | None = None,
+        use_gateway: bool = True,  # noqa: ARG002 - the gateway is always on
+        gateway_url: str | None = None,
+    ) -> None:
+        environment = read_agent_environment()
+        name = agent_id or environment.agent_id
+        if not name:
+            raise UsageError("an agent needs an id", hint="Agent('name') or the variable AGENT_ID")
+        if max_in_flight < 1:
+            raise UsageError("max_in_flight must be at least 1")
+        self.id = check_agent_id(name)
+        self._url = redis_url or gateway_url or environment.url
+        self._token = token
+        self._namespace = namespace
+        self._partitions = partitions
+        self._capabilities = tuple(
+            dict.fromkeys(check_capability(item) for item in (*type(self).capabilities, *capabilities))
+        )
+        self._metadata = dict(metadata or {})
+        self._max_in_flight = max_in_flight
+        self._heartbeat_interval = heartbeat_interval or environment.heartbeat_interval_s
+        self._request_timeout = environment.request_timeout_s
+        self._slot = slot
+        self._shape: StateShape[State] = StateShape(state_model or _model_of(type(self)))
+        self._handlers: dict[str, Handler] = handlers_of(type(self))
+        self._gateway: InProcessGateway | None = None
+        self._store: Store | None = None
+        self._owns_store = False
+        self._client: Client | None = None
+        self._keeper: StateKeeper[State] | None = None
+        self._dispatch: Dispatch | None = None
+        self._beating: asyncio.Task[None] | None = None
+
+    @staticmethod
+    def on(
+        message_type: str, *, model: type[BaseModel] | None = None
+    ) -> Callable[[HandlerMethod], HandlerMethod]:
+        """Mark an async method as the handler of a message type.
+
+        The method takes `(self, message, payload)` or `(self, message)`. With a model the payload is an instance
+        of it, and payloads that do not fit never reach the handler; without one it is the plain dict. What it
+        returns, other than None, is the reply to a message that expects one.
+
+        Args:
+            message_type: Such as `math.add`.
+            model: Pydantic model of the payload.
+        """
+        return on(message_type, model=model)
+
+    # Lifecycle
+
+    def set_gateway(self, gateway: InProcessGateway) -> None:
+        """Use a gateway that runs in this process; it registers the agent when it starts."""
+        self._gateway = gateway
+
+    async def start(self) -> None:
+        """Connect, load the state, run `on_start`, and take messages from then on.
+
+        Raises:
+            AgentNotFound, TokenInvalid, TokenExpired, TokenRevoked: The agent may not connect.
+            SecretUnavailable: There is no token at hand.
+            StoreUnreachable: The server does not answer.
+            GatewayDown: No gateway answers.
+            Forbidden: The agent may not claim one of its capabilities.
+        """
+        if self._client is not None:
+            return
+        store, token = await self._connect()
+        self._store = store
+        client = Client(store, self.id, token)
+        try:
+            await client.start()
+            self._client = client
+            agent_store = store.agent(self.id)
+            await agent_store.create_inboxes()
+            self._keeper = StateKeeper(agent_store, self._shape)
+            await self._keeper.load()
+            await self._say(ATTACH, START_TIMEOUT_S)
+            self._dispatch = Dispatch(client, agent_store, self._keeper, self._handle, self._max_in_flight)
+            await self.on_start()
+            self._dispatch.start()
+            self._beating = asyncio.create_task(self._beat())
+        except BaseException:
+            await self._close()
+            raise
+
+    async def stop(self, *, drain_timeout: float = DRAIN_TIMEOUT_S) -> bool:
+        """Take no more messages, let running handlers finish, run `on_stop`, say goodbye.
+
+        Args:
+            drain_timeout: Seconds to wait for handlers; what is left then goes to another instance.
+
+        Returns:
+            Whether all handlers finished in time.
+        """
+        if self._client is None:
+            return True
+        drained = True
+        try:
+            if self._dispatch is not None:
+                drained = await self._dispatch.drain(drain_timeout)
+            await self.on_stop()
+            with contextlib.suppress(MasError):
+                await self._say(DETACH, 2.0)
+        finally:
+            await self._close()
+        return drained
+
+    async def _close(self) -> None:
+        if self._beating is not None:
+            self._beating.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await self._beating
+            self._beating = None
+        if self._dispatch is not None:
+            await self._dispatch.stop()
+            self._dispatch = None
+        if self._client is not None:
+            await self._client.stop()
+            self._client = None
+        if self._store is not None and self._owns_store:
+            await self._store.close()
+        self._store = None
+
+    async def __aenter__(self) -> Self:
+        await self.start()
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self.stop()
+
+    async def on_start(self) -> None:
+        """Override: runs when the agent is connected and its state is loaded, before it takes messages."""
+
+    async def on_stop(self) -> None:
+        """Override: runs when all handlers have finished, before the agent disconnects."""
+
+    async def on_message(self, message: AgentMessage) -> object:
+        """Override: takes messages of types that have no handler. Refuses them unless overridden.
+
+        Raises:
+            UsageError: Always, here.
+        """
+        raise UsageError(
+            f"{self.id} has no handler for {message.message_type}",
+            hint=f"it takes {', '.join(sorted(self._handlers)) or 'no types'}",
+        )
+
+    def get_metadata(self) -> dict[str, object]:
+        """Override: what discovery shows of this agent; read again with every heartbeat."""
+        return dict(self._metadata)
+
+    @property
+    def token(self) -> str | None:
+        """The token in use, once started."""
+        return self._token
+
+    @property
+    def instance(self) -> str:
+        """Id of this running instance.
+
+        Raises:
+            NotStarted: The agent is not started.
+        """
+        return self._started().instance
+
+    # Talking
+
+    async def send(
+        self,
+        target: str,
+        message_type: str,
+        data: object = None,
+        *,
+        priority: int | str = NORMAL,
+        ttl: float = DEFAULT_TTL_MS / 1000,
+        message_id: str = "",
+        headers: dict[str, str] | None = None,
+    ) -> Receipt:
+        """Send a message; returns the gateway's receipt once it is safely on its way.
+
+        Inside a handler the message's id derives from the message being handled, so that a handler which runs a
+        second time sends nothing twice. Parameters and errors are those of `Client.send`.
+        """
+        client = self._started()
+        turn = current_turn.get()
+        if turn is not None and not message_id and turn.agent_id == self.id:
+            message_id = turn.next_message_id()
+        return await client.send(
+            target, message_type, data, priority=priority, ttl=ttl, message_id=message_id, headers=headers
+        )
+
+    async def request(
+        self,
+        target: str,
+        message_type: str,
+        data: object = None,
+        *,
+        timeout: float | None = None,
+        priority: int | str = NORMAL,
+        headers: dict[str, str] | None = None,
+    ) -> AgentMessage:
+        """Send a message and wait for the reply, 30 s unless told otherwise. Errors as for `Client.request`.
+
+        A handler that runs a second time asks again: the reply to the first question went to an instance that
+        may be gone.
+        """
+        return await self._started().request(
+            target,
+            message_type,
+            data,
+            timeout=timeout or self._request_timeout,
+            priority=priority,
+            headers=headers,
+        )
+
+    async def discover(
+        self,
+        capabilities: Sequence[str] = (),
+        *,
+        match_all: bool = False,
+        metadata: dict[str, object] | None = None,
+    ) -> list[dict[str, object]]:
+        """Running agents that this one may talk to; parameters as for `Client.discover`."""
+        return await self._started().discover(capabilities, match_all=match_all, metadata=metadata)
+
+    # State
+
+    @property
+    def state(self) -> State:
+        """The state: in a handler its own copy of it, else what was last loaded or committed."""
+        return self._keeping().state
+
+    async def update_state(self, changes: Mapping[str, object]) -> None:
+        """Change fields of the state.
+
+        In a handler the change is committed together with the handling of its message; elsewhere at once.
+
+        Raises:
+            InvalidPayload: The result does not fit the model; nothing is changed.
+        """
+        await self._keeping().update(changes)
+
+    async def reset_state(self) -> None:
+        """Set the state back to its defaults, as `update_state` does."""
+        await self._keeping().reset()
+
+    async def refresh_state(self) -> None:
+        """Load the state again, for example after another instance changed it."""
+        await self._keeping().load()
+
+    # Inside
+
+    async def _handle(self, message: AgentMessage) -> object:
+        handler = self._handlers.get(message.message_type)
+        if handler is None:
+            return await self.on_message(message)
+        payload = handler.payload(message)
+        method = cast("Callable[..., Awaitable[object]]", getattr(self, handler.name))
+        return await (method(message, payload) if handler.takes_payload else method(message))
+
+    async def _connect(self) -> tuple[Store, str]:
+        if self._gateway is None and (self._url or "").startswith("memory:"):
+            self._gateway = await InProcessGateway.in_memory(str(self._url))
+        if self._gateway is not None:
+            self._token = self._token or await self._gateway.admit(self.id)
+            return self._gateway.store, self._token
+        target = resolve_target(url=self._url)
+        token = self._token
+        if token is None:
+            if target.tokens_dir is None:
+                raise SecretUnavailable(
+                    f"there is no token for {self.id}",
+                    hint=(f"Agent('{self.id}', token=...)", f"mas agent register {self.id}"),
+                )
+            token = self._token = read_token(target.tokens_dir, self.id)
+        self._owns_store = True
+        store = Store(
+            target.url,
+            namespace=self._namespace or target.namespace,
+            partitions=self._partitions or target.partitions,
+        )
+        return store, token
+
+    async def _say(self, message_type: str, timeout: float) -> None:
+        dispatch = self._dispatch
+        await self._started().tell(
+            message_type,
+            {
+                "capabilities": list(self._capabilities),
+                "metadata": self.get_metadata(),
+                "slot": self._slot,
+                "in_hand": dispatch.in_hand if dispatch else 0,
+                "host": socket.gethostname(),
+                "pid": os.getpid(),
+            },
+            timeout,
+        )
+
+    async def _beat(self) -> None:
+        while True:
+            await asyncio.sleep(self._heartbeat_interval)
+            try:
+                await self._say(BEAT, self._heartbeat_interval)
+            except GatewayDown as error:
+                log.warning("heartbeat.unconfirmed", agent=self.id, reason=error.message)
+            except MasError as error:
+                log.error("heartbeat.refused", agent=self.id, reason=error.message)
+
+    def _started(self) -> Client:
+        if self._client is None:
+            raise NotStarted(f"the agent {self.id} is not started: use `async with agent:` or `start()` first")
+        return self._client
+
+    def _keeping(self) -> StateKeeper[State]:
+        if self._keeper is None:
+            raise NotStarted(f"the agent {self.id} is not started, so its state is not loaded")
+        return self._keeper
+
+
+def _model_of(kind: type[Any]) -> type[BaseModel] | None:
+    """The model in `class MyAgent(Agent[Model])`."""
+    for base in kind.__mro__:
+        for generic in getattr(base, "__orig_bases__", ()):
+            for argument in get_args(generic):
+                if isinstance(argument, type) and issubclass(argument, BaseModel):
+                    return argument
+    return None

@@ -1,0 +1,377 @@
+"""A client: sends messages and requests as one agent, and reads what comes back to this very instance."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import Sequence
+from types import TracebackType
+from typing import Self
+
+import msgspec
+import structlog
+
+from mas_core.agent.link import Link
+from mas_core.agent.outbox import SEND_TIMEOUT_S, Outbox
+from mas_core.agent.outcomes import failure, refusal
+from mas_core.base.clock import now_ms
+from mas_core.base.ids import (
+    GATEWAY,
+    check_agent_id,
+    check_message_id,
+    check_message_type,
+    new_message_id,
+)
+from mas_core.errors import (
+    AgentNotFound,
+    DecryptionFailed,
+    GatewayDown,
+    MasError,
+    NotStarted,
+    RequestTimedOut,
+    StoreUnreachable,
+    TokenExpired,
+    TokenInvalid,
+    TokenRevoked,
+)
+from mas_core.model.decision import Receipt
+from mas_core.model.frame import DELIVERIES_DECODER, RECEIPTS_DECODER, Frame, Place
+from mas_core.model.message import (
+    DEFAULT_TTL_MS,
+    DISCOVER,
+    AgentMessage,
+    Delivery,
+    Envelope,
+    Flag,
+    MessageMeta,
+    payload_bytes,
+)
+from mas_core.model.priority import NORMAL, parse_priority
+from mas_core.model.registration import Registration
+from mas_core.security.tokens import derive_keys
+from mas_core.store.store import Store
+
+log = structlog.get_logger(__name__)
+
+REQUEST_TIMEOUT_S = 30.0
+_BLOCK_MS = 1000
+_RECONNECT_S = 0.3
+
+
+def message_of(delivery: Delivery) -> AgentMessage:
+    """A delivered message as handlers see it."""
+    flags = delivery.flags
+    return AgentMessage(
+        sender_id=delivery.sender,
+        target_id=delivery.target,
+        message_type=delivery.type,
+        data=msgspec.json.decode(delivery.data),
+        meta=MessageMeta(
+            correlation_id=delivery.correlation or delivery.id,
+            expects_reply=bool(flags & Flag.EXPECTS_REPLY),
+            is_reply=bool(flags & Flag.IS_REPLY),
+            is_final=not flags & Flag.PARTIAL,
+            is_error=bool(flags & Flag.ERROR),
+        ),
+        timestamp=delivery.accepted_at / 1000,
+        message_id=delivery.id,
+        priority=delivery.priority,
+        headers=delivery.headers or {},
+        attempt=delivery.attempt,
+        capsule=delivery.capsule,
+    )
+
+
+class Client:
+    """Sends as `agent_id`. It receives replies only; `Agent` receives messages too.
+
+    Args:
+        store: The system to talk to; the client does not close it.
+        agent_id: Who sends.
+        token: The agent's token.
+    """
+
+    def __init__(self, store: Store, agent_id: str, token: str) -> None:
+        self.agent_id = check_agent_id(agent_id)
+        self._store = store
+        self._agent_store = store.agent(agent_id)
+        self._link = Link(agent_id, derive_keys(token, agent_id), store.namespace)
+        self._outbox = Outbox(self._link, self._agent_store, store.partitions)
+        self._requests: dict[str, asyncio.Future[AgentMessage]] = {}
+        self._reading: asyncio.Task[None] | None = None
+
+    @property
+    def instance(self) -> str:
+        """The id of this running instance."""
+        return self._link.instance
+
+    @property
+    def link(self) -> Link:
+        """Opens frames for this instance."""
+        return self._link
+
+    def now_ms(self) -> int:
+        """The server's clock in Unix milliseconds, by estimate."""
+        return self._outbox.now_ms()
+
+    async def start(self) -> None:
+        """Check the token against the registration and start reading replies.
+
+        Raises:
+            AgentNotFound: The agent is not registered.
+            TokenInvalid: The token is not the agent's.
+            TokenExpired, TokenRevoked: It was.
+            StoreUnreachable: The server does not answer.
+        """
+        await self.check_token()
+        server_ms = await self._store.connection.time_ms()
+        self._outbox.clock_offset_ms = server_ms - now_ms()
+        self._outbox.start()
+        self._reading = asyncio.create_task(self._read_replies())
+
+    async def stop(self) -> None:
+        """Stop; requests that are still waiting fail."""
+        if self._reading is None:
+            return
+        await self._outbox.stop()
+        self._reading.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await self._reading
+        self._reading = None
+        for future in self._requests.values():
+            if not future.done():
+                future.set_exception(NotStarted("the agent stopped before the reply came"))
+                future.exception()
+        with contextlib.suppress(MasError):
+            await self._agent_store.drop_replies(self.instance)
+
+    async def __aenter__(self) -> Self:
+        await self.start()
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self.stop()
+
+    async def check_token(self) -> None:
+        """Compare the token with the registration; raises as `start` does."""
+        text = (await self._agent_store.registration()).get("record")
+        if text is None:
+            raise AgentNotFound(
+                f"Agent not found: {self.agent_id} is not registered",
+                hint=f"mas agent register {self.agent_id}",
+            )
+        registration = msgspec.json.decode(text, type=Registration)
+        key = next((key for key in registration.keys if key.key_id == self._link.keys.key_id), None)
+        hint = f"mas agent token rotate {self.agent_id}"
+        if key is None:
+            raise TokenInvalid(
+                f"Authentication failed: this token is not the one of {self.agent_id}", hint=hint
+            )
+        if key.revoked:
+            raise TokenRevoked(f"Authentication failed: the token of {self.agent_id} was revoked", hint=hint)
+        if not key.is_valid(now_ms()):
+            raise TokenExpired(f"Authentication failed: the token of {self.agent_id} has expired", hint=hint)
+
+    async def send(
+        self,
+        target: str,
+        message_type: str,
+        data: object = None,
+        *,
+        priority: int | str = NORMAL,
+        ttl: float = DEFAULT_TTL_MS / 1000,
+        message_id: str = "",
+        headers: dict[str, str] | None = None,
+        timeout: float = SEND_TIMEOUT_S,
+    ) -> Receipt:
+        """Send a message and wait for the gateway's receipt, which is given once it is safely on its way.
+
+        Args:
+            target: Id of the agent to send to.
+            message_type: Such as `task.process`.
+            data: A dict or a pydantic model.
+            priority: 0 to 10, or critical, high, normal, low, bulk.
+            ttl: Seconds after which the message is of no use any more.
+            message_id: An id of your own: sending it again has no second effect and gives the first receipt.
+            headers: Short texts that travel with the message, such as a trace context.
+            timeout: Seconds to wait for the receipt.
+
+        Raises:
+            Refused: The gateway said no; the subclass says which stage.
+            AgentNotFound: There is no such agent.
+            InvalidPayload: The payload is not an object, or too large.
+            GatewayDown: No receipt came in time; the message may still be delivered.
+        """
+        envelope = self._envelope(target, message_type, data, priority, ttl, message_id, headers)
+        return await self._submit(envelope, timeout)
+
+    async def request(
+        self,
+        target: str,
+        message_type: str,
+        data: object = None,
+        *,
+        timeout: float = REQUEST_TIMEOUT_S,
+        priority: int | str = NORMAL,
+        headers: dict[str, str] | None = None,
+    ) -> AgentMessage:
+        """Send a message and wait for the answer of its target.
+
+        Args:
+            target: Id of the agent to ask.
+            message_type: Such as `math.add`.
+            data: A dict or a pydantic model.
+            timeout: Seconds to wait for the reply.
+            priority: 0 to 10, or a name.
+            headers: Short texts that travel with the message.
+
+        Raises:
+            Refused: The gateway said no.
+            AgentNotFound: There is no such agent.
+            NoResponder: No instance of it is running.
+            RequestTimedOut: No reply came in time.
+            AgentFailed: The agent answered with an error.
+            InvalidPayload: The payload is not what the agent takes.
+        """
+        envelope = self._envelope(target, message_type, data, priority, timeout, "", headers)
+        envelope.flags |= Flag.EXPECTS_REPLY
+        answer: asyncio.Future[AgentMessage] = asyncio.get_running_loop().create_future()
+        self._requests[envelope.id] = answer
+        try:
+            async with asyncio.timeout(timeout):
+                await self._submit(envelope, timeout + 1)
+                reply = await answer
+        except TimeoutError as error:
+            if isinstance(error, MasError):
+                raise
+            raise RequestTimedOut(
+                f"{target} did not answer {message_type} within {timeout:g} s",
+                target=target,
+                seconds=timeout,
+            ) from None
+        finally:
+            self._requests.pop(envelope.id, None)
+        if reply.meta.is_error:
+            raise failure(reply)
+        return reply
+
+    async def discover(
+        self,
+        capabilities: Sequence[str] = (),
+        *,
+        match_all: bool = False,
+        metadata: dict[str, object] | None = None,
+        timeout: float = REQUEST_TIMEOUT_S,
+    ) -> list[dict[str, object]]:
+        """Running agents that this one may talk to.
+
+        Args:
+            capabilities: Agents with any of these; all agents when left out.
+            match_all: Only agents with all of them.
+            metadata: Only agents whose metadata has these values.
+            timeout: Seconds to wait.
+
+        Returns:
+            For each agent its `id`, `capabilities`, `metadata`, `instances` and `load`.
+        """
+        data = {
+            "capabilities": list(capabilities),
+            "match_all": match_all,
+            "metadata": metadata or {},
+        }
+        reply = await self._ask_gateway(DISCOVER, data, timeout)
+        agents = reply.data.get("agents")
+        return agents if isinstance(agents, list) else []
+
+    async def tell(self, message_type: str, data: object, timeout: float = SEND_TIMEOUT_S) -> Receipt:
+        """Say something to the gateway itself; raises as `send` does."""
+        envelope = self._to_gateway(message_type, data)
+        return await self._submit(envelope, timeout, self._agent_store.partition)
+
+    async def submit(self, envelope: Envelope, timeout: float = SEND_TIMEOUT_S) -> Receipt:
+        """Send a message that is made already; raises as `send` does."""
+        return await self._submit(envelope, timeout)
+
+    async def _ask_gateway(self, message_type: str, data: object, timeout: float) -> AgentMessage:
+        envelope = self._to_gateway(message_type, data)
+        answer: asyncio.Future[AgentMessage] = asyncio.get_running_loop().create_future()
+        self._requests[envelope.id] = answer
+        try:
+            async with asyncio.timeout(timeout):
+                await self._submit(envelope, timeout + 1, self._agent_store.partition)
+                return await answer
+        except TimeoutError as error:
+            if isinstance(error, MasError):
+                raise
+            raise GatewayDown(
+                f"no gateway answered within {timeout:g} s", hint=("mas gateway status", "mas up")
+            ) from None
+        finally:
+            self._requests.pop(envelope.id, None)
+
+    def _to_gateway(self, message_type: str, data: object) -> Envelope:
+        return Envelope(new_message_id(), GATEWAY, message_type, payload_bytes(data), self._outbox.now_ms())
+
+    def _envelope(
+        self,
+        target: str,
+        message_type: str,
+        data: object,
+        priority: int | str,
+        ttl: float,
+        message_id: str,
+        headers: dict[str, str] | None,
+    ) -> Envelope:
+        return Envelope(
+            check_message_id(message_id) if message_id else new_message_id(),
+            check_agent_id(target),
+            check_message_type(message_type),
+            payload_bytes(data),
+            self._outbox.now_ms(),
+            max(1, int(ttl * 1000)),
+            priority if type(priority) is int and 0 <= priority <= 10 else parse_priority(priority),
+            Flag.CHOSEN_ID if message_id else 0,
+            headers=headers,
+        )
+
+    async def _submit(self, envelope: Envelope, timeout: float, partition: int | None = None) -> Receipt:
+        self._check_started()
+        receipt = await self._outbox.submit(envelope, partition=partition, timeout_s=timeout)
+        if not receipt.is_delivered:
+            raise refusal(receipt, self.agent_id, envelope.target, envelope.type)
+        return receipt
+
+    def _check_started(self) -> None:
+        if self._reading is None:
+            raise NotStarted
+
+    async def _read_replies(self) -> None:
+        after = "0-0"
+        while True:
+            try:
+                entries = await self._agent_store.read_replies(self.instance, after, _BLOCK_MS)
+            except StoreUnreachable as error:
+                log.warning("store.unavailable", agent=self.agent_id, reason=error.message)
+                await asyncio.sleep(_RECONNECT_S)
+                continue
+            for entry, frame in entries:
+                after = entry
+                self._take(frame)
+
+    def _take(self, frame: Frame) -> None:
+        try:
+            header, body = self._link.open(frame, Place.RECEIPTS, Place.REPLIES)
+            if header.place is Place.RECEIPTS:
+                self._outbox.take_receipts(RECEIPTS_DECODER.decode(body))
+            else:
+                for delivery in DELIVERIES_DECODER.decode(body):
+                    self._take_reply(delivery)
+        except (DecryptionFailed, msgspec.DecodeError) as error:
+            log.error("delivery.unauthentic", agent=self.agent_id, reason=str(error))
+
+    def _take_reply(self, delivery: Delivery) -> None:
+        future = self._requests.get(delivery.correlation)
+        if future is not None and not future.done() and not delivery.flags & Flag.PARTIAL:
+            future.set_result(message_of(delivery))

@@ -1,0 +1,197 @@
+"""Runs handlers as turns: one message in, its effects out exactly once, or the message handed back."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+import structlog
+
+from mas_core.agent.client import Client, message_of
+from mas_core.agent.inbox import Held, Inbox
+from mas_core.agent.keeper import StateKeeper
+from mas_core.agent.outcomes import error_payload
+from mas_core.agent.settling import Settler
+from mas_core.agent.turn import Turn, current_turn
+from mas_core.base.ids import derived_message_id
+from mas_core.errors import InvalidPayload, MasError, UsageError
+from mas_core.model.decision import Receipt
+from mas_core.model.message import NACK, AgentMessage, Envelope, Flag, payload_bytes
+from mas_core.store.agents import STATE_CHANGED, AgentStore, Settlement
+
+log = structlog.get_logger(__name__)
+
+REPLY_ORDINAL = 0
+"""Ordinal of the final reply among the messages of a turn; those that a handler sends count from 1."""
+
+
+class Dispatch:
+    """Takes messages from the inbox, runs their handlers, and settles them.
+
+    Args:
+        client: Sends replies and handed-back messages.
+        store: The agent's streams.
+        keeper: The agent's state.
+        handle: Runs the handler of a message and returns what it returned.
+        max_in_flight: Handlers that run at the same time.
+    """
+
+    def __init__(
+        self,
+        client: Client,
+        store: AgentStore,
+        keeper: StateKeeper[Any],
+        handle: Callable[[AgentMessage], Awaitable[object]],
+        max_in_flight: int,
+    ) -> None:
+        self._client = client
+        self._keeper = keeper
+        self._handle = handle
+        self._settler = Settler(store, client.instance)
+        self._inbox = Inbox(client.link, store, self._take, self._give_up, max_in_flight)
+        self._stateful_types: set[str] = set()
+
+    @property
+    def in_hand(self) -> int:
+        """Messages that were read and are not settled."""
+        return self._inbox.in_hand
+
+    def start(self) -> None:
+        """Start taking messages."""
+        self._settler.start()
+        self._inbox.start()
+
+    async def drain(self, timeout_s: float) -> bool:
+        """Take no more messages and let running handlers finish; whether they did."""
+        return await self._inbox.drain(timeout_s)
+
+    async def stop(self) -> None:
+        """Stop at once."""
+        await self._inbox.stop()
+        await self._settler.stop()
+
+    async def _take(self, held: Held) -> None:
+        if self._client.now_ms() > held.delivery.expires_at:
+            await self._hand_back(held, "expired", "its time to live ended in the inbox", retryable=False)
+            return
+        message = message_of(held.delivery)
+        message.replier = self._reply
+        # Turns that change the state run alone: side by side they would only undo each other's work.
+        if message.message_type in self._stateful_types:
+            async with self._keeper.alone:
+                await self._take_turns(held, message)
+        elif not await self._take_turn(held, message):
+            async with self._keeper.alone:
+                await self._take_turns(held, message)
+
+    async def _take_turns(self, held: Held, message: AgentMessage) -> None:
+        while not await self._take_turn(held, message):
+            await self._keeper.load()
+
+    async def _take_turn(self, held: Held, message: AgentMessage) -> bool:
+        """Run the handler once; False when somebody else changed the state meanwhile."""
+        turn = Turn(message.message_id, message.target_id)
+        mark = current_turn.set(turn)
+        try:
+            result = await self._handle(message)
+            if result is not None and message.expects_reply:
+                await self._reply(message, f"{message.message_type}.reply", result, final=True, error=False)
+        except asyncio.CancelledError:
+            raise
+        except Exception as error:  # noqa: BLE001 - whatever a handler raises is its message's failure
+            await self._fail(held, message, error)
+            return True
+        finally:
+            current_turn.reset(mark)
+        return await self._settle(held, turn)
+
+    async def _settle(self, held: Held, turn: Turn) -> bool:
+        settlement = Settlement(held.lane, held.entry, held.total, (held.position,))
+        if turn.has_changed_state:
+            self._stateful_types.add(held.delivery.type)
+            settlement = Settlement(
+                held.lane,
+                held.entry,
+                held.total,
+                (held.position,),
+                turn.revision,
+                self._keeper.encoded(turn),
+            )
+        result = await self._settler.settle(settlement)
+        if result == STATE_CHANGED:
+            return False
+        if turn.has_changed_state and result > 0:
+            self._keeper.committed(turn)
+        return True
+
+    async def _fail(self, held: Held, message: AgentMessage, error: Exception) -> None:
+        expected = isinstance(error, InvalidPayload | UsageError)
+        if not expected:
+            log.error(
+                "handler.failed",
+                agent=message.target_id,
+                type=message.message_type,
+                message_id=message.message_id,
+                exc_info=error,
+            )
+        if message.expects_reply:
+            try:
+                await self._reply(
+                    message, f"{message.message_type}.error", error_payload(error), final=True, error=True
+                )
+            except MasError as refused:
+                log.error("reply.refused", agent=message.target_id, reason=refused.message)
+            await self._settler.settle(Settlement(held.lane, held.entry, held.total, (held.position,)))
+            return
+        code = error.code if isinstance(error, MasError) else "handler_failed"
+        reason = error.message if isinstance(error, MasError) else type(error).__name__
+        await self._hand_back(held, code, reason, retryable=not expected)
+
+    async def _give_up(self, held: Held) -> None:
+        await self._hand_back(
+            held, "poison", "every instance that started it died before it was done", retryable=False
+        )
+
+    async def _hand_back(self, held: Held, code: str, reason: str, *, retryable: bool) -> None:
+        try:
+            await self._client.tell(
+                NACK,
+                {
+                    "lane": held.lane,
+                    "entry": held.entry,
+                    "position": held.position,
+                    "total": held.total,
+                    "code": code,
+                    "reason": reason,
+                    "retryable": retryable,
+                },
+            )
+        except MasError as error:
+            log.error("message.kept", message_id=held.delivery.id, reason=error.message)
+
+    async def _reply(
+        self, message: AgentMessage, message_type: str, data: object, *, final: bool, error: bool
+    ) -> Receipt:
+        turn = current_turn.get()
+        if not final and turn is not None:
+            reply_id = turn.next_message_id()
+        else:
+            reply_id = derived_message_id(message.message_id, message.target_id, REPLY_ORDINAL)
+        flags = Flag.IS_REPLY | Flag.CHOSEN_ID
+        if not final:
+            flags |= Flag.PARTIAL
+        if error:
+            flags |= Flag.ERROR
+        envelope = Envelope(
+            reply_id,
+            message.sender_id,
+            message_type,
+            payload_bytes(data),
+            self._client.now_ms(),
+            priority=message.priority,
+            flags=flags,
+            correlation=message.message_id,
+            capsule=message.capsule,
+        )
+        return await self._client.submit(envelope)

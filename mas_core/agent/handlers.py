@@ -1,0 +1,72 @@
+"""Handlers: which method of an agent takes which message type, and what its payload must look like."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from typing import Any, TypeVar
+
+from pydantic import BaseModel, ValidationError
+
+from mas_core.base.ids import check_message_type
+from mas_core.errors import InvalidPayload, UsageError
+from mas_core.model.message import AgentMessage
+
+HandlerMethod = TypeVar("HandlerMethod", bound=Callable[..., Awaitable[object]])
+
+_MARK = "_mas_handles"
+
+
+@dataclass(frozen=True, slots=True)
+class Handler:
+    """One handler of an agent class."""
+
+    message_type: str
+    name: str
+    model: type[BaseModel] | None
+    takes_payload: bool
+
+    def payload(self, message: AgentMessage) -> object:
+        """The payload as the handler wants it.
+
+        Raises:
+            InvalidPayload: It does not fit the handler's model; says where, never what was found there.
+        """
+        if self.model is None:
+            return message.data
+        try:
+            return self.model.model_validate(message.data)
+        except ValidationError as error:
+            problems = "; ".join(
+                f"{'.'.join(map(str, item['loc'])) or 'payload'}: {item['msg']}"
+                for item in error.errors(include_input=False, include_url=False, include_context=False)[:5]
+            )
+            raise InvalidPayload(f"the payload does not fit {self.message_type}: {problems}") from None
+
+
+def on(
+    message_type: str, *, model: type[BaseModel] | None = None
+) -> Callable[[HandlerMethod], HandlerMethod]:
+    """Mark a method as the handler of a message type; see `Agent.on`."""
+    check_message_type(message_type)
+
+    def mark(method: HandlerMethod) -> HandlerMethod:
+        if not inspect.iscoroutinefunction(method):
+            raise UsageError(f"the handler of {message_type} must be an async function")
+        marks: list[tuple[str, type[BaseModel] | None]] = getattr(method, _MARK, [])
+        setattr(method, _MARK, [*marks, (message_type, model)])
+        return method
+
+    return mark
+
+
+def handlers_of(kind: type[Any]) -> dict[str, Handler]:
+    """The handlers of an agent class by message type; those of subclasses win."""
+    found: dict[str, Handler] = {}
+    for base in reversed(kind.__mro__):
+        for name, method in vars(base).items():
+            for message_type, model in getattr(method, _MARK, ()):
+                parameters = len(inspect.signature(method).parameters)
+                found[message_type] = Handler(message_type, name, model, takes_payload=parameters > 2)
+    return found

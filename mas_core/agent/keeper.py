@@ -1,0 +1,87 @@
+"""Keeps the state of a running agent: loads it, hands out copies to turns, commits changes."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Mapping
+from typing import Any, Generic, TypeVar, cast
+
+from mas_core.agent.turn import Turn, current_turn
+from mas_core.errors import StateChanged
+from mas_core.state.state_shape import StateShape
+from mas_core.store.agents import AgentStore
+
+S = TypeVar("S")
+
+ATTEMPTS = 16
+
+
+class StateKeeper(Generic[S]):
+    """The state of one agent, as one instance knows it."""
+
+    def __init__(self, store: AgentStore, shape: StateShape[S]) -> None:
+        self._store = store
+        self._shape = shape
+        self._state: Any = shape.default()
+        self._revision = 0
+        self.alone = asyncio.Lock()
+        """Held by turns that change the state, so that they do not spoil each other's work."""
+
+    @property
+    def state(self) -> S:
+        """The state: a turn's own copy inside a handler."""
+        turn = self._turn()
+        if turn is None:
+            return cast("S", self._state)
+        self._give_copy(turn)
+        return cast("S", turn.state)
+
+    async def load(self) -> None:
+        """Read the state from the store."""
+        self._revision, text = await self._store.get_state()
+        self._state = self._shape.decode(text)
+        turn = self._turn()
+        if turn is not None and not turn.has_changed_state:
+            turn.state = None
+
+    async def update(self, changes: Mapping[str, object]) -> None:
+        """Change fields of the state, in the turn or at once."""
+        await self._change(lambda state: self._shape.updated(state, changes))
+
+    async def reset(self) -> None:
+        """Set the state back to its defaults, in the turn or at once."""
+        await self._change(lambda _: self._shape.default())
+
+    def committed(self, turn: Turn) -> None:
+        """Take over the state of a turn that was settled."""
+        if turn.revision + 1 > self._revision:
+            self._state, self._revision = turn.state, turn.revision + 1
+
+    def encoded(self, turn: Turn) -> bytes:
+        """The text of a turn's state."""
+        return self._shape.encode(turn.state)
+
+    async def _change(self, edit: Callable[[object], Any]) -> None:
+        turn = self._turn()
+        if turn is not None:
+            self._give_copy(turn)
+            turn.state = edit(turn.state)
+            turn.has_changed_state = True
+            return
+        for _ in range(ATTEMPTS):
+            changed = edit(self._state)
+            done, revision = await self._store.set_state(self._revision, self._shape.encode(changed))
+            if done:
+                self._state, self._revision = changed, revision
+                return
+            await self.load()
+        raise StateChanged(f"the state of {self._store.agent_id} is being changed by others all the time")
+
+    def _give_copy(self, turn: Turn) -> None:
+        if turn.state is None:
+            turn.state = self._shape.copy(self._state)
+            turn.revision = self._revision
+
+    def _turn(self) -> Turn | None:
+        turn = current_turn.get()
+        return turn if turn is not None and turn.agent_id == self._store.agent_id else None

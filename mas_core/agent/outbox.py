@@ -1,0 +1,267 @@
+"""The outbox: packs waiting messages into sealed frames, numbers them, and matches their receipts.
+
+What waits while a frame is on its way goes into the next one, so frames are small when it is quiet and grow by
+themselves under load. A frame without a receipt is added again unchanged; its number makes that harmless.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import time
+from collections import OrderedDict, deque
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+import msgspec
+
+from mas_core.agent.link import Link
+from mas_core.base.ids import new_instance_id, partition_of
+from mas_core.errors import GatewayDown, MasError, StoreUnreachable
+from mas_core.model.decision import Decision, Receipt
+from mas_core.model.frame import (
+    FRAME_VERSION,
+    MAX_FRAME_BYTES,
+    MAX_FRAME_MESSAGES,
+    MAX_UNANSWERED_FRAMES,
+    Frame,
+    FrameHeader,
+    FrameReceipt,
+    Place,
+)
+from mas_core.model.message import Envelope
+from mas_core.model.priority import Lane, lane_of
+from mas_core.security.seals import SealKey
+from mas_core.store.agents import AgentStore
+
+RESEND_AFTER_S = 2.0
+SWEEP_INTERVAL_S = 0.5
+SEND_TIMEOUT_S = 30.0
+
+_PACKER = msgspec.msgpack.Encoder()
+
+
+@dataclass(slots=True)
+class _Waiting:
+    envelope: Envelope
+    answer: asyncio.Future[Receipt]
+    deadline: float
+
+
+@dataclass(slots=True)
+class _SentFrame:
+    frame: Frame
+    messages: list[_Waiting]
+    sent_at: float
+
+
+@dataclass(slots=True)
+class _Queue:
+    """Messages for one partition and lane; one sending session."""
+
+    partition: int
+    lane: Lane
+    session: str
+    seal_key: SealKey
+    waiting: deque[_Waiting] = field(default_factory=deque)
+    unanswered: OrderedDict[int, _SentFrame] = field(default_factory=OrderedDict)
+    counter: int = 0
+    answered_at: float = 0.0
+    """When the last receipt came, by the monotonic clock."""
+
+
+class Outbox:
+    """Sends messages of one instance and waits for their receipts."""
+
+    def __init__(self, link: Link, store: AgentStore, partitions: int) -> None:
+        self._link = link
+        self._store = store
+        self._partitions = partitions
+        self._queues: dict[tuple[int, Lane], _Queue] = {}
+        self._wake = asyncio.Event()
+        self._tasks: list[asyncio.Task[None]] = []
+        self._failure: MasError | None = None
+        self.clock_offset_ms = 0
+        """What to add to the local clock to get the server's."""
+
+    def start(self) -> None:
+        """Start sending."""
+        self._tasks = [asyncio.create_task(self._flush()), asyncio.create_task(self._sweep())]
+
+    async def stop(self) -> None:
+        """Stop sending; what is unanswered fails."""
+        for task in self._tasks:
+            task.cancel()
+        for task in self._tasks:
+            with contextlib.suppress(asyncio.CancelledError):
+                await task
+        for queue in self._queues.values():
+            for waiting in self._all_waiting(queue):
+                if not waiting.answer.done():
+                    waiting.answer.set_exception(GatewayDown("the agent stopped before a receipt came"))
+                    waiting.answer.exception()
+
+    def now_ms(self) -> int:
+        """The server's clock, by estimate."""
+        return time.time_ns() // 1_000_000 + self.clock_offset_ms
+
+    def submit(
+        self, envelope: Envelope, *, partition: int | None = None, timeout_s: float = SEND_TIMEOUT_S
+    ) -> asyncio.Future[Receipt]:
+        """Queue a message; the future gives the gateway's receipt.
+
+        Args:
+            envelope: The message.
+            partition: Where it goes; the partition of its target when left out.
+            timeout_s: After so many seconds without a receipt the future fails with GatewayDown.
+        """
+        if partition is None:
+            partition = partition_of(envelope.target, self._partitions)
+        lane = lane_of(envelope.priority)
+        queue = self._queues.get((partition, lane)) or self._new_queue(partition, lane)
+        answer: asyncio.Future[Receipt] = asyncio.get_running_loop().create_future()
+        queue.waiting.append(_Waiting(envelope, answer, time.monotonic() + timeout_s))
+        self._wake.set()
+        return answer
+
+    def take_receipts(self, receipts: Sequence[FrameReceipt]) -> None:
+        """Match receipts of frames with the messages that wait for them."""
+        for receipt in receipts:
+            queue = self._queues.get((receipt.partition, receipt.lane))  # type: ignore[arg-type]
+            if queue is None or queue.session != receipt.session:
+                continue
+            if receipt.expected:
+                self._resynchronise(queue, receipt.expected)
+                continue
+            sent = queue.unanswered.pop(receipt.counter, None)
+            if sent is None:
+                continue
+            queue.answered_at = time.monotonic()
+            special = dict(zip(receipt.positions, receipt.receipts, strict=True))
+            for position, waiting in enumerate(sent.messages):
+                if not waiting.answer.done():
+                    waiting.answer.set_result(
+                        special.get(position) or Receipt(waiting.envelope.id, Decision.ALLOWED)
+                    )
+        self._wake.set()
+
+    def _new_queue(self, partition: int, lane: Lane) -> _Queue:
+        session = new_instance_id()
+        queue = _Queue(partition, lane, session, self._link.sending_key(session))
+        self._queues[partition, lane] = queue
+        return queue
+
+    def _resynchronise(self, queue: _Queue, expected: int) -> None:
+        if expected not in queue.unanswered:
+            # The gateway has forgotten this session, so everything unanswered was not accepted under it.
+            messages = [waiting for sent in queue.unanswered.values() for waiting in sent.messages]
+            queue.waiting.extendleft(reversed(messages))
+            queue.unanswered.clear()
+            queue.session = new_instance_id()
+            queue.seal_key = self._link.sending_key(queue.session)
+            queue.counter = 0
+        else:
+            for sent in queue.unanswered.values():
+                sent.sent_at = 0.0
+
+    async def _flush(self) -> None:
+        while True:
+            await self._wake.wait()
+            self._wake.clear()
+            # One turn of the loop lets tasks that are ready now add to the same frame.
+            await asyncio.sleep(0)
+            while frames := self._next_frames():
+                try:
+                    await self._store.add_frames(frames)
+                except StoreUnreachable:
+                    await asyncio.sleep(SWEEP_INTERVAL_S)
+                    self._mark_for_resending()
+                    break
+                except MasError as error:
+                    self._fail_all(error)
+                    break
+
+    def _next_frames(self) -> list[tuple[int, str, Frame]]:
+        frames: list[tuple[int, str, Frame]] = []
+        now = time.monotonic()
+        for queue in self._queues.values():
+            for sent in queue.unanswered.values():
+                if sent.sent_at == 0.0:
+                    sent.sent_at = now
+                    frames.append((queue.partition, queue.lane, sent.frame))
+            while queue.waiting and len(queue.unanswered) < MAX_UNANSWERED_FRAMES:
+                frame = self._pack(queue, now)
+                if frame is not None:
+                    frames.append((queue.partition, queue.lane, frame))
+                if len(frames) >= MAX_UNANSWERED_FRAMES:
+                    return frames
+        return frames
+
+    def _pack(self, queue: _Queue, now: float) -> Frame | None:
+        messages: list[_Waiting] = []
+        size = 0
+        while queue.waiting and len(messages) < MAX_FRAME_MESSAGES:
+            waiting = queue.waiting[0]
+            size += len(waiting.envelope.data)
+            if messages and size > MAX_FRAME_BYTES:
+                break
+            queue.waiting.popleft()
+            if not waiting.answer.done():
+                messages.append(waiting)
+        if not messages:
+            return None
+        queue.counter += 1
+        header = FrameHeader(
+            FRAME_VERSION,
+            self._link.namespace,
+            queue.partition,
+            Place.INGRESS,
+            queue.lane,
+            self._link.agent_id,
+            self._link.instance,
+            queue.session,
+            self._link.keys.key_id,
+            self._link.keys.gateway_key_id,
+            queue.counter,
+            len(messages),
+            self.now_ms(),
+        )
+        frame = queue.seal_key.seal(header, _PACKER.encode([waiting.envelope for waiting in messages]))
+        queue.unanswered[queue.counter] = _SentFrame(frame, messages, now)
+        return frame
+
+    async def _sweep(self) -> None:
+        while True:
+            await asyncio.sleep(SWEEP_INTERVAL_S)
+            now = time.monotonic()
+            for queue in self._queues.values():
+                oldest = next(iter(queue.unanswered.values()), None)
+                if oldest is not None and now - max(oldest.sent_at, queue.answered_at) > RESEND_AFTER_S:
+                    self._mark_for_resending()
+                for waiting in self._all_waiting(queue):
+                    if now > waiting.deadline and not waiting.answer.done():
+                        waiting.answer.set_exception(
+                            GatewayDown(
+                                "no gateway confirmed the message in time; it may still be delivered",
+                                hint=("mas gateway status", "mas up"),
+                                message_id=waiting.envelope.id,
+                            )
+                        )
+
+    def _mark_for_resending(self) -> None:
+        for queue in self._queues.values():
+            for sent in queue.unanswered.values():
+                sent.sent_at = 0.0
+        self._wake.set()
+
+    def _fail_all(self, error: MasError) -> None:
+        for queue in self._queues.values():
+            for waiting in self._all_waiting(queue):
+                if not waiting.answer.done():
+                    waiting.answer.set_exception(error)
+            self._mark_for_resending()
+
+    @staticmethod
+    def _all_waiting(queue: _Queue) -> list[_Waiting]:
+        sent = [waiting for frame in queue.unanswered.values() for waiting in frame.messages]
+        return [*sent, *queue.waiting]

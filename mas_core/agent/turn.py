@@ -1,0 +1,34 @@
+"""A turn: one run of one handler, with the messages it sends and the state it leaves behind.
+
+What a turn does takes effect once. Ids of messages that it sends derive from the message it handles, so a
+second run sends nothing twice; its state is committed together with the settlement of its message.
+"""
+
+from __future__ import annotations
+
+from contextvars import ContextVar
+from dataclasses import dataclass
+
+from mas_core.base.ids import derived_message_id
+
+
+@dataclass(slots=True)
+class Turn:
+    """The handling of one message."""
+
+    message_id: str
+    agent_id: str
+    sent: int = 0
+    state: object = None
+    """The turn's own copy of the state; None until the handler looks at it."""
+    revision: int = 0
+    """Revision of the state that the copy was made of."""
+    has_changed_state: bool = False
+
+    def next_message_id(self) -> str:
+        """Id for the next message that the handler sends."""
+        self.sent += 1
+        return derived_message_id(self.message_id, self.agent_id, self.sent)
+
+
+current_turn: ContextVar[Turn | None] = ContextVar("current_turn", default=None)

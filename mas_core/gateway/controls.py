@@ -1,0 +1,67 @@
+"""What agents' runtimes say to the gateway itself: attach, heartbeat, detach, hand back, discover."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import msgspec
+
+from mas_core.base.ids import CAPABILITY
+from mas_core.model.decision import Decision
+
+MAX_METADATA_BYTES = 16 * 1024
+MAX_CAPABILITIES = 64
+
+
+class AttachData(msgspec.Struct, forbid_unknown_fields=True):
+    """What an instance says when it starts, and again with every heartbeat."""
+
+    capabilities: tuple[str, ...] = ()
+    metadata: dict[str, object] = {}
+    slot: str = ""
+    """Name of the place that a supervisor gives to one instance at a time; a new one replaces the old."""
+    in_hand: int = 0
+    status: Literal["active", "draining"] = "active"
+    host: str = ""
+    pid: int = 0
+
+
+class NackData(msgspec.Struct, forbid_unknown_fields=True):
+    """A delivered message that could not be handled."""
+
+    lane: Literal["high", "normal", "low"]
+    entry: str
+    position: int
+    total: int
+    code: str
+    reason: str = ""
+    retryable: bool = True
+
+
+class DiscoverData(msgspec.Struct, forbid_unknown_fields=True):
+    """What to look for."""
+
+    capabilities: tuple[str, ...] = ()
+    match_all: bool = False
+    metadata: dict[str, object] = {}
+    status: str = ""
+
+
+ATTACH_DECODER = msgspec.json.Decoder(AttachData)
+NACK_DECODER = msgspec.json.Decoder(NackData)
+DISCOVER_DECODER = msgspec.json.Decoder(DiscoverData)
+
+
+def check_claims(data: AttachData, permitted: tuple[str, ...] | None) -> tuple[Decision, str] | None:
+    """Why an instance may not say this of itself, or None when it may."""
+    if len(data.capabilities) > MAX_CAPABILITIES:
+        return Decision.INVALID, f"more than {MAX_CAPABILITIES} capabilities"
+    for name in data.capabilities:
+        if not CAPABILITY.fullmatch(name):
+            return Decision.INVALID, "a capability has characters or a length that are not allowed"
+        if permitted is not None and name not in permitted:
+            return Decision.DENIED, f"the agent may not claim the capability {name}"
+    if len(msgspec.json.encode(data.metadata)) > MAX_METADATA_BYTES:
+        return Decision.INVALID, f"more than {MAX_METADATA_BYTES} bytes of metadata"
+    return None
+

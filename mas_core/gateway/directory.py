@@ -1,0 +1,142 @@
+"""What a gateway knows of agents and policy, read again whenever the policy revision moves."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import structlog
+from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PublicKey
+
+from mas_core.errors import IntegrityError
+from mas_core.gateway.stages.authorise import Authorise
+from mas_core.gateway.stages.check_expiry import CheckExpiry
+from mas_core.gateway.stages.check_form import CheckForm
+from mas_core.gateway.stages.check_permit import CheckPermit
+from mas_core.gateway.stages.find_target import FindTarget
+from mas_core.gateway.stages.limit_rate import LimitRate
+from mas_core.gateway.stages.scan_payload import ScanPayload
+from mas_core.gateway.transit import Stage
+from mas_core.model.policy import PolicyDocument, RateLimit
+from mas_core.model.registration import AgentKey, Registration
+from mas_core.registry.policy_record import PolicyRecord
+from mas_core.registry.registry import Registry
+from mas_core.security.access import AccessPolicy
+from mas_core.security.dlp import RulePack, Scanner
+from mas_core.security.gateway_keys import GatewayKeys
+from mas_core.security.seals import SealKey
+from mas_core.store.records import Records
+
+log = structlog.get_logger(__name__)
+
+
+class Directory:
+    """Registrations, policy, and the stages compiled from them.
+
+    A policy or a registration that does not carry the gateway's MAC is ignored with an alarm; a broken policy
+    leaves the last good one in force, and with no policy nothing is allowed.
+    """
+
+    def __init__(
+        self, records: Records, keys: GatewayKeys, namespace: str, pack: RulePack, max_payload_bytes: int
+    ) -> None:
+        self._keys = keys
+        self._namespace = namespace
+        self._registry = Registry(records, keys)
+        self._policy_record = PolicyRecord(records, keys)
+        self._pack = pack
+        self._max_payload_bytes = max_payload_bytes
+        self._registrations: dict[str, Registration] = {}
+        self._reported: set[str] = set()
+        self.policy = PolicyDocument()
+        self.access = AccessPolicy(self.policy)
+        self.stages: tuple[Stage, ...] = ()
+        """Stages up to the scan; the owner of a partition adds the one that needs its inboxes."""
+
+    @property
+    def registry(self) -> Registry:
+        """The registry that this reads."""
+        return self._registry
+
+    async def refresh(self) -> None:
+        """Read policy and registrations again.
+
+        Raises:
+            StoreUnreachable: The server does not answer.
+        """
+        try:
+            policy = await self._policy_record.load()
+        except IntegrityError as error:
+            log.error("policy.ignored", reason=error.message)
+            policy = self.policy
+        if policy is None:
+            log.warning("policy.missing", effect="nothing is allowed")
+            policy = PolicyDocument()
+        entries = await self._registry.entries()
+        self._registrations = {entry.agent_id: entry.registration for entry in entries}
+        for agent_id in self._registry.forged - self._reported:
+            log.error("registration.ignored", agent=agent_id, reason="it does not carry the gateway's MAC")
+        self._reported |= self._registry.forged
+        self._compile(policy)
+
+    def _compile(self, policy: PolicyDocument) -> None:
+        if policy != self.policy or not self.stages:
+            self.access = AccessPolicy(policy)
+            self.policy = policy
+            stages: list[Stage] = [
+                CheckForm(self._max_payload_bytes),
+                CheckExpiry(),
+                FindTarget(self),
+                CheckPermit(self._keys),
+            ]
+            if policy.features.rbac:
+                stages.append(Authorise(self.access))
+            if policy.features.rate_limit:
+                stages.append(LimitRate())
+            if policy.features.dlp:
+                stages.append(ScanPayload(Scanner(self._pack, policy.dlp_actions)))
+            self.stages = tuple(stages)
+
+    def is_registered(self, agent_id: str) -> bool:
+        """Whether there is such an agent."""
+        return agent_id in self._registrations
+
+    def registration(self, agent_id: str) -> Registration | None:
+        """The registration of an agent."""
+        return self._registrations.get(agent_id)
+
+    def key(self, agent_id: str, key_id: str) -> AgentKey | None:
+        """One key of an agent, valid or not."""
+        registration = self._registrations.get(agent_id)
+        if registration is None:
+            return None
+        return next((key for key in registration.keys if key.key_id == key_id), None)
+
+    def limit(self, agent_id: str) -> RateLimit:
+        """The rate limit of an agent: its own, the highest of its roles, or the default."""
+        own = self.policy.limits.get(agent_id)
+        if own is not None:
+            return own
+        of_roles = [
+            limit
+            for role, members in self.policy.roles.items()
+            if agent_id in members and (limit := self.policy.limits.get(f"role:{role}")) is not None
+        ]
+        return max(of_roles, key=lambda limit: limit.per_minute, default=self.policy.default_limit)
+
+    def seal_key(self, agent_id: str, key: AgentKey, *, session: str, to_gateway: bool) -> SealKey:
+        """The key that this gateway shares with one agent key for one session."""
+        return SealKey(
+            self._keys.seal_key,
+            X25519PublicKey.from_public_bytes(bytes.fromhex(key.seal_key)),
+            session=session,
+            namespace=self._namespace,
+            to_gateway=to_gateway,
+            agent=agent_id,
+            agent_key_id=key.key_id,
+            gateway_key_id=self._keys.key_id,
+        )
+
+    def valid_keys(self, agent_id: str, now: int) -> Sequence[AgentKey]:
+        """The keys of an agent that count at `now`, newest first."""
+        registration = self._registrations.get(agent_id)
+        return [key for key in registration.keys if key.is_valid(now)] if registration else []

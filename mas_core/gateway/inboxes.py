@@ -1,0 +1,62 @@
+"""What an owner knows of the agents of its partition: who runs, and how full their inboxes are."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from mas_core.model.priority import LANES
+from mas_core.model.registration import InstanceStatus
+from mas_core.registry.registry import REGISTRATION_EXPIRY_MS, AgentEntry
+
+
+class Inboxes:
+    """Presence and backlog of the partition's agents.
+
+    The count of unsettled messages is an upper bound: agents settle without telling the owner. Where the bound
+    is reached the true number is asked for before the next batch.
+    """
+
+    def __init__(self, bound: int) -> None:
+        self._bound = bound
+        self._instances: dict[str, dict[str, InstanceStatus]] = {}
+        self._unsettled: dict[str, dict[str, int]] = {}
+        self.doubtful: set[str] = set()
+        """Agents whose true backlog should be asked for."""
+
+    def restart(self, entries: Iterable[AgentEntry]) -> None:
+        """Start over from what the store says."""
+        self._instances = {
+            entry.agent_id: {status.instance: status for status in entry.instances} for entry in entries
+        }
+        self._unsettled.clear()
+        self.doubtful.clear()
+
+    def instances(self, agent_id: str) -> dict[str, InstanceStatus]:
+        """Instance -> what it last said; a dict that may be changed."""
+        return self._instances.setdefault(agent_id, {})
+
+    def is_running(self, agent_id: str, now: int) -> bool:
+        """Whether an instance of the agent has a fresh heartbeat."""
+        return any(
+            status.seen + REGISTRATION_EXPIRY_MS > now for status in self._instances.get(agent_id, {}).values()
+        )
+
+    def is_counted(self, agent_id: str) -> bool:
+        """Whether the backlog of the agent is known."""
+        return agent_id in self._unsettled and agent_id not in self.doubtful
+
+    def set_backlog(self, agent_id: str, unsettled: dict[str, int]) -> None:
+        """Take over the true backlog."""
+        self._unsettled[agent_id] = dict(unsettled)
+        self.doubtful.discard(agent_id)
+
+    def take_place(self, agent_id: str, lane: str) -> bool:
+        """Count one more for an agent's lane, unless the bound is reached."""
+        counts = self._unsettled.setdefault(agent_id, dict.fromkeys(LANES, 0))
+        if counts[lane] >= self._bound:
+            self.doubtful.add(agent_id)
+            return False
+        counts[lane] += 1
+        if counts[lane] >= self._bound:
+            self.doubtful.add(agent_id)
+        return True

@@ -1,0 +1,99 @@
+"""The owner's end of the audit chain: collects a batch's records into one block."""
+
+from __future__ import annotations
+
+from mas_core.audit.chain import encode_record, record_hash
+from mas_core.gateway.transit import Transit
+from mas_core.model.audit_record import GENESIS, AuditRecord
+from mas_core.model.decision import Decision
+from mas_core.security.gateway_keys import GatewayKeys
+
+
+class Ledger:
+    """Numbers and links records; what it collected is committed as one block or forgotten."""
+
+    def __init__(self, keys: GatewayKeys, gateway_id: str) -> None:
+        self._keys = keys
+        self._gateway_id = gateway_id
+        self._block: list[bytes] = []
+        self.seq = 0
+        self.head = ""
+
+    def restart(self, seq: int, head: str) -> None:
+        """Go on from what the store says is the last record."""
+        self.seq, self.head = seq, head
+        self._block.clear()
+
+    def record_message(self, transit: Transit) -> None:
+        """Record the decision about a message."""
+        envelope = transit.envelope
+        if transit.is_repeat:
+            decision, reason = Decision.REPLAYED, f"the same message was decided before: {transit.decision}"
+        else:
+            decision, reason = transit.decision, transit.reason
+        self._append(
+            AuditRecord(
+                seq=self.seq + 1,
+                time=transit.now,
+                decision=decision,
+                reason=reason,
+                rule=transit.rule,
+                sender=transit.sender,
+                key_id=transit.key_id,
+                target=envelope.target,
+                type=envelope.type,
+                message_id=envelope.id,
+                correlation_id=envelope.correlation,
+                instance=transit.instance,
+                size=len(envelope.data),
+                findings=transit.findings,
+                payload_hmac=self._keys.payload_hmac(envelope.data),
+                gateway=self._gateway_id,
+                prev=self.head or GENESIS,
+            )
+        )
+
+    def record_event(
+        self,
+        kind: str,
+        now: int,
+        *,
+        decision: str = "",
+        reason: str = "",
+        sender: str = "",
+        target: str = "",
+        message_type: str = "",
+        message_id: str = "",
+        instance: str = "",
+        details: dict[str, object] | None = None,
+    ) -> None:
+        """Record something that is not a message passing through."""
+        self._append(
+            AuditRecord(
+                seq=self.seq + 1,
+                time=now,
+                kind=kind,
+                decision=decision,
+                reason=reason,
+                sender=sender,
+                target=target,
+                type=message_type,
+                message_id=message_id,
+                instance=instance,
+                gateway=self._gateway_id,
+                details=details or {},
+                prev=self.head or GENESIS,
+            )
+        )
+
+    def take_block(self) -> bytes:
+        """What was collected, one record a line; empty when nothing was."""
+        block = b"\n".join(self._block)
+        self._block.clear()
+        return block
+
+    def _append(self, record: AuditRecord) -> None:
+        text = encode_record(record)
+        self.seq = record.seq
+        self.head = record_hash(text)
+        self._block.append(text)

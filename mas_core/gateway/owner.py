@@ -1,0 +1,308 @@
+"""The owner of one partition: reads its ingress, judges batches and commits them.
+
+While one batch is being committed the next is read and judged. What the owner knows of a partition is a copy
+of the store; whenever a commit does not go through as expected it throws the copy away and starts over from
+the store. That one way back serves a changed policy, a lost connection and a lost lease alike.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import time
+from collections import deque
+from dataclasses import dataclass
+
+import structlog
+
+from mas_core.base.ids import new_instance_id, partition_of
+from mas_core.errors import MasError, StoreFull, StoreUnreachable
+from mas_core.gateway.directory import Directory
+from mas_core.gateway.inboxes import Inboxes
+from mas_core.gateway.judge import Judge, JudgedBatch
+from mas_core.gateway.ledger import Ledger
+from mas_core.gateway.opening import OpenedFrame, Opener
+from mas_core.gateway.outbound import Outbound
+from mas_core.gateway.sessions import Sessions
+from mas_core.model.frame import MAX_FRAME_BYTES
+from mas_core.security.gateway_keys import GatewayKeys
+from mas_core.security.seals import read_header
+from mas_core.store.partitions import Commit, CommitResult, LeaseHeld, Meta, StoredFrame
+from mas_core.store.store import Store
+
+log = structlog.get_logger(__name__)
+
+MAX_BATCH_MESSAGES = 1000
+MAX_BATCH_BYTES = 2 * MAX_FRAME_BYTES
+DUE_INTERVAL_S = 0.25
+"""How often messages that were kept for later are looked for."""
+RECOVERY_DELAY_S = 0.2
+
+
+@dataclass(frozen=True, slots=True)
+class OwnerSettings:
+    """What an owner needs to know of the gateway it belongs to."""
+
+    gateway_id: str
+    lease_ms: int = 1500
+    inbox_bound: int = 10_000
+    replicas: int = 0
+    """Replicas that must have a commit before it is answered; 0 outside the `ha` profile."""
+    replica_timeout_ms: int = 1000
+
+
+@dataclass(slots=True)
+class Counters:
+    """What an owner did, for status and metrics."""
+
+    messages: int = 0
+    batches: int = 0
+
+
+class StartOver(Exception):  # noqa: N818 - a turn of the loop, not an error
+    """The owner's copy of the partition no longer counts."""
+
+
+class LeaseLost(Exception):  # noqa: N818 - an event, not an error
+    """Somebody else owns the partition now."""
+
+
+class PartitionOwner:
+    """Owns one partition for as long as it holds the lease."""
+
+    def __init__(
+        self, store: Store, partition: int, keys: GatewayKeys, directory: Directory, settings: OwnerSettings
+    ) -> None:
+        self._store = store
+        self._partition = store.partition(partition)
+        self.partition = partition
+        self._keys = keys
+        self._directory = directory
+        self._settings = settings
+        self._nonce = new_instance_id()
+        self._ledger = Ledger(keys, settings.gateway_id)
+        self._sessions = Sessions()
+        self._inboxes = Inboxes(settings.inbox_bound)
+        self._outbound = Outbound(
+            directory,
+            namespace=store.namespace,
+            partition=partition,
+            session=self._nonce,
+            gateway_key_id=keys.key_id,
+        )
+        self._opener = Opener(
+            directory,
+            self._sessions,
+            namespace=store.namespace,
+            partition=partition,
+            gateway_key_id=keys.key_id,
+        )
+        self._stopping = asyncio.Event()
+        self._buffer: deque[StoredFrame] = deque()
+        self._read_cursors: dict[str, str] = {}
+        self._now = 0
+        self._now_at = 0.0
+        self._due_at = 0.0
+        self.counters = Counters()
+
+    async def acquire(self, *, only_orphaned: bool = False) -> bool:
+        """Take the lease if it is free, and start from what the store says."""
+        layout = str(self._store.partitions)
+        meta = await self._partition.acquire(
+            self._settings.gateway_id,
+            self._nonce,
+            self._settings.lease_ms,
+            layout,
+            only_orphaned=only_orphaned,
+        )
+        if isinstance(meta, LeaseHeld):
+            return False
+        log.info("partition.owned", partition=self.partition, epoch=meta.epoch)
+        await self._start_from(meta)
+        return True
+
+    async def stop(self) -> None:
+        """Finish the batch in hand, then give the lease up."""
+        self._stopping.set()
+
+    async def run(self) -> None:
+        """Work until stopped or until the lease is lost."""
+        renewing = asyncio.create_task(self._keep_lease())
+        try:
+            while not self._stopping.is_set():
+                try:
+                    await self._work()
+                except StartOver:
+                    await self._recover()
+                except (StoreUnreachable, StoreFull) as error:
+                    log.warning("store.unavailable", partition=self.partition, reason=error.message)
+                    await self._recover()
+        except LeaseLost:
+            log.warning("partition.lost", partition=self.partition)
+        finally:
+            renewing.cancel()
+            with contextlib.suppress(asyncio.CancelledError, MasError):
+                await renewing
+            with contextlib.suppress(MasError):
+                await self._partition.renew(self._nonce, 0)
+
+    async def _keep_lease(self) -> None:
+        interval = self._settings.lease_ms / 3000
+        while True:
+            await asyncio.sleep(interval)
+            with contextlib.suppress(MasError):
+                await self._partition.renew(self._nonce, self._settings.lease_ms)
+
+    async def _recover(self) -> None:
+        while not self._stopping.is_set():
+            try:
+                meta = await self._partition.read_meta(self._nonce)
+                if meta is None:
+                    raise LeaseLost
+                await self._start_from(meta)
+                return
+            except (StoreUnreachable, StoreFull):
+                with contextlib.suppress(TimeoutError):
+                    await asyncio.wait_for(self._stopping.wait(), RECOVERY_DELAY_S)
+
+    async def _start_from(self, meta: Meta) -> None:
+        self._meta = meta
+        self._revision = meta.policy_revision
+        self._epoch = meta.epoch
+        await self._directory.refresh()
+        entries = await self._directory.registry.entries()
+        self._inboxes.restart(
+            entry
+            for entry in entries
+            if partition_of(entry.agent_id, self._store.partitions) == self.partition
+        )
+        self._ledger.restart(int(meta.audit_seq or 0), meta.audit_head)
+        self._sessions.clear()
+        self._outbound.clear()
+        self._buffer.clear()
+        self._cursors = dict(meta.cursors)
+        self._read_cursors = dict(meta.cursors)
+        self._audit = (meta.audit_seq, meta.audit_head)
+        self._judge = Judge(
+            self._directory,
+            self._keys,
+            self._ledger,
+            self._outbound,
+            self._inboxes,
+            partition=self.partition,
+            partitions=self._store.partitions,
+            answers_after_commit=self._settings.replicas > 0,
+        )
+        self._now = await self._store.connection.time_ms()
+        self._now_at = time.monotonic()
+
+    async def _work(self) -> None:
+        committing: asyncio.Task[None] | None = None
+        try:
+            while not self._stopping.is_set() or self._buffer:
+                frames = await self._next_frames(may_wait=committing is None)
+                due = time.monotonic() >= self._due_at
+                if not frames and not due:
+                    if committing is not None:
+                        await committing
+                        committing = None
+                    continue
+                batch = await self._judge_batch(frames, due=due)
+                if committing is not None:
+                    await committing
+                    committing = None
+                if batch is not None:
+                    committing = asyncio.create_task(self._commit(batch))
+            if committing is not None:
+                await committing
+                committing = None
+        finally:
+            if committing is not None:
+                committing.cancel()
+                with contextlib.suppress(asyncio.CancelledError, StartOver, MasError):
+                    await committing
+
+    async def _next_frames(self, *, may_wait: bool) -> list[StoredFrame]:
+        if not self._buffer:
+            block_ms = int(DUE_INTERVAL_S * 1000) if may_wait and not self._stopping.is_set() else 0
+            for stored in await self._partition.read_ingress(self._read_cursors, block_ms):
+                self._read_cursors[stored.lane] = stored.entry
+                self._buffer.append(stored)
+        frames: list[StoredFrame] = []
+        messages = size = 0
+        while self._buffer:
+            stored = self._buffer[0]
+            messages += _count(stored)
+            size += len(stored.frame.body)
+            if frames and (messages > MAX_BATCH_MESSAGES or size > MAX_BATCH_BYTES):
+                break
+            frames.append(self._buffer.popleft())
+        return frames
+
+    async def _judge_batch(self, frames: list[StoredFrame], *, due: bool) -> JudgedBatch | None:
+        opened = [self._opener.open(stored) for stored in frames]
+        now = self._now + int((time.monotonic() - self._now_at) * 1000)
+        lookups = self._partition.lookups()
+        self._judge.ask(opened, lookups, now)
+        if due:
+            lookups.due_messages(now, MAX_BATCH_MESSAGES // 2)
+            self._due_at = time.monotonic() + DUE_INTERVAL_S
+        await lookups.run()
+        entries = await self._directory.registry.entries() if self._judge.needs_registry(opened) else ()
+        if lookups.policy_revision != self._revision:
+            raise StartOver
+        # The clock never goes backwards for decisions, whatever the server's does.
+        self._now = lookups.now = max(self._now, lookups.now)
+        self._now_at = time.monotonic()
+        if not opened and not lookups.due:
+            return None
+        judged = self._judge.judge(opened, lookups, self._new_commit(opened), entries)
+        self._audit = (str(self._ledger.seq), self._ledger.head) if self._ledger.seq else ("", "")
+        self._note(opened)
+        return judged
+
+    def _new_commit(self, opened: list[OpenedFrame]) -> Commit:
+        expected = {
+            "nonce": self._nonce,
+            "epoch": self._epoch,
+            "policy_revision": self._revision,
+            "layout": self._meta.layout,
+            "audit_seq": self._audit[0],
+            "audit_head": self._audit[1],
+        }
+        for frame in opened:
+            lane = frame.stored.lane
+            expected.setdefault(f"cursor:{lane}", self._cursors[lane])
+        for frame in opened:
+            self._cursors[frame.stored.lane] = frame.stored.entry
+        return Commit(self._store.keys, self.partition, expected, self._settings.lease_ms)
+
+    def _note(self, opened: list[OpenedFrame]) -> None:
+        self.counters.batches += 1
+        self.counters.messages += sum(len(frame.envelopes or ()) for frame in opened)
+
+    async def _commit(self, batch: JudgedBatch) -> None:
+        reply = await self._partition.commit(batch.commit)
+        if reply.result is CommitResult.BLOCKED:
+            log.error("partition.blocked", partition=self.partition, key=reply.key)
+            await asyncio.sleep(1)
+        if reply.result is not CommitResult.DONE:
+            raise StartOver
+        if self._settings.replicas:
+            await self._wait_for_replicas()
+        for partition, agent_id, instance, frame in batch.foreign_answers:
+            await self._partition.put_answer(partition, agent_id, instance, frame)
+
+    async def _wait_for_replicas(self) -> None:
+        wanted = self._settings.replicas
+        while await self._partition.wait_for_replicas(wanted, self._settings.replica_timeout_ms) < wanted:
+            log.warning("replicas.behind", partition=self.partition, wanted=wanted)
+            if self._stopping.is_set():
+                raise StartOver
+
+
+def _count(stored: StoredFrame) -> int:
+    try:
+        return max(1, read_header(stored.frame).count)
+    except MasError:
+        return 1

@@ -1,0 +1,1 @@
+"""The stages a message passes through, one file each."""

@@ -1,0 +1,36 @@
+"""Decides who may send what to whom; without a rule the answer is no."""
+
+from __future__ import annotations
+
+from mas_core.gateway.transit import Surroundings, Transit, Verdict
+from mas_core.model.decision import Decision
+from mas_core.security.access import AccessPolicy
+
+
+class Authorise:
+    """Access rules. A reply needs none: its permit was made when the request was authorised."""
+
+    name = "access"
+
+    def __init__(self, access: AccessPolicy) -> None:
+        self._access = access
+
+    def check(self, transit: Transit, batch: Surroundings) -> Verdict | None:
+        """Denied, or the rule that allows it in `transit.rule`."""
+        if transit.is_reply:
+            return None
+        envelope = transit.envelope
+        action = "request" if transit.expects_reply else "send"
+        found = self._access.decide(transit.sender, envelope.target, envelope.type, action, batch.now)
+        if found.allowed:
+            transit.rule = found.rule_id
+            return None
+        return Verdict(
+            Decision.DENIED,
+            f"Authorization denied: {found.reason}",
+            found.rule_id,
+            hint=(
+                f"mas rbac explain {transit.sender} {envelope.target} {envelope.type}",
+                f"mas rbac allow {transit.sender} {envelope.target} --type {envelope.type}",
+            ),
+        )

@@ -1,0 +1,59 @@
+"""Refuses what is not a well-formed message, before anything looks inside it."""
+
+from __future__ import annotations
+
+from mas_core.base.ids import AGENT_ID, MESSAGE_ID, MESSAGE_TYPE
+from mas_core.errors import InvalidPayload
+from mas_core.gateway.transit import Surroundings, Transit, Verdict
+from mas_core.model.decision import Decision
+from mas_core.model.json_text import encode_json, parse_json
+
+MAX_HEADERS = 32
+MAX_HEADER_LENGTH = 1024
+MAX_CAPSULE_BYTES = 1024
+
+
+class CheckForm:
+    """Ids, types, headers and the payload's size and syntax."""
+
+    name = "form"
+
+    def __init__(self, max_payload_bytes: int) -> None:
+        self._max_payload_bytes = max_payload_bytes
+
+    def check(self, transit: Transit, batch: Surroundings) -> Verdict | None:
+        """Invalid, or the payload parsed into `transit.value`."""
+        envelope = transit.envelope
+        if not MESSAGE_ID.fullmatch(envelope.id):
+            return _invalid("the message id has characters or a length that are not allowed")
+        if not AGENT_ID.fullmatch(envelope.target):
+            return _invalid("the target cannot be the id of an agent")
+        if not MESSAGE_TYPE.fullmatch(envelope.type):
+            return _invalid("the message type has characters or a length that are not allowed")
+        if not 0 <= envelope.priority <= 10:
+            return _invalid("the priority is not between 0 and 10")
+        if envelope.ttl_ms <= 0:
+            return _invalid("the time to live is not positive")
+        if len(envelope.capsule) > MAX_CAPSULE_BYTES:
+            return _invalid("the reply permit is too long")
+        headers = envelope.headers or {}
+        if len(headers) > MAX_HEADERS or any(
+            len(name) + len(value) > MAX_HEADER_LENGTH for name, value in headers.items()
+        ):
+            return _invalid(f"more than {MAX_HEADERS} headers, or one longer than {MAX_HEADER_LENGTH}")
+        if len(envelope.data) > self._max_payload_bytes:
+            return _invalid(
+                f"the payload has {len(envelope.data):,} bytes; at most {self._max_payload_bytes:,} are taken"
+            )
+        try:
+            transit.value = parse_json(envelope.data, max_bytes=self._max_payload_bytes)
+        except InvalidPayload as error:
+            return _invalid(error.message)
+        if not isinstance(transit.value, dict):
+            return _invalid("the payload is not an object")
+        transit.data = encode_json(transit.value)
+        return None
+
+
+def _invalid(reason: str) -> Verdict:
+    return Verdict(Decision.INVALID, reason)

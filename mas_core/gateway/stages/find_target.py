@@ -1,0 +1,31 @@
+"""Refuses messages to agents that do not exist."""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+from mas_core.gateway.transit import Surroundings, Transit, Verdict
+from mas_core.model.decision import Decision
+
+
+class Registered(Protocol):
+    """Knows which agents exist."""
+
+    def is_registered(self, agent_id: str) -> bool:
+        """Whether there is such an agent."""
+
+
+class FindTarget:
+    """The target must be registered; whether it runs matters only to requests, later."""
+
+    name = "target"
+
+    def __init__(self, agents: Registered) -> None:
+        self._agents = agents
+
+    def check(self, transit: Transit, batch: Surroundings) -> Verdict | None:
+        """Not found, or nothing."""
+        target = transit.envelope.target
+        if self._agents.is_registered(target):
+            return None
+        return Verdict(Decision.NOT_FOUND, f"Agent not found: {target}", hint=("mas agent list",))

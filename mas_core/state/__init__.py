@@ -1,0 +1,1 @@
+"""State of agents: a dict or a pydantic model, validated on every change."""
