@@ -21,7 +21,7 @@ def main(words: Sequence[str] | None = None) -> int:
         code = _run(given)
     except MasError as error:
         code = _failed(error, given)
-    except OutputClosed:
+    except (OutputClosed, BrokenPipeError):
         code = ExitCode.PIPE_CLOSED
     except KeyboardInterrupt:
         code = ExitCode.INTERRUPTED

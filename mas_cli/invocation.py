@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import Any, TextIO
 
 from mas_cli.command_table import Command
+from mas_cli.deadlines import interrupted_after
 from mas_cli.errors import ReadOnly, Terminated
 from mas_cli.input.confirmation import Confirmation
 from mas_cli.input.shared_flags import SharedFlags
@@ -78,7 +79,8 @@ def execute(function: CommandFunction, call: Invocation, arguments: dict[str, ob
 def _returned(function: CommandFunction, call: Invocation, arguments: dict[str, object]) -> ExitCode:
     seconds = None if call.command.own_timeout else call.flags.timeout_seconds()
     is_async = inspect.iscoroutinefunction(function)
-    with _deadline(seconds + BACKSTOP if is_async and seconds is not None else seconds):
+    limit = seconds + BACKSTOP if is_async and seconds is not None else seconds
+    with _orderly_end(), interrupted_after(limit, lambda: _too_late(seconds)):
         result = function(call, **arguments)
         code = asyncio.run(_awaited(result, seconds)) if inspect.iscoroutine(result) else result
     if not isinstance(code, ExitCode):
@@ -97,28 +99,17 @@ async def _awaited(result: Awaitable[ExitCode], seconds: float | None) -> ExitCo
 
 
 @contextmanager
-def _deadline(seconds: float | None) -> Iterator[None]:
-    """Interrupt the block after `seconds`, and turn SIGTERM into an orderly end."""
-
-    def expired(*_: object) -> None:
-        raise _too_late(seconds)
+def _orderly_end() -> Iterator[None]:
+    """Turn SIGTERM into an exception, so that whatever is open gets closed."""
 
     def terminated(*_: object) -> None:
         raise Terminated
 
-    before = {
-        signal.SIGALRM: signal.signal(signal.SIGALRM, expired),
-        signal.SIGTERM: signal.signal(signal.SIGTERM, terminated),
-    }
-    if seconds is not None:
-        # a timer of 0 is no timer
-        signal.setitimer(signal.ITIMER_REAL, max(seconds, 0.001))
+    before = signal.signal(signal.SIGTERM, terminated)
     try:
         yield
     finally:
-        signal.setitimer(signal.ITIMER_REAL, 0)
-        for number, handler in before.items():
-            signal.signal(number, handler)
+        signal.signal(signal.SIGTERM, before)
 
 
 def _too_late(seconds: float | None) -> DeadlineExceeded:

@@ -73,9 +73,9 @@ def add(
 ) -> ExitCode:
     """Name a server or a project, to work with it by name.
 
-    The server comes from --url; `--url -` reads it from standard input, which keeps a password out of the list
-    of processes. It is kept in a private file (mode 0600) in your configuration folder. The first context is
-    selected at once.
+    The server comes from --url; `--url -` reads it from standard input, which keeps a password out of
+    the list of processes. It is kept in a private file (mode 0600) in your configuration folder. The first
+    context is selected at once.
     """
     store = ContextStore()
     url = call.stdin.readline().strip() if call.flags.url == "-" else call.flags.url

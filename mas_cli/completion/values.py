@@ -9,11 +9,11 @@ import hashlib
 import json
 import os
 import re
-import signal
 import time
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from pathlib import Path
+
+from mas_cli.deadlines import interrupted_after
 
 DEADLINE = 0.3
 KEPT = 30.0
@@ -65,7 +65,7 @@ def live_values(kind: str, given: Sequence[str]) -> Names:
     if cached is not None and (kept := cached.read()) is not None:
         return kept
     try:
-        with _deadline(DEADLINE):
+        with interrupted_after(DEADLINE, TimeoutError):
             found = provider(given)
     except Exception:  # noqa: BLE001 - no names is the answer to every failure
         return []
@@ -102,17 +102,3 @@ class _Cached:
             draft.replace(self._path)
         except OSError:
             return
-
-
-@contextmanager
-def _deadline(seconds: float) -> Iterator[None]:
-    def expired(*_: object) -> None:
-        raise TimeoutError
-
-    before = signal.signal(signal.SIGALRM, expired)
-    signal.setitimer(signal.ITIMER_REAL, seconds)
-    try:
-        yield
-    finally:
-        signal.setitimer(signal.ITIMER_REAL, 0)
-        signal.signal(signal.SIGALRM, before)

@@ -59,7 +59,7 @@ def yaml_text(value: object) -> str:
 def csv_text(rows: Iterable[Sequence[object]]) -> str:
     """Rows as CSV; a cell that a spreadsheet would take for a formula starts with an apostrophe."""
     buffer = io.StringIO()
-    csv.writer(buffer, lineterminator="\r\n").writerows([_csv_cell(value) for value in row] for row in rows)
+    csv.writer(buffer, lineterminator="\n").writerows([_csv_cell(value) for value in row] for row in rows)
     return buffer.getvalue()
 
 
