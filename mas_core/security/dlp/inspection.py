@@ -17,7 +17,7 @@ from mas_core.security.dlp.validators import VALIDATORS
 
 HINTS: Final = {name: layer.hint for name, layer in LAYERS.items()} | {
     "controls": r"[\x00-\x08\x0b\x0c\x0e-\x1d\x7f]",
-    "cut:ssn": r"[\x1e\x1f]\d{3}\x1e(?:[^\x1e\x1f]*\x1f)?\d{2}\x1e(?:[^\x1e\x1f]*\x1f)?\d{4}\x1e",
+    "cut:ssn": r"(?:^|[\x1e\x1f])\d{3}\x1e(?:[^\x1e\x1f]*\x1f)?\d{2}\x1e(?:[^\x1e\x1f]*\x1f)?\d{4}\x1e",
 }
 """What, beside a rule, makes a close look necessary."""
 
