@@ -1,0 +1,1 @@
+"""The audit chain: its bytes, its proof, its export."""
