@@ -237,11 +237,9 @@ def _in_words(question: _Question, rule: Rule | None) -> AccessDecision:
         return AccessDecision(allowed=True, rule_id=rule.id, reason=f"allowed by rule {rule.id}")
     what = f"{question.sender} may not {question.action} {question.message_type} to {question.target}"
     if rule is None:
-        reason = f"Authorization denied: no rule allows it; {what}"
-        return AccessDecision(allowed=False, rule_id="", reason=reason)
+        return AccessDecision(allowed=False, rule_id="", reason=f"no rule allows it: {what}")
     because = f" ({rule.reason})" if rule.reason else ""
-    reason = f"Authorization denied by rule {rule.id}{because}; {what}"
-    return AccessDecision(allowed=False, rule_id=rule.id, reason=reason)
+    return AccessDecision(allowed=False, rule_id=rule.id, reason=f"rule {rule.id}{because} denies it: {what}")
 
 
 def _likeness(miss: NearMiss, question: _Question) -> float:
