@@ -13,7 +13,7 @@ from collections.abc import Iterable, Sequence
 from importlib.machinery import ModuleSpec, PathFinder
 from importlib.util import module_from_spec
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from mas_core.errors import SpecInvalid
 from mas_core.settings.agent_spec import CLASS_PATH, AgentSpec
@@ -63,7 +63,7 @@ class ClassLoader:
             ),
         )
 
-    def load(self, class_path: str) -> type[Agent]:
+    def load(self, class_path: str) -> type[Agent[Any]]:
         """The class that `class_path` names.
 
         Raises:

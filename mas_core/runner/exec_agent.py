@@ -22,7 +22,7 @@ END_SECONDS = 5.0
 _ENVELOPE_FIELDS = {"id", "type", "data", "error"}
 
 
-class ExecAgent(Agent):
+class ExecAgent(Agent[dict[str, object]]):
     """Bridges an agent to a program.
 
     In mode `stream` one process reads a line for each message,
@@ -77,8 +77,8 @@ class ExecAgent(Agent):
             stream, self._stream = self._stream, None
             await stream.close()
 
-    async def on_message(self, message: AgentMessage) -> None:
-        """Hand the message to the program and its answer to the asker.
+    async def on_message(self, message: AgentMessage) -> object:
+        """Hand the message to the program; returns its answer.
 
         Raises:
             UsageError: The agent does not take messages of this type.
@@ -87,18 +87,12 @@ class ExecAgent(Agent):
         """
         if self._types and message.message_type not in self._types:
             raise UsageError(
-                f"{self.agent_id} does not take messages of type {message.message_type}",
+                f"{self.id} does not take messages of type {message.message_type}",
                 hint=f"types: {', '.join(sorted(self._types))}",
             )
         if self._mode == "per_message":
-            answer = {"output": await self._run_once(message)}
-        else:
-            received = await self._ask(message)
-            if received is None:
-                return
-            answer = received
-        if message.expects_reply:
-            await message.reply(f"{message.message_type}.reply", answer)
+            return {"output": await self._run_once(message)}
+        return await self._ask(message)
 
     async def _run_once(self, message: AgentMessage) -> str:
         process = await _start(self._command, self._folder, limit=ANSWER_BYTES)
@@ -109,7 +103,7 @@ class ExecAgent(Agent):
         except TimeoutError:
             raise RequestTimedOut(
                 f"{self._command[0]} did not end within {self._answer_timeout:g} s",
-                target=self.agent_id,
+                target=self.id,
                 seconds=self._answer_timeout,
             ) from None
         finally:
@@ -143,7 +137,7 @@ class ExecAgent(Agent):
                 await stream.close(at_once=True)
             raise RequestTimedOut(
                 f"{self._command[0]} did not answer within {self._answer_timeout:g} s",
-                target=self.agent_id,
+                target=self.id,
                 seconds=self._answer_timeout,
             ) from None
 

@@ -67,13 +67,13 @@ async def _run(launch: Launch, report: Any) -> int:
         for wait in waits:
             wait.cancel()
     finally:
-        await agent.stop()
+        await agent.stop(drain_timeout=launch.drain_s)
     if program_ended.is_set() and not end.is_set():
-        raise InternalError(f"the program of {agent.agent_id} has ended")
+        raise InternalError(f"the program of {agent.id} has ended")
     return 0
 
 
-def make_agent(launch: Launch, loader: ClassLoader) -> Agent:
+def make_agent(launch: Launch, loader: ClassLoader) -> Agent[Any]:
     """The agent of the spec, connected as the supervisor said.
 
     Raises:
@@ -83,10 +83,13 @@ def make_agent(launch: Launch, loader: ClassLoader) -> Agent:
     spec, connection = launch.agent_spec(), launch.connection
     arguments: dict[str, Any] = {
         "redis_url": connection.url,
+        "namespace": connection.namespace,
+        "partitions": connection.partitions,
         "token": read_token(Path(connection.tokens_dir), spec.agent_id),
         "capabilities": spec.capabilities,
         "metadata": spec.metadata,
         "max_in_flight": spec.max_in_flight,
+        "slot": launch.slot,
     }
     given = {name: value for name, value in arguments.items() if value}
     if spec.class_path is not None:

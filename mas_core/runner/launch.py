@@ -36,6 +36,10 @@ class Launch(msgspec.Struct, frozen=True, kw_only=True):
     """The project; programs run in it."""
     class_folders: list[str] = []
     class_prefixes: list[str] = []
+    slot: str = ""
+    """The place of this instance: a new one in the same place replaces one that was killed."""
+    drain_s: float = 20.0
+    """How long it may finish what it has in hand."""
     status_fd: int
     """Where the process reports, one line of JSON each."""
 

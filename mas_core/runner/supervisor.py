@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import hashlib
 import os
+import socket
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 
@@ -19,6 +21,8 @@ from mas_core.settings.project_config import load_config
 from mas_core.settings.yaml_documents import error_of
 
 DRAIN_SECONDS = 20.0
+END_SECONDS = 3.0
+"""What an instance gets on top, to say goodbye."""
 LOG_CHECK_SECONDS = 10.0
 
 _OWN_VARIABLES = ("MAS_", "GATEWAY_", "REDIS_")
@@ -54,6 +58,8 @@ class Supervisor:
         self._folders = [agents_dir or project.root / "agents.d", project.root]
         self._class_prefixes = list(class_prefixes)
         self._drain_s = drain_s
+        place = f"{socket.gethostname()}\0{project.root}"
+        self._place = hashlib.sha256(place.encode()).hexdigest()[:12]
         self._specs = {spec.agent_id: spec for spec in specs}
         self._instances: dict[str, list[SupervisedInstance]] = {}
         self._rotating: asyncio.Task[None] | None = None
@@ -71,7 +77,7 @@ class Supervisor:
             self._start(spec)
 
     async def wait_ready(self, timeout: float) -> list[InstanceInfo]:  # noqa: ASYNC109
-        """Wait at most `timeout` seconds until each instance is ready or given up; those that are not ready."""
+        """Wait at most `timeout` seconds until each is ready or given up; gives those that are not ready."""
         waits = [one.settled.wait() for instances in self._instances.values() for one in instances]
         with contextlib.suppress(TimeoutError):
             await asyncio.wait_for(asyncio.gather(*waits), timeout)
@@ -141,7 +147,7 @@ class Supervisor:
         Args:
             before: Awaited with the new specs before they run: registers agents, replaces rules.
         """
-        async for touched in _changes(self._project.root):
+        async for touched in _changes(self._project.root.resolve()):
             try:
                 specs = load_config(self._project).specs()
                 self.check(specs)
@@ -173,7 +179,7 @@ class Supervisor:
 
     async def _stop(self, names: Sequence[str]) -> bool:
         instances = [one for name in names for one in self._instances.pop(name, [])]
-        return all(await asyncio.gather(*(one.stop(self._drain_s) for one in instances)))
+        return all(await asyncio.gather(*(one.stop(self._drain_s + END_SECONDS) for one in instances)))
 
     def _launch(self, spec: AgentSpec, number: int, status_fd: int) -> Launch:
         return Launch(
@@ -183,6 +189,8 @@ class Supervisor:
             folder=str(self._project.root),
             class_folders=[str(folder) for folder in self._folders],
             class_prefixes=self._class_prefixes,
+            slot=f"{self._place}-{number}",
+            drain_s=self._drain_s,
             status_fd=status_fd,
         )
 
@@ -216,7 +224,7 @@ async def _changes(root: Path) -> AsyncIterator[frozenset[str]]:
         async for changes in awatch(
             *folders, watch_filter=watched, step=100, debounce=400, recursive=recursive
         ):
-            found.put_nowait(frozenset(os.path.realpath(path) for _, path in changes))
+            found.put_nowait(frozenset(path for _, path in changes))
 
     tasks = [asyncio.create_task(watch(root, recursive=False))]
     if below := _watched_folders(root):

@@ -1,0 +1,88 @@
+"""The files of a new project and of a new agent."""
+
+from __future__ import annotations
+
+import yaml
+
+MAS_YAML = """\
+# The settings of this project; `mas config where` shows each with its source.
+name: {name}
+profile: durable
+"""
+
+POLICY_YAML = """\
+# Nothing is allowed without a rule, and deny wins.
+# Cards and secrets in payloads are blocked; `dlp:` changes what happens to each kind.
+rules:
+  - allow: operator -> *
+
+roles:
+  operators: [operator]
+
+limits:
+  role:operators: {per_minute: 6000, per_hour: 100000}
+"""
+
+GITIGNORE = """\
+.mas/
+__pycache__/
+"""
+
+_CLASS_SPEC = """\
+agent_id: {agent_id}
+class_path: {module}:{class_name}
+instances: 1
+"""
+
+_EXEC_SPEC = """\
+# Each message is one line of JSON on the program's standard input, each answer one line on its output:
+#   {{"id": "...", "type": "...", "sender": "...", "data": {{...}}, "expects_reply": true}}
+agent_id: {agent_id}
+exec: {command}
+mode: stream
+instances: 1
+"""
+
+_MODULE = '''\
+"""The agent {agent_id}."""
+
+from pydantic import BaseModel
+
+from mas_core import Agent, AgentMessage
+
+
+class Greet(BaseModel):
+    """Whom to greet."""
+
+    name: str = "world"
+
+
+class {class_name}(Agent):
+    """Try it:  mas request {agent_id} {message_type} '{{"name":"Ada"}}'."""
+
+    @Agent.on("{message_type}", model=Greet)
+    async def greet(self, message: AgentMessage, payload: Greet) -> dict[str, object]:
+        """What is returned is the reply."""
+        return {{"greeting": f"Hello, {{payload.name}}!", "asked_by": message.sender_id}}
+'''
+
+
+def class_spec(agent_id: str, module: str, class_name: str, capabilities: list[str]) -> str:
+    """The spec of an agent that is a class."""
+    return _CLASS_SPEC.format(agent_id=agent_id, module=module, class_name=class_name) + _listed(capabilities)
+
+
+def exec_spec(agent_id: str, command: list[str], capabilities: list[str]) -> str:
+    """The spec of an agent that is a program."""
+    written = yaml.safe_dump(command, default_flow_style=True, width=1000).strip()
+    return _EXEC_SPEC.format(agent_id=agent_id, command=written) + _listed(capabilities)
+
+
+def agent_module(agent_id: str, class_name: str) -> str:
+    """A module with an agent that answers one message type."""
+    message_type = f"{agent_id.replace('-', '_')}.greet"
+    return _MODULE.format(agent_id=agent_id, class_name=class_name, message_type=message_type)
+
+
+def _listed(capabilities: list[str]) -> str:
+    return f"capabilities: [{', '.join(capabilities)}]\n" if capabilities else ""
