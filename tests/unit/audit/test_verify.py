@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 import random
 
 import msgspec
@@ -13,7 +12,7 @@ from mas_core.audit.verify import ChainVerifier
 from mas_core.model.audit_record import GENESIS, AuditRecord
 
 SIZE = 2000
-MUTATIONS = 250
+MUTATIONS = 120
 
 
 def build(size):
@@ -117,7 +116,7 @@ def test_an_edited_byte_names_the_record():
 
 @pytest.mark.parametrize("field", ["seq", "prev", "decision", "time"])
 def test_an_edited_field_names_the_record(field):
-    """A well-formed record with another value is found wherever it stands, also when its link is what changed."""
+    """A well-formed record with another value is found, also when its link is what changed."""
     source = seeded(field)
     for place in places(source):
         record = decode_record(RECORDS[place - 1])
@@ -315,16 +314,11 @@ def test_nothing_changes_after_the_first_problem():
 def blocks_of(records, size=16):
     """The records as a store keeps them: blocks with the number of their last record."""
     found, last = [], 0
-    for batch in (
-        itertools.batched(records, size) if hasattr(itertools, "batched") else _batched(records, size)
-    ):
+    for start in range(0, len(records), size):
+        batch = records[start : start + size]
         last += len(batch)
         found.append((last, b"\n".join(batch)))
     return found
-
-
-def _batched(records, size):
-    return [tuple(records[start : start + size]) for start in range(0, len(records), size)]
 
 
 def verify_blocks(blocks):
