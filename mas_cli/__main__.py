@@ -7,13 +7,17 @@ import sys
 
 def main() -> int:
     """Answer a completion request at once, or run a command; returns the exit code."""
-    if sys.argv[1:2] == ["__complete"]:
-        from mas_cli.completion.fast_path import main as complete
+    try:
+        if sys.argv[1:2] == ["__complete"]:
+            from mas_cli.completion.fast_path import main as complete
 
-        return complete(sys.argv[2:])
-    from mas_cli.app import main as run
+            return complete(sys.argv[2:])
+        from mas_cli.app import main as run
 
-    return run()
+        return run()
+    except KeyboardInterrupt:
+        # Ctrl-C while modules are being imported
+        return 130
 
 
 if __name__ == "__main__":

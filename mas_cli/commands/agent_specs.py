@@ -28,7 +28,9 @@ def validate(
 ) -> ExitCode:
     """Check agent specs, with line and fix for every problem."""
     files: list[Path] = []
-    for path in paths or [load_config(required_project(call.flags)).agents_dir]:
+    if not paths:
+        files = spec_files(load_config(required_project(call.flags)).agents_dir)
+    for path in paths or []:
         files += spec_files(path) if path.is_dir() else [path]
     try:
         specs = read_specs(files)

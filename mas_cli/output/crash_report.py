@@ -32,7 +32,7 @@ def write_crash_report(error: BaseException, command: str) -> Path | None:
     """Keep what is known about `error`; None when no file can be written."""
     moment = datetime.now(UTC)
     folder = state_folder() / "crashes"
-    path = folder / f"{moment:%Y%m%dT%H%M%S}-{os.getpid()}.txt"
+    path = folder / f"{moment:%Y%m%dT%H%M%S.%f}-{os.getpid()}.txt"
     try:
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:

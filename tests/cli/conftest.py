@@ -78,4 +78,6 @@ def mas_process() -> Callable[..., subprocess.Popen[str]]:
     yield start
     for process in started:
         process.kill()
-        process.communicate()
+        process.wait()
+        for stream in (process.stdin, process.stdout, process.stderr):
+            stream.close()

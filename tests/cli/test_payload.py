@@ -23,12 +23,19 @@ def test_nothing_is_the_empty_object():
 
 def test_json_stands_in_the_argument():
     """Braces are left alone when no template is asked for."""
-    assert read('{"a": "{{count}}", "ü": [1, 2.5, null, true]}') == [{"a": "{{count}}", "ü": [1, 2.5, None, True]}]
+    assert read('{"a": "{{count}}", "ü": [1, 2.5, null, true]}') == [
+        {"a": "{{count}}", "ü": [1, 2.5, None, True]}
+    ]
 
 
 @pytest.mark.parametrize(
     ("name", "text"),
-    [("p.json", '{"a": {"b": 1}}'), ("p.yaml", "a:\n  b: 1\n"), ("p.yml", "a: {b: 1}"), ("p", '{"a":{"b":1}}')],
+    [
+        ("p.json", '{"a": {"b": 1}}'),
+        ("p.yaml", "a:\n  b: 1\n"),
+        ("p.yml", "a: {b: 1}"),
+        ("p", '{"a":{"b":1}}'),
+    ],
 )
 def test_a_file_is_read_by_its_ending(tmp_path: Path, name, text):
     """YAML files hold the same as JSON."""

@@ -67,7 +67,11 @@ def test_no_format_lets_a_control_character_out(format_, text):
     """As a cell, a key, a nested value; as a list, one thing and a stream."""
     record = {"id": text, "text": {"inner": [text], text: 1}}
 
-    for output in (written(format_, record), written(format_, record, 80), written(format_, record, one=True)):
+    for output in (
+        written(format_, record),
+        written(format_, record, 80),
+        written(format_, record, one=True),
+    ):
         assert not OBEYED.search(output)
 
 
@@ -77,7 +81,9 @@ def test_no_message_lets_a_control_character_out(text):
     for json_errors in (False, True):
         stream = io.StringIO()
         talk = Diagnostics(stream, Palette(enabled=False), verbosity=2, json_errors=json_errors)
-        talk.error(Forbidden(f"no: {text}", hint=text, because=text, closest=[text], text=text), ExitCode.REFUSED)
+        talk.error(
+            Forbidden(f"no: {text}", hint=text, because=text, closest=[text], text=text), ExitCode.REFUSED
+        )
         talk.say(text)
         talk.warn(text)
         talk.detail(text)

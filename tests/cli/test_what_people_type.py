@@ -50,7 +50,7 @@ def test_moments_are_read(text, moment):
 
 def test_a_time_without_offset_is_local(monkeypatch):
     """Local time unless --utc says otherwise."""
-    local = datetime(2026, 1, 31, 9, 30).astimezone()  # noqa: DTZ001 - local on purpose
+    local = datetime(2026, 1, 31, 9, 30).astimezone()
 
     assert int(local.timestamp() * 1000) == parse_moment("2026-01-31T09:30", now=NOW)
 

@@ -1,0 +1,255 @@
+"""The commands that need no server: contexts, settings, specs, help."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+import yaml
+
+SPEC = "agent_id: {}\nclass_path: agents.x:X\n"
+
+
+@pytest.fixture
+def project() -> Path:
+    """A project in the current folder."""
+    root = Path.cwd()
+    (root / "mas.yaml").write_text("name: demo\nprofile: fast\n")
+    (root / "agents.d").mkdir()
+    (root / "agents.d" / "one.yaml").write_text(SPEC.format("one"))
+    return root
+
+
+def test_contexts_live_through_their_whole_life(mas, home):
+    """Add, list, select, go back, rename, remove."""
+    assert mas("context", "list", "-o", "json").json == []
+    assert mas("context", "add", "a", "--url", "redis://:hunter2@h:1/0").code == 0
+    assert mas("context", "add", "b", "--url", "-", "--protected", stdin="redis://h:2\n").code == 0
+    assert mas("context", "list", "-o", "name").out == "a\nb\n"
+    assert mas("context", "show", "-o", "json").json["name"] == "a"
+    assert mas("context", "select", "b", "-o", "json").json["selected"] is True
+    assert mas("context", "previous", "-o", "json").json["name"] == "a"
+    assert mas("context", "rename", "a", "c", "-o", "json").json["selected"] is True
+    assert mas("--context", "b", "context", "show", "-o", "json").json["url"] == "redis://h:2"
+    assert mas("context", "remove", "c", "--yes").code == 0
+    assert mas("context", "list", "-o", "name").out == "b\n"
+
+    files = list((home / ".config" / "mas").rglob("*.yaml"))
+    assert [oct(path.stat().st_mode)[-3:] for path in files] == ["600"] * len(files)
+
+
+def test_a_password_in_a_context_is_never_shown(mas):
+    """Not in a list, not in one, not in where, in no format."""
+    mas("context", "add", "a", "--url", "redis://:hunter2@h:1/0")
+    for words in (["context", "list"], ["context", "show", "a"], ["config", "where"]):
+        for format_ in ("table", "json", "jsonl", "yaml", "csv", "name"):
+            ran = mas(*words, "-o", format_, "--debug", "-vv")
+            assert ran.code == 0
+            assert "hunter2" not in ran.out + ran.err
+
+
+@pytest.mark.parametrize(
+    ("words", "code"),
+    [
+        (["show"], 6),
+        (["show", "x"], 6),
+        (["select", "x"], 6),
+        (["previous"], 6),
+        (["rename", "x", "y"], 6),
+        (["remove", "x", "-y"], 6),
+        (["add", "a", "--url", "redis://h"], 7),
+        (["add", "x"], 2),
+        (["add", "X!", "--url", "redis://h"], 2),
+        (["add", "x", "--url", "redis://h", "--partitions", "0"], 2),
+        (["rename", "a", "b"], 7),
+        (["remove", "a"], 2),
+        (["remove", "a", "b", "-y"], 2),
+        (["remove", "b", "-y"], 2),
+        (["remove", "a", "-o", "json"], 2),
+    ],
+)
+def test_contexts_that_cannot_be(mas, words, code):
+    """Each with its documented code, a hint, and nothing changed."""
+    mas("context", "add", "a", "--url", "redis://h")
+    mas("context", "add", "b", "--url", "redis://h", "--protected")
+    if words[0] == "show" and len(words) == 1:
+        mas("context", "remove", "a", "-y")
+    before = mas("context", "list", "-o", "json").json
+
+    ran = mas("context", *words)
+
+    assert ran.code == code
+    assert ran.out == ""
+    assert before == mas("context", "list", "-o", "json").json
+
+
+def test_several_contexts_are_removed_with_a_name(mas):
+    """--confirm says it; a context that is not there stops everything."""
+    mas("context", "add", "a", "--url", "redis://h")
+    mas("context", "add", "b", "--url", "redis://h", "--protected")
+
+    assert mas("context", "remove", "a", "b", "x", "--confirm", "b").code == 6
+    assert mas("context", "remove", "a", "b", "--confirm", "b").code == 0
+    assert mas("context", "list", "-o", "json").json == []
+
+
+def test_settings_and_their_sources(mas, project, monkeypatch, home):
+    """Flag over environment over project file over user file over default."""
+    (home / ".config" / "mas").mkdir(parents=True)
+    (home / ".config" / "mas" / "config.yaml").write_text("namespace: mine\nprofile: ha\n")
+    monkeypatch.setenv("MAS_PARTITIONS", "3")
+    monkeypatch.setenv("MAS_URL", "redis://:hunter2@h")
+
+    rows = {row["name"]: row for row in mas("config", "where", "-o", "json").json}
+
+    assert rows["profile"] == {"name": "profile", "value": "fast", "source": "project"}
+    assert rows["namespace"]["source"] == "user"
+    assert rows["partitions"] == {"name": "partitions", "value": 3, "source": "env"}
+    assert rows["gateway.rate_limit.per_minute"]["source"] == "default"
+    assert rows["system.url"] == {"name": "system.url", "value": "redis://:****@h", "source": "MAS_URL"}
+    shown = {row["name"]: row["value"] for row in mas("config", "show", "-o", "json").json}
+    assert shown["profile"] == "fast"
+    assert shown["url"] == "redis://:****@h"
+    assert [row["name"] for row in mas("config", "where", "gateway.rate_limit", "-o", "json").json] == [
+        "gateway.rate_limit.per_minute",
+        "gateway.rate_limit.per_hour",
+    ]
+    assert mas("config", "where", "profil").code == 6
+
+
+def test_a_project_is_found_by_flag_context_and_folder(mas, project, monkeypatch, tmp_path):
+    """--config, --context, MAS_CONFIG_FILE, or walking up."""
+    inner = project / "a" / "b"
+    inner.mkdir(parents=True)
+    monkeypatch.chdir(inner)
+    assert mas("config", "show").code == 0
+
+    monkeypatch.chdir(tmp_path)
+    assert mas("config", "show").code == 2
+    assert mas("--config", str(project / "mas.yaml"), "config", "show").code == 0
+    mas("context", "add", "p", "--project", str(project))
+    assert mas("-c", "p", "config", "show").code == 0
+    mas("context", "add", "s", "--url", "redis://h")
+    assert mas("-c", "s", "config", "show").code == 2
+    monkeypatch.setenv("MAS_CONFIG_FILE", str(project))
+    assert mas("config", "show").code == 0
+
+
+def test_what_is_wrong_in_a_project_is_named_with_line_and_fix(mas, project):
+    """1 for a no, 0 when all is well."""
+    assert mas("config", "validate", "-o", "json").json == []
+
+    (project / "mas.yaml").write_text("name: demo\nprofle: fast\n")
+    ran = mas("config", "validate", "-o", "json")
+
+    assert ran.code == 1
+    assert ran.json == [
+        {
+            "path": str(project / "mas.yaml"),
+            "line": 2,
+            "message": "unknown field 'profle'",
+            "hint": "did you mean profile?",
+        }
+    ]
+
+
+def test_specs_are_checked(mas, project):
+    """The folder of the project, other folders, single files."""
+    assert mas("agent", "validate").code == 0
+    broken = project / "agents.d" / "two.yaml"
+    broken.write_text("agent_id: two\nclas_path: x:Y\n")
+
+    rows = mas("agent", "validate", "-o", "json").json
+
+    assert {(row["path"], row["line"]) for row in rows} >= {(str(broken), 2)}
+    assert mas("agent", "validate", str(broken.parent)).code == 1
+    assert mas("agent", "validate", str(broken.parent / "one.yaml")).code == 0
+    assert mas("agent", "validate", "nowhere.yaml").code == 1
+
+
+def test_a_new_spec_is_valid_and_never_overwrites(mas, project):
+    """Written once, printed on request."""
+    assert mas("agent", "new", "three", "--class", "agents.three:Three", "--capability", "count").code == 0
+    assert mas("agent", "new", "three", "--exec", "wc -w").code == 7
+    assert mas("agent", "validate").code == 0
+    assert yaml.safe_load((project / "agents.d" / "three.yaml").read_text()) == {
+        "agent_id": "three",
+        "class_path": "agents.three:Three",
+        "capabilities": ["count"],
+        "permissions": [{"from": "operator"}],
+    }
+    printed = mas("agent", "new", "four", "--exec", "wc -w", "--print")
+    assert yaml.safe_load(printed.out)["exec"] == ["wc", "-w"]
+    assert not (project / "agents.d" / "four.yaml").exists()
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["a"],
+        ["a", "--class", "x:Y", "--exec", "wc"],
+        ["A B", "--class", "x:Y"],
+        ["a", "--class", "no path"],
+        ["a", "--exec", "wc", "--capability", "not ok"],
+    ],
+)
+def test_a_spec_that_cannot_be_is_not_written(mas, project, words):
+    """A usage error, and no file."""
+    assert mas("agent", "new", *words).code == 2
+    assert [path.name for path in (project / "agents.d").iterdir()] == ["one.yaml"]
+
+
+def test_the_specification_describes_every_command(mas):
+    """Names, summaries, impact, examples, exit codes, arguments, flags."""
+    spec = mas("spec").json
+    add = next(item for item in spec["commands"] if item["name"] == "context add")
+
+    assert add["impact"] == "write"
+    assert {"code": 7, "name": "conflict", "when": "there is a context of this name"} in add["exit_codes"]
+    assert [item["name"] for item in add["arguments"]] == ["CONTEXT"]
+    assert ["--protected"] in [flag["flags"] for flag in add["flags"]]
+    assert [flag["env"] for flag in spec["shared_flags"] if "--output" in flag["flags"]] == ["MAS_OUTPUT"]
+    assert [item["name"] for item in mas("spec", "--command", "version").json["commands"]] == ["version"]
+    assert mas("spec", "--command", "nope").code == 6
+    assert "context add" in mas("spec", "-o", "name").out.splitlines()
+
+
+@pytest.mark.parametrize(
+    "topic", ["exit-codes", "errors", "payloads", "output", "contexts", "flags", "selectors", "time"]
+)
+def test_every_topic_is_explained(mas, topic):
+    """As text, as JSON, and named in the root help."""
+    assert mas("help", topic).code == 0
+    assert mas("help", topic, "-o", "json").json
+    assert topic in mas("--help").out
+
+
+def test_error_codes_are_explained(mas):
+    """One by one and all together; a near miss is named."""
+    found = mas("help", "errors", "forbidden", "-o", "json").json
+    assert (found["exit"], found["retryable"]) == (5, False)
+    assert {"forbidden", "read_only", "no_responder"} <= {
+        row["code"] for row in mas("help", "errors", "-ojson").json
+    }
+
+    ran = mas("help", "errors", "forbiden", "-o", "json")
+    assert ran.code == 6
+    assert ran.error["hint"] == ["mas help errors forbidden"]
+    assert mas("help", "nonsense").code == 6
+    assert mas("help", "contxts", "-o", "json").error["hint"][0] == "mas help contexts"
+
+
+def test_completion_is_printed_and_installed(mas, home, monkeypatch):
+    """Each script where its shell looks for it."""
+    monkeypatch.setenv("SHELL", "/bin/bash")
+    script = mas("completion", "bash").out
+
+    path = Path(mas("completion", "install", "-o", "json").json["path"])
+
+    assert path == home / ".local/share/bash-completion/completions/mas"
+    assert path.read_text() == script
+    assert Path(mas("completion", "install", "fish", "-o", "json").json["path"]).is_file()
+    assert Path(mas("completion", "install", "zsh", "-o", "json").json["path"]).name == "_mas"
+    assert mas("completion", "install", "tcsh").code == 2
+    assert json.loads(mas("completion", "zsh", "-o", "json").out)["shell"] == "zsh"
