@@ -173,7 +173,7 @@ class ChainVerifier:
         return rival.prev == seen.prev and rival.hash != seen.hash
 
     def _judge(self, suspect: _Seen, *, is_confirmed: bool | None) -> None:
-        """Say which of two that do not fit is bad; the next record confirms the suspect by naming its hash."""
+        """Say which of two that do not fit is bad; the record after them confirms one by naming its hash."""
         if is_confirmed is False:
             self._fail(suspect.position, f"record {suspect.position} was changed")
         elif suspect.seq == suspect.position:
