@@ -392,7 +392,9 @@ class Agent(Generic[State]):
 
     def _started(self) -> Client:
         if self._client is None:
-            raise NotStarted(f"the agent {self.id} is not started: use `async with agent:` or `start()` first")
+            raise NotStarted(
+                f"the agent {self.id} is not started: use `async with agent:` or `start()` first"
+            )
         return self._client
 
     def _keeping(self) -> StateKeeper[State]:

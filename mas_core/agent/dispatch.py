@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections.abc import Awaitable, Callable
 from typing import Any
 
@@ -13,8 +14,9 @@ from mas_core.agent.inbox import Held, Inbox
 from mas_core.agent.keeper import StateKeeper
 from mas_core.agent.outcomes import error_payload
 from mas_core.agent.settling import Settler
-from mas_core.agent.turn import Turn, current_turn
+from mas_core.agent.turn import MustRunAlone, Turn, current_turn
 from mas_core.base.ids import derived_message_id
+from mas_core.base.traces import trace_of
 from mas_core.errors import InvalidPayload, MasError, UsageError
 from mas_core.model.decision import Receipt
 from mas_core.model.message import NACK, AgentMessage, Envelope, Flag, payload_bytes
@@ -77,21 +79,18 @@ class Dispatch:
             return
         message = message_of(held.delivery)
         message.replier = self._reply
-        # Turns that change the state run alone: side by side they would only undo each other's work.
-        if message.message_type in self._stateful_types:
-            async with self._keeper.alone:
-                await self._take_turns(held, message)
-        elif not await self._take_turn(held, message):
-            async with self._keeper.alone:
-                await self._take_turns(held, message)
+        if message.message_type not in self._stateful_types:
+            with contextlib.suppress(MustRunAlone):
+                await self._take_turn(held, message, is_alone=False)
+                return
+            self._stateful_types.add(message.message_type)
+        async with self._keeper.alone:
+            while not await self._take_turn(held, message, is_alone=True):
+                await self._keeper.load()
 
-    async def _take_turns(self, held: Held, message: AgentMessage) -> None:
-        while not await self._take_turn(held, message):
-            await self._keeper.load()
-
-    async def _take_turn(self, held: Held, message: AgentMessage) -> bool:
-        """Run the handler once; False when somebody else changed the state meanwhile."""
-        turn = Turn(message.message_id, message.target_id)
+    async def _take_turn(self, held: Held, message: AgentMessage, *, is_alone: bool) -> bool:
+        """Run the handler once; False when another instance changed the state meanwhile."""
+        turn = Turn(message.message_id, message.target_id, is_alone)
         mark = current_turn.set(turn)
         try:
             result = await self._handle(message)
@@ -109,7 +108,6 @@ class Dispatch:
     async def _settle(self, held: Held, turn: Turn) -> bool:
         settlement = Settlement(held.lane, held.entry, held.total, (held.position,))
         if turn.has_changed_state:
-            self._stateful_types.add(held.delivery.type)
             settlement = Settlement(
                 held.lane,
                 held.entry,
@@ -133,7 +131,7 @@ class Dispatch:
                 agent=message.target_id,
                 type=message.message_type,
                 message_id=message.message_id,
-                exc_info=error,
+                trace=trace_of(error),
             )
         if message.expects_reply:
             try:

@@ -12,6 +12,7 @@ import msgspec
 import structlog
 
 from mas_core.agent.link import Link
+from mas_core.base.traces import trace_of
 from mas_core.errors import DecryptionFailed, MasError
 from mas_core.model.frame import DELIVERIES_DECODER, Frame, Place
 from mas_core.model.message import Delivery
@@ -165,7 +166,7 @@ class Inbox:
     def _finished(self, task: asyncio.Task[None]) -> None:
         self._running.discard(task)
         if not task.cancelled() and (error := task.exception()) is not None:
-            log.error("handler.lost", agent=self._store.agent_id, exc_info=error)
+            log.error("handler.lost", agent=self._store.agent_id, trace=trace_of(error))
         self._pump()
 
     async def _run(self, held: Held) -> None:

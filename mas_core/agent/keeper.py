@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Callable, Mapping
 from typing import Any, Generic, TypeVar, cast
 
-from mas_core.agent.turn import Turn, current_turn
+from mas_core.agent.turn import MustRunAlone, Turn, current_turn
 from mas_core.errors import StateChanged
 from mas_core.state.state_shape import StateShape
 from mas_core.store.agents import AgentStore
@@ -64,6 +64,8 @@ class StateKeeper(Generic[S]):
     async def _change(self, edit: Callable[[object], Any]) -> None:
         turn = self._turn()
         if turn is not None:
+            if not turn.is_alone:
+                raise MustRunAlone
             self._give_copy(turn)
             turn.state = edit(turn.state)
             turn.has_changed_state = True

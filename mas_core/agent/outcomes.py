@@ -70,7 +70,13 @@ def refusal(receipt: Receipt, sender: str, target: str, message_type: str) -> Ma
         details["retry_after"] = receipt.retry_after
     if receipt.findings:
         details["findings"] = [
-            {"rule": item.rule, "category": item.category, "path": item.path, "start": item.start, "end": item.end}
+            {
+                "rule": item.rule,
+                "category": item.category,
+                "path": item.path,
+                "start": item.start,
+                "end": item.end,
+            }
             for item in receipt.findings
         ]
     return kind(message, hint=receipt.hint, **details)

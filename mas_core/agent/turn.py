@@ -18,6 +18,8 @@ class Turn:
 
     message_id: str
     agent_id: str
+    is_alone: bool = True
+    """Whether no other turn that changes the state runs in this instance."""
     sent: int = 0
     state: object = None
     """The turn's own copy of the state; None until the handler looks at it."""
@@ -29,6 +31,14 @@ class Turn:
         """Id for the next message that the handler sends."""
         self.sent += 1
         return derived_message_id(self.message_id, self.agent_id, self.sent)
+
+
+class MustRunAlone(BaseException):
+    """A turn that runs beside others wants to change the state: it ends here and runs again alone.
+
+    Side by side, turns would undo each other's work and answer from states that never came to be. Not an
+    `Exception`, so that a handler which catches those does not swallow it.
+    """
 
 
 current_turn: ContextVar[Turn | None] = ContextVar("current_turn", default=None)

@@ -64,4 +64,3 @@ def check_claims(data: AttachData, permitted: tuple[str, ...] | None) -> tuple[D
     if len(msgspec.json.encode(data.metadata)) > MAX_METADATA_BYTES:
         return Decision.INVALID, f"more than {MAX_METADATA_BYTES} bytes of metadata"
     return None
-

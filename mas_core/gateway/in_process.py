@@ -53,9 +53,7 @@ class InProcessGateway:
             found = cls(Store(url), GatewayKeys.generate())
             cls._in_memory[url] = found
             await found.start()
-            await found.policy.change(
-                lambda document: document if document.rules else _open(document)
-            )
+            await found.policy.change(lambda document: document if document.rules else _open(document))
         return found
 
     async def start(self) -> None:

@@ -38,7 +38,8 @@ class Inboxes:
     def is_running(self, agent_id: str, now: int) -> bool:
         """Whether an instance of the agent has a fresh heartbeat."""
         return any(
-            status.seen + REGISTRATION_EXPIRY_MS > now for status in self._instances.get(agent_id, {}).values()
+            status.seen + REGISTRATION_EXPIRY_MS > now
+            for status in self._instances.get(agent_id, {}).values()
         )
 
     def is_counted(self, agent_id: str) -> bool:

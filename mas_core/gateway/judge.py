@@ -11,8 +11,10 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import msgspec
+import structlog
 
 from mas_core.base.ids import GATEWAY, partition_of
+from mas_core.base.traces import trace_of
 from mas_core.errors import DecryptionFailed
 from mas_core.gateway.controls import (
     ATTACH_DECODER,
@@ -35,7 +37,6 @@ from mas_core.model.decision import Decision, Receipt
 from mas_core.model.frame import DELIVERIES_DECODER, Frame, FrameReceipt
 from mas_core.model.message import (
     ATTACH,
-
     CONTROL_TYPES,
     DETACH,
     DISCOVER,
@@ -51,6 +52,8 @@ from mas_core.registry.registry import REGISTRATION_EXPIRY_MS, AgentEntry, insta
 from mas_core.security.gateway_keys import GatewayKeys
 from mas_core.security.seals import AtRest, read_header
 from mas_core.store.partitions import Commit, Lookups
+
+log = structlog.get_logger(__name__)
 
 REPLAY_WINDOW_MS = 3_600_000
 """Frames older than this are refused, and ids are remembered for at least this long."""
@@ -271,11 +274,7 @@ class Judge:
         if name and self._repeat(transit, name, lookups):
             self._ledger.record_message(transit)
             return
-        for stage in self._stages:
-            verdict = stage.check(transit, batch)
-            if verdict is not None:
-                transit.end(verdict)
-                break
+        self._pass_stages(transit, batch)
         self._ledger.record_message(transit)
         if transit.decision.is_delivered:
             self._pass_on(transit)
@@ -297,6 +296,17 @@ class Judge:
             envelope.id,
             transit.rule,
         )
+
+    def _pass_stages(self, transit: Transit, batch: Surroundings) -> None:
+        for stage in self._stages:
+            try:
+                verdict = stage.check(transit, batch)
+            except Exception as error:  # noqa: BLE001 - one message must not stop a partition
+                log.error("stage.failed", stage=stage.name, trace=trace_of(error))
+                verdict = Verdict(Decision.UNSCANNABLE, f"the stage {stage.name} failed on this message")
+            if verdict is not None:
+                transit.end(verdict)
+                return
 
     def _repeat(self, transit: Transit, name: str, lookups: Lookups) -> bool:
         text = self._decided.get(name) or self._decided_before.get(name) or lookups.seen.get(name)
@@ -418,7 +428,7 @@ class Judge:
         found = []
         for entry in self._entries:
             running = entry.running(transit.now)
-            if not running or not self._directory.access.may_see(transit.sender, entry.agent_id):
+            if not running or not self._directory.access.may_see(transit.sender, entry.agent_id, transit.now):
                 continue
             capabilities = entry.capabilities(transit.now)
             metadata = entry.metadata(transit.now)
@@ -607,5 +617,3 @@ def _recurring_name(sender: str, envelope: Envelope) -> str:
 def _is_entry(entry: str) -> bool:
     milliseconds, dash, number = entry.partition("-")
     return bool(dash) and milliseconds.isdecimal() and number.isdecimal() and len(entry) <= 41
-
-

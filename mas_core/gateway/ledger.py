@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from mas_core.audit.chain import encode_record, record_hash
+from mas_core.audit.chain import Chain
 from mas_core.gateway.transit import Transit
 from mas_core.model.audit_record import GENESIS, AuditRecord
 from mas_core.model.decision import Decision
@@ -16,12 +16,21 @@ class Ledger:
         self._keys = keys
         self._gateway_id = gateway_id
         self._block: list[bytes] = []
-        self.seq = 0
-        self.head = ""
+        self._chain = Chain()
+
+    @property
+    def seq(self) -> int:
+        """Number of the last record."""
+        return self._chain.seq
+
+    @property
+    def head(self) -> str:
+        """Hash of the last record."""
+        return self._chain.head
 
     def restart(self, seq: int, head: str) -> None:
         """Go on from what the store says is the last record."""
-        self.seq, self.head = seq, head
+        self._chain = Chain(seq, head or GENESIS)
         self._block.clear()
 
     def record_message(self, transit: Transit) -> None:
@@ -33,7 +42,7 @@ class Ledger:
             decision, reason = transit.decision, transit.reason
         self._append(
             AuditRecord(
-                seq=self.seq + 1,
+                seq=0,
                 time=transit.now,
                 decision=decision,
                 reason=reason,
@@ -49,7 +58,7 @@ class Ledger:
                 findings=transit.findings,
                 payload_hmac=self._keys.payload_hmac(envelope.data),
                 gateway=self._gateway_id,
-                prev=self.head or GENESIS,
+                prev="",
             )
         )
 
@@ -70,7 +79,7 @@ class Ledger:
         """Record something that is not a message passing through."""
         self._append(
             AuditRecord(
-                seq=self.seq + 1,
+                seq=0,
                 time=now,
                 kind=kind,
                 decision=decision,
@@ -82,7 +91,7 @@ class Ledger:
                 instance=instance,
                 gateway=self._gateway_id,
                 details=details or {},
-                prev=self.head or GENESIS,
+                prev="",
             )
         )
 
@@ -93,7 +102,4 @@ class Ledger:
         return block
 
     def _append(self, record: AuditRecord) -> None:
-        text = encode_record(record)
-        self.seq = record.seq
-        self.head = record_hash(text)
-        self._block.append(text)
+        self._block.append(self._chain.append(record))

@@ -15,6 +15,7 @@ import msgspec
 import structlog
 
 from mas_core.base.ids import new_instance_id
+from mas_core.base.traces import trace_of
 from mas_core.errors import MasError
 from mas_core.gateway.directory import Directory
 from mas_core.gateway.owner import OwnerSettings, PartitionOwner
@@ -131,7 +132,7 @@ class Gateway:
             if task.done():
                 self._messages += self._owners.pop(partition)[0].counters.messages
                 if not task.cancelled() and (error := task.exception()) is not None:
-                    log.error("partition.failed", partition=partition, exc_info=error)
+                    log.error("partition.failed", partition=partition, trace=trace_of(error))
         now = await self._store.connection.time_ms()
         await self._store.records.note_gateway(self.gateway_id, msgspec.json.encode(self._status(now)))
         gateways = live_gateways(await self._store.records.gateways(), now)

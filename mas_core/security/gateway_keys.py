@@ -77,7 +77,7 @@ class GatewayKeys:
             ) from None
         except OSError as error:
             raise ConfigurationError(f"the gateway key {path} cannot be read: {error.strerror}") from error
-        with open(descriptor, "rb") as file:
+        with os.fdopen(descriptor, "rb") as file:
             if stat.S_IMODE(os.fstat(file.fileno()).st_mode) & 0o077:
                 raise ConfigurationError(f"others may read {path}", hint=f"chmod 600 {path}")
             text = file.read(4096)
@@ -97,7 +97,7 @@ class GatewayKeys:
         if not path.exists():
             draft = folder / f".{FILE_NAME}.{secrets.token_hex(4)}"
             descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o600)
-            with open(descriptor, "wb") as file:
+            with os.fdopen(descriptor, "wb") as file:
                 file.write(secrets.token_bytes(_SECRET_SIZE).hex().encode() + b"\n")
                 file.flush()
                 os.fsync(file.fileno())

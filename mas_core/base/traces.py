@@ -1,0 +1,15 @@
+"""Where an exception came from, without what it was about.
+
+Texts of exceptions and local variables may hold payloads, so neither may reach a log.
+"""
+
+from __future__ import annotations
+
+import traceback
+
+
+def trace_of(error: BaseException) -> str:
+    """Kind of the exception and the lines it passed through."""
+    frames = traceback.extract_tb(error.__traceback__)
+    places = [f"{frame.filename}:{frame.lineno} in {frame.name}" for frame in frames]
+    return f"{type(error).__name__} at " + " < ".join(reversed(places))
