@@ -36,7 +36,11 @@ class Ran(NamedTuple):
 def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A user without any settings, in an empty folder."""
     for name in os.environ:
-        if name.startswith(("MAS_", "GATEWAY_", "REDIS_", "XDG_")) or name in {"NO_COLOR", "FORCE_COLOR"}:
+        if name.startswith(("MAS_", "GATEWAY_", "REDIS_", "XDG_")) or name in {
+            "NO_COLOR",
+            "FORCE_COLOR",
+            "COLUMNS",
+        }:
             monkeypatch.delenv(name)
     monkeypatch.setenv("HOME", str(tmp_path / "home"))
     monkeypatch.setenv("TERM", "xterm")

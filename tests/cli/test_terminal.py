@@ -1,0 +1,179 @@
+"""What only a terminal shows: questions, colour, width, TAB."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import pty
+import re
+import select
+import shutil
+import struct
+import subprocess
+import sys
+import termios
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+COMPLETIONS = Path(__file__).parents[2] / "completions"
+ANSI = re.compile(r"\x1b(?:\[[0-9;?]*[A-Za-z]|[=>]|\][^\x07]*\x07|\([A-Z])")
+
+
+class Terminal:
+    """A process on a terminal of its own."""
+
+    def __init__(self, *command: str, columns: int = 80) -> None:
+        self.master, slave = pty.openpty()
+        fcntl.ioctl(slave, termios.TIOCSWINSZ, struct.pack("HHHH", 24, columns, 0, 0))
+        self.process = subprocess.Popen(
+            command,
+            stdin=slave,
+            stdout=slave,
+            stderr=slave,
+            env=dict(os.environ),  # readline puts a width into the environment that os.environ does not show
+            start_new_session=True,
+            preexec_fn=lambda: fcntl.ioctl(0, termios.TIOCSCTTY, 0),  # noqa: PLW1509 - shells ask for it
+        )
+        os.close(slave)
+        self.shown = ""
+
+    def until(self, pattern: str, seconds: float = 20) -> str:
+        """Everything shown, once `pattern` is in it."""
+        deadline = time.monotonic() + seconds
+        while not re.search(pattern, self.shown):
+            if time.monotonic() > deadline:
+                pytest.fail(f"{pattern!r} is not in {self.shown!r}")
+            self._read(0.1)
+        return self.shown
+
+    def rest(self) -> str:
+        """Everything shown until the process ends."""
+        while self._read(20):
+            pass
+        return self.shown
+
+    def type(self, text: str) -> None:
+        self.shown = ""
+        os.write(self.master, text.encode())
+
+    def close(self) -> None:
+        self.process.kill()
+        self.process.wait()
+        os.close(self.master)
+
+    def _read(self, seconds: float) -> bool:
+        if not select.select([self.master], [], [], seconds)[0]:
+            return True
+        try:
+            data = os.read(self.master, 65536)
+        except OSError:
+            return False
+        self.shown += data.decode(errors="replace")
+        return bool(data)
+
+
+@pytest.fixture
+def terminal() -> Iterator[type]:
+    """Starts processes on terminals."""
+    opened: list[Terminal] = []
+
+    def start(*command: str, columns: int = 80) -> Terminal:
+        opened.append(Terminal(*command, columns=columns))
+        return opened[-1]
+
+    yield start
+    for one in opened:
+        one.close()
+
+
+def mas_on(terminal, *words: str, columns: int = 80) -> Terminal:
+    return terminal(sys.executable, "-m", "mas_cli", *words, columns=columns)
+
+
+@pytest.fixture
+def contexts(mas):
+    """Two contexts, one with a long URL."""
+    mas("context", "add", "a", "--url", "redis://h")
+    mas("context", "add", "b", "--url", f"redis://{'long' * 40}")
+
+
+@pytest.mark.usefixtures("contexts")
+def test_a_table_fits_the_terminal(terminal):
+    """Coloured, cut with an ellipsis, never wrapped."""
+    shown = mas_on(terminal, "context", "list", columns=60).rest()
+
+    assert "\x1b[1m" in shown
+    assert "…" in shown
+    assert max(len(line) for line in ANSI.sub("", shown).splitlines()) <= 60
+
+
+@pytest.mark.usefixtures("contexts")
+@pytest.mark.parametrize(
+    ("answer", "code", "left"), [("y\n", 0, "b\n"), ("n\n", 9, "a\nb\n"), ("\n", 9, "a\nb\n")]
+)
+def test_a_question_is_asked_on_a_terminal(terminal, mas, answer, code, left):
+    """Only y removes; anything else leaves it and exits 9."""
+    one = mas_on(terminal, "context", "remove", "a")
+    one.until(r"Delete the context a\? \[y/N\]")
+
+    one.type(answer)
+
+    one.rest()
+    assert one.process.wait(20) == code
+    assert mas("context", "list", "-o", "name").out == left
+
+
+@pytest.mark.usefixtures("contexts")
+@pytest.mark.parametrize("flag", [["-o", "json"], ["--no-input"]])
+def test_no_question_for_programs(terminal, flag):
+    """Exit 2 instead, also on a terminal."""
+    one = mas_on(terminal, "context", "remove", "a", *flag)
+
+    assert "--yes" in one.rest()
+    assert one.process.wait(20) == 2
+
+
+@pytest.mark.usefixtures("contexts")
+def test_ctrl_c_at_a_question_is_130(terminal):
+    """And nothing is removed."""
+    one = mas_on(terminal, "context", "remove", "a")
+    one.until("y/N")
+
+    one.process.send_signal(2)
+
+    assert one.process.wait(20) == 130
+
+
+SHELLS = {
+    "bash": (["bash", "--norc", "-i"], "source {}\n", COMPLETIONS / "mas.bash"),
+    "zsh": (["zsh", "-f", "-i"], "autoload -Uz compinit; compinit -u -D; source {}\n", COMPLETIONS / "_mas"),
+    "fish": (["fish", "--no-config", "-i"], "source {}\n", COMPLETIONS / "mas.fish"),
+}
+
+
+@pytest.mark.parametrize("name", SHELLS)
+def test_tab_completes_in_a_real_shell(terminal, monkeypatch, tmp_path, name):
+    """A unique word is filled in, several are listed, as a person would see it."""
+    if shutil.which(name) is None:
+        pytest.skip(f"{name} is not installed")
+    folder = tmp_path / "bin"
+    folder.mkdir()
+    script = folder / "mas"
+    script.write_text(f'#!/bin/sh\nexec "{sys.executable}" -m mas_cli "$@"\n')
+    script.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{folder}:{os.environ['PATH']}")
+    command, setup, path = SHELLS[name]
+    shell = terminal(*command, columns=100)
+    shell.type(setup.format(path) + "echo rea''dy\n")
+    shell.until("ready")
+
+    shell.type("mas context prev\t")
+    shell.until("mas context previous|ious")
+    shell.type("\x15mas context re\t\t")
+    shell.until("(?s)remove.*rename|rename.*remove")
+    shell.type("\x15\x15mas version --out\tjs\t")
+
+    assert "error" not in shell.until("--output|put").lower()
