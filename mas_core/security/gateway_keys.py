@@ -6,7 +6,6 @@ import contextlib
 import hmac
 import os
 import secrets
-import stat
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Self
@@ -18,6 +17,7 @@ from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 
 from mas_core.errors import ConfigurationError, SecretUnavailable
 from mas_core.security.tokens import key_id_of
+from mas_core.settings.private_files import private_dir, read_private, write_private
 
 FILE_NAME = "gateway.key"
 _SECRET_SIZE = 32
@@ -69,18 +69,11 @@ class GatewayKeys:
             ConfigurationError: Others may read the file, or it is not a key.
         """
         path = folder / FILE_NAME
-        try:
-            descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW)
-        except FileNotFoundError:
+        if not os.path.lexists(path):
             raise SecretUnavailable(
                 f"there is no gateway key in {folder}", hint=("mas up", "mas gateway run")
-            ) from None
-        except OSError as error:
-            raise ConfigurationError(f"the gateway key {path} cannot be read: {error.strerror}") from error
-        with os.fdopen(descriptor, "rb") as file:
-            if stat.S_IMODE(os.fstat(file.fileno()).st_mode) & 0o077:
-                raise ConfigurationError(f"others may read {path}", hint=f"chmod 600 {path}")
-            text = file.read(4096)
+            )
+        text = read_private(path)
         try:
             secret = bytes.fromhex(text.decode().strip())
         except ValueError:
@@ -91,20 +84,24 @@ class GatewayKeys:
 
     @classmethod
     def load_or_create(cls, folder: Path) -> Self:
-        """The keys in a folder; made when there are none, and agreed on when several do so at once."""
-        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-        path = folder / FILE_NAME
-        if not path.exists():
-            draft = folder / f".{FILE_NAME}.{secrets.token_hex(4)}"
-            descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o600)
-            with os.fdopen(descriptor, "wb") as file:
-                file.write(secrets.token_bytes(_SECRET_SIZE).hex().encode() + b"\n")
-                file.flush()
-                os.fsync(file.fileno())
-            # A hard link fails when the name is taken, so whoever comes first decides for all.
-            with contextlib.suppress(FileExistsError):
-                os.link(draft, path)
-            draft.unlink()
+        """The keys in a folder; made when there are none, and agreed on when several do so at once.
+
+        Raises:
+            ConfigurationError: The folder is not ours, or others may read the file, or it is not a key.
+        """
+        path = private_dir(folder) / FILE_NAME
+        if not os.path.lexists(path):
+            secret = secrets.token_bytes(_SECRET_SIZE)
+            draft = write_private(folder / f".new-{secrets.token_hex(6)}", secret.hex().encode() + b"\n")
+            try:
+                # A hard link fails when the name is taken, so whoever comes first decides for all.
+                with contextlib.suppress(FileExistsError):
+                    os.link(draft, path)
+                _sync(folder)
+            except OSError as error:
+                raise ConfigurationError(f"{path} cannot be written: {error.strerror}") from error
+            finally:
+                draft.unlink(missing_ok=True)
         return cls.load(folder)
 
     def mac(self, purpose: str, data: bytes) -> bytes:
@@ -118,3 +115,12 @@ class GatewayKeys:
     def payload_hmac(self, data: bytes) -> str:
         """Keyed fingerprint of a payload, hex; without the key nobody can guess the payload from it."""
         return hmac.digest(self.fingerprint_key, data, "sha256").hex()
+
+
+def _sync(folder: Path) -> None:
+    """Make the name of a new file survive a power cut: what was sealed needs the key again."""
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
