@@ -1,0 +1,282 @@
+"""Agents: register them, give and take their tokens, look at them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import msgspec
+
+from mas_core.base.ids import check_agent_id, check_capability
+from mas_core.errors import AgentNotFound, AlreadyRegistered, KeyNotFound, SecretUnavailable, TokenInvalid
+from mas_core.model.policy import RateLimit, Rule
+from mas_core.model.registration import AgentKey, Registration
+from mas_core.ops.system import System
+from mas_core.registry.registry import AgentEntry
+from mas_core.security.tokens import agent_key, derive_keys, new_token
+from mas_core.settings.private_files import write_token
+
+DEFAULT_OVERLAP_S = 3600.0
+"""How long the old token counts after a rotation, in seconds."""
+
+
+@dataclass(frozen=True, slots=True)
+class IssuedToken:
+    """A token that was made: in `path`, or shown once in `token` when there is no folder for it."""
+
+    agent_id: str
+    key_id: str
+    expires: int
+    """Unix milliseconds; 0 for never."""
+    path: Path | None
+    token: str
+
+
+@dataclass(frozen=True, slots=True)
+class AgentSummary:
+    """One line about an agent."""
+
+    id: str
+    status: str
+    """running, stopped, or draining."""
+    capabilities: tuple[str, ...]
+    instances: int
+    load: int
+    """Messages that its instances are handling, by their last heartbeat."""
+    backlog: int
+    """Messages delivered and not settled."""
+    last_seen: int
+    """Unix milliseconds of the last heartbeat; 0 for never."""
+    metadata: dict[str, object]
+
+
+@dataclass(frozen=True, slots=True)
+class AgentDescription:
+    """Everything about an agent."""
+
+    summary: AgentSummary
+    registration: Registration
+    entry: AgentEntry
+    partition: int
+    limit: RateLimit
+    rules_from: tuple[Rule, ...]
+    """Rules that name it, one of its roles or everybody as sender."""
+    rules_to: tuple[Rule, ...]
+    state_revision: int
+
+
+async def register(
+    system: System,
+    agent_id: str,
+    *,
+    capabilities: Sequence[str] | None = None,
+    expires_in: float = 0,
+    show: bool = False,
+    source: str = "cli",
+) -> IssuedToken:
+    """Register an agent and make its token.
+
+    Args:
+        system: The system.
+        agent_id: Id of the new agent.
+        capabilities: What it may claim to be able to do; None leaves it to the agent.
+        expires_in: Seconds until the token expires; 0 for never.
+        show: Give the token back instead of writing it to the folder of tokens.
+        source: Where the registration comes from: `cli`, `api`, or `file:<spec>`.
+
+    Raises:
+        AlreadyRegistered: There is an agent of this name.
+        InvalidIdentifier: The id or a capability cannot be one.
+    """
+    check_agent_id(agent_id)
+    permitted = None if capabilities is None else tuple(check_capability(item) for item in capabilities)
+    if await system.registry.entries([agent_id]):
+        raise AlreadyRegistered(
+            f"{agent_id} is registered already",
+            hint=(f"mas agent describe {agent_id}", f"mas agent token rotate {agent_id}"),
+        )
+    now = await system.store.connection.time_ms()
+    key, token = _new_key(system, agent_id, now, expires_in)
+    await system.store.agent(agent_id).create_inboxes()
+    issued = _hand_over(system, agent_id, key, token, show=show)
+    await system.registry.put(Registration(agent_id, (key,), permitted, created=now, source=source))
+    return issued
+
+
+async def ensure_registered(system: System, agent_id: str, *, source: str) -> bool:
+    """Register an agent unless it is registered and its token is at hand; whether anything was done."""
+    entries = await system.registry.entries([agent_id])
+    if not entries:
+        await register(system, agent_id, source=source)
+        return True
+    known = {key.key_id for key in entries[0].registration.keys if not key.revoked}
+    try:
+        if derive_keys(system.token_of(agent_id), agent_id).key_id in known:
+            return False
+    except (SecretUnavailable, TokenInvalid):
+        pass
+    await rotate_token(system, agent_id, overlap=0)
+    return True
+
+
+async def rotate_token(
+    system: System,
+    agent_id: str,
+    *,
+    overlap: float = DEFAULT_OVERLAP_S,
+    expires_in: float = 0,
+    show: bool = False,
+) -> IssuedToken:
+    """Make a new token; the old ones count for another `overlap` seconds.
+
+    Raises:
+        AgentNotFound: The agent is not registered.
+    """
+    entry = await system.registry.get(agent_id)
+    now = await system.store.connection.time_ms()
+    key, token = _new_key(system, agent_id, now, expires_in)
+    end = now + int(overlap * 1000)
+    older = tuple(
+        old if not old.is_valid(now) or (old.expires and old.expires <= end) else msgspec.structs.replace(old, expires=end)
+        for old in entry.registration.keys
+    )
+    issued = _hand_over(system, agent_id, key, token, show=show)
+    await system.registry.put(msgspec.structs.replace(entry.registration, keys=(key, *older)))
+    return issued
+
+
+async def revoke_token(system: System, agent_id: str, key_id: str = "") -> tuple[AgentKey, ...]:
+    """Revoke one token of an agent, or all of them; refused from the next commit on.
+
+    Returns:
+        The keys that were revoked.
+
+    Raises:
+        AgentNotFound: The agent is not registered.
+        KeyNotFound: It has no valid token, or none with this id.
+    """
+    entry = await system.registry.get(agent_id)
+    now = await system.store.connection.time_ms()
+    keys = [
+        msgspec.structs.replace(key, revoked=now)
+        if not key.revoked and key_id in ("", key.key_id)
+        else key
+        for key in entry.registration.keys
+    ]
+    revoked = tuple(key for key in keys if key.revoked == now)
+    if not revoked:
+        raise KeyNotFound(
+            f"{agent_id} has no token {key_id} that could be revoked".replace("  ", " "),
+            hint=f"mas agent describe {agent_id}",
+        )
+    await system.registry.put(msgspec.structs.replace(entry.registration, keys=tuple(keys)))
+    return revoked
+
+
+async def deregister(system: System, agent_id: str) -> None:
+    """Remove an agent; its state stays.
+
+    Raises:
+        AgentNotFound: It is not registered.
+    """
+    await system.registry.get(agent_id)
+    await system.registry.delete(agent_id)
+
+
+async def list_agents(
+    system: System, *, capability: str = "", status: str = ""
+) -> list[AgentSummary]:
+    """All registered agents, sorted by id, with these properties if any are given."""
+    entries = await system.registry.entries()
+    summaries = await _summaries(system, entries)
+    return [
+        summary
+        for summary in summaries
+        if (not capability or capability in summary.capabilities)
+        and (not status or summary.status == status)
+    ]
+
+
+async def describe(system: System, agent_id: str) -> AgentDescription:
+    """Everything about one agent.
+
+    Raises:
+        AgentNotFound: It is not registered.
+    """
+    entry = await system.registry.get(agent_id)
+    (summary,) = await _summaries(system, [entry])
+    policy = await system.policy.load()
+    rules = policy.rules if policy else ()
+    names = {agent_id, "*"}
+    limit = RateLimit()
+    if policy:
+        roles = {f"role:{role}" for role, members in policy.roles.items() if agent_id in members}
+        names |= roles
+        own = [policy.limits[name] for name in (agent_id, *sorted(roles)) if name in policy.limits]
+        limit = own[0] if own else policy.default_limit
+    store = system.store.agent(agent_id)
+    revision, _ = await store.get_state()
+    return AgentDescription(
+        summary,
+        entry.registration,
+        entry,
+        store.partition,
+        limit,
+        tuple(rule for rule in rules if rule.sender in names),
+        tuple(rule for rule in rules if rule.target in names),
+        revision,
+    )
+
+
+async def require_agents(system: System, *agent_ids: str) -> None:
+    """Make sure that these agents are registered.
+
+    Raises:
+        AgentNotFound: One is not.
+    """
+    known = set(await system.store.records.agent_ids())
+    for agent_id in agent_ids:
+        if agent_id not in known:
+            raise AgentNotFound(
+                f"Agent not found: {agent_id} is not registered",
+                hint=("mas agent list", f"mas agent register {agent_id}"),
+                agent=agent_id,
+            )
+
+
+async def _summaries(system: System, entries: Sequence[AgentEntry]) -> list[AgentSummary]:
+    now = await system.store.connection.time_ms()
+    backlogs = await system.store.records.backlogs([entry.agent_id for entry in entries])
+    found = []
+    for entry, backlog in zip(entries, backlogs, strict=True):
+        running = entry.running(now)
+        status = "stopped"
+        if running:
+            status = "draining" if all(item.status == "draining" for item in running) else "running"
+        found.append(
+            AgentSummary(
+                entry.agent_id,
+                status,
+                entry.capabilities(now),
+                len(running),
+                sum(item.in_hand for item in running),
+                backlog,
+                max((item.seen for item in entry.instances), default=0),
+                entry.metadata(now),
+            )
+        )
+    return found
+
+
+def _new_key(system: System, agent_id: str, now: int, expires_in: float) -> tuple[AgentKey, str]:
+    token = new_token(system.keys.public_key)
+    expires = now + int(expires_in * 1000) if expires_in else 0
+    return agent_key(derive_keys(token, agent_id), created=now, expires=expires), token
+
+
+def _hand_over(system: System, agent_id: str, key: AgentKey, token: str, *, show: bool) -> IssuedToken:
+    path = None
+    if not show and system.target.tokens_dir is not None:
+        path = write_token(system.target.tokens_dir, agent_id, token)
+    return IssuedToken(agent_id, key.key_id, key.expires, path, "" if path else token)

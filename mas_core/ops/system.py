@@ -1,0 +1,118 @@
+"""An open system: the store, the keys and the tokens that an operator has at hand."""
+
+from __future__ import annotations
+
+import getpass
+import socket
+from functools import cached_property
+from types import TracebackType
+from typing import Self
+
+from mas_core.agent.client import Client
+from mas_core.errors import GatewayDown, SecretUnavailable
+from mas_core.gateway.service import GatewayStatus, live_gateways
+from mas_core.registry.policy_record import PolicyRecord
+from mas_core.registry.registry import Registry
+from mas_core.security.gateway_keys import GatewayKeys
+from mas_core.settings.private_files import read_token
+from mas_core.settings.target import Target
+from mas_core.store.store import Store
+
+OPERATOR = "operator"
+"""The agent that commands act as unless told otherwise."""
+
+
+class System:
+    """A system that an operator works on; use it as an async context manager.
+
+    Args:
+        target: Where it is and which secrets are at hand, from `mas_core.settings.target.resolve_target`.
+    """
+
+    def __init__(self, target: Target) -> None:
+        self.target = target
+        self.store = Store(target.url, namespace=target.namespace, partitions=target.partitions)
+
+    @cached_property
+    def keys(self) -> GatewayKeys:
+        """The keys of the system's gateways.
+
+        Raises:
+            SecretUnavailable: They are not at hand, so this command cannot be carried out from here.
+        """
+        if self.target.keys_dir is None:
+            raise SecretUnavailable(
+                "this needs the gateway's keys, and no folder of keys is known for this system",
+                hint=("run it in the project folder", "mas context add NAME --keys DIR"),
+            )
+        return GatewayKeys.load(self.target.keys_dir)
+
+    @cached_property
+    def registry(self) -> Registry:
+        """The registered agents; needs the keys."""
+        return Registry(self.store.records, self.keys)
+
+    @cached_property
+    def policy(self) -> PolicyRecord:
+        """The policy; needs the keys."""
+        return PolicyRecord(self.store.records, self.keys)
+
+    @property
+    def actor(self) -> str:
+        """Who works on the system: user@host."""
+        try:
+            user = getpass.getuser()
+        except (KeyError, OSError):
+            user = "unknown"
+        return f"{user}@{socket.gethostname()}"
+
+    def token_of(self, agent_id: str) -> str:
+        """The token of an agent.
+
+        Raises:
+            SecretUnavailable: It is not at hand.
+        """
+        if self.target.tokens_dir is None:
+            raise SecretUnavailable(
+                f"the token of {agent_id} is not at hand: no folder of tokens is known for this system",
+                hint=("run it in the project folder", "mas context add NAME --tokens DIR"),
+            )
+        return read_token(self.target.tokens_dir, agent_id)
+
+    def client(self, as_agent: str = OPERATOR) -> Client:
+        """A client that sends as an agent whose token is at hand.
+
+        Raises:
+            SecretUnavailable: It is not.
+        """
+        return Client(self.store, as_agent, self.token_of(as_agent))
+
+    async def gateways(self) -> list[GatewayStatus]:
+        """The gateways that run now."""
+        now = await self.store.connection.time_ms()
+        return live_gateways(await self.store.records.gateways(), now)
+
+    async def require_gateway(self) -> None:
+        """Make sure that somebody takes messages.
+
+        Raises:
+            GatewayDown: Nobody does.
+        """
+        if not await self.gateways():
+            raise GatewayDown(
+                "no gateway is running, so no message would be taken",
+                hint=("mas up", "mas gateway run"),
+            )
+
+    async def __aenter__(self) -> Self:
+        try:
+            await self.store.ping()
+        except BaseException:
+            await self.store.close()
+            raise
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self.store.close()
