@@ -179,6 +179,18 @@ def test_inserted_runs_of_records_are_named():
         assert result.head == prev_of(place)
 
 
+def test_inserted_records_with_older_numbers_are_named_where_they_stand():
+    """Records that claim to be earlier ones, but do not link there, discredit nothing but themselves."""
+    source = seeded("older numbers")
+    for place in range(20, SIZE, 100):
+        first = forged(source, place - 5, "a" * 64)
+        second = forged(source, place - 4, record_hash(first))
+
+        result = verify(numbered([*RECORDS[: place - 1], first, second, *RECORDS[place - 1 :]]))
+
+        assert place == result.first_bad, result.problem
+
+
 def test_an_inserted_record_under_a_used_number_is_named():
     """Two records of one number are one too many, before or after the right one."""
     source = seeded("same number")
