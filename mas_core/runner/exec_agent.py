@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
+import shutil
 import signal
 from collections.abc import Sequence
 from pathlib import Path
@@ -41,6 +42,9 @@ class ExecAgent(Agent[dict[str, object]]):
         timeout: Seconds until an answer counts as missing.
         folder: Where the program runs.
         **kwargs: What every agent takes.
+
+    Raises:
+        ConfigurationError: There is no such program.
     """
 
     def __init__(
@@ -56,6 +60,9 @@ class ExecAgent(Agent[dict[str, object]]):
         **kwargs: Any,
     ) -> None:
         super().__init__(agent_id, **kwargs)
+        program = command[0]
+        if not shutil.which((folder or Path()) / program if "/" in program else program):
+            raise ConfigurationError(f"there is no program {program!r}", hint=f"command -v {program}")
         self.ended = asyncio.Event()
         """Set when the program of mode `stream` has ended by itself."""
         self._command = list(command)

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from mas_core.errors import InternalError, MasError
+from mas_core.errors import MasError
 from mas_core.runner.class_loading import ClassLoader
 from mas_core.runner.launch import Launch, Report
 from mas_core.settings.private_files import read_token
@@ -57,19 +57,30 @@ async def _run(launch: Launch, report: Any) -> int:
     loader = ClassLoader(map(Path, launch.class_folders), launch.class_prefixes)
     agent = make_agent(launch, loader)
     program_ended: asyncio.Event = getattr(agent, "ended", None) or asyncio.Event()
-    await agent.start()
+    ending = asyncio.create_task(end.wait())
+    starting = asyncio.create_task(agent.start())
+    await asyncio.wait({starting, ending}, return_when=asyncio.FIRST_COMPLETED)
+    if not starting.done():
+        starting.cancel()
+        with contextlib.suppress(asyncio.CancelledError, MasError):
+            await starting
+        return 0
+    starting.result()
+    watching = asyncio.create_task(program_ended.wait())
     try:
         ready = Report(kind="ready", files=loader.imported_files())
         with contextlib.suppress(OSError):
             report(msgspec.json.encode(ready) + b"\n")
-        waits = [asyncio.create_task(event.wait()) for event in (end, program_ended)]
-        await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
-        for wait in waits:
-            wait.cancel()
+        await asyncio.wait({ending, watching}, return_when=asyncio.FIRST_COMPLETED)
     finally:
         await agent.stop(drain_timeout=launch.drain_s)
+        ending.cancel()
+        watching.cancel()
     if program_ended.is_set() and not end.is_set():
-        raise InternalError(f"the program of {agent.id} has ended")
+        ended = Report(kind="failed", message=f"the program of {agent.id} has ended", code="program_ended")
+        with contextlib.suppress(OSError):
+            report(msgspec.json.encode(ended) + b"\n")
+        return 1
     return 0
 
 
