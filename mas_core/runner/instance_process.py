@@ -16,13 +16,16 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from mas_core.errors import MasError
+from mas_core.errors import ConfigurationError, MasError, NotFound, Refused, UsageError
 from mas_core.runner.class_loading import ClassLoader
 from mas_core.runner.launch import Launch, Report
 from mas_core.settings.private_files import read_token
 
 if TYPE_CHECKING:
     from mas_core.agent import Agent
+
+_LASTING = (ConfigurationError, UsageError, NotFound, Refused)
+"""Failures that another attempt without a change would only repeat."""
 
 
 def main() -> int:
@@ -38,7 +41,7 @@ def main() -> int:
                 message=error.message,
                 code=error.code,
                 hint=list(error.hint),
-                retryable=error.retryable,
+                retryable=error.retryable or not isinstance(error, _LASTING),
             )
         except Exception as error:  # noqa: BLE001 - whatever the agent's code raises ends this process only
             _write_traceback()

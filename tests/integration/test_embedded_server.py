@@ -205,7 +205,7 @@ async def test_a_server_that_cannot_start_says_why(tmp_path):
 
 async def test_a_machine_without_a_server_program_gets_advice(tmp_path, monkeypatch):
     """The hint says how to get one and how to go without."""
-    monkeypatch.setattr("mas_core.store.embedded_server.find_spec", lambda _name: None)
+    monkeypatch.setattr("mas_core.store.server_program.find_spec", lambda _name: None)
     monkeypatch.setenv("PATH", str(tmp_path))
 
     with pytest.raises(ConfigurationError) as caught:
