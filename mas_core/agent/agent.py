@@ -10,7 +10,6 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from types import TracebackType
 from typing import Any, ClassVar, Generic, Self, TypeVar, cast, get_args
 
-import structlog
 from pydantic import BaseModel
 
 from mas_core.agent.client import Client
@@ -19,6 +18,7 @@ from mas_core.agent.handlers import Handler, HandlerMethod, handlers_of, on
 from mas_core.agent.keeper import StateKeeper
 from mas_core.agent.turn import current_turn
 from mas_core.base.ids import check_agent_id, check_capability
+from mas_core.base.logs import get_logger
 from mas_core.errors import (
     GatewayDown,
     MasError,
@@ -36,7 +36,7 @@ from mas_core.settings.target import resolve_target
 from mas_core.state.state_shape import StateShape
 from mas_core.store.store import Store
 
-log = structlog.get_logger(__name__)
+log = get_logger(__name__)
 
 State = TypeVar("State")
 

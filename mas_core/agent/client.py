@@ -9,7 +9,6 @@ from types import TracebackType
 from typing import Self
 
 import msgspec
-import structlog
 
 from mas_core.agent.link import Link
 from mas_core.agent.outbox import SEND_TIMEOUT_S, Outbox
@@ -22,6 +21,7 @@ from mas_core.base.ids import (
     check_message_type,
     new_message_id,
 )
+from mas_core.base.logs import get_logger
 from mas_core.errors import (
     AgentNotFound,
     DecryptionFailed,
@@ -51,7 +51,7 @@ from mas_core.model.registration import Registration
 from mas_core.security.tokens import derive_keys
 from mas_core.store.store import Store
 
-log = structlog.get_logger(__name__)
+log = get_logger(__name__)
 
 REQUEST_TIMEOUT_S = 30.0
 _BLOCK_MS = 1000

@@ -7,8 +7,6 @@ import contextlib
 from collections.abc import Awaitable, Callable
 from typing import Any
 
-import structlog
-
 from mas_core.agent.client import Client, message_of
 from mas_core.agent.inbox import Held, Inbox
 from mas_core.agent.keeper import StateKeeper
@@ -16,13 +14,14 @@ from mas_core.agent.outcomes import error_payload
 from mas_core.agent.settling import Settler
 from mas_core.agent.turn import MustRunAlone, Turn, current_turn
 from mas_core.base.ids import derived_message_id
+from mas_core.base.logs import get_logger
 from mas_core.base.traces import trace_of
 from mas_core.errors import InvalidPayload, MasError, UsageError
 from mas_core.model.decision import Receipt
 from mas_core.model.message import NACK, AgentMessage, Envelope, Flag, payload_bytes
 from mas_core.store.agents import STATE_CHANGED, AgentStore, Settlement
 
-log = structlog.get_logger(__name__)
+log = get_logger(__name__)
 
 REPLY_ORDINAL = 0
 """Ordinal of the final reply among the messages of a turn; those that a handler sends count from 1."""

@@ -9,16 +9,16 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 
 import msgspec
-import structlog
 
 from mas_core.agent.link import Link
+from mas_core.base.logs import get_logger
 from mas_core.base.traces import trace_of
 from mas_core.errors import DecryptionFailed, MasError
 from mas_core.model.frame import DELIVERIES_DECODER, Frame, Place
 from mas_core.model.message import Delivery
 from mas_core.store.agents import AgentStore
 
-log = structlog.get_logger(__name__)
+log = get_logger(__name__)
 
 CLAIM_INTERVAL_S = 5.0
 CLAIM_FRAMES = 16

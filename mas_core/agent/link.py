@@ -8,7 +8,7 @@ from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PublicKey
 
 from mas_core.base.ids import new_instance_id
 from mas_core.errors import DecryptionFailed
-from mas_core.model.frame import FrameHeader, Place, Frame
+from mas_core.model.frame import Frame, FrameHeader, Place
 from mas_core.security.seals import SealKey, read_header
 from mas_core.security.tokens import AgentKeys
 

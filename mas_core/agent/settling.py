@@ -6,12 +6,11 @@ import asyncio
 import contextlib
 from collections import deque
 
-import structlog
-
+from mas_core.base.logs import get_logger
 from mas_core.errors import StoreUnreachable
 from mas_core.store.agents import AgentStore, Settlement
 
-log = structlog.get_logger(__name__)
+log = get_logger(__name__)
 
 MAX_SETTLEMENTS = 512
 _RECONNECT_S = 0.3

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-import structlog
 from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PublicKey
 
+from mas_core.base.logs import get_logger
 from mas_core.errors import IntegrityError
 from mas_core.gateway.stages.authorise import Authorise
 from mas_core.gateway.stages.check_expiry import CheckExpiry
@@ -26,7 +26,7 @@ from mas_core.security.gateway_keys import GatewayKeys
 from mas_core.security.seals import SealKey
 from mas_core.store.records import Records
 
-log = structlog.get_logger(__name__)
+log = get_logger(__name__)
 
 
 class Directory:

@@ -11,9 +11,9 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import msgspec
-import structlog
 
 from mas_core.base.ids import GATEWAY, partition_of
+from mas_core.base.logs import get_logger
 from mas_core.base.traces import trace_of
 from mas_core.errors import DecryptionFailed
 from mas_core.gateway.controls import (
@@ -53,7 +53,7 @@ from mas_core.security.gateway_keys import GatewayKeys
 from mas_core.security.seals import AtRest, read_header
 from mas_core.store.partitions import Commit, Lookups
 
-log = structlog.get_logger(__name__)
+log = get_logger(__name__)
 
 REPLAY_WINDOW_MS = 3_600_000
 """Frames older than this are refused, and ids are remembered for at least this long."""

@@ -13,9 +13,8 @@ import time
 from collections import deque
 from dataclasses import dataclass
 
-import structlog
-
 from mas_core.base.ids import new_instance_id, partition_of
+from mas_core.base.logs import get_logger
 from mas_core.errors import MasError, StoreFull, StoreUnreachable
 from mas_core.gateway.directory import Directory
 from mas_core.gateway.inboxes import Inboxes
@@ -30,7 +29,7 @@ from mas_core.security.seals import read_header
 from mas_core.store.partitions import Commit, CommitResult, LeaseHeld, Meta, StoredFrame
 from mas_core.store.store import Store
 
-log = structlog.get_logger(__name__)
+log = get_logger(__name__)
 
 MAX_BATCH_MESSAGES = 1000
 MAX_BATCH_BYTES = 2 * MAX_FRAME_BYTES

@@ -12,9 +12,9 @@ from types import TracebackType
 from typing import Self
 
 import msgspec
-import structlog
 
 from mas_core.base.ids import new_instance_id
+from mas_core.base.logs import get_logger
 from mas_core.base.traces import trace_of
 from mas_core.errors import MasError
 from mas_core.gateway.directory import Directory
@@ -24,7 +24,7 @@ from mas_core.security.gateway_keys import GatewayKeys
 from mas_core.settings.gateway_settings import GatewaySettings
 from mas_core.store.store import Store
 
-log = structlog.get_logger(__name__)
+log = get_logger(__name__)
 
 BALANCE_INTERVAL_S = 0.25
 GATEWAY_EXPIRY_MS = 2_000

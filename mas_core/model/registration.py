@@ -33,7 +33,6 @@ class Registration(msgspec.Struct, frozen=True, omit_defaults=True):
     """Newest first; older ones stay for the overlap of a rotation."""
     capabilities: tuple[str, ...] | None = None
     """What the agent may claim to be able to do; None leaves it to the agent."""
-    roles: tuple[str, ...] = ()
     created: int = 0
     """Unix milliseconds."""
     source: str = "cli"

@@ -138,7 +138,9 @@ async def rotate_token(
     key, token = _new_key(system, agent_id, now, expires_in)
     end = now + int(overlap * 1000)
     older = tuple(
-        old if not old.is_valid(now) or (old.expires and old.expires <= end) else msgspec.structs.replace(old, expires=end)
+        old
+        if not old.is_valid(now) or (old.expires and old.expires <= end)
+        else msgspec.structs.replace(old, expires=end)
         for old in entry.registration.keys
     )
     issued = _hand_over(system, agent_id, key, token, show=show)
@@ -159,9 +161,7 @@ async def revoke_token(system: System, agent_id: str, key_id: str = "") -> tuple
     entry = await system.registry.get(agent_id)
     now = await system.store.connection.time_ms()
     keys = [
-        msgspec.structs.replace(key, revoked=now)
-        if not key.revoked and key_id in ("", key.key_id)
-        else key
+        msgspec.structs.replace(key, revoked=now) if not key.revoked and key_id in ("", key.key_id) else key
         for key in entry.registration.keys
     ]
     revoked = tuple(key for key in keys if key.revoked == now)
@@ -184,17 +184,14 @@ async def deregister(system: System, agent_id: str) -> None:
     await system.registry.delete(agent_id)
 
 
-async def list_agents(
-    system: System, *, capability: str = "", status: str = ""
-) -> list[AgentSummary]:
+async def list_agents(system: System, *, capability: str = "", status: str = "") -> list[AgentSummary]:
     """All registered agents, sorted by id, with these properties if any are given."""
     entries = await system.registry.entries()
     summaries = await _summaries(system, entries)
     return [
         summary
         for summary in summaries
-        if (not capability or capability in summary.capabilities)
-        and (not status or summary.status == status)
+        if (not capability or capability in summary.capabilities) and (not status or summary.status == status)
     ]
 
 

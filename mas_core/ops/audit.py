@@ -140,7 +140,7 @@ async def verify(system: System) -> list[PartitionResult]:
         async for block in system.store.records.audit_blocks(partition):
             if not verifier.feed_block(block.last_seq, block.text) or block.last_seq >= seq:
                 break
-        results.append(PartitionResult(partition, verifier.finish(head or None, seq)))
+        results.append(PartitionResult(partition, verifier.finish(head, seq)))
     return results
 
 

@@ -73,6 +73,4 @@ async def discover(
     client = system.client(as_agent)
     await system.require_gateway()
     async with client:
-        return await client.discover(
-            capabilities, match_all=match_all, metadata=metadata, timeout=timeout
-        )
+        return await client.discover(capabilities, match_all=match_all, metadata=metadata, timeout=timeout)

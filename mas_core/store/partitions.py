@@ -211,7 +211,9 @@ class PartitionStore:
             InternalError: The partition belongs to a system with another number of partitions.
         """
         reply = await self._connection.script(
-            "acquire", [self.keys.meta(self.partition)], [gateway_id, nonce, lease_ms, layout, int(only_orphaned)]
+            "acquire",
+            [self.keys.meta(self.partition)],
+            [gateway_id, nonce, lease_ms, layout, int(only_orphaned)],
         )
         if reply[0] == b"held":
             return LeaseHeld(reply[1].decode(), int(reply[2]))

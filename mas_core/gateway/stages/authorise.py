@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from mas_core.gateway.transit import Surroundings, Transit, Verdict
 from mas_core.model.decision import Decision
-from mas_core.security.access import AccessPolicy
+from mas_core.security.access import AccessPolicy, Action
 
 
 class Authorise:
@@ -20,17 +20,19 @@ class Authorise:
         if transit.is_reply:
             return None
         envelope = transit.envelope
-        action = "request" if transit.expects_reply else "send"
-        found = self._access.decide(transit.sender, envelope.target, envelope.type, action, batch.now)
+        question = (transit.sender, envelope.target, envelope.type, _action(transit), batch.now)
+        found = self._access.decide(*question)
         if found.allowed:
             transit.rule = found.rule_id
             return None
+        explain = f"mas rbac explain {transit.sender} {envelope.target} {envelope.type}"
         return Verdict(
             Decision.DENIED,
             f"Authorization denied: {found.reason}",
             found.rule_id,
-            hint=(
-                f"mas rbac explain {transit.sender} {envelope.target} {envelope.type}",
-                f"mas rbac allow {transit.sender} {envelope.target} --type {envelope.type}",
-            ),
+            hint=(explain, *self._access.fix(*question)),
         )
+
+
+def _action(transit: Transit) -> Action:
+    return "request" if transit.expects_reply else "send"

@@ -1,0 +1,142 @@
+"""mas: run agents, let them talk through a gateway, and see, control and prove what happened.
+
+Everything public is here and in `mas_core.testing`; it is loaded when it is first used, so that importing
+a small part of the library costs little.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from mas_core.agent.agent import Agent
+    from mas_core.agent.client import Client
+    from mas_core.errors import (
+        AgentFailed,
+        AgentNotFound,
+        AlreadyRegistered,
+        Backpressure,
+        ChainBroken,
+        CircuitOpen,
+        ConfigurationError,
+        Conflict,
+        ContextNotFound,
+        DeadlineExceeded,
+        DecryptionFailed,
+        Forbidden,
+        GatewayDown,
+        IntegrityError,
+        InternalError,
+        InvalidIdentifier,
+        InvalidPayload,
+        KeyNotFound,
+        LockHeld,
+        MasError,
+        MessageExpired,
+        MessageNotFound,
+        NoResponder,
+        NotFound,
+        NotStarted,
+        PayloadBlocked,
+        ProjectNotFound,
+        RateLimited,
+        Refused,
+        ReplayDetected,
+        RequestTimedOut,
+        RuleNotFound,
+        SecretUnavailable,
+        SignatureInvalid,
+        SpecInvalid,
+        StateChanged,
+        StoreFull,
+        StoreUnreachable,
+        TimedOut,
+        TokenExpired,
+        TokenInvalid,
+        TokenRevoked,
+        Unauthenticated,
+        UnknownFormat,
+        Unreachable,
+        Unscannable,
+        UsageError,
+    )
+    from mas_core.model.decision import Decision, Receipt
+    from mas_core.model.message import AgentMessage
+    from mas_core.ops.gateway_service import GatewayService
+    from mas_core.settings.gateway_settings import GatewaySettings
+
+_HOMES = {
+    "Agent": "mas_core.agent.agent",
+    "AgentMessage": "mas_core.model.message",
+    "Client": "mas_core.agent.client",
+    "Decision": "mas_core.model.decision",
+    "GatewayService": "mas_core.ops.gateway_service",
+    "GatewaySettings": "mas_core.settings.gateway_settings",
+    "Receipt": "mas_core.model.decision",
+}
+
+__all__ = [
+    "Agent",
+    "AgentFailed",
+    "AgentMessage",
+    "AgentNotFound",
+    "AlreadyRegistered",
+    "Backpressure",
+    "ChainBroken",
+    "CircuitOpen",
+    "Client",
+    "ConfigurationError",
+    "Conflict",
+    "ContextNotFound",
+    "DeadlineExceeded",
+    "Decision",
+    "DecryptionFailed",
+    "Forbidden",
+    "GatewayDown",
+    "GatewayService",
+    "GatewaySettings",
+    "IntegrityError",
+    "InternalError",
+    "InvalidIdentifier",
+    "InvalidPayload",
+    "KeyNotFound",
+    "LockHeld",
+    "MasError",
+    "MessageExpired",
+    "MessageNotFound",
+    "NoResponder",
+    "NotFound",
+    "NotStarted",
+    "PayloadBlocked",
+    "ProjectNotFound",
+    "RateLimited",
+    "Receipt",
+    "Refused",
+    "ReplayDetected",
+    "RequestTimedOut",
+    "RuleNotFound",
+    "SecretUnavailable",
+    "SignatureInvalid",
+    "SpecInvalid",
+    "StateChanged",
+    "StoreFull",
+    "StoreUnreachable",
+    "TimedOut",
+    "TokenExpired",
+    "TokenInvalid",
+    "TokenRevoked",
+    "Unauthenticated",
+    "UnknownFormat",
+    "Unreachable",
+    "Unscannable",
+    "UsageError",
+]
+
+
+def __getattr__(name: str) -> object:
+    if name not in __all__:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    value = getattr(importlib.import_module(_HOMES.get(name, "mas_core.errors")), name)
+    globals()[name] = value
+    return value

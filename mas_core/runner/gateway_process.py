@@ -1,0 +1,99 @@
+"""The gateway of a project as a supervised process: it is started again when it dies."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import signal
+import sys
+from collections.abc import Callable
+
+from mas_core.base.backoff import exponential_delays
+from mas_core.runner.log_files import open_log
+from mas_core.settings.project import Project
+
+UNTIL_INPUT_ENDS = "--until-input-ends"
+"""Tells the gateway to end when whoever started it is gone."""
+
+END_SECONDS = 10.0
+STEADY_SECONDS = 10.0
+
+_OTHER_SYSTEMS = frozenset({"MAS_URL", "MAS_CONTEXT", "REDIS_URL"})
+
+
+class GatewayProcess:
+    """Keeps one gateway running.
+
+    Args:
+        project: Its running context says where the server is.
+        on_exit: Called with the exit code when it died and is about to be started again.
+    """
+
+    def __init__(self, project: Project, on_exit: Callable[[int], None] = lambda _code: None) -> None:
+        self._project = project
+        self._on_exit = on_exit
+        self._process: asyncio.subprocess.Process | None = None
+        self._watching: asyncio.Task[None] | None = None
+
+    @property
+    def pid(self) -> int:
+        """Id of the process; 0 while there is none."""
+        return self._process.pid if self._process and self._process.returncode is None else 0
+
+    async def start(self) -> None:
+        """Start it; whether it takes messages is seen in the store."""
+        await self._launch()
+        self._watching = asyncio.create_task(self._watch())
+
+    async def stop(self) -> None:
+        """Let it drain and end."""
+        if self._watching is not None:
+            self._watching.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await self._watching
+            self._watching = None
+        process = self._process
+        if process is None or process.returncode is not None:
+            return
+        process.send_signal(signal.SIGTERM)
+        try:
+            await asyncio.wait_for(process.wait(), END_SECONDS)
+        except TimeoutError:
+            process.kill()
+            await process.wait()
+
+    async def _launch(self) -> None:
+        log = open_log(self._project.logs_dir / "gateway.log")
+        try:
+            self._process = await asyncio.create_subprocess_exec(
+                sys.executable,
+                "-m",
+                "mas_core.gateway",
+                UNTIL_INPUT_ENDS,
+                stdin=asyncio.subprocess.PIPE,
+                stdout=log,
+                stderr=log,
+                cwd=self._project.root,
+                env=self._environ(),
+                start_new_session=True,
+            )
+        finally:
+            os.close(log)
+
+    def _environ(self) -> dict[str, str]:
+        """Our environment without what could lead it to another system than the project's running one."""
+        kept = {name: value for name, value in os.environ.items() if name not in _OTHER_SYSTEMS}
+        return {**kept, "MAS_CONFIG_FILE": str(self._project.config_path)}
+
+    async def _watch(self) -> None:
+        loop = asyncio.get_running_loop()
+        delays = exponential_delays(base=0.1, maximum=5.0)
+        while self._process is not None:
+            started = loop.time()
+            code = await self._process.wait()
+            self._on_exit(code)
+            if loop.time() - started > STEADY_SECONDS:
+                delays = exponential_delays(base=0.1, maximum=5.0)
+            await asyncio.sleep(next(delays))
+            await self._launch()
