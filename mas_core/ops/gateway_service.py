@@ -179,7 +179,7 @@ class AuditLog:
         self,
         start_time: float = 0,
         end_time: float = 0,
-        format: Literal["csv", "json", "jsonl"] = "csv",  # noqa: A002 - the name that the seeds use
+        format: Literal["csv", "json", "jsonl"] = "csv",  # noqa: A002 - reads well at the call
     ) -> str:
         """All records of a span as text, oldest first; times in Unix seconds."""
         records = await self._query(lambda _: True, start_time, end_time, 0)

@@ -2,12 +2,46 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import asyncio
+from collections.abc import AsyncIterable, AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
+from mas_core.errors import MasError
 from mas_core.model.decision import Receipt
-from mas_core.model.message import AgentMessage
+from mas_core.model.message import DEFAULT_TTL_MS, AgentMessage, Payload
 from mas_core.model.priority import NORMAL
 from mas_core.ops.system import OPERATOR, System
+
+if TYPE_CHECKING:
+    from mas_core.agent.client import Client
+
+DEFAULT_TTL_S = DEFAULT_TTL_MS / 1000
+MAX_IN_FLIGHT = 512
+"""Messages of `send_all` that wait for their receipts at the same time."""
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What became of one message of many: a receipt or an error."""
+
+    receipt: Receipt | None = None
+    error: MasError | None = None
+
+
+@asynccontextmanager
+async def connected(system: System, as_agent: str = OPERATOR) -> AsyncIterator[Client]:
+    """A client that sends as an agent whose token is at hand, once somebody takes messages.
+
+    Raises:
+        SecretUnavailable: The token is not at hand.
+        GatewayDown: No gateway runs.
+    """
+    client = system.client(as_agent)
+    await system.require_gateway()
+    async with client:
+        yield client
 
 
 async def send(
@@ -18,7 +52,7 @@ async def send(
     *,
     as_agent: str = OPERATOR,
     priority: int | str = NORMAL,
-    ttl: float = 3600.0,
+    ttl: float = DEFAULT_TTL_S,
     message_id: str = "",
     timeout: float = 30.0,  # noqa: ASYNC109 - part of the message, not of the call
 ) -> Receipt:
@@ -27,12 +61,71 @@ async def send(
     Raises:
         GatewayDown: No gateway runs.
     """
-    client = system.client(as_agent)
-    await system.require_gateway()
-    async with client:
+    async with connected(system, as_agent) as client:
         return await client.send(
             target, message_type, payload, priority=priority, ttl=ttl, message_id=message_id, timeout=timeout
         )
+
+
+async def send_all(
+    system: System,
+    target: str,
+    message_type: str,
+    payloads: AsyncIterable[Payload | MasError],
+    *,
+    as_agent: str = OPERATOR,
+    priority: int | str = NORMAL,
+    ttl: float = DEFAULT_TTL_S,
+    rate: float = 0,
+) -> AsyncIterator[Outcome]:
+    """Send many messages at once; the outcomes come in the order of the payloads.
+
+    Args:
+        system: The system.
+        target: Id of the agent to send to.
+        message_type: Type of all messages.
+        payloads: A payload each, or what is wrong with it, which becomes its outcome.
+        as_agent: Who sends.
+        priority: 0 to 10, or a name.
+        ttl: Seconds after which a message is of no use any more.
+        rate: At most so many messages per second; 0 for as fast as they are taken.
+
+    Raises:
+        GatewayDown: No gateway runs.
+    """
+    loop = asyncio.get_running_loop()
+    under_way: asyncio.Queue[asyncio.Task[Outcome] | None] = asyncio.Queue(MAX_IN_FLIGHT)
+
+    async def sent(client: Client, payload: Payload | MasError) -> Outcome:
+        if isinstance(payload, MasError):
+            return Outcome(error=payload)
+        try:
+            return Outcome(await client.send(target, message_type, payload, priority=priority, ttl=ttl))
+        except MasError as error:
+            return Outcome(error=error)
+
+    async def feed(client: Client) -> None:
+        due = loop.time()
+        try:
+            async for payload in payloads:
+                if rate:
+                    await asyncio.sleep(due - loop.time())
+                    due = max(due, loop.time() - 1) + 1 / rate
+                await under_way.put(asyncio.create_task(sent(client, payload)))
+        finally:
+            await under_way.put(None)
+
+    async with connected(system, as_agent) as client:
+        feeding = asyncio.create_task(feed(client))
+        try:
+            while (task := await under_way.get()) is not None:
+                yield await task
+            await feeding
+        finally:
+            feeding.cancel()
+            while not under_way.empty():
+                if (task := under_way.get_nowait()) is not None:
+                    task.cancel()
 
 
 async def request(
@@ -50,9 +143,7 @@ async def request(
     Raises:
         GatewayDown: No gateway runs.
     """
-    client = system.client(as_agent)
-    await system.require_gateway()
-    async with client:
+    async with connected(system, as_agent) as client:
         return await client.request(target, message_type, payload, priority=priority, timeout=timeout)
 
 
@@ -70,7 +161,5 @@ async def discover(
     Raises:
         GatewayDown: No gateway runs.
     """
-    client = system.client(as_agent)
-    await system.require_gateway()
-    async with client:
+    async with connected(system, as_agent) as client:
         return await client.discover(capabilities, match_all=match_all, metadata=metadata, timeout=timeout)

@@ -85,15 +85,16 @@ async def revoke(system: System, rule_ids: Sequence[str], *, dry_run: bool = Fal
         RuleNotFound: One of them does not exist; nothing is changed.
     """
     before = await load(system)
+    wanted = list(dict.fromkeys(rule_ids))
 
     def edit(document: PolicyDocument) -> PolicyDocument:
-        for rule_id in rule_ids:
+        for rule_id in wanted:
             document = remove_rule(document, rule_id)
         return document
 
     now = await system.store.connection.time_ms()
     await _change(system, edit, now, dry_run=dry_run)
-    return [rule for rule in before.rules if rule.id in set(rule_ids)]
+    return [rule for rule in before.rules if rule.id in wanted]
 
 
 async def load(system: System) -> PolicyDocument:

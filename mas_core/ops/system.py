@@ -6,17 +6,19 @@ import getpass
 import socket
 from functools import cached_property
 from types import TracebackType
-from typing import Self
+from typing import TYPE_CHECKING, Self
 
-from mas_core.agent.client import Client
 from mas_core.errors import GatewayDown, SecretUnavailable
-from mas_core.gateway.service import GatewayStatus, live_gateways
 from mas_core.registry.policy_record import PolicyRecord
 from mas_core.registry.registry import Registry
 from mas_core.security.gateway_keys import GatewayKeys
 from mas_core.settings.private_files import read_token
 from mas_core.settings.target import Target
 from mas_core.store.store import Store
+
+if TYPE_CHECKING:
+    from mas_core.agent.client import Client
+    from mas_core.gateway.service import GatewayStatus
 
 OPERATOR = "operator"
 """The agent that commands act as unless told otherwise."""
@@ -85,10 +87,14 @@ class System:
         Raises:
             SecretUnavailable: It is not.
         """
+        from mas_core.agent.client import Client  # noqa: PLC0415 - slow, and few commands send
+
         return Client(self.store, as_agent, self.token_of(as_agent))
 
     async def gateways(self) -> list[GatewayStatus]:
         """The gateways that run now."""
+        from mas_core.gateway.service import live_gateways  # noqa: PLC0415 - slow, and few commands ask
+
         now = await self.store.connection.time_ms()
         return live_gateways(await self.store.records.gateways(), now)
 

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
+from functools import cached_property
 
 import msgspec
 
@@ -28,7 +29,7 @@ class LiveEvent(msgspec.Struct, frozen=True):
     rule: str
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class EventFilter:
     """Which events are wanted; everything that is left out matches all."""
 
@@ -36,6 +37,7 @@ class EventFilter:
     sender: str = ""
     target: str = ""
     message_type: str = ""
+    """A glob, such as `invoice.*`."""
     refused_only: bool = False
 
     def matches(self, event: LiveEvent) -> bool:
@@ -44,27 +46,36 @@ class EventFilter:
             (not self.agent or self.agent in (event.sender, event.target))
             and (not self.sender or event.sender == self.sender)
             and (not self.target or event.target == self.target)
-            and (not self.message_type or compile_glob(self.message_type)(event.type))
+            and (not self.message_type or self._matches_type(event.type))
             and (not self.refused_only or event.decision not in ("allowed", "alert", "redacted"))
         )
 
+    @cached_property
+    def _matches_type(self) -> Callable[[str], bool]:
+        return compile_glob(self.message_type)
+
+
+async def newest(system: System) -> dict[int, str]:
+    """The newest event of each partition, for `follow` to go on from."""
+    records = system.store.records
+    return {number: await records.last_live_entry(number) for number in range(system.store.partitions)}
+
 
 async def follow(
-    system: System, wanted: EventFilter | None = None, *, from_start: bool = False
+    system: System, after: dict[int, str], wanted: EventFilter | None = None
 ) -> AsyncIterator[LiveEvent | None]:
     """Events as they come; None now and then while there are none, so that a caller can look at the clock.
 
     Args:
         system: The system.
+        after: The last event that was seen of each partition, from `newest`; moved along, so that whoever lost
+            the connection goes on with it. `0-0` is before all that the feed still holds.
         wanted: Which events.
-        from_start: Begin with what the feed still holds instead of with what comes.
+
+    Raises:
+        StoreUnreachable: The connection is lost.
     """
-    partitions = range(system.store.partitions)
     records = system.store.records
-    after = {
-        partition: "0-0" if from_start else await records.last_live_entry(partition)
-        for partition in partitions
-    }
     decode = msgspec.json.Decoder(LiveEvent).decode_lines
     while True:
         found = await records.live_events(after, BLOCK_MS)

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from mas_core.base.ids import partition_of
+from mas_core.errors import LockHeld
 from mas_core.model.frame import Frame
 from mas_core.model.priority import LANES
 from mas_core.store.connection import Argument, Connection, Pipeline
@@ -66,7 +68,9 @@ class AgentStore:
         existing = await self._connection.run(pipeline)
         for inbox, exists in zip(self._inboxes, existing, strict=True):
             if not exists:
-                await self._connection.call("XGROUP", "CREATE", inbox, GROUP, "0", "MKSTREAM")
+                # Another instance that starts at the same time may have been faster.
+                with contextlib.suppress(LockHeld):
+                    await self._connection.call("XGROUP", "CREATE", inbox, GROUP, "0", "MKSTREAM")
 
     async def add_frames(self, frames: Sequence[tuple[int, str, Frame]]) -> None:
         """Add sealed frames to ingress streams, each given with its partition and lane.

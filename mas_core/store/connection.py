@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from importlib.resources import files
@@ -13,7 +14,7 @@ from redis import exceptions
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 
-from mas_core.errors import ConfigurationError, InternalError, StoreFull, StoreUnreachable
+from mas_core.errors import ConfigurationError, InternalError, LockHeld, StoreFull, StoreUnreachable
 
 Argument = str | bytes | int
 
@@ -72,12 +73,12 @@ class Connection:
             StoreUnreachable: The server does not answer.
             StoreFull: It is out of memory.
         """
-        with self.translated():
+        with self.translated(), _cancellation_kept():
             return await self.client.execute_command(*command)
 
     async def script(self, name: str, keys: Sequence[str], arguments: Sequence[Argument]) -> Any:
         """Run a server-side script; errors as for `call`."""
-        with self.translated():
+        with self.translated(), _cancellation_kept():
             return await self._scripts[name](keys=list(keys), args=list(arguments))
 
     def add_script(
@@ -94,7 +95,7 @@ class Connection:
             StoreUnreachable: The server does not answer.
             StoreFull: It is out of memory.
         """
-        with self.translated():
+        with self.translated(), _cancellation_kept():
             try:
                 return await self._send(pipeline)
             except exceptions.NoScriptError:
@@ -112,6 +113,24 @@ class Connection:
         """The server's clock in Unix milliseconds."""
         seconds, microseconds = await self.call("TIME")
         return int(seconds) * 1000 + int(microseconds) // 1000
+
+    async def server_facts(self) -> dict[str, str]:
+        """What the server says of itself (INFO), and `append_only`: always, everysec, no, off or unknown."""
+        if self.is_memory:
+            return {"redis_version": "memory", "append_only": "memory"}
+        info = await self.call("INFO")
+        facts = {str(name): str(value) for name, value in info.items()}
+        facts["append_only"] = "off"
+        if facts.get("aof_enabled") == "1":
+            try:
+                reply = await self.call("CONFIG", "GET", "appendfsync")
+            except InternalError:
+                reply = {}
+            if isinstance(reply, list):
+                reply = dict(zip(reply[::2], reply[1::2], strict=True))
+            values = {_text(name): _text(value) for name, value in reply.items()}
+            facts["append_only"] = values.get("appendfsync", "unknown")
+        return facts
 
     async def close(self) -> None:
         """Close all connections."""
@@ -138,6 +157,8 @@ class Connection:
         except exceptions.ReadOnlyError as error:
             raise StoreUnreachable(f"the server at {safe_url(self.url)} is a read-only replica") from error
         except exceptions.ResponseError as error:
+            if str(error).startswith("BUSYGROUP"):
+                raise LockHeld("the group exists already") from error
             if str(error).startswith(("MISCONF", "LOADING", "BUSY ", "MASTERDOWN", "NOREPLICAS")):
                 raise StoreUnreachable(
                     f"the server at {safe_url(self.url)} takes no commands: {error}"
@@ -157,6 +178,20 @@ class Pipeline:
     def add(self, *command: Argument) -> None:
         """Queue one command."""
         self.commands.append(command)
+
+
+@contextmanager
+def _cancellation_kept() -> Iterator[None]:
+    """Raise a cancellation that redis-py took for its own: it swallows one that comes while it connects."""
+    task = asyncio.current_task()
+    before = task.cancelling() if task else 0
+    yield
+    if task and task.cancelling() > before:
+        raise asyncio.CancelledError
+
+
+def _text(value: object) -> str:
+    return value.decode() if isinstance(value, bytes) else str(value)
 
 
 def _reason(error: BaseException) -> str:
