@@ -3,27 +3,34 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+import hashlib
+from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
+from functools import cached_property
 
 import msgspec
 
 from mas_core.audit.chain import decode_record
+from mas_core.audit.export import EXPORT_FORMATS, export_async
 from mas_core.audit.verify import ChainVerifier, VerifyResult
 from mas_core.errors import MessageNotFound
 from mas_core.model.audit_record import AuditRecord
 from mas_core.ops.system import System
+from mas_core.security.type_glob import compile_glob
 
 FOLLOW_INTERVAL_S = 0.25
+FORMATS = EXPORT_FORMATS
+"""What `export` can write."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class AuditFilter:
     """Which records are wanted; everything that is left out matches all."""
 
     sender: str = ""
     target: str = ""
     message_type: str = ""
+    """A glob, such as `invoice.*`."""
     decision: str = ""
     kind: str = ""
     rule: str = ""
@@ -36,7 +43,7 @@ class AuditFilter:
         return (
             (not self.sender or record.sender == self.sender)
             and (not self.target or record.target == self.target)
-            and (not self.message_type or record.type == self.message_type)
+            and (not self.message_type or self._matches_type(record.type))
             and (not self.decision or record.decision == self.decision)
             and (not self.kind or record.kind == self.kind)
             and (
@@ -47,6 +54,16 @@ class AuditFilter:
             and (not self.since or record.time >= self.since)
             and (not self.until or record.time < self.until)
         )
+
+    def is_past(self, record: AuditRecord, *, newest_first: bool) -> bool:
+        """Whether neither this record nor any that comes after it, in this order, can be wanted."""
+        if newest_first:
+            return record.time < self.since
+        return 0 < self.until <= record.time
+
+    @cached_property
+    def _matches_type(self) -> Callable[[str], bool]:
+        return compile_glob(self.message_type)
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,6 +83,16 @@ class PartitionResult:
     result: VerifyResult
 
 
+@dataclass(frozen=True, slots=True)
+class ExportResult:
+    """What was exported, and whether the chains it came from hold."""
+
+    rows: int
+    sha256: str
+    """Of all bytes that were written, hex."""
+    partitions: tuple[PartitionResult, ...]
+
+
 EVERYTHING = AuditFilter()
 
 
@@ -74,7 +101,7 @@ async def records(
 ) -> AsyncIterator[StoredRecord]:
     """Records by time, read as they are asked for; damaged ones are left to `verify`."""
     sources = [
-        _partition_records(system, partition, newest_first=newest_first)
+        _partition_records(system, partition, wanted, newest_first=newest_first)
         for partition in range(system.store.partitions)
     ]
     heads = [await anext(source, None) for source in sources]
@@ -85,25 +112,42 @@ async def records(
         )
         head = heads[index]
         heads[index] = await anext(sources[index], None)
-        if head is not None and wanted.matches(head.record):
+        if head is not None:
             yield head
 
 
-async def follow(system: System, wanted: AuditFilter = EVERYTHING) -> AsyncIterator[StoredRecord]:
-    """Records that are written from now on, as they come."""
-    partitions = range(system.store.partitions)
-    last = {partition: (await system.store.records.audit_head(partition))[0] for partition in partitions}
+async def newest(system: System) -> dict[int, int]:
+    """Number of the newest record of each partition, for `follow` to go on from."""
+    store = system.store
+    return {number: (await store.records.audit_head(number))[0] for number in range(store.partitions)}
+
+
+async def follow(
+    system: System, after: dict[int, int], wanted: AuditFilter = EVERYTHING
+) -> AsyncIterator[StoredRecord | None]:
+    """Records as they are written; None now and then, so that a caller can look at the clock.
+
+    Args:
+        system: The system.
+        after: The last record that was seen of each partition, from `newest`; moved along, so that
+            whoever lost the connection goes on with it.
+        wanted: Which records.
+
+    Raises:
+        StoreUnreachable: The connection is lost.
+    """
     while True:
-        for partition in partitions:
-            async for found in _partition_records(system, partition, first_seq=last[partition] + 1):
-                last[partition] = found.record.seq
+        for partition in sorted(after):
+            async for found in _partition_records(system, partition, first_seq=after[partition] + 1):
+                after[partition] = found.record.seq
                 if wanted.matches(found.record):
                     yield found
+        yield None
         await asyncio.sleep(FOLLOW_INTERVAL_S)
 
 
 async def get(system: System, identifier: str) -> list[StoredRecord]:
-    """All records about a message id, oldest first; or the one with a sequence number `SEQ` or `PARTITION:SEQ`.
+    """All records about a message id, oldest first; or the one with a number, `SEQ` or `PARTITION:SEQ`.
 
     Raises:
         MessageNotFound: There is none.
@@ -144,16 +188,74 @@ async def verify(system: System) -> list[PartitionResult]:
     return results
 
 
+async def export(
+    system: System, format_name: str, write: Callable[[bytes], object], *, since: int = 0, until: int = 0
+) -> ExportResult:
+    """Write the records of a span as they are stored, partition after partition, and verify the chains.
+
+    A broken chain does not stop the export: the result says where it breaks.
+
+    Args:
+        system: The system.
+        format_name: One of `FORMATS`.
+        write: Takes the bytes, piece by piece.
+        since: Unix milliseconds; 0 for all.
+        until: Unix milliseconds; 0 for all.
+
+    Raises:
+        UnknownFormat: The format is none of these.
+    """
+    span = AuditFilter(since=since, until=until)
+    results: list[PartitionResult] = []
+    rows = 0
+
+    async def texts() -> AsyncIterator[bytes]:
+        nonlocal rows
+        for partition in range(system.store.partitions):
+            seq, head = await system.store.records.audit_head(partition)
+            verifier = ChainVerifier()
+            async for block in system.store.records.audit_blocks(partition):
+                verifier.feed_block(block.last_seq, block.text)
+                for text in block.records():
+                    record = _decoded(text)
+                    # What cannot be read belongs into the evidence, whatever its time was.
+                    if record is None or span.matches(record):
+                        rows += 1
+                        yield text
+                if block.last_seq >= seq:
+                    break
+            results.append(PartitionResult(partition, verifier.finish(head, seq)))
+
+    digest = hashlib.sha256()
+    async for piece in export_async(texts(), format_name):
+        digest.update(piece)
+        write(piece)
+    return ExportResult(rows, digest.hexdigest(), tuple(results))
+
+
 async def _partition_records(
-    system: System, partition: int, *, first_seq: int = 1, newest_first: bool = False
+    system: System,
+    partition: int,
+    wanted: AuditFilter = EVERYTHING,
+    *,
+    first_seq: int = 1,
+    newest_first: bool = False,
 ) -> AsyncIterator[StoredRecord]:
     blocks = system.store.records.audit_blocks(partition, first_seq=first_seq, newest_first=newest_first)
     async for block in blocks:
         texts = block.records()
         for text in reversed(texts) if newest_first else texts:
-            try:
-                record = decode_record(text)
-            except msgspec.DecodeError:
+            record = _decoded(text)
+            if record is None:
                 continue
-            if record.seq >= first_seq:
+            if wanted.is_past(record, newest_first=newest_first):
+                return
+            if record.seq >= first_seq and wanted.matches(record):
                 yield StoredRecord(partition, text, record)
+
+
+def _decoded(text: bytes) -> AuditRecord | None:
+    try:
+        return decode_record(text)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        return None

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
 
 import msgspec
 
@@ -10,8 +12,13 @@ from mas_core.errors import InvalidPayload, KeyNotFound, StateChanged
 from mas_core.model.json_text import parse_json
 from mas_core.ops.agents import require_agents
 from mas_core.ops.system import System
+from mas_core.settings.private_files import private_dir, write_private
+from mas_core.settings.user_folder import user_folder
 
 Json = object
+
+WHOLE = "."
+"""The path of a whole state."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,17 +38,19 @@ async def get(system: System, agent_id: str) -> AgentState:
     """
     await require_agents(system, agent_id)
     revision, text = await system.store.agent(agent_id).get_state()
-    value = parse_json(text) if text else {}
+    value: Json = parse_json(text) if text else {}
     return AgentState(agent_id, revision, value if isinstance(value, dict) else {})
 
 
 def part(state: AgentState, path: str) -> Json:
-    """The part of a state at a dotted path such as `notes.0.text`.
+    """The part of a state at a dotted path such as `notes.0.text`; `.` is all of it.
 
     Raises:
         KeyNotFound: There is nothing.
     """
     value: Json = state.value
+    if path == WHOLE:
+        return value
     for name in path.split("."):
         if isinstance(value, dict) and name in value:
             value = value[name]
@@ -57,7 +66,7 @@ def part(state: AgentState, path: str) -> Json:
 async def set_part(
     system: System, agent_id: str, path: str, value: Json, *, if_revision: int | None = None
 ) -> AgentState:
-    """Set the part of a state at a dotted path; objects on the way are made.
+    """Set the part of a state at a dotted path; objects on the way are made. `.` replaces all of it.
 
     Args:
         system: The system.
@@ -69,31 +78,57 @@ async def set_part(
     Raises:
         AgentNotFound: The agent is not registered.
         StateChanged: The revision is another.
-        InvalidPayload: The path leads through something that is not an object.
+        InvalidPayload: The path leads nowhere, or the whole state would not be an object.
     """
     state = await get(system, agent_id)
-    target: dict[str, Json] = state.value
+    if path == WHOLE:
+        if not isinstance(value, dict):
+            raise InvalidPayload("a whole state has to be a JSON object")
+        return await _replace(system, state, value, if_revision)
+    place: Json = state.value
     *parents, last = path.split(".")
     for name in parents:
-        inner = target.setdefault(name, {})
-        if not isinstance(inner, dict):
-            raise InvalidPayload(f"{name} in {path} is not an object, so nothing can be set below it")
-        target = inner
-    target[last] = value
+        if isinstance(place, dict):
+            place = place.setdefault(name, {})
+        else:
+            place = place[_index(place, name, path)] if isinstance(place, list) else None
+    if isinstance(place, dict):
+        place[last] = value
+    elif isinstance(place, list):
+        place[_index(place, last, path)] = value
+    else:
+        raise InvalidPayload(f"{path} leads through something that is neither an object nor a list")
     return await _replace(system, state, state.value, if_revision)
 
 
-async def reset(system: System, agent_id: str) -> AgentState:
-    """Empty the state, so that the agent starts from its defaults; returns what it was.
+def backup(system: System, state: AgentState) -> Path:
+    """Keep a state as a private JSON file, in the project or else in the user's folder.
+
+    Raises:
+        ConfigurationError: The file cannot be written.
+    """
+    project = system.target.project
+    folder = private_dir((project.data_dir if project else private_dir(user_folder())) / "backups")
+    moment = datetime.now(UTC).strftime("%Y%m%dT%H%M%S.%fZ")
+    path = folder / f"{state.agent_id}-r{state.revision}-{moment}.json"
+    return write_private(path, msgspec.json.format(msgspec.json.encode(state.value)) + b"\n")
+
+
+async def reset(system: System, before: AgentState) -> AgentState:
+    """Empty a state that `get` gave, so that the agent starts from its defaults.
 
     A running instance learns of it with its next change or `refresh_state()`.
 
     Raises:
-        AgentNotFound: The agent is not registered.
+        StateChanged: It is no longer what it was.
     """
-    before = await get(system, agent_id)
-    await _replace(system, before, {}, before.revision)
-    return before
+    return await _replace(system, before, {}, before.revision)
+
+
+def _index(place: list[Json], name: str, path: str) -> int:
+    if name.isdecimal() and int(name) < len(place):
+        return int(name)
+    raise InvalidPayload(f"{path} leads through a list of {len(place)}, which has no item {name}")
 
 
 async def _replace(

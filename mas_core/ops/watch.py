@@ -1,4 +1,4 @@
-"""The live feed: one event for every decision, as it is made. It is for watching; the audit is the evidence."""
+"""The live feed: one event for every decision, as it is made. For watching; the audit is the evidence."""
 
 from __future__ import annotations
 
@@ -68,8 +68,8 @@ async def follow(
 
     Args:
         system: The system.
-        after: The last event that was seen of each partition, from `newest`; moved along, so that whoever lost
-            the connection goes on with it. `0-0` is before all that the feed still holds.
+        after: The last event that was seen of each partition, from `newest`; moved along, so that
+            whoever lost the connection goes on with it. `0-0` is before all that the feed still holds.
         wanted: Which events.
 
     Raises:
