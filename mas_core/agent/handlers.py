@@ -52,7 +52,8 @@ def on(
     check_message_type(message_type)
 
     def mark(method: HandlerMethod) -> HandlerMethod:
-        if not inspect.iscoroutinefunction(method):
+        is_async = inspect.iscoroutinefunction(method)
+        if not is_async:
             raise UsageError(f"the handler of {message_type} must be an async function")
         marks: list[tuple[str, type[BaseModel] | None]] = getattr(method, _MARK, [])
         setattr(method, _MARK, [*marks, (message_type, model)])

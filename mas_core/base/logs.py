@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import logging
 import sys
+from collections.abc import MutableMapping
 from typing import Any, cast
 
 import structlog
@@ -50,6 +51,8 @@ def silence_logs() -> None:
     root.propagate = False
 
 
-def _first_things_first(_logger: Any, _method: str, event: dict[str, Any]) -> dict[str, Any]:
-    first = {name: event.pop(name) for name in ("time", "level", "event") if name in event}
-    return {**first, **event}
+def _first_things_first(
+    _logger: Any, _method: str, event: MutableMapping[str, Any]
+) -> MutableMapping[str, Any]:
+    first: dict[str, Any] = {name: event.pop(name) for name in ("time", "level", "event") if name in event}
+    return first | dict(event)

@@ -15,30 +15,21 @@ import msgspec
 from mas_core.base.ids import GATEWAY, partition_of
 from mas_core.base.logs import get_logger
 from mas_core.base.traces import trace_of
-from mas_core.errors import DecryptionFailed
-from mas_core.gateway.controls import (
-    ATTACH_DECODER,
-    DISCOVER_DECODER,
-    NACK_DECODER,
-    AttachData,
-    NackData,
-    check_claims,
-)
 from mas_core.gateway.directory import Directory
 from mas_core.gateway.inboxes import Inboxes
 from mas_core.gateway.ledger import Ledger
 from mas_core.gateway.opening import OpenedFrame
 from mas_core.gateway.outbound import Outbound
+from mas_core.gateway.presence import Presence
+from mas_core.gateway.redelivery import Redelivery
 from mas_core.gateway.sessions import Session
 from mas_core.gateway.stages.check_inbox import CheckInbox
 from mas_core.gateway.stages.check_permit import make_permit
 from mas_core.gateway.transit import Surroundings, Transit, Verdict
 from mas_core.model.decision import Decision, Receipt
-from mas_core.model.frame import DELIVERIES_DECODER, Frame, FrameReceipt
+from mas_core.model.frame import Frame, FrameReceipt
 from mas_core.model.message import (
-    ATTACH,
     CONTROL_TYPES,
-    DETACH,
     DISCOVER,
     NACK,
     Capsule,
@@ -47,24 +38,19 @@ from mas_core.model.message import (
     Flag,
 )
 from mas_core.model.priority import lane_of
-from mas_core.model.registration import InstanceStatus
-from mas_core.registry.registry import REGISTRATION_EXPIRY_MS, AgentEntry, instance_text
+from mas_core.registry.registry import AgentEntry
 from mas_core.security.gateway_keys import GatewayKeys
-from mas_core.security.seals import AtRest, read_header
-from mas_core.store.partitions import Commit, Lookups
+from mas_core.security.seals import AtRest
+from mas_core.store.commits import Commit
+from mas_core.store.partitions import Lookups
 
 log = get_logger(__name__)
 
 REPLAY_WINDOW_MS = 3_600_000
 """Frames older than this are refused, and ids are remembered for at least this long."""
 
-MAX_ATTEMPTS = 3
-RETRY_DELAYS_MS = (1_000, 4_000)
-"""Delay before the second and the third attempt."""
-
 _DELIVERED_FLAGS = Flag.EXPECTS_REPLY | Flag.IS_REPLY | Flag.PARTIAL | Flag.ERROR
 _RECEIPT_DECODER = msgspec.msgpack.Decoder(Receipt)
-_DELIVERY_DECODER = msgspec.msgpack.Decoder(Delivery)
 _PACKER = msgspec.msgpack.Encoder()
 _JSON = msgspec.json.Encoder()
 
@@ -100,13 +86,13 @@ class Judge:
         self._partition = partition
         self._partitions = partitions
         self._answers_after_commit = answers_after_commit
-        self._at_rest = AtRest(keys.at_rest_key)
         self._stages = (*directory.stages, CheckInbox(inboxes))
         self._decided: dict[str, bytes] = {}
         self._decided_before: dict[str, bytes] = {}
         self._effects: list[Callable[[Commit], None]] = []
         self._events: list[dict[str, object]] = []
-        self._entries: Sequence[AgentEntry] = ()
+        self._presence = Presence(directory, keys, ledger, outbound, inboxes, self._effects)
+        self._redelivery = Redelivery(directory, AtRest(keys.at_rest_key), ledger, outbound, self._effects)
 
     def needs_registry(self, frames: Sequence[OpenedFrame]) -> bool:
         """Whether a message in the batch asks who is there."""
@@ -131,7 +117,8 @@ class Judge:
             sender = frame.session.agent_id
             for envelope in frame.envelopes or ():
                 if envelope.target == GATEWAY:
-                    self._ask_control(sender, envelope, lookups)
+                    if envelope.type == NACK:
+                        self._redelivery.ask(sender, envelope, lookups)
                     continue
                 name = _recurring_name(sender, envelope)
                 if name:
@@ -151,15 +138,6 @@ class Judge:
             if self._directory.is_registered(target) and not self._inboxes.is_counted(target):
                 lookups.backlog(target)
 
-    def _ask_control(self, sender: str, envelope: Envelope, lookups: Lookups) -> None:
-        if envelope.type == NACK:
-            try:
-                nack = NACK_DECODER.decode(envelope.data)
-            except msgspec.DecodeError:
-                return
-            if _is_entry(nack.entry):
-                lookups.inbox_frame(sender, nack.lane, nack.entry)
-
     def judge(
         self,
         frames: Sequence[OpenedFrame],
@@ -168,7 +146,6 @@ class Judge:
         entries: Sequence[AgentEntry] = (),
     ) -> JudgedBatch:
         """Judge the frames in order and put everything that follows into `commit`."""
-        self._entries = entries
         for agent_id, counts in lookups.unsettled.items():
             self._inboxes.set_backlog(agent_id, counts)
         batch = Surroundings(lookups.now)
@@ -182,9 +159,9 @@ class Judge:
             if frame.session is None or frame.header is None:
                 self._record_rejection(frame, lookups.now)
             else:
-                self._judge_frame(frame, frame.session, lookups, batch, left)
+                self._judge_frame(frame, frame.session, lookups, batch, left, entries)
         for name, body in lookups.due:
-            self._deliver_again(name, body, lookups.now)
+            self._redelivery.deliver_again(name, body, lookups.now)
         return self._gather(commit, cursors, lookups.now)
 
     def _record_rejection(self, frame: OpenedFrame, now: int) -> None:
@@ -205,6 +182,7 @@ class Judge:
         lookups: Lookups,
         batch: Surroundings,
         left: dict[str, int],
+        entries: Sequence[AgentEntry],
     ) -> None:
         header, now = frame.header, batch.now
         if header is None:
@@ -232,7 +210,7 @@ class Judge:
                 transit.end(refusal)
                 self._ledger.record_message(transit)
             elif envelope.target == GATEWAY:
-                transit.end(self._control(transit, lookups))
+                transit.end(self._control(transit, lookups, entries))
             else:
                 if not transit.is_reply:
                     remaining = left.get(transit.sender, 0)
@@ -350,197 +328,20 @@ class Judge:
         else:
             self._outbound.deliver(lane_of(envelope.priority), delivery)
 
-    def _control(self, transit: Transit, lookups: Lookups) -> Verdict:
+    def _control(self, transit: Transit, lookups: Lookups, entries: Sequence[AgentEntry]) -> Verdict:
         message_type = transit.envelope.type
         if message_type not in CONTROL_TYPES:
             return Verdict(Decision.INVALID, "the gateway takes no messages of this type")
         if partition_of(transit.sender, self._partitions) != self._partition:
             return Verdict(Decision.INVALID, "this belongs to the partition of the agent")
         try:
-            match message_type:
-                case "mas.nack":
-                    return self._hand_back(transit, NACK_DECODER.decode(transit.envelope.data), lookups)
-                case "mas.discover":
-                    return self._discover(transit)
-                case _:
-                    return self._presence(transit, ATTACH_DECODER.decode(transit.envelope.data))
+            if message_type == NACK:
+                return self._redelivery.hand_back(transit, lookups)
+            if message_type == DISCOVER:
+                return self._presence.discover(transit, entries)
+            return self._presence.tell(transit)
         except msgspec.DecodeError as error:
             return Verdict(Decision.INVALID, f"the gateway cannot read this: {error}")
-
-    def _presence(self, transit: Transit, data: AttachData) -> Verdict:
-        agent_id, instance, now = transit.sender, transit.instance, transit.now
-        instances = self._inboxes.instances(agent_id)
-        known = instances.get(instance)
-        if transit.envelope.type == DETACH:
-            instances.pop(instance, None)
-            self._effects.append(lambda commit: commit.end_instance(agent_id, instance))
-            self._record_presence("agent.detach", transit, Decision.ALLOWED, "")
-            return Verdict(Decision.ALLOWED, "")
-        registration = self._directory.registration(agent_id)
-        refusal = check_claims(data, registration.capabilities if registration else ())
-        if refusal is not None:
-            self._record_presence("agent.attach", transit, *refusal)
-            return Verdict(*refusal)
-        status = InstanceStatus(
-            instance,
-            known.started if known else now,
-            now,
-            data.status,
-            data.in_hand,
-            data.capabilities,
-            data.metadata,
-            data.slot,
-            data.host[:64],
-            data.pid,
-        )
-        text = instance_text(self._keys, agent_id, status)
-        self._effects.append(lambda commit: commit.set_instance(agent_id, instance, text, now))
-        if known is None:
-            self._retire(agent_id, instances, data.slot, now)
-            if transit.envelope.type == ATTACH:
-                self._record_presence("agent.attach", transit, Decision.ALLOWED, "")
-        instances[instance] = status
-        return Verdict(Decision.ALLOWED, "")
-
-    def _retire(self, agent_id: str, instances: dict[str, InstanceStatus], slot: str, now: int) -> None:
-        for other in list(instances.values()):
-            if slot and other.slot == slot:
-                replaced = other.instance
-                del instances[replaced]
-                self._effects.append(lambda commit, gone=replaced: commit.end_instance(agent_id, gone))  # type: ignore[misc]
-            elif other.seen + 10 * REGISTRATION_EXPIRY_MS < now:
-                del instances[other.instance]
-                old = [other.instance]
-                self._effects.append(lambda commit, gone=old: commit.forget_instances(agent_id, gone))  # type: ignore[misc]
-
-    def _record_presence(self, kind: str, transit: Transit, decision: Decision, reason: str) -> None:
-        self._ledger.record_event(
-            kind,
-            transit.now,
-            decision=decision,
-            reason=reason,
-            sender=transit.sender,
-            instance=transit.instance,
-        )
-
-    def _discover(self, transit: Transit) -> Verdict:
-        wanted = DISCOVER_DECODER.decode(transit.envelope.data)
-        found = []
-        for entry in self._entries:
-            running = entry.running(transit.now)
-            if not running or not self._directory.access.may_see(transit.sender, entry.agent_id, transit.now):
-                continue
-            capabilities = entry.capabilities(transit.now)
-            metadata = entry.metadata(transit.now)
-            matches = [name in capabilities for name in wanted.capabilities]
-            if matches and not (all(matches) if wanted.match_all else any(matches)):
-                continue
-            if any(metadata.get(name) != value for name, value in wanted.metadata.items()):
-                continue
-            if wanted.status and all(item.status != wanted.status for item in running):
-                continue
-            found.append(
-                {
-                    "id": entry.agent_id,
-                    "capabilities": capabilities,
-                    "metadata": metadata,
-                    "instances": len(running),
-                    "load": sum(item.in_hand for item in running),
-                }
-            )
-        self._outbound.answer(
-            transit.instance,
-            Delivery(
-                f"{transit.envelope.id}.reply",
-                GATEWAY,
-                transit.sender,
-                "mas.discovered",
-                _JSON.encode({"agents": found}),
-                transit.now,
-                transit.now + REPLAY_WINDOW_MS,
-                transit.envelope.priority,
-                Flag.IS_REPLY,
-                transit.envelope.id,
-            ),
-        )
-        return Verdict(Decision.ALLOWED, "")
-
-    def _hand_back(self, transit: Transit, nack: NackData, lookups: Lookups) -> Verdict:
-        agent_id, now = transit.sender, transit.now
-        frame = lookups.inbox_frames.get((agent_id, nack.lane, nack.entry))
-        if frame is None:
-            return Verdict(Decision.ALLOWED, "the message is settled already")
-        try:
-            delivery = self._open_delivery(agent_id, frame, nack.position)
-        except (DecryptionFailed, msgspec.DecodeError, IndexError):
-            return Verdict(Decision.INVALID, "the frame that this names cannot be read")
-        reason = f"{nack.code}: {nack.reason}"[:500]
-        if nack.retryable and delivery.attempt < MAX_ATTEMPTS:
-            delivery.attempt += 1
-            due = now + RETRY_DELAYS_MS[min(delivery.attempt - 2, len(RETRY_DELAYS_MS) - 1)]
-            name = f"{agent_id}:{delivery.id}:{delivery.attempt}"
-            body = self._at_rest.seal("later", _PACKER.encode(delivery))
-            self._effects.append(lambda commit: commit.add_later(name, due, body))
-            self._record_delivery("delivery.retry", delivery, now, reason)
-        else:
-            self._bury(delivery, now, nack.code, reason)
-        self._effects.append(
-            lambda commit: commit.settle(agent_id, nack.lane, nack.entry, nack.total, nack.position)
-        )
-        return Verdict(Decision.ALLOWED, "")
-
-    def _open_delivery(self, agent_id: str, frame: Frame, position: int) -> Delivery:
-        header = read_header(frame)
-        key = self._directory.key(agent_id, header.agent_key_id)
-        if key is None or header.agent != agent_id or position < 0:
-            raise DecryptionFailed
-        seal_key = self._directory.seal_key(agent_id, key, session=header.session, to_gateway=False)
-        return DELIVERIES_DECODER.decode(seal_key.open(header, frame))[position]
-
-    def _bury(self, delivery: Delivery, now: int, code: str, reason: str) -> None:
-        body = self._at_rest.seal("dead", _PACKER.encode(delivery))
-        self._effects.append(
-            lambda commit: commit.add_dead_letter(
-                {
-                    "message_id": delivery.id,
-                    "agent": delivery.target,
-                    "sender": delivery.sender,
-                    "type": delivery.type,
-                    "code": code[:64],
-                    "reason": reason,
-                    "attempts": delivery.attempt,
-                    "time": now,
-                    "body": body,
-                }
-            )
-        )
-        self._record_delivery("delivery.dead", delivery, now, reason)
-
-    def _deliver_again(self, name: str, body: bytes, now: int) -> None:
-        self._effects.append(lambda commit: commit.remove_later(name))
-        try:
-            delivery = _DELIVERY_DECODER.decode(self._at_rest.open("later", body))
-        except (DecryptionFailed, msgspec.DecodeError):
-            self._ledger.record_event(
-                "delivery.dead", now, reason="a message kept for later cannot be read", details={"name": name}
-            )
-            return
-        if now > delivery.expires_at:
-            self._bury(delivery, now, "expired", "its time to live ended before the next attempt")
-        else:
-            self._outbound.deliver(lane_of(delivery.priority), delivery)
-
-    def _record_delivery(self, kind: str, delivery: Delivery, now: int, reason: str) -> None:
-        self._ledger.record_event(
-            kind,
-            now,
-            reason=reason,
-            sender=delivery.sender,
-            target=delivery.target,
-            message_type=delivery.type,
-            message_id=delivery.id,
-            details={"attempt": delivery.attempt},
-        )
 
     def _show(
         self,
@@ -612,8 +413,3 @@ def _recurring_name(sender: str, envelope: Envelope) -> str:
     if envelope.flags & Flag.IS_REPLY and not envelope.flags & Flag.PARTIAL:
         return f"{sender} reply {envelope.correlation[:128]}"
     return f"{sender} {envelope.id[:128]}" if envelope.flags & Flag.CHOSEN_ID else ""
-
-
-def _is_entry(entry: str) -> bool:
-    milliseconds, dash, number = entry.partition("-")
-    return bool(dash) and milliseconds.isdecimal() and number.isdecimal() and len(entry) <= 41

@@ -26,7 +26,8 @@ from mas_core.gateway.sessions import Sessions
 from mas_core.model.frame import MAX_FRAME_BYTES
 from mas_core.security.gateway_keys import GatewayKeys
 from mas_core.security.seals import read_header
-from mas_core.store.partitions import Commit, CommitResult, LeaseHeld, Meta, StoredFrame
+from mas_core.store.commits import Commit, CommitResult
+from mas_core.store.partitions import LeaseHeld, Meta, StoredFrame
 from mas_core.store.store import Store
 
 log = get_logger(__name__)

@@ -74,7 +74,7 @@ class Connection:
             StoreFull: It is out of memory.
         """
         with self.translated(), _cancellation_kept():
-            return await self.client.execute_command(*command)
+            return await self.client.execute_command(*command)  # type: ignore[no-untyped-call]
 
     async def script(self, name: str, keys: Sequence[str], arguments: Sequence[Argument]) -> Any:
         """Run a server-side script; errors as for `call`."""
@@ -107,7 +107,7 @@ class Connection:
         async with self.client.pipeline(transaction=False) as batch:
             for command in pipeline.commands:
                 batch.execute_command(*command)
-            return cast("list[Any]", await batch.execute())
+            return await batch.execute()
 
     async def time_ms(self) -> int:
         """The server's clock in Unix milliseconds."""

@@ -1,0 +1,154 @@
+"""Who is there: instances come, say that they live, and go; agents ask who else is running."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+import msgspec
+
+from mas_core.base.ids import GATEWAY
+from mas_core.gateway.controls import ATTACH_DECODER, DISCOVER_DECODER, check_claims
+from mas_core.gateway.directory import Directory
+from mas_core.gateway.inboxes import Inboxes
+from mas_core.gateway.ledger import Ledger
+from mas_core.gateway.outbound import Outbound
+from mas_core.gateway.transit import Transit, Verdict
+from mas_core.model.decision import Decision
+from mas_core.model.message import ATTACH, DETACH, Delivery, Flag
+from mas_core.model.registration import InstanceStatus
+from mas_core.registry.registry import REGISTRATION_EXPIRY_MS, AgentEntry, instance_text
+from mas_core.registry.signed import Macs
+from mas_core.store.commits import Commit
+
+ANSWER_TTL_MS = 60_000
+FORGET_AFTER_MS = 10 * REGISTRATION_EXPIRY_MS
+"""Traces of an instance are dropped so long after its last heartbeat."""
+
+
+class Presence:
+    """Answers what instances tell and ask about presence; `effects` gets what must be committed."""
+
+    def __init__(
+        self,
+        directory: Directory,
+        macs: Macs,
+        ledger: Ledger,
+        outbound: Outbound,
+        inboxes: Inboxes,
+        effects: list[Callable[[Commit], None]],
+    ) -> None:
+        self._directory = directory
+        self._macs = macs
+        self._ledger = ledger
+        self._outbound = outbound
+        self._inboxes = inboxes
+        self._effects = effects
+
+    def tell(self, transit: Transit) -> Verdict:
+        """An instance attaches, beats or detaches.
+
+        Raises:
+            msgspec.DecodeError: Its message cannot be read.
+        """
+        data = ATTACH_DECODER.decode(transit.envelope.data)
+        agent_id, instance, now = transit.sender, transit.instance, transit.now
+        instances = self._inboxes.instances(agent_id)
+        known = instances.get(instance)
+        if transit.envelope.type == DETACH:
+            instances.pop(instance, None)
+            self._effects.append(lambda commit: commit.end_instance(agent_id, instance))
+            self._record("agent.detach", transit, Decision.ALLOWED, "")
+            return Verdict(Decision.ALLOWED, "")
+        registration = self._directory.registration(agent_id)
+        refusal = check_claims(data, registration.capabilities if registration else ())
+        if refusal is not None:
+            self._record("agent.attach", transit, *refusal)
+            return Verdict(*refusal)
+        status = InstanceStatus(
+            instance,
+            known.started if known else now,
+            now,
+            data.status,
+            data.in_hand,
+            data.capabilities,
+            data.metadata,
+            data.slot,
+            data.host[:64],
+            data.pid,
+        )
+        text = instance_text(self._macs, agent_id, status)
+        self._effects.append(lambda commit: commit.set_instance(agent_id, instance, text, now))
+        if known is None:
+            self._retire(agent_id, instances, data.slot, now)
+            if transit.envelope.type == ATTACH:
+                self._record("agent.attach", transit, Decision.ALLOWED, "")
+        instances[instance] = status
+        return Verdict(Decision.ALLOWED, "")
+
+    def discover(self, transit: Transit, entries: Sequence[AgentEntry]) -> Verdict:
+        """Answer with the running agents that the asker may talk to.
+
+        Raises:
+            msgspec.DecodeError: The question cannot be read.
+        """
+        wanted = DISCOVER_DECODER.decode(transit.envelope.data)
+        found = []
+        for entry in entries:
+            running = entry.running(transit.now)
+            if not running or not self._directory.access.may_see(transit.sender, entry.agent_id, transit.now):
+                continue
+            capabilities = entry.capabilities(transit.now)
+            metadata = entry.metadata(transit.now)
+            matches = [name in capabilities for name in wanted.capabilities]
+            if matches and not (all(matches) if wanted.match_all else any(matches)):
+                continue
+            if any(metadata.get(name) != value for name, value in wanted.metadata.items()):
+                continue
+            if wanted.status and all(item.status != wanted.status for item in running):
+                continue
+            found.append(
+                {
+                    "id": entry.agent_id,
+                    "capabilities": capabilities,
+                    "metadata": metadata,
+                    "instances": len(running),
+                    "load": sum(item.in_hand for item in running),
+                }
+            )
+        self._outbound.answer(
+            transit.instance,
+            Delivery(
+                f"{transit.envelope.id}.reply",
+                GATEWAY,
+                transit.sender,
+                "mas.discovered",
+                msgspec.json.encode({"agents": found}),
+                transit.now,
+                transit.now + ANSWER_TTL_MS,
+                transit.envelope.priority,
+                Flag.IS_REPLY,
+                transit.envelope.id,
+            ),
+        )
+        return Verdict(Decision.ALLOWED, "")
+
+    def _retire(self, agent_id: str, instances: dict[str, InstanceStatus], slot: str, now: int) -> None:
+        for other in list(instances.values()):
+            if slot and other.slot == slot:
+                replaced = other.instance
+                del instances[replaced]
+                self._effects.append(lambda commit, gone=replaced: commit.end_instance(agent_id, gone))  # type: ignore[misc]
+            elif other.seen + FORGET_AFTER_MS < now:
+                del instances[other.instance]
+                old = [other.instance]
+                self._effects.append(lambda commit, gone=old: commit.forget_instances(agent_id, gone))  # type: ignore[misc]
+
+    def _record(self, kind: str, transit: Transit, decision: Decision, reason: str) -> None:
+        self._ledger.record_event(
+            kind,
+            transit.now,
+            decision=decision,
+            reason=reason,
+            sender=transit.sender,
+            instance=transit.instance,
+        )

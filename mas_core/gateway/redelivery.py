@@ -1,0 +1,143 @@
+"""Second chances: messages that were handed back are tried again later, or end as dead letters."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import msgspec
+
+from mas_core.errors import DecryptionFailed
+from mas_core.gateway.controls import NACK_DECODER
+from mas_core.gateway.directory import Directory
+from mas_core.gateway.ledger import Ledger
+from mas_core.gateway.outbound import Outbound
+from mas_core.gateway.transit import Transit, Verdict
+from mas_core.model.decision import Decision
+from mas_core.model.frame import DELIVERIES_DECODER, Frame
+from mas_core.model.message import Delivery, Envelope
+from mas_core.model.priority import lane_of
+from mas_core.security.seals import AtRest, read_header
+from mas_core.store.commits import Commit
+from mas_core.store.partitions import Lookups
+
+MAX_ATTEMPTS = 3
+RETRY_DELAYS_MS = (1_000, 4_000)
+"""Delay before the second and the third attempt."""
+
+_DELIVERY_DECODER = msgspec.msgpack.Decoder(Delivery)
+
+
+class Redelivery:
+    """Retries and dead letters of one partition; `effects` gets what must be committed."""
+
+    def __init__(
+        self,
+        directory: Directory,
+        at_rest: AtRest,
+        ledger: Ledger,
+        outbound: Outbound,
+        effects: list[Callable[[Commit], None]],
+    ) -> None:
+        self._directory = directory
+        self._at_rest = at_rest
+        self._ledger = ledger
+        self._outbound = outbound
+        self._effects = effects
+
+    def ask(self, agent_id: str, envelope: Envelope, lookups: Lookups) -> None:
+        """Ask for the frame that a handed-back message is in."""
+        try:
+            nack = NACK_DECODER.decode(envelope.data)
+        except msgspec.DecodeError:
+            return
+        if _is_entry(nack.entry):
+            lookups.inbox_frame(agent_id, nack.lane, nack.entry)
+
+    def hand_back(self, transit: Transit, lookups: Lookups) -> Verdict:
+        """An agent could not handle a message: try it again later, or keep it as a dead letter.
+
+        Raises:
+            msgspec.DecodeError: Its message cannot be read.
+        """
+        nack = NACK_DECODER.decode(transit.envelope.data)
+        agent_id, now = transit.sender, transit.now
+        frame = lookups.inbox_frames.get((agent_id, nack.lane, nack.entry))
+        if frame is None:
+            return Verdict(Decision.ALLOWED, "the message is settled already")
+        try:
+            delivery = self._open_delivery(agent_id, frame, nack.position)
+        except (DecryptionFailed, msgspec.DecodeError, IndexError):
+            return Verdict(Decision.INVALID, "the frame that this names cannot be read")
+        reason = f"{nack.code}: {nack.reason}"[:500]
+        if nack.retryable and delivery.attempt < MAX_ATTEMPTS:
+            delivery.attempt += 1
+            due = now + RETRY_DELAYS_MS[min(delivery.attempt - 2, len(RETRY_DELAYS_MS) - 1)]
+            name = f"{agent_id}:{delivery.id}:{delivery.attempt}"
+            body = self._at_rest.seal("later", msgspec.msgpack.encode(delivery))
+            self._effects.append(lambda commit: commit.add_later(name, due, body))
+            self._record("delivery.retry", delivery, now, reason)
+        else:
+            self._bury(delivery, now, nack.code, reason)
+        self._effects.append(
+            lambda commit: commit.settle(agent_id, nack.lane, nack.entry, nack.total, nack.position)
+        )
+        return Verdict(Decision.ALLOWED, "")
+
+    def deliver_again(self, name: str, body: bytes, now: int) -> None:
+        """Deliver a message that was kept until now."""
+        self._effects.append(lambda commit: commit.remove_later(name))
+        try:
+            delivery = _DELIVERY_DECODER.decode(self._at_rest.open("later", body))
+        except (DecryptionFailed, msgspec.DecodeError):
+            self._ledger.record_event(
+                "delivery.dead", now, reason="a message kept for later cannot be read", details={"name": name}
+            )
+            return
+        if now > delivery.expires_at:
+            self._bury(delivery, now, "expired", "its time to live ended before the next attempt")
+        else:
+            self._outbound.deliver(lane_of(delivery.priority), delivery)
+
+    def _open_delivery(self, agent_id: str, frame: Frame, position: int) -> Delivery:
+        header = read_header(frame)
+        key = self._directory.key(agent_id, header.agent_key_id)
+        if key is None or header.agent != agent_id or position < 0:
+            raise DecryptionFailed
+        seal_key = self._directory.seal_key(agent_id, key, session=header.session, to_gateway=False)
+        return DELIVERIES_DECODER.decode(seal_key.open(header, frame))[position]
+
+    def _bury(self, delivery: Delivery, now: int, code: str, reason: str) -> None:
+        body = self._at_rest.seal("dead", msgspec.msgpack.encode(delivery))
+        self._effects.append(
+            lambda commit: commit.add_dead_letter(
+                {
+                    "message_id": delivery.id,
+                    "agent": delivery.target,
+                    "sender": delivery.sender,
+                    "type": delivery.type,
+                    "code": code[:64],
+                    "reason": reason,
+                    "attempts": delivery.attempt,
+                    "time": now,
+                    "body": body,
+                }
+            )
+        )
+        self._record("delivery.dead", delivery, now, reason)
+
+    def _record(self, kind: str, delivery: Delivery, now: int, reason: str) -> None:
+        self._ledger.record_event(
+            kind,
+            now,
+            reason=reason,
+            sender=delivery.sender,
+            target=delivery.target,
+            message_type=delivery.type,
+            message_id=delivery.id,
+            details={"attempt": delivery.attempt},
+        )
+
+
+def _is_entry(entry: str) -> bool:
+    milliseconds, dash, number = entry.partition("-")
+    return bool(dash) and milliseconds.isdecimal() and number.isdecimal() and len(entry) <= 41

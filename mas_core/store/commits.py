@@ -1,0 +1,148 @@
+"""One batch's writes, to be carried out at once or not at all."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from enum import Enum
+
+from mas_core.model.frame import Frame
+from mas_core.store.connection import Argument
+from mas_core.store.keys import Keys
+
+SESSION_EXPIRY_MS = 2 * 3_600_000
+"""How long a sending session may be silent; longer than frames are accepted, so none is taken twice."""
+
+
+class CommitResult(Enum):
+    """How a commit ended."""
+
+    DONE = "done"
+    LOST = "lost"
+    """Another owner, another head or other cursors: nothing was written and the owner starts over."""
+    STALE_POLICY = "stale_policy"
+    """The policy or a key changed: nothing was written and the batch is judged again."""
+    BLOCKED = "blocked"
+    """A key has a wrong type or a stream that takes no entries: nothing was written."""
+
+
+@dataclass(frozen=True, slots=True)
+class CommitReply:
+    """The result of a commit, with the key that blocked it."""
+
+    result: CommitResult
+    now: int = 0
+    key: str = ""
+    counts: tuple[int, ...] = ()
+
+
+@dataclass(slots=True)
+class Commit:
+    """One batch's writes: collected first, then carried out at once or not at all.
+
+    Commands run in the order in which they were added; the audit comes first.
+    """
+
+    keys: Keys
+    partition: int
+    expected: dict[str, str]
+    lease_ms: int
+    _key_index: dict[str, int] = field(default_factory=dict)
+    _key_types: list[str] = field(default_factory=list)
+    _commands: list[Argument] = field(default_factory=list)
+
+    def add_audit(self, block: bytes, last_seq: int, head: str) -> None:
+        """Append a block of records and move the head of the chain."""
+        self._add("XADD", "stream", self.keys.audit(self.partition), f"{last_seq}-0", "r", block)
+        self._add("HSET", "hash", self.keys.meta(self.partition), "audit_seq", last_seq, "audit_head", head)
+
+    def move_cursor(self, lane: str, entry: str) -> None:
+        """Everything up to `entry` is done; it leaves the ingress."""
+        self._add("HSET", "hash", self.keys.meta(self.partition), f"cursor:{lane}", entry)
+        milliseconds, _, number = entry.partition("-")
+        after = f"{milliseconds}-{int(number) + 1}"
+        self._add("XTRIM", "stream", self.keys.ingress(self.partition, lane), "MINID", after)
+
+    def deliver(self, agent_id: str, lane: str, frame: Frame, count: int) -> None:
+        """Put a frame into the inbox of an agent of this partition."""
+        inbox = self.keys.inbox(self.partition, agent_id, lane)
+        self._add("XADD", "stream", inbox, "*", "h", frame.header, "b", frame.body)
+        self._add("HINCRBY", "hash", self.keys.work(self.partition, agent_id), f"unsettled:{lane}", count)
+
+    def answer(self, agent_id: str, instance: str, frame: Frame) -> None:
+        """Put receipts or a reply into the replies of an instance of this partition."""
+        key = self.keys.replies(self.partition, agent_id, instance)
+        self._add("XADD", "stream", key, "*", "h", frame.header, "b", frame.body)
+        self._add("PEXPIRE", "stream", key, 3_600_000)
+
+    def remember_session(self, session: str, lane: str, counter: int, receipt: bytes, slot: int) -> None:
+        """Note the last counter of a session's lane and the receipt for it."""
+        key = self.keys.session(self.partition, session)
+        self._add("HSET", "hash", key, f"last:{lane}", counter, f"receipt:{lane}:{slot}", receipt)
+        self._add("PEXPIRE", "hash", key, SESSION_EXPIRY_MS)
+
+    def remember_id(self, bucket: int, name: str, receipt: bytes, expiry_ms: int) -> None:
+        """Note the decision about a message whose id can occur again."""
+        key = self.keys.seen(self.partition, bucket)
+        self._add("HSET", "hash", key, name, receipt)
+        self._add("PEXPIRE", "hash", key, expiry_ms)
+
+    def set_instance(self, agent_id: str, instance: str, status: bytes, now: int) -> None:
+        """Note what an instance says of itself."""
+        key = self.keys.agent(self.partition, agent_id)
+        self._add("HSET", "hash", key, f"instance:{instance}", status, f"seen:{instance}", now)
+
+    def end_instance(self, agent_id: str, instance: str) -> None:
+        """Note that an instance is gone; what it held can be claimed at once."""
+        key = self.keys.agent(self.partition, agent_id)
+        self._add("HDEL", "hash", key, f"instance:{instance}")
+        self._add("HSET", "hash", key, f"seen:{instance}", 0)
+
+    def forget_instances(self, agent_id: str, instances: Sequence[str]) -> None:
+        """Drop the traces of instances that ended long ago."""
+        names = [f"{kind}:{instance}" for instance in instances for kind in ("seen", "instance")]
+        self._add("HDEL", "hash", self.keys.agent(self.partition, agent_id), *names)
+
+    def add_dead_letter(self, fields: Mapping[str, Argument]) -> None:
+        """Keep a message that could not be handled."""
+        flat = [part for item in fields.items() for part in item]
+        self._add("XADD", "stream", self.keys.dead(self.partition), "*", *flat)
+
+    def add_later(self, name: str, due_ms: int, body: bytes) -> None:
+        """Keep a message until it is due."""
+        self._add("ZADD", "zset", self.keys.later(self.partition), due_ms, name)
+        self._add("HSET", "hash", self.keys.later_bodies(self.partition), name, body)
+
+    def remove_later(self, name: str) -> None:
+        """Drop a message that was kept for later."""
+        self._add("ZREM", "zset", self.keys.later(self.partition), name)
+        self._add("HDEL", "hash", self.keys.later_bodies(self.partition), name)
+
+    def settle(self, agent_id: str, lane: str, frame: str, total: int, position: int) -> None:
+        """Mark one message of a delivered frame as done, on behalf of the agent."""
+        inbox = self._index(self.keys.inbox(self.partition, agent_id, lane), "stream")
+        work = self.keys.work(self.partition, agent_id)
+        self._add("SETTLE", "hash", work, inbox, lane, frame, total, position)
+
+    def show(self, events: bytes) -> None:
+        """Add events to the live feed."""
+        self._add("XADD", "stream", self.keys.live(self.partition), "MAXLEN", "~", 4000, "*", "e", events)
+
+    def _index(self, key: str, kind: str) -> int:
+        index = self._key_index.get(key)
+        if index is None:
+            index = self._key_index[key] = len(self._key_index) + 2
+            self._key_types.append(kind)
+        return index
+
+    def _add(self, command: str, kind: str, key: str, *arguments: Argument) -> None:
+        self._commands += (command, len(arguments), self._index(key, kind), *arguments)
+
+    def script_call(self) -> tuple[list[str], list[Argument]]:
+        """KEYS and ARGV of the commit script."""
+        arguments: list[Argument] = [self.lease_ms, len(self.expected)]
+        for item in self.expected.items():
+            arguments += item
+        arguments += self._key_types
+        arguments += self._commands
+        return [self.keys.meta(self.partition), *self._key_index], arguments
