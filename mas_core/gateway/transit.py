@@ -48,18 +48,17 @@ class Transit:
     """Of a reply: the permit it came with, once checked."""
     is_within_limit: bool = True
     """Whether a place of the sender's rate limit was reserved for it."""
+    is_reply: bool = field(init=False)
+    """Whether this answers a request."""
+    expects_reply: bool = field(init=False)
+    """Whether the sender waits for an answer."""
     is_repeat: bool = False
     """The same message was decided before; its receipt is given again and nothing else happens."""
 
-    @property
-    def is_reply(self) -> bool:
-        """Whether this answers a request."""
-        return bool(self.envelope.flags & Flag.IS_REPLY)
-
-    @property
-    def expects_reply(self) -> bool:
-        """Whether the sender waits for an answer."""
-        return bool(self.envelope.flags & Flag.EXPECTS_REPLY)
+    def __post_init__(self) -> None:
+        flags = self.envelope.flags
+        self.is_reply = bool(flags & Flag.IS_REPLY)
+        self.expects_reply = bool(flags & Flag.EXPECTS_REPLY)
 
     def end(self, verdict: Verdict) -> None:
         """Take over a verdict."""

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
-from enum import IntFlag
-from typing import Protocol
+from typing import Final, Protocol
 
 import msgspec
 
@@ -20,17 +19,16 @@ Payload = dict[str, object]
 DEFAULT_TTL_MS = 3_600_000
 
 
-class Flag(IntFlag):
-    """Bits of an envelope."""
+class Flag:
+    """Bits of an envelope; plain numbers, since every message is asked for them many times."""
 
-    NONE = 0
-    EXPECTS_REPLY = 1
-    IS_REPLY = 2
-    CHOSEN_ID = 4
+    EXPECTS_REPLY: Final = 1
+    IS_REPLY: Final = 2
+    CHOSEN_ID: Final = 4
     """The id can occur again on purpose, so duplicates of it are looked for."""
-    PARTIAL = 8
+    PARTIAL: Final = 8
     """An earlier part of a reply; the final one follows."""
-    ERROR = 16
+    ERROR: Final = 16
     """A reply that tells of a failure."""
 
 
