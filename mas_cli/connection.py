@@ -2,13 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from pathlib import Path
+from typing import TYPE_CHECKING
 
+from mas_cli.errors import ReadOnly
 from mas_cli.input.shared_flags import SharedFlags
 from mas_core.errors import ProjectNotFound
 from mas_core.settings.contexts import ContextStore
 from mas_core.settings.project import Project, find_project, project_at
 from mas_core.settings.target import Target, resolve_target
+
+if TYPE_CHECKING:
+    from mas_cli.invocation import Invocation
+    from mas_core.ops.system import System
 
 
 def project_of(flags: SharedFlags) -> Project | None:
@@ -53,3 +61,25 @@ def target_of(flags: SharedFlags) -> Target:
     """
     config = Path(flags.config) if flags.config else None
     return resolve_target(context=flags.context, config=config, url=flags.url)
+
+
+@asynccontextmanager
+async def open_system(call: Invocation) -> AsyncIterator[System]:
+    """The system that a call works on, open; what protects its context counts from here on.
+
+    Raises:
+        ReadOnly: The context is read-only and the command changes something.
+        ProjectNotFound, ContextNotFound, StoreUnreachable: As `target_of`.
+    """
+    from mas_core.ops.system import System
+
+    target = target_of(call.flags)
+    if target.read_only and call.command.impact != "read":
+        raise ReadOnly(
+            f"mas {call.command.name} changes something, and the context {target.name} is read-only",
+            hint=f"mas context show {target.name}",
+        )
+    if target.protected:
+        call.ask.protect(target.name)
+    async with System(target) as system:
+        yield system

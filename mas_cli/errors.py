@@ -35,7 +35,7 @@ class TopicNotFound(NotFound):
     code = "topic_not_found"
 
 
-class OutputClosed(Exception):  # noqa: N818 - an event, not an error
+class OutputClosed(Exception):
     """Whoever read standard output has gone."""
 
 

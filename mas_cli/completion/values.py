@@ -40,7 +40,36 @@ def topics(_given: Sequence[str]) -> Names:
     return [(topic, "") for topic in TOPICS]
 
 
-PROVIDERS: dict[str, Callable[[Sequence[str]], Names]] = {"CONTEXT": contexts, "TOPIC": topics}
+def agents(given: Sequence[str]) -> Names:
+    """Ids of the agents of the system that the words before the cursor lead to."""
+    import asyncio
+
+    from mas_core.ops.registered_names import registered_names
+    from mas_core.settings.target import resolve_target
+
+    config = _given_value(given, "--config")
+    target = resolve_target(
+        context=_given_value(given, "--context", "-c"),
+        config=Path(config) if config else None,
+        url=_given_value(given, "--url"),
+    )
+    return [(name, "") for name in asyncio.run(registered_names(target))]
+
+
+def _given_value(given: Sequence[str], *flags: str) -> str | None:
+    found = None
+    for word, following in zip(given, [*given[1:], None], strict=True):
+        name, equals, value = word.partition("=")
+        if name in flags:
+            found = value if equals else following
+    return found
+
+
+PROVIDERS: dict[str, Callable[[Sequence[str]], Names]] = {
+    "CONTEXT": contexts,
+    "TOPIC": topics,
+    **dict.fromkeys(("AGENT", "TARGET", "FROM", "TO"), agents),
+}
 """Kind of value -> what knows the names; it gets the words before the cursor."""
 
 UNCACHED = {"CONTEXT", "TOPIC"}

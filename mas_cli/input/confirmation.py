@@ -22,7 +22,6 @@ class Confirmation:
         can_ask: Whether a question reaches somebody.
         yes: --yes was given.
         confirmed: The value of --confirm.
-        protected: Name of the context when it is protected.
     """
 
     def __init__(
@@ -33,14 +32,17 @@ class Confirmation:
         can_ask: bool,
         yes: bool = False,
         confirmed: str | None = None,
-        protected: str | None = None,
     ) -> None:
         self._talk = talk
         self._stdin = stdin
         self._can_ask = can_ask
         self._yes = yes
         self._confirmed = confirmed
-        self._protected = protected
+        self._protected: str | None = None
+
+    def protect(self, name: str) -> None:
+        """From now on ask for `name`, that of a protected context, also for one thing."""
+        self._protected = name
 
     def one(self, what: str) -> None:
         """Make sure that `what`, one thing, may be deleted.
@@ -68,6 +70,7 @@ class Confirmation:
             ConfirmationNeeded: Nobody can be asked, and --confirm does not say `name`.
             Cancelled: The answer is another name.
         """
+        name = self._protected or name
         if self._confirmed == name:
             return
         if self._confirmed is not None:

@@ -75,6 +75,35 @@ def payloads(
         yield _object(_Text(item.where, filled, item.is_yaml), extra)
 
 
+def payload_lines(
+    source: PayloadSource, stdin: TextIO, *, before_stdin: Callable[[], None] = lambda: None
+) -> Iterator[dict[str, object] | InvalidPayload]:
+    """What `payloads` gives for a source of lines, but a bad line does not end it.
+
+    Raises:
+        UsageError: As `payloads`.
+    """
+    fields = _fields(source)
+    texts = _texts(source, stdin, before_stdin)
+    for number, item in enumerate(texts, start=1):
+        try:
+            filled = _filled(item.text, number) if source.template else item.text
+            yield _object(item._replace(text=filled), _fields(source, number) if source.template else fields)
+        except InvalidPayload as error:
+            yield error
+
+
+def given_value(argument: str, stdin: TextIO, *, before_stdin: Callable[[], None] = lambda: None) -> object:
+    """One JSON value from an argument, `@file` or `-`.
+
+    Raises:
+        InvalidPayload: It is not JSON.
+        UsageError: The file cannot be read.
+    """
+    (item,) = _texts(PayloadSource(argument), stdin, before_stdin)
+    return _yaml_value(item) if item.is_yaml else parse_value(item.text, item.where)
+
+
 def parse_value(text: str, where: str = "value") -> object:
     """One strict JSON value: UTF-8, no key twice, no NaN, at most 64 levels.
 

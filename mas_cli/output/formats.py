@@ -6,7 +6,8 @@ bytes, uncoloured and whole, whatever the terminal.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+import select
+from collections.abc import AsyncIterable, Iterable, Sequence
 from enum import StrEnum
 from typing import BinaryIO, NamedTuple
 
@@ -116,6 +117,16 @@ class Output:
             case _:
                 self._document(self._projected(record, chosen))
 
+    async def listed(self, columns: Sequence[Column], records: AsyncIterable[Record]) -> int:
+        """Write a long list, a record at a time where the format allows it; returns how many there were."""
+        if self.format in {Format.TABLE, Format.JSON, Format.YAML}:
+            return self.records(columns, [record async for record in records])
+        count = 0
+        async for record in records:
+            self.event(columns, record, first=count == 0)
+            count += 1
+        return count
+
     def event(self, columns: Sequence[Column], record: Record, *, first: bool = False) -> None:
         """Write one item of a stream at once; `first` writes the headers before it."""
         chosen = choose(columns, self.options.columns, [record])
@@ -139,9 +150,13 @@ class Output:
             case Format.JSONL | Format.NAME | Format.CSV:
                 self._lines([json_text(self._enveloped(value))])
             case Format.TABLE:
-                self._lines([json_text(value, indent=2 if self.is_terminal else None)])
+                self._lines([json_text(value)])
             case _:
                 self._document(value)
+
+    def raw(self, text: str) -> None:
+        """Write text from the wire without quotes: as it is, but for a terminal made safe."""
+        self.write((safe_text(text, limit=None) if self.is_terminal else text) + "\n")
 
     def text(self, text: str, record: Record) -> None:
         """Write prose of our own as it stands, or `record` when a program reads."""
@@ -156,10 +171,32 @@ class Output:
         Raises:
             OutputClosed: Nobody reads any more.
         """
+        self.write_bytes(text.encode(errors="backslashreplace"))
+
+    def write_bytes(self, data: bytes) -> None:
+        """Write `data` as it is; not for terminals.
+
+        Raises:
+            OutputClosed: Nobody reads any more.
+        """
         try:
-            self._stream.write(text.encode(errors="backslashreplace"))
+            self._stream.write(data)
         except BrokenPipeError:
             raise OutputClosed from None
+
+    def check_reader(self) -> None:
+        """Notice that the reader has gone although there is nothing to write.
+
+        Raises:
+            OutputClosed: Nobody reads any more.
+        """
+        watched = select.poll()
+        try:
+            watched.register(self._stream.fileno(), 0)
+        except (OSError, ValueError):
+            return
+        if any(happened & select.POLLERR for _, happened in watched.poll(0)):
+            raise OutputClosed
 
     def flush(self) -> None:
         """Hand over what is buffered.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncGenerator, AsyncIterator, Callable
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -98,7 +98,7 @@ EVERYTHING = AuditFilter()
 
 async def records(
     system: System, wanted: AuditFilter = EVERYTHING, *, newest_first: bool = True
-) -> AsyncIterator[StoredRecord]:
+) -> AsyncGenerator[StoredRecord, None]:
     """Records by time, read as they are asked for; damaged ones are left to `verify`."""
     sources = [
         _partition_records(system, partition, wanted, newest_first=newest_first)

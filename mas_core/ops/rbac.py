@@ -12,6 +12,17 @@ from mas_core.ops.system import System
 from mas_core.security.access import AccessDecision, AccessPolicy, Action, Explanation
 from mas_core.security.policy_changes import add_rule, find_rule, remove_rule
 
+__all__ = [
+    "AccessDecision",
+    "Action",
+    "Explanation",
+    "add_rules",
+    "check",
+    "explain",
+    "load",
+    "revoke",
+]
+
 
 async def add_rules(
     system: System,

@@ -8,7 +8,10 @@ from __future__ import annotations
 import os
 import secrets
 import stat
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from typing import BinaryIO
 
 from mas_core.base.ids import check_agent_id
 from mas_core.errors import ConfigurationError, SecretUnavailable
@@ -42,18 +45,31 @@ def write_private(path: Path, content: bytes) -> Path:
     Raises:
         ConfigurationError: The folder does not take it.
     """
+    with private_writer(path) as file:
+        file.write(content)
+    return path
+
+
+@contextmanager
+def private_writer(path: Path) -> Iterator[BinaryIO]:
+    """A file to write to that becomes `path`, with mode 0600, when the block ends well; else nothing changes.
+
+    Raises:
+        ConfigurationError: The folder does not take it.
+    """
     draft = path.with_name(f".{path.name}.{secrets.token_hex(6)}")
     flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
     try:
         with os.fdopen(os.open(draft, flags, 0o600), "wb") as file:
-            file.write(content)
+            yield file
             file.flush()
             os.fsync(file.fileno())
         draft.replace(path)
-    except OSError as error:
+    except BaseException as error:
         draft.unlink(missing_ok=True)
-        raise ConfigurationError(f"{path} cannot be written: {error.strerror}", path=str(path)) from error
-    return path
+        if isinstance(error, OSError):
+            raise ConfigurationError(f"{path} cannot be written: {error.strerror}", path=str(path)) from error
+        raise
 
 
 def read_private(path: Path) -> bytes:
@@ -105,7 +121,7 @@ def read_token(tokens_dir: Path, agent_id: str) -> str:
     if not path.exists():
         raise SecretUnavailable(
             f"the token of {agent_id} is not at hand in {tokens_dir}",
-            hint=(f"mas agent register {agent_id}", f"mas agent token {agent_id}"),
+            hint=(f"mas agent register {agent_id}", f"mas agent token rotate {agent_id}"),
             agent_id=agent_id,
         )
     return read_private(path).decode("utf-8", "replace").strip()

@@ -238,7 +238,11 @@ def test_only_destroying_commands_take_confirm(mas, probe):
 def confirmation(answer="", **settings):
     told = io.StringIO()
     settings.setdefault("can_ask", True)
-    return Confirmation(Diagnostics(told, Palette(enabled=False)), io.StringIO(answer), **settings), told
+    protected = settings.pop("protected", None)
+    asked = Confirmation(Diagnostics(told, Palette(enabled=False)), io.StringIO(answer), **settings)
+    if protected:
+        asked.protect(protected)
+    return asked, told
 
 
 @pytest.mark.parametrize("answer", ["y\n", "YES\n"])

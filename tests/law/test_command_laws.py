@@ -201,10 +201,14 @@ def test_a_missing_project_names_init():
     assert raised.value.hint == ("mas init DIR",)
 
 
+OWN_STREAMS = {ROOT / "mas_core" / "base" / "logs.py", ROOT / "mas_core" / "ops" / "bench_receiver.py"}
+"""Where logs go, and a process that answers its parent over its own standard output."""
+
+
 @pytest.mark.parametrize("path", SOURCES, ids=lambda path: str(path.relative_to(ROOT)))
 def test_only_output_writes_to_the_standard_streams(path: Path):
     """No print, no sys.stdout, no sys.stderr, no echo elsewhere."""
-    if path.is_relative_to(ROOT / "mas_cli" / "output"):
+    if path.is_relative_to(ROOT / "mas_cli" / "output") or path in OWN_STREAMS:
         return
     written = [
         f"{path.name}:{node.lineno}"
@@ -263,6 +267,7 @@ def test_completions_are_current():
 
 
 LOCAL_CALLS = {
+    "init": ["made"],
     "agent new": ["x", "--class", "a:B", "--print"],
     "context add": ["new", "--url", "redis://h"],
     "context show": ["one"],

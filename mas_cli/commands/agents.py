@@ -1,0 +1,215 @@
+"""`mas agent list|describe|register|deregister`: the agents of a running system."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from mas_cli.connection import open_system
+from mas_cli.input.durations import parse_duration
+from mas_cli.invocation import Invocation
+from mas_cli.output.colours import Style
+from mas_cli.output.columns import Column, Record
+from mas_cli.output.exit_codes import ExitCode
+from mas_cli.output.formats import Format
+from mas_cli.output.issued_tokens import check_destination, write_issued
+from mas_cli.output.moments import moment
+from mas_cli.output.rule_rows import RULE_COLUMNS, rule_row
+from mas_core.errors import UsageError
+
+if TYPE_CHECKING:
+    from mas_core.ops.agents import AgentDescription, AgentSummary
+
+AgentId = Annotated[str, typer.Argument(metavar="AGENT", help="Id of the agent.")]
+
+_STATUSES = ("running", "draining", "stopped")
+
+
+def _coloured(status: object) -> Style | None:
+    return {"running": "good", "draining": "warn", "stopped": "dim"}.get(str(status))  # type: ignore[return-value]
+
+
+_COLUMNS = (
+    Column("id", style=lambda _: "name"),
+    Column("status", style=_coloured),
+    Column("capabilities", flexible=True),
+    Column("instances", kind="number"),
+    Column("load", kind="number"),
+    Column("backlog", kind="number"),
+    Column("last_seen", kind="age"),
+)
+_DETAILS = (
+    *_COLUMNS,
+    Column("metadata"),
+    Column("permitted_capabilities"),
+    Column("per_minute", kind="number"),
+    Column("per_hour", kind="number"),
+    Column("state_revision", kind="number"),
+    Column("partition", kind="number"),
+    Column("registered", kind="time"),
+    Column("source"),
+)
+_SECTIONS = {
+    "running_instances": (
+        Column("instance"),
+        Column("status"),
+        Column("in_hand", kind="number"),
+        Column("started", kind="age"),
+        Column("seen", kind="age"),
+        Column("host"),
+        Column("pid", kind="number"),
+    ),
+    "tokens": (
+        Column("key_id"),
+        Column("valid"),
+        Column("created", kind="time"),
+        Column("expires", kind="time"),
+        Column("revoked", kind="time"),
+    ),
+    "rules_from": RULE_COLUMNS,
+    "rules_to": RULE_COLUMNS,
+}
+
+
+async def list_agents(
+    call: Invocation,
+    *,
+    capability: Annotated[
+        str, typer.Option(metavar="NAME", help="Only running agents that can do this.")
+    ] = "",
+    status: Annotated[
+        str, typer.Option(metavar="|".join(_STATUSES), help="Only agents with this status.")
+    ] = "",
+) -> ExitCode:
+    """List the registered agents."""
+    if status not in {"", *_STATUSES}:
+        raise UsageError(f"--status: {status!r} is none of {', '.join(_STATUSES)}")
+    async with open_system(call) as system:
+        from mas_core.ops import agents
+
+        found = await agents.list_agents(system, capability=capability, status=status)
+    call.out.records(_COLUMNS, [_summary(agent) for agent in found])
+    call.talk.count(f"{len(found)} agents")
+    return ExitCode.OK
+
+
+async def describe(call: Invocation, agent_id: AgentId) -> ExitCode:
+    """Show everything about an agent.
+
+    Its instances, tokens, limits and state, and the rules that name it, one of its roles or everybody.
+    """
+    async with open_system(call) as system:
+        from mas_core.ops import agents
+
+        found = _description(await agents.describe(system, agent_id), await system.store.connection.time_ms())
+    call.out.record(_DETAILS, found)
+    if call.out.format is Format.TABLE and call.out.options.columns is None:
+        for name, columns in _SECTIONS.items():
+            rows = found[name]
+            if isinstance(rows, list) and rows:
+                call.out.write(f"\n{name.replace('_', ' ')}\n")
+                call.out.records(columns, rows)
+    return ExitCode.OK
+
+
+async def register(
+    call: Invocation,
+    agent_id: AgentId,
+    *,
+    capability: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="NAME", help="What it may claim to be able to do; repeatable. Anything if left out."
+        ),
+    ] = None,
+    expires: Annotated[
+        str | None, typer.Option(metavar="DUR", help="How long its token counts; for ever if left out.")
+    ] = None,
+    show: Annotated[
+        bool, typer.Option("--show", help="Show the token instead of writing it to a file.")
+    ] = False,
+) -> ExitCode:
+    """Register an agent and make its token.
+
+    The token is written to a private file (mode 0600) in the project's folder of tokens. It is stored nowhere
+    else: with --show it is printed once and kept nowhere.
+    """
+    seconds = 0 if expires is None else parse_duration(expires, "--expires")
+    async with open_system(call) as system:
+        from mas_core.ops import agents
+
+        check_destination(system.target.tokens_dir, show=show)
+        issued = await agents.register(
+            system, agent_id, capabilities=capability, expires_in=seconds, show=show
+        )
+    write_issued(call.out, issued)
+    call.talk.say(f"undo with: mas agent deregister {agent_id} --yes")
+    call.talk.say(f"let it talk with: mas rbac allow {agent_id} AGENT")
+    return ExitCode.OK
+
+
+async def deregister(call: Invocation, agent_id: AgentId) -> ExitCode:
+    """Remove an agent and its tokens; its state stays."""
+    async with open_system(call) as system:
+        from mas_core.ops import agents
+
+        await system.registry.get(agent_id)
+        call.ask.one(f"the agent {agent_id}")
+        await agents.deregister(system, agent_id)
+    call.out.record((Column("id"), Column("removed")), {"id": agent_id, "removed": True})
+    call.talk.say(f"undo with: mas agent register {agent_id}, which makes a new token")
+    return ExitCode.OK
+
+
+def _summary(agent: AgentSummary) -> dict[str, object]:
+    return {
+        "id": agent.id,
+        "status": agent.status,
+        "capabilities": list(agent.capabilities),
+        "instances": agent.instances,
+        "load": agent.load,
+        "backlog": agent.backlog,
+        "last_seen": moment(agent.last_seen),
+        "metadata": agent.metadata,
+    }
+
+
+def _description(agent: AgentDescription, now: int) -> Record:
+    registration = agent.registration
+    permitted = registration.capabilities
+    return {
+        **_summary(agent.summary),
+        "permitted_capabilities": None if permitted is None else list(permitted),
+        "per_minute": agent.limit.per_minute,
+        "per_hour": agent.limit.per_hour,
+        "state_revision": agent.state_revision,
+        "partition": agent.partition,
+        "registered": moment(registration.created),
+        "source": registration.source,
+        "running_instances": [
+            {
+                "instance": item.instance,
+                "status": item.status,
+                "in_hand": item.in_hand,
+                "started": moment(item.started),
+                "seen": moment(item.seen),
+                "host": item.host,
+                "pid": item.pid,
+                "slot": item.slot,
+            }
+            for item in agent.entry.running(now)
+        ],
+        "tokens": [
+            {
+                "key_id": key.key_id,
+                "valid": key.is_valid(now),
+                "created": moment(key.created),
+                "expires": moment(key.expires),
+                "revoked": moment(key.revoked),
+            }
+            for key in registration.keys
+        ],
+        "rules_from": [rule_row(rule) for rule in agent.rules_from],
+        "rules_to": [rule_row(rule) for rule in agent.rules_to],
+    }

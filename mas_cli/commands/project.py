@@ -1,0 +1,37 @@
+"""`mas init`: a new project."""
+
+from __future__ import annotations
+
+import shlex
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from mas_cli.invocation import Invocation
+from mas_cli.output.columns import Column
+from mas_cli.output.exit_codes import ExitCode
+
+
+def init(
+    call: Invocation,
+    folder: Annotated[
+        Path, typer.Argument(metavar="DIR", help="Its folder, made if missing; this one if left out.")
+    ] = Path(),
+) -> ExitCode:
+    """Make a project with one agent, ready to run.
+
+    Files that are there already stay as they are.
+    """
+    from mas_core.ops.project import FIRST_AGENT, init_project
+
+    written = init_project(folder)
+    call.out.records((Column("path"),), [{"path": str(path)} for path in written])
+    call.talk.say("next:")
+    if folder.resolve() != Path.cwd():
+        call.talk.say(f"  cd {shlex.quote(str(folder))}")
+    call.talk.say("  mas up")
+    call.talk.say(
+        f'  mas request {FIRST_AGENT} {FIRST_AGENT}.greet \'{{"name":"Ada"}}\'    in another terminal'
+    )
+    return ExitCode.OK

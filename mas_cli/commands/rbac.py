@@ -1,0 +1,265 @@
+"""`mas rbac`: who may send what to whom."""
+
+from __future__ import annotations
+
+import shlex
+from typing import TYPE_CHECKING, Annotated, Literal
+
+import typer
+
+from mas_cli.connection import open_system
+from mas_cli.input.durations import parse_duration
+from mas_cli.invocation import Invocation
+from mas_cli.output.columns import Column
+from mas_cli.output.exit_codes import ExitCode
+from mas_cli.output.rule_rows import RULE_COLUMNS, rule_row
+from mas_cli.output.safe_text import safe_text
+from mas_core.errors import UsageError
+
+if TYPE_CHECKING:
+    from mas_core.model.policy import PolicyDocument, Rule
+    from mas_core.ops.rbac import Action, Explanation
+
+Sender = Annotated[str, typer.Argument(metavar="FROM", help="An agent; in rules also role:NAME or *.")]
+Targets = Annotated[list[str], typer.Argument(metavar="TO", help="Agents, role:NAME or *.")]
+Target = Annotated[str, typer.Argument(metavar="TO", help="The agent that would get it.")]
+MessageType = Annotated[
+    str, typer.Argument(metavar="TYPE", help="Type of the message; the type called message if left out.")
+]
+TypeGlob = Annotated[
+    str, typer.Option("--type", metavar="GLOB", help="Message types, such as 'invoice.*'; all if left out.")
+]
+RuleAction = Annotated[
+    str, typer.Option(metavar="send|request", help="Only messages, or only requests; both if left out.")
+]
+AskedAction = Annotated[str, typer.Option(metavar="send|request", help="A message or a request.")]
+Both = Annotated[bool, typer.Option("--both", help="The same for the other direction.")]
+Expires = Annotated[str | None, typer.Option(metavar="DUR", help="How long it counts; for ever if left out.")]
+Reason = Annotated[str, typer.Option(metavar="TEXT", help="Why; it is kept with the rule.")]
+DryRun = Annotated[bool, typer.Option("--dry-run", help="Change nothing, and tell what would be changed.")]
+
+_CHANGES = (Column("id"), Column("change"), *RULE_COLUMNS[1:])
+
+
+async def allow(
+    call: Invocation,
+    sender: Sender,
+    targets: Targets,
+    *,
+    message_type: TypeGlob = "*",
+    action: RuleAction = "*",
+    both: Both = False,
+    expires: Expires = None,
+    reason: Reason = "",
+    dry_run: DryRun = False,
+) -> ExitCode:
+    """Let an agent send to others; in force when it returns.
+
+    Nothing is allowed without a rule, and a rule that denies wins over all that allow.
+    """
+    await _add(call, "allow", sender, targets, message_type, action, both, expires, reason, dry_run)
+    return ExitCode.OK
+
+
+async def deny(
+    call: Invocation,
+    sender: Sender,
+    targets: Targets,
+    *,
+    message_type: TypeGlob = "*",
+    action: RuleAction = "*",
+    both: Both = False,
+    expires: Expires = None,
+    reason: Reason = "",
+    dry_run: DryRun = False,
+) -> ExitCode:
+    """Forbid an agent to send to others, whatever else is allowed."""
+    await _add(call, "deny", sender, targets, message_type, action, both, expires, reason, dry_run)
+    return ExitCode.OK
+
+
+async def revoke(
+    call: Invocation,
+    rule_ids: Annotated[list[str], typer.Argument(metavar="RULE", help="Ids, as in mas rbac list.")],
+    *,
+    dry_run: DryRun = False,
+) -> ExitCode:
+    """Remove rules; all of them or, if one does not exist, none."""
+    async with open_system(call) as system:
+        from mas_core.ops import rbac
+
+        removed = await rbac.revoke(system, rule_ids, dry_run=dry_run)
+    change = "would remove" if dry_run else "removed"
+    call.out.records(_CHANGES, [{**rule_row(rule), "change": change} for rule in removed])
+    for rule in removed if not dry_run else ():
+        call.talk.say(f"undo with: {_command_of(rule)}")
+        if rule.source.startswith("file:"):
+            call.talk.warn(
+                f"{rule.id} stands in {rule.source.removeprefix('file:')}: the next mas up brings it back"
+            )
+    return ExitCode.OK
+
+
+async def list_rules(
+    call: Invocation,
+    *,
+    agent: Annotated[
+        str, typer.Option(metavar="AGENT", help="Only rules that count for this agent, by name, role or *.")
+    ] = "",
+) -> ExitCode:
+    """List the rules."""
+    async with open_system(call) as system:
+        from mas_core.ops import rbac
+        from mas_core.ops.agents import require_agents
+
+        if agent:
+            await require_agents(system, agent)
+        document = await rbac.load(system)
+    names = _names(document, agent)
+    rules = [rule for rule in document.rules if not agent or names & {rule.sender, rule.target}]
+    call.out.records(RULE_COLUMNS, [rule_row(rule) for rule in rules])
+    call.talk.count(f"{len(rules)} rules, revision {document.revision}; what no rule allows is denied")
+    return ExitCode.OK
+
+
+async def check(
+    call: Invocation,
+    sender: Sender,
+    target: Target,
+    message_type: MessageType = "message",
+    *,
+    action: AskedAction = "send",
+) -> ExitCode:
+    """Say yes or no: may this agent send that?"""
+    asked = _action(action)
+    async with open_system(call) as system:
+        from mas_core.ops import rbac
+
+        decision = await rbac.check(system, sender, target, message_type, asked)
+    call.out.text(
+        "yes" if decision.allowed else "no",
+        {
+            "allowed": decision.allowed,
+            "from": sender,
+            "to": target,
+            "type": message_type,
+            "action": asked,
+            "rule": decision.rule_id or None,
+            "reason": decision.reason,
+        },
+    )
+    call.talk.say(decision.reason)
+    return ExitCode.OK if decision.allowed else ExitCode.NO
+
+
+async def explain(
+    call: Invocation,
+    sender: Sender,
+    target: Target,
+    message_type: MessageType = "message",
+    *,
+    action: AskedAction = "send",
+) -> ExitCode:
+    """Tell which rule decides, what comes close, and what would change it."""
+    asked = _action(action)
+    async with open_system(call) as system:
+        from mas_core.ops import rbac
+
+        found = await rbac.explain(system, sender, target, message_type, asked)
+    call.out.text(
+        _explained(found),
+        {
+            "allowed": found.decision.allowed,
+            "from": sender,
+            "to": target,
+            "type": message_type,
+            "action": asked,
+            "reason": found.decision.reason,
+            "rule": None if found.rule is None else rule_row(found.rule),
+            "near_misses": [
+                {"rule": rule_row(miss.rule), "differs": miss.differs, "detail": miss.detail}
+                for miss in found.near_misses
+            ],
+            "fix": list(found.fix),
+        },
+    )
+    return ExitCode.OK if found.decision.allowed else ExitCode.NO
+
+
+async def _add(
+    call: Invocation,
+    effect: Literal["allow", "deny"],
+    sender: str,
+    targets: list[str],
+    message_type: str,
+    action: str,
+    both: bool,
+    expires: str | None,
+    reason: str,
+    dry_run: bool,
+) -> None:
+    seconds = 0 if expires is None else parse_duration(expires, "--expires")
+    async with open_system(call) as system:
+        from mas_core.ops import rbac
+
+        known = {rule.id for rule in (await rbac.load(system)).rules}
+        rules = await rbac.add_rules(
+            system,
+            effect,
+            sender,
+            targets,
+            message_type=message_type,
+            action=action,
+            both=both,
+            expires_in=seconds,
+            reason=reason,
+            dry_run=dry_run,
+        )
+    added = [rule for rule in rules if rule.id not in known]
+    change = "would add" if dry_run else "added"
+    call.out.records(
+        _CHANGES,
+        [{**rule_row(rule), "change": change if rule in added else "was there"} for rule in rules],
+    )
+    if added and not dry_run:
+        call.talk.say(f"undo with: mas rbac revoke {' '.join(rule.id for rule in added)}")
+
+
+def _action(text: str) -> Action:
+    match text:
+        case "send" | "request":
+            return text
+        case _:
+            raise UsageError(f"--action: {text!r} is neither send nor request")
+
+
+def _names(document: PolicyDocument, agent: str) -> set[str]:
+    """What a rule may call this agent."""
+    return {agent, "*", *(f"role:{role}" for role, members in document.roles.items() if agent in members)}
+
+
+def _command_of(rule: Rule) -> str:
+    """The command that makes this rule."""
+    words = ["mas", "rbac", rule.effect, rule.sender, rule.target]
+    words += ["--type", rule.type] if rule.type != "*" else []
+    words += ["--action", rule.action] if rule.action != "*" else []
+    words += ["--reason", rule.reason] if rule.reason else []
+    return shlex.join(words)
+
+
+def _explained(found: Explanation) -> str:
+    lines = [f"{'yes' if found.decision.allowed else 'no'}: {safe_text(found.decision.reason)}"]
+    if found.rule is not None:
+        lines.append(f"rule     {_rule_in_words(found.rule)}")
+    for index, miss in enumerate(found.near_misses):
+        label = "" if index else "closest"
+        lines.append(f"{label:<8} {_rule_in_words(miss.rule)}, which {safe_text(miss.detail)}")
+    for index, command in enumerate(found.fix):
+        label = "" if index else "try"
+        lines.append(f"{label:<8} {safe_text(command)}")
+    return "\n".join(lines)
+
+
+def _rule_in_words(rule: Rule) -> str:
+    verb = {"send": "send ", "request": "request "}.get(rule.action, "")
+    return safe_text(f"{rule.id} {rule.effect} {rule.sender} -> {rule.target} {verb}{rule.type}")

@@ -1,0 +1,182 @@
+"""`mas state`: what agents remember."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from mas_cli.connection import open_system
+from mas_cli.errors import PartlyFailed
+from mas_cli.input.payload import given_value
+from mas_cli.invocation import Invocation
+from mas_cli.output.columns import Column, Record, plain
+from mas_cli.output.documents import json_text
+from mas_cli.output.exit_codes import ExitCode
+from mas_cli.output.formats import Format
+from mas_core.errors import KeyNotFound, StateChanged, UsageError
+
+if TYPE_CHECKING:
+    from mas_core.ops.state import AgentState
+
+AgentId = Annotated[str, typer.Argument(metavar="AGENT", help="Id of the agent.")]
+
+_WHOLE = "."
+_VALUES = (Column("path", style=lambda _: "name"), Column("value", flexible=True))
+_CHANGE = (
+    Column("agent"),
+    Column("path"),
+    Column("before", flexible=True),
+    Column("after", flexible=True),
+    Column("revision", kind="number"),
+)
+_RESET = (
+    Column("agent"),
+    Column("reset"),
+    Column("revision", kind="number"),
+    Column("backup"),
+    Column("error.message", header="error", flexible=True),
+)
+
+
+async def get(
+    call: Invocation,
+    agent_id: AgentId,
+    path: Annotated[
+        str, typer.Argument(metavar="PATH", help="Such as notes.0.text; the whole state if left out.")
+    ] = _WHOLE,
+    *,
+    raw: Annotated[bool, typer.Option("--raw", help="A text without quotes and nothing else.")] = False,
+    revision: Annotated[
+        bool, typer.Option("--revision", help="Add the revision to JSON: {revision, value}.")
+    ] = False,
+) -> ExitCode:
+    """Show the state of an agent or a part of it."""
+    async with open_system(call) as system:
+        from mas_core.ops import state as states
+
+        state = await states.get(system, agent_id)
+    value = states.part(state, path)
+    if raw:
+        if isinstance(value, dict | list) or value is None:
+            raise UsageError(
+                f"--raw is for a text, a number or a truth value, and {path} is none", hint="-o json"
+            )
+        call.out.raw(str(value).lower() if isinstance(value, bool) else plain(value))
+    elif call.out.format in {Format.TABLE, Format.CSV, Format.NAME} and not revision:
+        call.out.records(_VALUES, list(_leaves(value, "" if path == _WHOLE else path)))
+    else:
+        call.out.document({"revision": state.revision, "value": value} if revision else value)
+    call.talk.count(
+        f"{agent_id}: revision {state.revision}" if state.revision else f"{agent_id} has no state yet"
+    )
+    return ExitCode.OK
+
+
+async def set_part(
+    call: Invocation,
+    agent_id: AgentId,
+    path: Annotated[
+        str, typer.Argument(metavar="PATH", help="Such as settings.limit; . is the whole state.")
+    ],
+    value: Annotated[str, typer.Argument(metavar="VALUE", help="JSON, @file, or - for standard input.")],
+    *,
+    if_revision: Annotated[
+        int | None, typer.Option(metavar="N", help="Only if the state still has this revision.")
+    ] = None,
+) -> ExitCode:
+    """Set a part of an agent's state.
+
+    Nothing is set if somebody else changes the state meanwhile. A running agent sees the new state with its
+    next change. The value is not checked against the model of the agent.
+    """
+    parsed = given_value(value, call.stdin)
+    async with open_system(call) as system:
+        from mas_core.ops import state as states
+
+        before = await states.get(system, agent_id)
+        old = _part_or_none(before, path)
+        expected = before.revision if if_revision is None else if_revision
+        after = await states.set_part(system, agent_id, path, parsed, if_revision=expected)
+    call.out.record(
+        _CHANGE,
+        {"agent": agent_id, "path": path, "before": old, "after": parsed, "revision": after.revision},
+    )
+    if old is not None:
+        text = shlex.quote(json_text(old))
+        call.talk.say(
+            f"undo with: mas state set {agent_id} {shlex.quote(path)} {text} --if-revision {after.revision}"
+        )
+    return ExitCode.OK
+
+
+async def reset(
+    call: Invocation,
+    agent_ids: Annotated[list[str], typer.Argument(metavar="AGENT", help="Ids of the agents.")],
+) -> ExitCode:
+    """Empty the state of agents, after a backup.
+
+    What was there is written to a private JSON file first. A running agent starts from its defaults with its
+    next change.
+    """
+    unique = list(dict.fromkeys(agent_ids))
+    rows: list[Record] = []
+    async with open_system(call) as system:
+        from mas_core.ops import state as states
+
+        found = [await states.get(system, agent_id) for agent_id in unique]
+        if len(found) > 1:
+            call.ask.many([f"the state of {agent_id}" for agent_id in unique], system.target.name)
+        else:
+            call.ask.one(f"the state of {unique[0]}")
+        for before in found:
+            backup = states.backup(system, before)
+            try:
+                after = await states.reset(system, before)
+            except StateChanged as error:
+                rows.append(_row(before.agent_id, error.details.get("found"), None, error))
+            else:
+                rows.append(_row(before.agent_id, after.revision, backup, None))
+    call.out.records(_RESET, rows)
+    failed = [row for row in rows if row["error"]]
+    if failed:
+        raise PartlyFailed(f"{len(failed)} of {len(rows)} states were changed meanwhile and not reset")
+    for row in rows:
+        call.talk.say(f"undo with: mas state set {row['agent']} . @{shlex.quote(str(row['backup']))}")
+    return ExitCode.OK
+
+
+def _row(agent_id: str, revision: object, backup: Path | None, error: StateChanged | None) -> Record:
+    return {
+        "agent": agent_id,
+        "reset": error is None,
+        "revision": revision,
+        "backup": None if backup is None else str(backup),
+        "error": None if error is None else {"code": error.code, "message": error.message},
+    }
+
+
+def _part_or_none(state: AgentState, path: str) -> object:
+    from mas_core.ops.state import part
+
+    try:
+        return part(state, path)
+    except KeyNotFound:
+        return None
+
+
+def _leaves(value: object, path: str) -> Iterator[Record]:
+    """Every value that holds no other, with its path."""
+    inner: list[tuple[str, object]] = []
+    if isinstance(value, dict):
+        inner = [(str(key), item) for key, item in value.items()]
+    elif isinstance(value, list):
+        inner = [(str(index), item) for index, item in enumerate(value)]
+    if inner:
+        for name, item in inner:
+            yield from _leaves(item, f"{path}.{name}" if path else name)
+    elif path or not isinstance(value, dict | list):
+        yield {"path": path, "value": value}

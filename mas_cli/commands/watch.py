@@ -1,0 +1,78 @@
+"""`mas watch`: decisions of the gateway as they are made."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from mas_cli.connection import open_system
+from mas_cli.following import follow
+from mas_cli.invocation import Invocation
+from mas_cli.output.colours import Style
+from mas_cli.output.columns import Column, Record
+from mas_cli.output.exit_codes import ExitCode
+from mas_cli.output.moments import moment
+
+if TYPE_CHECKING:
+    from mas_core.ops.watch import LiveEvent
+
+
+def _coloured(decision: object) -> Style | None:
+    if decision == "allowed":
+        return None
+    return "warn" if decision in {"alert", "redacted"} else "bad"
+
+
+_COLUMNS = (
+    Column("time", kind="time", width=19),
+    Column("from", width=14),
+    Column("to", width=14),
+    Column("type", width=18, flexible=True),
+    Column("bytes", kind="number", width=6),
+    Column("decision", width=12, style=_coloured),
+    Column("reason", flexible=True),
+)
+
+
+async def watch(
+    call: Invocation,
+    *,
+    agent: Annotated[str, typer.Option(metavar="AGENT", help="Only from or to this agent.")] = "",
+    sender: Annotated[str, typer.Option("--from", metavar="AGENT", help="Only from this agent.")] = "",
+    target: Annotated[str, typer.Option("--to", metavar="AGENT", help="Only to this agent.")] = "",
+    message_type: Annotated[
+        str, typer.Option("--type", metavar="GLOB", help="Only these message types, such as 'invoice.*'.")
+    ] = "",
+    refused: Annotated[bool, typer.Option("--refused", help="Only what was not let through.")] = False,
+    count: Annotated[int | None, typer.Option(metavar="N", help="End after so many.")] = None,
+    duration: Annotated[str | None, typer.Option("--for", metavar="DUR", help="End after this time.")] = None,
+) -> ExitCode:
+    """Show what the gateway decides, as it happens.
+
+    One line for each message, from now on. This is for looking on; `mas audit` is the evidence.
+    """
+    async with open_system(call) as system:
+        from mas_core.ops import watch as live
+
+        wanted = live.EventFilter(agent, sender, target, message_type, refused)
+        after = await live.newest(system)
+        call.talk.count(f"watching {system.target.name}, Ctrl-C ends it")
+        await follow(
+            call, _COLUMNS, lambda: live.follow(system, after, wanted), _row, count=count, duration=duration
+        )
+    return ExitCode.OK
+
+
+def _row(event: LiveEvent) -> Record:
+    return {
+        "time": moment(event.time),
+        "from": event.sender,
+        "to": event.target,
+        "type": event.type,
+        "bytes": event.bytes,
+        "decision": event.decision,
+        "reason": event.reason,
+        "rule": event.rule,
+        "id": event.id,
+    }

@@ -1,0 +1,125 @@
+"""A running system for tests: a project with a server, a gateway and a few agents, in a process of its own.
+
+`python running_system.py FOLDER` makes the project, starts everything, writes `ready` and ends with its input.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import msgspec
+
+from mas_core import Agent, AgentMessage
+from mas_core.model.policy import RateLimit
+from mas_core.ops import agents, project, rbac
+from mas_core.ops.system import System
+from mas_core.security.gateway_keys import GatewayKeys
+from mas_core.settings.project import project_at
+from mas_core.settings.running_context import RunningContext, claimed, write_running
+from mas_core.settings.target import resolve_target
+from mas_core.store.embedded_server import EmbeddedServer
+
+HOSTILE = "\x1b[31mred\x1b[0m\x07[bold]x[/bold]\u202egnp\n=1+1"
+"""What a terminal, a markup reader, a table and a spreadsheet would each obey."""
+
+
+class Calculator(Agent):
+    capabilities = ("math",)
+
+    @Agent.on("math.add")
+    async def add(self, message: AgentMessage) -> dict[str, object]:
+        return {"result": sum(message.data["numbers"])}
+
+    @Agent.on("math.fail")
+    async def fail(self, message: AgentMessage) -> None:
+        raise ArithmeticError("no")
+
+    @Agent.on("text.echo")
+    async def echo(self, message: AgentMessage) -> dict[str, object]:
+        return message.data
+
+
+class Silent(Agent):
+    """Takes requests and never answers."""
+
+    @Agent.on("wait")
+    async def wait(self, message: AgentMessage) -> None:
+        await asyncio.Event().wait()
+
+
+class Notebook(Agent):
+    capabilities = ("notes", "math")
+
+    @Agent.on("note.add")
+    async def note(self, message: AgentMessage) -> None:
+        await self.update_state({"notes": [*self.state.get("notes", []), message.data.get("text", "")]})
+
+
+async def run(folder: Path) -> None:
+    """Start the system of a new project in `folder`, and stop it when standard input ends."""
+    from mas_core.gateway.service import Gateway
+    from mas_core.store.store import Store
+
+    project.init_project(folder)
+    made = project_at(folder)
+    keys = GatewayKeys.load_or_create(made.keys_dir)
+    async with contextlib.AsyncExitStack() as stack:
+        stack.enter_context(claimed(made))
+        server = await stack.enter_async_context(
+            EmbeddedServer(made.server_dir, made.run_dir, made.keys_dir, profile="fast")
+        )
+        write_running(made, RunningContext(url=server.url, pid=os.getpid(), started=0))
+        target = resolve_target(config=folder, environ={})
+        system = await stack.enter_async_context(System(target))
+        store = await stack.enter_async_context(Store(server.url))
+        await stack.enter_async_context(Gateway(store, keys))
+        await system.policy.change(
+            lambda document: msgspec.structs.replace(document, default_limit=RateLimit(10**7, 10**7))
+        )
+        for name in ("operator", "calculator", "silent", "notebook", "outsider", "sleeper"):
+            await agents.register(system, name)
+        await rbac.add_rules(system, "allow", "operator", ["*"])
+        await rbac.add_rules(system, "allow", "outsider", ["notebook"], message_type="note.*")
+        for agent in (
+            Calculator("calculator", redis_url=server.url, token=system.token_of("calculator")),
+            Silent("silent", redis_url=server.url, token=system.token_of("silent")),
+            Notebook(
+                "notebook",
+                redis_url=server.url,
+                token=system.token_of("notebook"),
+                metadata={"zone": "eu"},
+            ),
+        ):
+            await stack.enter_async_context(agent)
+        sys.stdout.write("ready\n")
+        sys.stdout.flush()
+        await asyncio.get_running_loop().run_in_executor(None, sys.stdin.read)
+
+
+@contextlib.contextmanager
+def running_system(folder: Path) -> Iterator[Path]:
+    """The folder of a project whose system runs until the block ends."""
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("MAS_")}
+    process = subprocess.Popen(
+        [sys.executable, __file__, str(folder)],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        env=environment,
+        text=True,
+    )
+    try:
+        assert process.stdout is not None
+        assert process.stdout.readline() == "ready\n", "the system did not start"
+        yield folder
+    finally:
+        process.communicate("", timeout=30)
+
+
+if __name__ == "__main__":
+    asyncio.run(run(Path(sys.argv[1])))

@@ -1,0 +1,197 @@
+"""A whole system inside the test's own process: store, keys, gateways, and agents with tokens."""
+
+from __future__ import annotations
+
+import itertools
+import os
+import tempfile
+from collections.abc import AsyncIterator, Iterable, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, TypeVar
+
+import msgspec
+import pytest
+
+from mas_core.agent.agent import Agent
+from mas_core.agent.client import Client
+from mas_core.gateway.in_process import InProcessGateway
+from mas_core.gateway.service import Gateway
+from mas_core.model.audit_record import AuditRecord
+from mas_core.model.message import AgentMessage
+from mas_core.model.policy import PolicyDocument, RateLimit, Rule
+from mas_core.ops import agents, audit
+from mas_core.ops.system import System
+from mas_core.security.gateway_keys import GatewayKeys
+from mas_core.security.policy_changes import add_rule
+from mas_core.settings.gateway_settings import GatewaySettings
+from mas_core.settings.target import Target
+from mas_core.store.connection import forget_memory
+from mas_core.store.store import Store
+
+AnyAgent = TypeVar("AnyAgent", bound=Agent[Any])
+
+GENEROUS = RateLimit(per_minute=1_000_000, per_hour=1_000_000)
+
+_numbers = itertools.count(1)
+
+
+def new_namespace() -> str:
+    """A prefix of keys that nothing else in this run uses."""
+    return f"t{os.getpid()}-{next(_numbers)}"
+
+
+@pytest.fixture
+def own_namespace() -> str:
+    """A prefix of keys for this test."""
+    return new_namespace()
+
+
+class Recorder(Agent[Any]):
+    """Takes every message and keeps it."""
+
+    def __init__(self, *arguments: Any, **options: Any) -> None:
+        super().__init__(*arguments, **options)
+        self.messages: list[AgentMessage] = []
+
+    async def on_message(self, message: AgentMessage) -> object:
+        """Keep it."""
+        self.messages.append(message)
+        return None
+
+    @property
+    def numbers(self) -> list[object]:
+        """Field `n` of each message, in the order of arrival."""
+        return [message.data.get("n") for message in self.messages]
+
+
+@dataclass
+class LiveSystem:
+    """What a test needs of a system."""
+
+    system: System
+    settings: GatewaySettings
+    folder: Path
+    stack: AsyncExitStack
+    tokens: dict[str, str] = field(default_factory=dict)
+    gateways: list[Gateway] = field(default_factory=list)
+
+    @property
+    def store(self) -> Store:
+        """The store of operators and gateways."""
+        return self.system.store
+
+    @property
+    def keys(self) -> GatewayKeys:
+        """The keys of the gateways."""
+        return self.system.keys
+
+    async def register(self, *agent_ids: str, **options: Any) -> str:
+        """Register agents; the token of the last."""
+        token = ""
+        for agent_id in agent_ids:
+            issued = await agents.register(self.system, agent_id, show=True, **options)
+            token = self.tokens[agent_id] = issued.token
+        return token
+
+    async def allow(self, *pairs: tuple[str, str], **options: Any) -> None:
+        """Add one allow rule for each pair of sender and target; in force when this returns."""
+
+        def edit(document: PolicyDocument) -> PolicyDocument:
+            for sender, target in pairs:
+                document = add_rule(document, Rule("", "allow", sender, target, **options))
+            return document
+
+        await self.system.policy.change(edit)
+
+    async def change_policy(self, **fields: Any) -> None:
+        """Replace fields of the policy document; in force when this returns."""
+        await self.system.policy.change(lambda document: msgspec.structs.replace(document, **fields))
+
+    def agent(self, agent_id: str, kind: type[AnyAgent] = Recorder, **options: Any) -> AnyAgent:  # type: ignore[assignment]
+        """An agent of this system, not started; an instance of its own each time."""
+        options.setdefault("token", self.tokens[agent_id])
+        if self.store.connection.is_memory:
+            made = kind(agent_id, **options)
+            made.set_gateway(InProcessGateway(self.store, self.keys))
+            return made
+        return kind(
+            agent_id,
+            redis_url=self.system.target.url,
+            namespace=self.store.namespace,
+            partitions=self.store.partitions,
+            **options,
+        )
+
+    async def run(self, agent_id: str, kind: type[AnyAgent] = Recorder, **options: Any) -> AnyAgent:  # type: ignore[assignment]
+        """A started agent, stopped when the test ends."""
+        return await self.stack.enter_async_context(self.agent(agent_id, kind, **options))
+
+    async def client(self, agent_id: str) -> Client:
+        """A started client that sends as an agent, stopped when the test ends."""
+        return await self.stack.enter_async_context(Client(self.store, agent_id, self.tokens[agent_id]))
+
+    async def start_gateway(self, **options: Any) -> Gateway:
+        """One more gateway, stopped when the test ends."""
+        gateway = Gateway(self.store, self.keys, self.settings, **options)
+        await self.stack.enter_async_context(gateway)
+        self.gateways.append(gateway)
+        return gateway
+
+    async def audit(self, **wanted: Any) -> list[AuditRecord]:
+        """Audit records with these field values, oldest first."""
+        found = [item.record async for item in audit.records(self.system, newest_first=False)]
+        return [
+            record
+            for record in found
+            if all(getattr(record, name) == value for name, value in wanted.items())
+        ]
+
+    async def audit_holds(self) -> bool:
+        """Whether the chain of every partition verifies."""
+        return all(item.result.ok for item in await audit.verify(self.system))
+
+
+@asynccontextmanager
+async def live_system(
+    url: str,
+    *,
+    agents: Sequence[str] = (),
+    allow: Iterable[tuple[str, str]] = (),
+    limit: RateLimit | None = GENEROUS,
+    partitions: int = 1,
+    gateways: int = 1,
+    namespace: str = "",
+    **settings: Any,
+) -> AsyncIterator[LiveSystem]:
+    """A system on the server at `url`, which may be `memory://`: what runs in it ends with it.
+
+    Args:
+        url: The server.
+        agents: Ids to register.
+        allow: Pairs of sender and target that may talk.
+        limit: Rate limit of everybody; None for no policy at all.
+        partitions: Number of partitions.
+        gateways: Gateways to start.
+        namespace: Prefix of keys; one of its own when left out.
+        settings: Fields of `GatewaySettings`.
+    """
+    if url == "memory://":
+        url = f"memory://{new_namespace()}"
+    with tempfile.TemporaryDirectory(prefix="mas-test-") as folder:
+        keys_dir = Path(folder) / "keys"
+        GatewayKeys.load_or_create(keys_dir)
+        target = Target(url, namespace=namespace or new_namespace(), partitions=partitions, keys_dir=keys_dir)
+        async with AsyncExitStack() as stack:
+            system = await stack.enter_async_context(System(target))
+            running = LiveSystem(system, GatewaySettings(**settings), Path(folder), stack)
+            await running.register(*agents)
+            if limit is not None:
+                await running.change_policy(default_limit=limit)
+                await running.allow(*allow)
+            for _ in range(gateways):
+                await running.start_gateway()
+            yield running
+        if url.startswith("memory:"):
+            forget_memory(url)
