@@ -13,8 +13,10 @@ import msgspec
 
 from mas_core.base.event_loop import run
 from mas_core.base.logs import get_logger, log_to_stderr
-from mas_core.errors import MasError
-from mas_core.ops.up import Daemon, UpEvent, UpOptions, up
+from mas_core.errors import AgentFailed, MasError
+from mas_core.ops.background import Daemon
+from mas_core.ops.run_events import RunEvent
+from mas_core.ops.up import UpOptions, up
 from mas_core.settings.project import project_at
 
 log = get_logger("mas_core.up")
@@ -22,22 +24,40 @@ log = get_logger("mas_core.up")
 
 async def _main(told: Daemon) -> int:
     stop = asyncio.Event()
+    is_ready = False
     loop = asyncio.get_running_loop()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, stop.set)
+    running = asyncio.current_task()
 
-    def report(event: UpEvent) -> None:
-        log.info(event.kind, message=event.message, agent=event.agent_id, pid=event.pid, hint=event.hint)
+    def end() -> None:
+        if is_ready or running is None:
+            stop.set()
+        else:
+            running.cancel()
+
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, end)
+
+    def report(event: RunEvent) -> None:
+        nonlocal is_ready
+        is_ready |= event.kind == "ready"
+        facts = msgspec.structs.asdict(event)
+        kind = facts.pop("kind")
+        log.info("up", kind=kind, **{name: value for name, value in facts.items() if value})
         # Whoever started us may have left; then nobody needs to know.
         with contextlib.suppress(OSError):
             os.write(told.status_fd, msgspec.json.encode(event) + b"\n")
 
+    def failed(error: MasError) -> int:
+        report(RunEvent("failed", error.message, error.hint, code=error.code))
+        return 1
+
+    options = UpOptions(told.url, told.profile, told.reload, told.ready_within)
     try:
-        options = UpOptions(told.url, told.profile, told.reload)
         drained = await up(project_at(Path(told.config_path)), options, stop, report)
     except MasError as error:
-        report(UpEvent("failed", error.message, error.hint, code=error.code))
-        return 1
+        return failed(error)
+    except asyncio.CancelledError:
+        return failed(AgentFailed("it was stopped before everything was ready", hint="mas up --detach"))
     return 0 if drained else 1
 
 

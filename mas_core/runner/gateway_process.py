@@ -28,11 +28,18 @@ class GatewayProcess:
     Args:
         project: Its running context says where the server is.
         on_exit: Called with the exit code when it died and is about to be started again.
+        on_restart: Called with the new process id.
     """
 
-    def __init__(self, project: Project, on_exit: Callable[[int], None] = lambda _code: None) -> None:
+    def __init__(
+        self,
+        project: Project,
+        on_exit: Callable[[int], None] = lambda _code: None,
+        on_restart: Callable[[int], None] = lambda _pid: None,
+    ) -> None:
         self._project = project
         self._on_exit = on_exit
+        self._on_restart = on_restart
         self._process: asyncio.subprocess.Process | None = None
         self._watching: asyncio.Task[None] | None = None
 
@@ -97,3 +104,4 @@ class GatewayProcess:
                 delays = exponential_delays(base=0.1, maximum=5.0)
             await asyncio.sleep(next(delays))
             await self._launch()
+            self._on_restart(self.pid)

@@ -23,6 +23,9 @@ from mas_core.settings.agent_spec import RestartPolicy
 STEADY_SECONDS = 30.0
 """An instance that ran this long begins with the shortest delay again."""
 
+SETTLING_RESTARTS = 2
+"""After so many attempts nobody waits any longer for it to get ready."""
+
 EventKind = Literal["started", "ready", "exited", "restarting", "gave_up", "stopped", "reloaded", "problem"]
 State = Literal["starting", "ready", "waiting", "draining", "stopped", "gave_up"]
 
@@ -86,7 +89,7 @@ class SupervisedInstance:
         self.files: frozenset[str] = frozenset()
         """Files of the project that it has imported."""
         self.settled = asyncio.Event()
-        """Set once it is ready or is given up."""
+        """Set once it is ready, is given up, or has failed a few times."""
         self._launch = launch
         self._restart = restart
         self._environ = dict(environ)
@@ -124,9 +127,16 @@ class SupervisedInstance:
                 drained = False
                 self._signal(signal.SIGKILL)
         if self._running:
-            await self._running
+            # waiting must not end the task when it is cancelled itself
+            await asyncio.wait([self._running])
+            self._running.result()
             self._running = None
         return drained
+
+    def kill(self) -> None:
+        """End it at once, with all that it started."""
+        self._stopping.set()
+        self._signal(signal.SIGKILL)
 
     def _signal(self, number: signal.Signals) -> None:
         """SIGKILL goes to all that the instance started; other signals are the agent's business."""
@@ -156,6 +166,8 @@ class SupervisedInstance:
             self._state = "waiting"
             delay = next(delays)
             self._restarts += 1
+            if self._restarts >= SETTLING_RESTARTS:
+                self.settled.set()
             self._tell("restarting", f"starts again in {delay:.1f} s", exit_code=code, delay_s=delay)
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(self._stopping.wait(), delay)

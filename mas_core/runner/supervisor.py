@@ -39,6 +39,8 @@ class Supervisor:
         class_prefixes: Packages outside of the project whose classes may run.
         agents_dir: Folder of the specs and of modules beside them; agents.d when left out.
         drain_s: How long an instance may finish what it has in hand.
+        place: What tells these instances from others of the same agents: a new instance in the same place
+            replaces the old one. The project on this machine when left out.
     """
 
     def __init__(
@@ -51,6 +53,7 @@ class Supervisor:
         class_prefixes: Sequence[str] = (),
         agents_dir: Path | None = None,
         drain_s: float = DRAIN_SECONDS,
+        place: str = "",
     ) -> None:
         self._project = project
         self._connection = connection
@@ -58,7 +61,7 @@ class Supervisor:
         self._folders = [agents_dir or project.root / "agents.d", project.root]
         self._class_prefixes = list(class_prefixes)
         self._drain_s = drain_s
-        place = f"{socket.gethostname()}\0{project.root}"
+        place = f"{socket.gethostname()}\0{project.root}\0{place}"
         self._place = hashlib.sha256(place.encode()).hexdigest()[:12]
         self._specs = {spec.agent_id: spec for spec in specs}
         self._instances: dict[str, list[SupervisedInstance]] = {}
@@ -92,6 +95,13 @@ class Supervisor:
             self._rotating = None
         async with self._changing:
             return await self._stop(list(self._instances))
+
+    async def kill(self) -> None:
+        """End all instances at once; what they have in hand goes to others or comes again."""
+        for instances in self._instances.values():
+            for one in instances:
+                one.kill()
+        await self.stop()
 
     def status(self) -> list[InstanceInfo]:
         """What is known of every instance."""
@@ -140,16 +150,21 @@ class Supervisor:
         return sorted({*stale, *(spec.agent_id for spec in new)})
 
     async def reload_on_change(
-        self, before: Callable[[list[AgentSpec]], Awaitable[None]] | None = None
+        self,
+        before: Callable[[list[AgentSpec]], Awaitable[None]] | None = None,
+        only: frozenset[str] = frozenset(),
     ) -> None:
         """Watch the project and apply what changes, until cancelled; mistakes are told and change nothing.
 
         Args:
             before: Awaited with the new specs before they run: registers agents, replaces rules.
+            only: Ids of the agents to run; all when empty.
         """
         async for touched in _changes(self._project.root.resolve()):
             try:
-                specs = load_config(self._project).specs()
+                specs = [
+                    spec for spec in load_config(self._project).specs() if not only or spec.agent_id in only
+                ]
                 self.check(specs)
                 if before:
                     await before(specs)
@@ -178,8 +193,11 @@ class Supervisor:
             instance.start()
 
     async def _stop(self, names: Sequence[str]) -> bool:
-        instances = [one for name in names for one in self._instances.pop(name, [])]
-        return all(await asyncio.gather(*(one.stop(self._drain_s + END_SECONDS) for one in instances)))
+        instances = [one for name in names for one in self._instances.get(name, [])]
+        drained = await asyncio.gather(*(one.stop(self._drain_s + END_SECONDS) for one in instances))
+        for name in names:
+            self._instances.pop(name, None)
+        return all(drained)
 
     def _launch(self, spec: AgentSpec, number: int, status_fd: int) -> Launch:
         return Launch(

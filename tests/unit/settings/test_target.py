@@ -5,10 +5,24 @@ import stat
 
 import pytest
 
-from mas_core.errors import Conflict, ContextNotFound, ProjectNotFound, StoreUnreachable, UsageError
+from mas_core.errors import (
+    Conflict,
+    ContextNotFound,
+    LockHeld,
+    ProjectNotFound,
+    StoreUnreachable,
+    UsageError,
+)
 from mas_core.settings.contexts import ContextStore, make_context
 from mas_core.settings.masking import mask_url
-from mas_core.settings.running_context import RunningContext, remove_running, write_running
+from mas_core.settings.running_context import (
+    RunningContext,
+    claimed,
+    read_running,
+    remove_running,
+    running_pid,
+    write_running,
+)
 from mas_core.settings.target import resolve_target
 
 
@@ -28,6 +42,14 @@ def contexts(environ):
     return store
 
 
+@pytest.fixture
+def running_project(project):
+    """A project that this process runs."""
+    with claimed(project):
+        write_running(project, running())
+        yield project
+
+
 def running(url="unix:///s?password=x", pid=0):
     return RunningContext(url=url, pid=pid or os.getpid(), started=1)
 
@@ -40,12 +62,12 @@ def test_nothing_at_all_is_no_project(environ):
     assert "mas init DIR" in caught.value.hint
 
 
-def test_the_order_of_what_decides(environ, contexts, project, monkeypatch):
+def test_the_order_of_what_decides(environ, contexts, running_project, monkeypatch):
     """Flag, then MAS_URL, MAS_CONTEXT, REDIS_URL, then the running project, then the selected context."""
+    project = running_project
     contexts.select("test")
     assert resolve_target(environ=environ).name == "test"
     monkeypatch.chdir(project.root)
-    write_running(project, running())
     assert resolve_target(environ=environ).url == "unix:///s?password=x"
     environ |= {"REDIS_URL": "redis://r"}
     assert resolve_target(environ=environ).url == "redis://r"
@@ -70,16 +92,31 @@ def test_a_project_that_does_not_run_is_never_replaced_by_a_context(environ, con
 
 
 def test_what_a_killed_run_left_does_not_count(environ, project):
-    """A context of a process that is gone is no running system."""
-    write_running(project, running(pid=2**22 + 12345))
+    """What it wrote is no running system, even where its process id belongs to another program."""
+    with claimed(project):
+        write_running(project, running())
+        assert running_pid(project) == os.getpid()
 
+    assert running_pid(project) == 0
+    assert read_running(project) is None
     with pytest.raises(StoreUnreachable):
         resolve_target(environ=environ, config=project.root)
 
 
-def test_a_run_takes_back_only_its_own_context(environ, project):
+def test_a_project_is_run_by_one_process(project):
+    """The second is told which the first is; afterwards the place is free."""
+    with claimed(project):
+        with pytest.raises(LockHeld) as caught, claimed(project):
+            pass
+        assert caught.value.details["owner"] == os.getpid()
+
+    with claimed(project):
+        assert running_pid(project) == os.getpid()
+
+
+def test_a_run_takes_back_only_its_own_context(environ, running_project):
     """A late end of one run does not hide the next one."""
-    write_running(project, running())
+    project = running_project
 
     remove_running(project, os.getpid() + 1)
     assert resolve_target(environ=environ, config=project.root).source == "project"

@@ -1,0 +1,215 @@
+"""Run agents of a project: register them, put the rules of its files in force, supervise them."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+from collections.abc import AsyncIterator, Callable, Sequence
+from difflib import get_close_matches
+
+import msgspec
+
+from mas_core.errors import AgentNotFound, MasError, ProjectNotFound, UsageError
+from mas_core.model.policy import PolicyDocument, RateLimit
+from mas_core.ops.agents import ensure_registered
+from mas_core.ops.run_events import RunEvent, of_agent
+from mas_core.ops.system import OPERATOR, System
+from mas_core.runner.launch import ConnectionFacts
+from mas_core.runner.supervised_instance import InstanceInfo
+from mas_core.runner.supervisor import Supervisor
+from mas_core.security.policy_changes import replace_file_rules, set_roles
+from mas_core.settings.agent_spec import AgentSpec
+from mas_core.settings.policy_file import FilePolicy
+from mas_core.settings.project import Project
+from mas_core.settings.project_config import LoadedConfig, load_config
+from mas_core.settings.target import Target
+
+READY_SECONDS = 60.0
+OPERATOR_LIMIT = RateLimit(per_minute=6000, per_hour=100_000)
+
+OnEvent = Callable[[RunEvent], None]
+
+
+async def run_agents(
+    system: System,
+    names: Sequence[str],
+    stop: asyncio.Event,
+    on_event: OnEvent = lambda _event: None,
+    *,
+    reload: bool = False,
+    ready_within: float = READY_SECONDS,
+) -> bool:
+    """Run agents of the system's project in processes of their own until `stop` is set, then drain them.
+
+    Cancelled once, it drains what has started; cancelled while it drains, it kills.
+
+    Args:
+        system: A running system with a project.
+        names: Ids of the agents; all of the project when empty.
+        stop: Ends them.
+        on_event: Gets what happens.
+        reload: Restart agents when their spec or module changes.
+        ready_within: Seconds that they may take to get ready before that is told.
+
+    Returns:
+        Whether all of them ended within their time.
+
+    Raises:
+        ProjectNotFound: The system has no project.
+        AgentNotFound: The project has no spec of this name.
+        SpecInvalid: A spec or the policy cannot be used; nothing was started.
+        GatewayDown: No gateway runs.
+    """
+    project = system.target.project
+    if project is None:
+        raise ProjectNotFound("agents run from the specs of a project", hint="mas init DIR")
+    loaded = load_config(project)
+    specs = loaded.specs()
+    chosen = _chosen(specs, names)
+    supervisor = supervisor_of(system.target, loaded, chosen, on_event, place=f"run-{os.getpid()}")
+    supervisor.check(chosen)
+    await system.require_gateway()
+    await put_in_force(system, loaded, chosen, loaded.policy(specs))
+    try:
+        await supervisor.start()
+        on_event(readiness(await supervisor.wait_ready(ready_within)))
+        async with reloading(supervisor, system, project, on_event, enabled=reload, names=names):
+            await stop.wait()
+        on_event(RunEvent("stopping", "agents finish what they have in hand"))
+    finally:
+        drained = await ended(supervisor)
+    on_event(stopped(drained=drained))
+    return drained
+
+
+def supervisor_of(
+    target: Target, loaded: LoadedConfig, specs: Sequence[AgentSpec], on_event: OnEvent, *, place: str = ""
+) -> Supervisor:
+    """The supervisor of agents of a project, connected to the system of `target`."""
+    project = loaded.project
+    facts = ConnectionFacts(
+        url=target.url,
+        namespace=target.namespace,
+        partitions=target.partitions,
+        tokens_dir=str(target.tokens_dir or project.tokens_dir),
+        config_path=str(project.config_path),
+    )
+    return Supervisor(
+        project,
+        specs,
+        facts,
+        lambda event: on_event(of_agent(event)),
+        class_prefixes=loaded.config.class_prefixes,
+        agents_dir=loaded.agents_dir,
+        place=place,
+    )
+
+
+async def put_in_force(
+    system: System, loaded: LoadedConfig, specs: Sequence[AgentSpec], policy: FilePolicy
+) -> None:
+    """Register the operator and these agents, and make the policy what the files say."""
+    for agent_id, source in [(OPERATOR, "project"), *((spec.agent_id, spec.origin) for spec in specs)]:
+        await ensure_registered(system, agent_id, source=source)
+    now = await system.store.connection.time_ms()
+
+    def edit(document: PolicyDocument) -> PolicyDocument:
+        changed = with_file_policy(document, loaded, policy)
+        if changed == document:
+            return document
+        return msgspec.structs.replace(changed, changed_by=system.actor, changed_at=now)
+
+    await system.policy.change(edit)
+
+
+def with_file_policy(document: PolicyDocument, loaded: LoadedConfig, policy: FilePolicy) -> PolicyDocument:
+    """The document with what the files say; rules that were given by command stay."""
+    settings = loaded.config.gateway
+    roles = {**document.roles, **policy.roles}
+    changed = set_roles(document, roles)
+    changed = msgspec.structs.replace(
+        changed,
+        default_limit=policy.default_limit or settings.default_limit,
+        limits={OPERATOR: OPERATOR_LIMIT, **document.limits, **policy.limits},
+        features=settings.policy_features,
+        dlp_actions=policy.dlp_actions,
+    )
+    return replace_file_rules(changed, policy.rules)
+
+
+@contextlib.asynccontextmanager
+async def reloading(
+    supervisor: Supervisor,
+    system: System,
+    project: Project,
+    on_event: OnEvent,
+    *,
+    enabled: bool,
+    names: Sequence[str] = (),
+) -> AsyncIterator[None]:
+    """Within the block, agents are restarted when their spec or module changes."""
+    if not enabled:
+        yield
+        return
+
+    async def before(specs: list[AgentSpec]) -> None:
+        loaded = load_config(project)
+        await put_in_force(system, loaded, specs, loaded.policy())
+
+    async def watch() -> None:
+        try:
+            await supervisor.reload_on_change(before, only=frozenset(names))
+        except MasError as error:
+            on_event(RunEvent("problem", error.message, hint=error.hint))
+
+    task = asyncio.create_task(watch())
+    try:
+        yield
+    finally:
+        task.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await task
+
+
+def readiness(missing: Sequence[InstanceInfo]) -> RunEvent:
+    """The event that says that everything runs, or what does not."""
+    if not missing:
+        return RunEvent("ready", "everything runs")
+    count = "1 agent process does" if len(missing) == 1 else f"{len(missing)} agent processes do"
+    return RunEvent(
+        "ready",
+        f"{count} not run",
+        state="late" if any(info.state == "starting" for info in missing) else "incomplete",
+        hint=tuple(
+            f"{info.agent_id}-{info.number} {info.message or info.state}; see {info.log}" for info in missing
+        ),
+    )
+
+
+def stopped(*, drained: bool) -> RunEvent:
+    """The last event."""
+    return RunEvent("stopped", "everything has ended" if drained else "some agents did not end in time")
+
+
+async def ended(supervisor: Supervisor) -> bool:
+    """Drain the agents, or kill them when that is cancelled; whether all ended in time."""
+    try:
+        return await supervisor.stop()
+    except asyncio.CancelledError:
+        await supervisor.kill()
+        raise
+
+
+def _chosen(specs: Sequence[AgentSpec], names: Sequence[str]) -> list[AgentSpec]:
+    if not specs:
+        raise UsageError("the project has no agents", hint="mas agent new NAME")
+    by_id = {spec.agent_id: spec for spec in specs}
+    for name in names:
+        if name not in by_id:
+            raise AgentNotFound(
+                f"the project has no spec of an agent {name!r}",
+                hint=("mas agent validate", f"mas agent new {name}"),
+                closest=get_close_matches(name, by_id, 2),
+            )
+    return [by_id[name] for name in dict.fromkeys(names)] if names else list(specs)
