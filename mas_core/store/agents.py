@@ -62,15 +62,10 @@ class AgentStore:
 
     async def create_inboxes(self) -> None:
         """Make the inboxes; those that exist stay as they are."""
-        pipeline = Pipeline()
         for inbox in self._inboxes:
-            pipeline.add("EXISTS", inbox)
-        existing = await self._connection.run(pipeline)
-        for inbox, exists in zip(self._inboxes, existing, strict=True):
-            if not exists:
-                # Another instance that starts at the same time may have been faster.
-                with contextlib.suppress(LockHeld):
-                    await self._connection.call("XGROUP", "CREATE", inbox, GROUP, "0", "MKSTREAM")
+            # A stream alone says nothing: a message can be delivered before the first instance starts.
+            with contextlib.suppress(LockHeld):
+                await self._connection.call("XGROUP", "CREATE", inbox, GROUP, "0", "MKSTREAM")
 
     async def add_frames(self, frames: Sequence[tuple[int, str, Frame]]) -> None:
         """Add sealed frames to ingress streams, each given with its partition and lane.

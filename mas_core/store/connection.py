@@ -49,7 +49,8 @@ def safe_url(url: str) -> str:
     query = "&".join(
         "password=***" if item.startswith("password=") else item for item in parts.query.split("&") if item
     )
-    return urlunsplit((parts.scheme, netloc, parts.path, query, ""))
+    shown = urlunsplit(("", netloc, parts.path, query, ""))
+    return f"{parts.scheme}:{shown if shown.startswith('//') else '//' + shown}"
 
 
 class Connection:
@@ -143,12 +144,15 @@ class Connection:
             yield
         except exceptions.OutOfMemoryError as error:
             raise StoreFull from error
-        except exceptions.AuthenticationError as error:
-            raise ConfigurationError(
-                f"the server at {safe_url(self.url)} does not accept this user or password",
-                hint="check the URL: redis://USER:PASSWORD@HOST:PORT",
-            ) from error
         except (exceptions.ConnectionError, exceptions.TimeoutError, OSError) as error:
+            # While it connects, redis-py wraps a refused password into a lost connection.
+            if isinstance(error, exceptions.AuthenticationError) or isinstance(
+                error.__cause__, exceptions.AuthenticationError
+            ):
+                raise ConfigurationError(
+                    f"the server at {safe_url(self.url)} does not accept this user or password",
+                    hint="check the URL: redis://USER:PASSWORD@HOST:PORT",
+                ) from error
             raise StoreUnreachable(
                 f"the server at {safe_url(self.url)} cannot be reached: {_reason(error)}",
                 hint="mas up",

@@ -276,4 +276,4 @@ def hash_of(reply: Any) -> dict[str, bytes]:
     """A hash from the reply to HGETALL, in either shape."""
     if isinstance(reply, list):
         reply = dict(zip(reply[::2], reply[1::2], strict=True))
-    return {name.decode(): value for name, value in reply.items()}
+    return {name.decode(errors="replace"): value for name, value in reply.items()}

@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from mas_core.base.ids import partition_of
+from mas_core.base.ids import AGENT_ID, partition_of
 from mas_core.model.priority import LANES
 from mas_core.store.connection import Connection, Pipeline
 from mas_core.store.keys import Keys
@@ -42,7 +42,8 @@ class Records:
         for partition in range(self._keys.partitions):
             pipeline.add("SMEMBERS", self._keys.agents(partition))
         replies = await self._connection.run(pipeline)
-        return sorted(member.decode() for reply in replies for member in reply)
+        names = (member.decode(errors="replace") for reply in replies for member in reply)
+        return sorted(name for name in names if AGENT_ID.fullmatch(name))
 
     async def agents(self, agent_ids: Sequence[str]) -> list[dict[str, bytes]]:
         """The registration hashes of these agents; empty ones for those that are not registered."""

@@ -3,7 +3,8 @@
 -- KEYS[1]  meta; the others are what the commands write
 -- SETTLE (key: work; arguments: key index of the inbox, lane, frame, total, positions) is settle_function.lua.
 -- ARGV     lease in ms, number of expected meta fields, (field, value)*,
---          (type of KEYS[2])*, then commands: (name, number of arguments, key index, arguments...)*
+--          (type of KEYS[2], with ":N" when an entry N-0 must fit behind its last one)*,
+--          then commands: (name, number of arguments, key index, arguments...)*
 local now = redis.call('TIME')
 local now_ms = now[1] * 1000 + math.floor(now[2] / 1000)
 local meta_type = redis.call('TYPE', KEYS[1]).ok
@@ -18,14 +19,17 @@ end
 
 for index = 2, #KEYS do
   local found = redis.call('TYPE', KEYS[index]).ok
-  if found ~= 'none' and found ~= ARGV[at] then return {'wrong_type', KEYS[index], found} end
+  local kind, entry = string.match(ARGV[at], '^(%a+):?(%d*)$')
+  if found ~= 'none' and found ~= kind then return {'wrong_type', KEYS[index], found} end
   if found == 'stream' then
     local info = redis.call('XINFO', 'STREAM', KEYS[index])
     for field = 1, #info, 2 do
       -- A stream whose last id was pushed into the far future takes no entry with an id of its own.
       if info[field] == 'last-generated-id' then
         local ms = tonumber(string.match(info[field + 1], '^(%d+)-'))
-        if ms > now_ms + 86400000 then return {'blocked', KEYS[index], info[field + 1]} end
+        if ms > now_ms + 86400000 or (entry ~= '' and ms >= tonumber(entry)) then
+          return {'blocked', KEYS[index], info[field + 1]}
+        end
       end
     end
   end

@@ -2,8 +2,9 @@
 -- Returns how many were newly settled, or -1 when the frame is no longer in this consumer's hands.
 -- The work hash keeps, while a frame is partly settled, one character a message: "." open, "x" settled.
 local function settle(inbox, work, lane, frame, consumer, total, positions)
-  local pending = redis.call('XPENDING', inbox, 'agent', frame, frame, 1)
-  if #pending == 0 or (consumer ~= '' and pending[1][2] ~= consumer) then
+  -- An inbox that somebody deleted must not tear a commit that has written already.
+  local pending = redis.pcall('XPENDING', inbox, 'agent', frame, frame, 1)
+  if pending.err or #pending == 0 or (consumer ~= '' and pending[1][2] ~= consumer) then
     return -1
   end
   local field = 'frame:' .. lane .. ':' .. frame

@@ -1,0 +1,25 @@
+"""Each behaviour of the store is shown on the in-process fake and on a real server."""
+
+import pytest
+import pytest_asyncio
+
+from mas_core.store.connection import forget_memory
+from mas_core.store.store import Store
+
+
+@pytest.fixture(params=["memory", "server"])
+def store_url(request, own_namespace):
+    """URL of the one and of the other."""
+    if request.param == "memory":
+        url = f"memory://{own_namespace}"
+        yield url
+        forget_memory(url)
+    else:
+        yield request.getfixturevalue("server_url")
+
+
+@pytest_asyncio.fixture
+async def store(store_url, own_namespace):
+    """An empty store of two partitions."""
+    async with Store(store_url, namespace=own_namespace, partitions=2) as opened:
+        yield opened
