@@ -1,14 +1,15 @@
 """Every command in one table: help, completion, `mas spec` and the router read it.
 
-Adding a command is one entry in `system_commands` or `local_commands` and one function in `mas_cli.commands`.
-House rules for the texts: a summary has at most 60 characters and does not repeat the command's name;
-examples use long flags.
+Adding a command is one entry in `run_commands`, `system_commands` or `local_commands` and one function in
+`mas_cli.commands`. House rules for the texts: a summary has at most 60 characters and does not repeat the
+command's name; examples use long flags.
 """
 
 from __future__ import annotations
 
 from mas_cli.command_entry import Command, Impact, Scope
 from mas_cli.local_commands import LOCAL_COMMANDS
+from mas_cli.run_commands import RUN_COMMANDS
 from mas_cli.system_commands import SYSTEM_COMMANDS
 
 __all__ = ["COMMANDS", "GROUPS", "SECTIONS", "Command", "Impact", "Scope"]
@@ -26,12 +27,14 @@ GROUPS: dict[str, str] = {
     "agent": "Agents: their specs, instances and credentials",
     "agent token": "Tokens of agents",
     "audit": "What was decided, by whom and why, with proof",
+    "bench": "Measurements of a running system",
     "completion": "Completion scripts for the shell",
     "config": "Settings and where each comes from",
     "context": "Named servers to work with",
+    "gateway": "Gateways: what takes, judges and delivers messages",
     "rbac": "Rules: who may send what to whom",
     "state": "What agents remember",
 }
 """Words that only lead to commands, and what is found there."""
 
-COMMANDS: tuple[Command, ...] = (*SYSTEM_COMMANDS, *LOCAL_COMMANDS)
+COMMANDS: tuple[Command, ...] = (*RUN_COMMANDS, *SYSTEM_COMMANDS, *LOCAL_COMMANDS)

@@ -63,6 +63,22 @@ def target_of(flags: SharedFlags) -> Target:
     return resolve_target(context=flags.context, config=config, url=flags.url)
 
 
+def writable_target(call: Invocation) -> Target:
+    """The system of `target_of`, if the command may change it.
+
+    Raises:
+        ReadOnly: The context is read-only and the command changes something.
+        ProjectNotFound, ContextNotFound, StoreUnreachable: As `target_of`.
+    """
+    target = target_of(call.flags)
+    if target.read_only and call.command.impact != "read":
+        raise ReadOnly(
+            f"mas {call.command.name} changes something, and the context {target.name} is read-only",
+            hint=f"mas context show {target.name}",
+        )
+    return target
+
+
 @asynccontextmanager
 async def open_system(call: Invocation) -> AsyncIterator[System]:
     """The system that a call works on, open; what protects its context counts from here on.
@@ -73,12 +89,7 @@ async def open_system(call: Invocation) -> AsyncIterator[System]:
     """
     from mas_core.ops.system import System
 
-    target = target_of(call.flags)
-    if target.read_only and call.command.impact != "read":
-        raise ReadOnly(
-            f"mas {call.command.name} changes something, and the context {target.name} is read-only",
-            hint=f"mas context show {target.name}",
-        )
+    target = writable_target(call)
     if target.protected:
         call.ask.protect(target.name)
     async with System(target) as system:

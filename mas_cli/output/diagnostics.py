@@ -44,7 +44,9 @@ class Diagnostics:
         self._verbosity = verbosity
         self._json_errors = json_errors
         self._debug = debug
-        self._is_terminal = is_terminal
+        self.is_terminal = is_terminal
+        """Whether a person sees this."""
+        self._has_progress = False
 
     def say(self, text: str) -> None:
         """What was done and how to undo it; not with -q."""
@@ -53,7 +55,7 @@ class Diagnostics:
 
     def count(self, text: str) -> None:
         """A count or a timing: for people, so only on a terminal or with -v."""
-        if (self._is_terminal or self._verbosity) and not self._quiet:
+        if (self.is_terminal or self._verbosity) and not self._quiet:
             self._write(self._palette.paint(safe_text(text), "dim"))
 
     def detail(self, text: str, level: int = 1) -> None:
@@ -68,6 +70,16 @@ class Diagnostics:
     def ask(self, question: str) -> None:
         """A question, without a line end."""
         self._write(safe_text(question), end=" ")
+
+    def progress(self, text: str) -> None:
+        """How far something is: the next one replaces it on a terminal; an empty one takes it away."""
+        if self._quiet or (not text and not self._has_progress):
+            return
+        if not self.is_terminal:
+            self._write(safe_text(text))
+            return
+        self._write(f"\r\x1b[K{self._palette.paint(safe_text(text), 'dim')}", end="")
+        self._has_progress = bool(text)
 
     def error(self, error: MasError, code: ExitCode) -> None:
         """One error, as a block for people or a line for programs."""
@@ -99,7 +111,7 @@ class Diagnostics:
         try:
             self._stream.write(text.encode(errors="backslashreplace").decode() + end)
             self._stream.flush()
-        except (BrokenPipeError, ValueError):
+        except (OSError, ValueError):
             # nobody listens to talk; the exit code still tells
             return
 

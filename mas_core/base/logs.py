@@ -15,6 +15,9 @@ import structlog
 
 ROOT = "mas_core"
 
+# without a handler, logging would write warnings to standard error by itself
+logging.getLogger(ROOT).addHandler(logging.NullHandler())
+
 
 def get_logger(name: str) -> structlog.stdlib.BoundLogger:
     """The logger of a module; events are short names, facts are keywords."""
@@ -41,13 +44,6 @@ def log_to_stderr(level: int = logging.INFO) -> None:
     root = logging.getLogger(ROOT)
     root.handlers[:] = [handler]
     root.setLevel(level)
-    root.propagate = False
-
-
-def silence_logs() -> None:
-    """Write no logs: for commands, which tell people what went wrong in words."""
-    root = logging.getLogger(ROOT)
-    root.handlers[:] = [logging.NullHandler()]
     root.propagate = False
 
 

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
+from typing import Literal
 
 from mas_core.base.logs import get_logger
-from mas_core.errors import LockHeld, SecretUnavailable
+from mas_core.errors import DeadlineExceeded, LockHeld, SecretUnavailable
 from mas_core.gateway.service import Gateway, live_gateways
 from mas_core.security.gateway_keys import GatewayKeys
 from mas_core.settings.gateway_settings import GatewaySettings
@@ -17,6 +18,9 @@ from mas_core.store.store import Store
 log = get_logger(__name__)
 
 REPLICAS_OF_PROFILE = {"ha": 1}
+START_SECONDS = 60.0
+
+Change = Literal["ready", "draining"]
 
 
 async def serve(
@@ -24,7 +28,8 @@ async def serve(
     stop: asyncio.Event,
     *,
     gateway_id: str = "",
-    on_ready: Callable[[str], None] = lambda _gateway_id: None,
+    on_change: Callable[[Change, str], None] = lambda _change, _gateway_id: None,
+    ready_within: float = START_SECONDS,
 ) -> None:
     """Run a gateway of the system until `stop` is set, then drain it.
 
@@ -32,12 +37,14 @@ async def serve(
         target: The system; its folder of keys is needed, and filled when it is empty.
         stop: Ends the gateway.
         gateway_id: Its name; made up when left out.
-        on_ready: Called with the name once messages are taken.
+        on_change: Called with the name once messages are taken, and when it drains.
+        ready_within: Seconds until every partition has to have an owner.
 
     Raises:
         SecretUnavailable: There is no folder of keys.
         LockHeld: A gateway of this name runs already.
         StoreUnreachable: The server does not answer.
+        DeadlineExceeded: Not every partition had an owner in time.
     """
     if target.keys_dir is None:
         raise SecretUnavailable(
@@ -58,9 +65,25 @@ async def serve(
             gateway_id=gateway_id,
             replicas=REPLICAS_OF_PROFILE.get(target.profile, 0),
         )
-        async with gateway:
+        try:
+            await _started(gateway, ready_within)
             log.info("gateway.ready", gateway=gateway.gateway_id)
-            on_ready(gateway.gateway_id)
+            on_change("ready", gateway.gateway_id)
             await stop.wait()
             log.info("gateway.draining", gateway=gateway.gateway_id)
+            on_change("draining", gateway.gateway_id)
+        finally:
+            await gateway.stop()
         log.info("gateway.stopped", gateway=gateway.gateway_id)
+
+
+async def _started(gateway: Gateway, seconds: float) -> None:
+    try:
+        async with asyncio.timeout(seconds) as limit:
+            await gateway.start()
+    except TimeoutError:
+        if not limit.expired():
+            raise
+        raise DeadlineExceeded(
+            f"not every partition had an owner within {seconds:g} s", hint="mas gateway status"
+        ) from None

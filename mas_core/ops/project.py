@@ -72,7 +72,7 @@ def agent_files(
     module = f"agent_{module}" if module[0].isdigit() else module
     class_name = "".join(part.capitalize() for part in module.split("_"))
     return {
-        spec: class_spec(agent_id, module, class_name, abilities),
+        spec: class_spec(agent_id, module, class_name, abilities, example=True),
         Path(f"{module}.py"): agent_module(agent_id, class_name),
     }
 

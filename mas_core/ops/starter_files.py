@@ -34,6 +34,12 @@ class_path: {module}:{class_name}
 instances: 1
 """
 
+_EXAMPLE = """\
+metadata:
+  description: greets whom you name
+  example: {message_type} {{"name":"Ada"}}
+"""
+
 _EXEC_SPEC = """\
 # Each message is one line of JSON on the program's standard input, each answer one line on its output:
 #   {{"id": "...", "type": "...", "sender": "...", "data": {{...}}, "expects_reply": true}}
@@ -67,9 +73,12 @@ class {class_name}(Agent):
 '''
 
 
-def class_spec(agent_id: str, module: str, class_name: str, capabilities: list[str]) -> str:
-    """The spec of an agent that is a class."""
-    return _CLASS_SPEC.format(agent_id=agent_id, module=module, class_name=class_name) + _listed(capabilities)
+def class_spec(
+    agent_id: str, module: str, class_name: str, capabilities: list[str], *, example: bool = False
+) -> str:
+    """The spec of an agent that is a class; with `example` that of one made by `agent_module`."""
+    text = _CLASS_SPEC.format(agent_id=agent_id, module=module, class_name=class_name) + _listed(capabilities)
+    return text + (_EXAMPLE.format(message_type=_message_type(agent_id)) if example else "")
 
 
 def exec_spec(agent_id: str, command: list[str], capabilities: list[str]) -> str:
@@ -80,8 +89,11 @@ def exec_spec(agent_id: str, command: list[str], capabilities: list[str]) -> str
 
 def agent_module(agent_id: str, class_name: str) -> str:
     """A module with an agent that answers one message type."""
-    message_type = f"{agent_id.replace('-', '_')}.greet"
-    return _MODULE.format(agent_id=agent_id, class_name=class_name, message_type=message_type)
+    return _MODULE.format(agent_id=agent_id, class_name=class_name, message_type=_message_type(agent_id))
+
+
+def _message_type(agent_id: str) -> str:
+    return f"{agent_id.replace('-', '_')}.greet"
 
 
 def _listed(capabilities: list[str]) -> str:

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from mas_core.errors import SpecInvalid
 from mas_core.gateway.service import GatewayStatus
 from mas_core.ops.agents import AgentSummary, list_agents
 from mas_core.ops.system import System
+from mas_core.settings.project import Project
+from mas_core.settings.project_config import load_config
 from mas_core.settings.running_context import read_running
 
 
@@ -36,6 +39,15 @@ class PartitionStatus:
 
 
 @dataclass(frozen=True, slots=True)
+class StatusProblem:
+    """Something that is not as it should be."""
+
+    message: str
+    fix: str
+    """A command that leads on."""
+
+
+@dataclass(frozen=True, slots=True)
 class SystemStatus:
     """The state of a whole system."""
 
@@ -53,23 +65,55 @@ class SystemStatus:
     """Messages delivered and not settled, over all agents."""
     dead_letters: int
 
+    expected: list[str]
+    """Ids of the agents that the specs of the project say should run."""
+    spec_problem: str = ""
+    """Why the specs of the project cannot be read."""
+
     @property
-    def problems(self) -> list[str]:
-        """What is not as it should be, in words."""
+    def problems(self) -> list[StatusProblem]:
+        """What is not as it should be, in words, with a way out."""
         found = []
+        if self.spec_problem:
+            found.append(StatusProblem(self.spec_problem, "mas agent validate"))
         if not self.gateways:
-            found.append("no gateway is running: messages wait")
-        elif unowned := [item.partition for item in self.partitions if not item.owner]:
-            found.append(f"no gateway owns partition {', '.join(map(str, unowned))}")
+            found.append(StatusProblem("no gateway is running: messages wait", "mas gateway run"))
+        elif unowned := self._unowned():
+            found.append(
+                StatusProblem(
+                    f"no gateway owns partition {', '.join(map(str, unowned))}", "mas gateway status"
+                )
+            )
+        running = {agent.id: agent.instances for agent in self.agents}
+        found += [
+            StatusProblem(f"the agent {agent_id} is not running", f"mas agent run {agent_id}")
+            for agent_id in self.expected
+            if not running.get(agent_id)
+        ]
         if self.rules == 0:
-            found.append("the policy has no rules: nothing is allowed")
+            found.append(
+                StatusProblem("the policy has no rules: nothing is allowed", "mas rbac allow operator AGENT")
+            )
+        if self.dead_letters:
+            found.append(
+                StatusProblem(f"{self.dead_letters} messages were given up", "mas audit list")
+            )
         wanted = {"fast": ("everysec", "always"), "durable": ("always",), "ha": ("always",)}
         if self.server.append_only not in (*wanted.get(self.profile, ()), "unknown", "memory"):
+            needed = wanted[self.profile][0]
             found.append(
-                f"the profile {self.profile} needs appendfsync {wanted[self.profile][0]}, "
-                f"but the server has {self.server.append_only}"
+                StatusProblem(
+                    f"the profile {self.profile} needs appendfsync {needed}, "
+                    f"but the server has {self.server.append_only}",
+                    f"redis-cli config set appendonly yes appendfsync {needed}",
+                )
             )
         return found
+
+    def _unowned(self) -> list[int]:
+        """A gateway that was killed stands as the owner until another takes over."""
+        owned = {partition for gateway in self.gateways for partition in gateway.partitions}
+        return [item.partition for item in self.partitions if item.partition not in owned]
 
 
 async def status(system: System) -> SystemStatus:
@@ -82,6 +126,7 @@ async def status(system: System) -> SystemStatus:
     metas = await records.metas()
     policy = await system.policy.load()
     agents = await list_agents(system)
+    expected, spec_problem = _expected(system.target.project)
     return SystemStatus(
         system.target.name,
         system.target.profile,
@@ -102,7 +147,19 @@ async def status(system: System) -> SystemStatus:
         await records.waiting_frames(),
         sum(agent.backlog for agent in agents),
         await records.dead_letters(),
+        expected,
+        spec_problem,
     )
+
+
+def _expected(project: Project | None) -> tuple[list[str], str]:
+    if project is None:
+        return [], ""
+    try:
+        specs = load_config(project).specs()
+    except SpecInvalid as error:
+        return [], error.message.splitlines()[0]
+    return [spec.agent_id for spec in specs if spec.instances], ""
 
 
 async def _server(system: System) -> ServerStatus:

@@ -1,0 +1,135 @@
+"""`mas status`: what runs, and what is not as it should be."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from mas_cli.connection import open_system
+from mas_cli.invocation import Invocation
+from mas_cli.output.colours import Style
+from mas_cli.output.columns import Column
+from mas_cli.output.exit_codes import ExitCode
+from mas_cli.output.formats import Format
+from mas_cli.output.moments import moment
+
+if TYPE_CHECKING:
+    from mas_core.ops.status import SystemStatus
+
+
+def _coloured(status: object) -> Style | None:
+    return {"running": "good", "draining": "warn", "stopped": "dim"}.get(str(status))  # type: ignore[return-value]
+
+
+_COLUMNS = (
+    Column("name"),
+    Column("profile"),
+    Column("server.shown", header="server"),
+    Column("gateways_shown", header="gateways"),
+    Column("rules"),
+    Column("waiting_frames"),
+    Column("backlog"),
+    Column("dead_letters"),
+    Column("audit_records"),
+)
+_AGENT_COLUMNS = (
+    Column("id", header="agent", style=lambda _: "name"),
+    Column("status", style=_coloured),
+    Column("capabilities", flexible=True),
+    Column("instances", kind="number"),
+    Column("load", kind="number"),
+    Column("backlog", kind="number"),
+    Column("last_seen", kind="age"),
+)
+
+
+async def status(call: Invocation) -> ExitCode:
+    """Show what runs: profile, server, gateways, agents, backlog, and what needs attention.
+
+    Exit code 0 also when something needs attention, 3 when nothing runs.
+    """
+    async with open_system(call) as system:
+        from mas_core.ops.status import status as system_status
+
+        found = await system_status(system)
+    record = _record(found)
+    if call.out.format is not Format.TABLE or call.out.options.columns is not None:
+        call.out.record(_COLUMNS, record)
+        return ExitCode.OK
+    shown = {**record, "server.shown": _server(found), "gateways_shown": _gateways(found)}
+    call.out.record(_COLUMNS, shown)
+    if found.agents:
+        call.out.write("\n")
+        call.out.records(_AGENT_COLUMNS, _agents(found))
+    if found.problems:
+        call.out.write("\n")
+        columns = (Column("message", header="problem", style=lambda _: "warn"), Column("fix", header="try"))
+        call.out.records(columns, _problems(found))
+    return ExitCode.OK
+
+
+def _record(found: SystemStatus) -> dict[str, object]:
+    server = found.server
+    return {
+        "name": found.name,
+        "profile": found.profile,
+        "server": {
+            "url": server.url,
+            "embedded": server.is_embedded,
+            "name": server.name,
+            "version": server.version,
+            "append_only": server.append_only,
+            "memory_bytes": server.memory_bytes,
+        },
+        "gateways": [
+            {"id": gateway.gateway_id, "partitions": list(gateway.partitions), "messages": gateway.messages}
+            for gateway in found.gateways
+        ],
+        "partitions": [
+            {
+                "partition": partition.partition,
+                "owner": partition.owner or None,
+                "epoch": partition.epoch,
+                "audit_records": partition.audit_records,
+            }
+            for partition in found.partitions
+        ],
+        "agents": _agents(found),
+        "policy_revision": found.policy_revision,
+        "rules": found.rules,
+        "waiting_frames": found.waiting_frames,
+        "backlog": found.backlog,
+        "dead_letters": found.dead_letters,
+        "audit_records": sum(partition.audit_records for partition in found.partitions),
+        "problems": _problems(found),
+    }
+
+
+def _agents(found: SystemStatus) -> list[dict[str, object]]:
+    return [
+        {
+            "id": agent.id,
+            "status": agent.status,
+            "capabilities": list(agent.capabilities),
+            "instances": agent.instances,
+            "load": agent.load,
+            "backlog": agent.backlog,
+            "last_seen": moment(agent.last_seen),
+        }
+        for agent in found.agents
+    ]
+
+
+def _problems(found: SystemStatus) -> list[dict[str, object]]:
+    return [{"message": problem.message, "fix": problem.fix} for problem in found.problems]
+
+
+def _server(found: SystemStatus) -> str:
+    server = found.server
+    where = "embedded" if server.is_embedded else server.url
+    size = f"{server.memory_bytes / 1e6:.1f} MB"
+    return f"{where} {server.name} {server.version}, appendfsync {server.append_only}, {size}"
+
+
+def _gateways(found: SystemStatus) -> str:
+    shown = [f"{gateway.gateway_id} ({gateway.messages} messages)" for gateway in found.gateways]
+    return ", ".join(shown) or "none"
