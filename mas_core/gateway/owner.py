@@ -37,6 +37,9 @@ MAX_BATCH_BYTES = 2 * MAX_FRAME_BYTES
 DUE_INTERVAL_S = 0.25
 """How often messages that were kept for later are looked for."""
 RECOVERY_DELAY_S = 0.2
+BLOCK_MS = 1000
+MAX_READ_AHEAD = 64
+"""Frames that are read before they are judged."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,6 +102,8 @@ class PartitionOwner:
         )
         self._stopping = asyncio.Event()
         self._buffer: deque[StoredFrame] = deque()
+        self._arrived = asyncio.Event()
+        self._has_room = asyncio.Event()
         self._read_cursors: dict[str, str] = {}
         self._now = 0
         self._now_at = 0.0
@@ -197,17 +202,13 @@ class PartitionOwner:
         self._now_at = time.monotonic()
 
     async def _work(self) -> None:
+        reading = asyncio.create_task(self._read())
         committing: asyncio.Task[None] | None = None
         try:
-            while not self._stopping.is_set() or self._buffer:
-                frames = await self._next_frames(may_wait=committing is None)
-                due = time.monotonic() >= self._due_at
-                if not frames and not due:
-                    if committing is not None:
-                        await committing
-                        committing = None
-                    continue
-                batch = await self._judge_batch(frames, due=due)
+            while not self._stopping.is_set():
+                due = await self._until_work(committing, reading)
+                frames = self._next_frames()
+                batch = await self._judge_batch(frames, due=due) if frames or due else None
                 if committing is not None:
                     await committing
                     committing = None
@@ -215,19 +216,38 @@ class PartitionOwner:
                     committing = asyncio.create_task(self._commit(batch))
             if committing is not None:
                 await committing
-                committing = None
         finally:
+            await _end(reading)
             if committing is not None:
-                committing.cancel()
-                with contextlib.suppress(asyncio.CancelledError, StartOver, MasError):
-                    await committing
+                await _end(committing)
 
-    async def _next_frames(self, *, may_wait: bool) -> list[StoredFrame]:
-        if not self._buffer:
-            block_ms = int(DUE_INTERVAL_S * 1000) if may_wait and not self._stopping.is_set() else 0
-            for stored in await self._partition.read_ingress(self._read_cursors, block_ms):
+    async def _read(self) -> None:
+        """Read ahead, so that the next batch is at hand while this one is judged."""
+        while True:
+            stored_frames = await self._partition.read_ingress(self._read_cursors, BLOCK_MS)
+            for stored in stored_frames:
                 self._read_cursors[stored.lane] = stored.entry
-                self._buffer.append(stored)
+            self._buffer.extend(stored_frames)
+            if stored_frames:
+                self._arrived.set()
+            while len(self._buffer) >= MAX_READ_AHEAD:
+                self._has_room.clear()
+                await self._has_room.wait()
+
+    async def _until_work(self, committing: asyncio.Task[None] | None, reading: asyncio.Task[None]) -> bool:
+        """Wait until there are frames to judge or a commit to finish; whether it is time to look for due ones."""
+        if not self._buffer and committing is None:
+            wait = max(0.0, self._due_at - time.monotonic())
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(wait):
+                    await self._arrived.wait()
+        if reading.done():
+            # It ends only with an error, which is ours to handle.
+            reading.result()
+        self._arrived.clear()
+        return time.monotonic() >= self._due_at
+
+    def _next_frames(self) -> list[StoredFrame]:
         frames: list[StoredFrame] = []
         messages = size = 0
         while self._buffer:
@@ -237,6 +257,7 @@ class PartitionOwner:
             if frames and (messages > MAX_BATCH_MESSAGES or size > MAX_BATCH_BYTES):
                 break
             frames.append(self._buffer.popleft())
+        self._has_room.set()
         return frames
 
     async def _judge_batch(self, frames: list[StoredFrame], *, due: bool) -> JudgedBatch | None:
@@ -299,6 +320,12 @@ class PartitionOwner:
             log.warning("replicas.behind", partition=self.partition, wanted=wanted)
             if self._stopping.is_set():
                 raise StartOver
+
+
+async def _end(task: asyncio.Task[None]) -> None:
+    task.cancel()
+    with contextlib.suppress(asyncio.CancelledError, StartOver, MasError):
+        await task
 
 
 def _count(stored: StoredFrame) -> int:

@@ -11,9 +11,10 @@ from mas_core.base.ids import partition_of
 from mas_core.errors import LockHeld
 from mas_core.model.frame import Frame
 from mas_core.model.priority import LANES
-from mas_core.store.connection import Argument, Connection, Pipeline
+from mas_core.store.connection import Connection, Pipeline
 from mas_core.store.keys import Keys
 from mas_core.store.partitions import StoredFrame, frame_of, hash_of
+from mas_core.store.wire import Argument
 
 GROUP = "agent"
 """Name of the consumer group on every inbox."""
@@ -92,7 +93,7 @@ class AgentStore:
         frames = [frame for reply in await self._connection.run(pipeline) for frame in self._frames(reply)]
         if frames or not block_ms:
             return frames
-        reply = await self._connection.call(
+        reply = await self._connection.wait(
             "XREADGROUP", "GROUP", GROUP, consumer, "COUNT", 4, "BLOCK", block_ms, "STREAMS",
             *self._inboxes, *(">" for _ in self._inboxes),
         )  # fmt: skip
@@ -126,7 +127,7 @@ class AgentStore:
         if after != "0-0":
             milliseconds, _, number = after.partition("-")
             await self._connection.call("XTRIM", key, "MINID", f"{milliseconds}-{int(number) + 1}")
-        reply = await self._connection.call("XREAD", "COUNT", 64, "BLOCK", block_ms, "STREAMS", key, after)
+        reply = await self._connection.wait("XREAD", "COUNT", 64, "BLOCK", block_ms, "STREAMS", key, after)
         return [(entry.decode(), frame_of(fields)) for _, entries in reply or () for entry, fields in entries]
 
     async def drop_replies(self, instance: str) -> None:

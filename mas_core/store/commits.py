@@ -7,8 +7,8 @@ from dataclasses import dataclass, field
 from enum import Enum
 
 from mas_core.model.frame import Frame
-from mas_core.store.connection import Argument
 from mas_core.store.keys import Keys
+from mas_core.store.wire import Argument
 
 SESSION_EXPIRY_MS = 2 * 3_600_000
 """How long a sending session may be silent; longer than frames are accepted, so none is taken twice."""

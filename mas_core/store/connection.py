@@ -2,21 +2,26 @@
 
 from __future__ import annotations
 
-import asyncio
+import hashlib
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from functools import cache
 from importlib.resources import files
-from typing import Any, Final, cast
+from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import urlsplit, urlunsplit
 
-import redis.asyncio as redis
-from redis import exceptions
-from redis.asyncio.retry import Retry
-from redis.backoff import NoBackoff
+from mas_core.errors import (
+    ConfigurationError,
+    InternalError,
+    LockHeld,
+    MasError,
+    StoreFull,
+    StoreUnreachable,
+)
+from mas_core.store.wire import Argument, Command, ConnectionLost, ServerError, Wires
 
-from mas_core.errors import ConfigurationError, InternalError, LockHeld, StoreFull, StoreUnreachable
-
-Argument = str | bytes | int
+if TYPE_CHECKING:
+    from mas_core.store.memory import MemoryWires
 
 _SCRIPTS: Final = {
     "commit": ("settle_function", "commit"),
@@ -30,9 +35,8 @@ _SCRIPTS: Final = {
     "set_policy": ("set_policy",),
 }
 
-_memory_servers: dict[str, Any] = {}
 
-
+@cache
 def script_text(name: str) -> str:
     """The source of one server-side script."""
     folder = files("mas_core.store") / "scripts"
@@ -59,13 +63,16 @@ class Connection:
     Args:
         url: redis://, rediss://, unix:// or memory://NAME; equal memory URLs share one store in the process.
         timeout: Seconds to wait for a connection or an answer beyond what a command itself may block.
+
+    Raises:
+        ConfigurationError: The URL cannot be read.
     """
 
     def __init__(self, url: str, *, timeout: float = 10.0) -> None:
         self.url = url
         self.is_memory = url.startswith("memory:")
-        self.client = _memory_client(url) if self.is_memory else _client(url, timeout)
-        self._scripts = {name: self.client.register_script(script_text(name)) for name in _SCRIPTS}
+        self._wires = _wires(url, timeout)
+        self._hashes: dict[str, str] = {}
 
     async def call(self, *command: Argument) -> Any:
         """Run one command and return its reply.
@@ -74,20 +81,32 @@ class Connection:
             StoreUnreachable: The server does not answer.
             StoreFull: It is out of memory.
         """
-        with self.translated(), _cancellation_kept():
-            return await self.client.execute_command(*command)  # type: ignore[no-untyped-call]
+        with self._translated():
+            (reply,) = await self._wires.execute([command])
+            return _value(reply)
+
+    async def wait(self, *command: Argument) -> Any:
+        """Run one command that may wait in the server; errors as for `call`."""
+        with self._translated():
+            return _value(await self._wires.execute_blocking(command))
 
     async def script(self, name: str, keys: Sequence[str], arguments: Sequence[Argument]) -> Any:
         """Run a server-side script; errors as for `call`."""
-        with self.translated(), _cancellation_kept():
-            return await self._scripts[name](keys=list(keys), args=list(arguments))
+        pipeline = Pipeline()
+        self.add_script(pipeline, name, keys, arguments)
+        (reply,) = await self.run(pipeline)
+        return reply
 
     def add_script(
         self, pipeline: Pipeline, name: str, keys: Sequence[str], arguments: Sequence[Argument]
     ) -> None:
         """Queue a server-side script in a pipeline."""
-        pipeline.scripts.add(name)
-        pipeline.commands.append(("EVALSHA", self._scripts[name].sha, len(keys), *keys, *arguments))
+        sha = self._hashes.get(name)
+        if sha is None:
+            # Not for security: it is the name under which the server keeps the script.
+            sha = self._hashes[name] = hashlib.sha1(script_text(name).encode()).hexdigest()  # noqa: S324
+        pipeline.scripts[len(pipeline.commands)] = name
+        pipeline.commands.append(("EVALSHA", sha, len(keys), *keys, *arguments))
 
     async def run(self, pipeline: Pipeline) -> list[Any]:
         """Send all queued commands in one round trip, without a transaction; replies in order.
@@ -96,19 +115,16 @@ class Connection:
             StoreUnreachable: The server does not answer.
             StoreFull: It is out of memory.
         """
-        with self.translated(), _cancellation_kept():
-            try:
-                return await self._send(pipeline)
-            except exceptions.NoScriptError:
-                for name in pipeline.scripts:
-                    await self.client.script_load(script_text(name))
-                return await self._send(pipeline)
-
-    async def _send(self, pipeline: Pipeline) -> list[Any]:
-        async with self.client.pipeline(transaction=False) as batch:
-            for command in pipeline.commands:
-                batch.execute_command(*command)
-            return await batch.execute()
+        with self._translated():
+            replies = await self._wires.execute(pipeline.commands)
+            unknown = [index for index in pipeline.scripts if _is_unknown_script(replies[index])]
+            if unknown:
+                names = {pipeline.scripts[index] for index in unknown}
+                await self._wires.execute([("SCRIPT", "LOAD", script_text(name)) for name in names])
+                again = await self._wires.execute([pipeline.commands[index] for index in unknown])
+                for index, reply in zip(unknown, again, strict=True):
+                    replies[index] = reply
+            return [_value(reply) for reply in replies]
 
     async def time_ms(self) -> int:
         """The server's clock in Unix milliseconds."""
@@ -119,55 +135,34 @@ class Connection:
         """What the server says of itself (INFO), and `append_only`: always, everysec, no, off or unknown."""
         if self.is_memory:
             return {"redis_version": "memory", "append_only": "memory"}
-        info = await self.call("INFO")
-        facts = {str(name): str(value) for name, value in info.items()}
+        lines = (await self.call("INFO")).decode(errors="replace").splitlines()
+        facts = dict(line.split(":", 1) for line in lines if ":" in line)
         facts["append_only"] = "off"
         if facts.get("aof_enabled") == "1":
             try:
-                reply = await self.call("CONFIG", "GET", "appendfsync")
-            except InternalError:
-                reply = {}
-            if isinstance(reply, list):
-                reply = dict(zip(reply[::2], reply[1::2], strict=True))
-            values = {_text(name): _text(value) for name, value in reply.items()}
-            facts["append_only"] = values.get("appendfsync", "unknown")
+                _, value = await self.call("CONFIG", "GET", "appendfsync")
+                facts["append_only"] = value.decode()
+            except (InternalError, ValueError):
+                facts["append_only"] = "unknown"
         return facts
 
     async def close(self) -> None:
         """Close all connections."""
-        await self.client.aclose()
+        await self._wires.close()
 
     @contextmanager
-    def translated(self) -> Iterator[None]:
-        """Turn redis-py's errors into ours."""
+    def _translated(self) -> Iterator[None]:
+        """Turn what the wire and the server say into our errors."""
         try:
             yield
-        except exceptions.OutOfMemoryError as error:
-            raise StoreFull from error
-        except (exceptions.ConnectionError, exceptions.TimeoutError, OSError) as error:
-            # While it connects, redis-py wraps a refused password into a lost connection.
-            if isinstance(error, exceptions.AuthenticationError) or isinstance(
-                error.__cause__, exceptions.AuthenticationError
-            ):
-                raise ConfigurationError(
-                    f"the server at {safe_url(self.url)} does not accept this user or password",
-                    hint="check the URL: redis://USER:PASSWORD@HOST:PORT",
-                ) from error
+        except ConnectionLost as error:
             raise StoreUnreachable(
-                f"the server at {safe_url(self.url)} cannot be reached: {_reason(error)}",
+                f"the server at {safe_url(self.url)} cannot be reached: {_first_line(error)}",
                 hint="mas up",
                 url=safe_url(self.url),
             ) from error
-        except exceptions.ReadOnlyError as error:
-            raise StoreUnreachable(f"the server at {safe_url(self.url)} is a read-only replica") from error
-        except exceptions.ResponseError as error:
-            if str(error).startswith("BUSYGROUP"):
-                raise LockHeld("the group exists already") from error
-            if str(error).startswith(("MISCONF", "LOADING", "BUSY ", "MASTERDOWN", "NOREPLICAS")):
-                raise StoreUnreachable(
-                    f"the server at {safe_url(self.url)} takes no commands: {error}"
-                ) from error
-            raise InternalError(f"the server refused a command: {error}") from error
+        except ServerError as error:
+            raise _meaning(error, safe_url(self.url)) from error
 
 
 class Pipeline:
@@ -176,43 +171,22 @@ class Pipeline:
     __slots__ = ("commands", "scripts")
 
     def __init__(self) -> None:
-        self.commands: list[tuple[Argument, ...]] = []
-        self.scripts: set[str] = set()
+        self.commands: list[Command] = []
+        self.scripts: dict[int, str] = {}
+        """Place among the commands -> name of the script that is called there."""
 
     def add(self, *command: Argument) -> None:
         """Queue one command."""
         self.commands.append(command)
 
 
-@contextmanager
-def _cancellation_kept() -> Iterator[None]:
-    """Raise a cancellation that redis-py took for its own: it swallows one that comes while it connects."""
-    task = asyncio.current_task()
-    before = task.cancelling() if task else 0
-    yield
-    if task and task.cancelling() > before:
-        raise asyncio.CancelledError
+def _wires(url: str, timeout: float) -> Wires | MemoryWires:
+    if url.startswith("memory:"):
+        from mas_core.store.memory import MemoryWires  # noqa: PLC0415 - slow to import, and seldom needed
 
-
-def _text(value: object) -> str:
-    return value.decode() if isinstance(value, bytes) else str(value)
-
-
-def _reason(error: BaseException) -> str:
-    text = str(error) or type(error).__name__
-    return text.splitlines()[0][:200]
-
-
-def _client(url: str, timeout: float) -> redis.Redis:
+        return MemoryWires(url)
     try:
-        return redis.Redis.from_url(
-            url,
-            protocol=2,
-            decode_responses=False,
-            retry=Retry(NoBackoff(), 0),
-            socket_connect_timeout=timeout,
-            socket_timeout=timeout,
-        )
+        return Wires(url, timeout)
     except ValueError as error:
         raise ConfigurationError(
             f"{safe_url(url)!r} is not the URL of a server",
@@ -220,13 +194,34 @@ def _client(url: str, timeout: float) -> redis.Redis:
         ) from error
 
 
-def _memory_client(url: str) -> redis.Redis:
-    import fakeredis  # noqa: PLC0415 - only for memory://, and slow to import
+def _value(reply: Any) -> Any:
+    if isinstance(reply, ServerError):
+        raise reply
+    return reply
 
-    server = _memory_servers.setdefault(url, fakeredis.FakeServer())
-    return cast("redis.Redis", fakeredis.FakeAsyncRedis(server=server, protocol=2))
+
+def _is_unknown_script(reply: object) -> bool:
+    return isinstance(reply, ServerError) and str(reply).startswith(("NOSCRIPT", "No matching script"))
 
 
-def forget_memory(url: str) -> None:
-    """Drop what a `memory://` URL holds in this process."""
-    _memory_servers.pop(url, None)
+def _meaning(error: ServerError, url: str) -> MasError:
+    text = _first_line(error)
+    code = text.partition(" ")[0]
+    if code == "OOM" or "OOM command not allowed" in text:
+        return StoreFull()
+    if code in ("WRONGPASS", "NOAUTH") or text.startswith("ERR AUTH"):
+        return ConfigurationError(
+            f"the server at {url} does not accept this user or password",
+            hint="check the URL: redis://USER:PASSWORD@HOST:PORT",
+        )
+    if code == "READONLY":
+        return StoreUnreachable(f"the server at {url} is a read-only replica")
+    if code in ("MISCONF", "LOADING", "BUSY", "MASTERDOWN", "NOREPLICAS", "CLUSTERDOWN", "TRYAGAIN"):
+        return StoreUnreachable(f"the server at {url} takes no commands: {text}")
+    if code == "BUSYGROUP" or "BUSYGROUP" in text:
+        return LockHeld("the group exists already")
+    return InternalError(f"the server refused a command: {text}")
+
+
+def _first_line(error: BaseException) -> str:
+    return (str(error) or type(error).__name__).splitlines()[0][:200]

@@ -111,7 +111,7 @@ class PartitionStore:
         frames = [frame for reply in await self._connection.run(pipeline) for frame in self._frames(reply)]
         if frames or not block_ms:
             return frames
-        reply = await self._connection.call(
+        reply = await self._connection.wait(
             "XREAD", "COUNT", 4, "BLOCK", block_ms, "STREAMS",
             *(self.keys.ingress(self.partition, lane) for lane in LANES),
             *(cursors[lane] or "0-0" for lane in LANES),
@@ -145,7 +145,7 @@ class PartitionStore:
 
     async def wait_for_replicas(self, replicas: int, timeout_ms: int) -> int:
         """Wait until `replicas` have what was written; how many have it."""
-        return int(await self._connection.call("WAIT", replicas, timeout_ms))
+        return int(await self._connection.wait("WAIT", replicas, timeout_ms))
 
     async def put_answer(self, partition: int, agent_id: str, instance: str, frame: Frame) -> None:
         """Put receipts into the replies of an instance of another partition."""

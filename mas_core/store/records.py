@@ -170,7 +170,7 @@ class Records:
     async def live_events(self, after: dict[int, str], block_ms: int) -> list[tuple[int, str, bytes]]:
         """Events after the given entry of each partition; waits when there are none."""
         partitions = sorted(after)
-        reply = await self._connection.call(
+        reply = await self._connection.wait(
             "XREAD", "COUNT", 256, "BLOCK", block_ms, "STREAMS",
             *(self._keys.live(partition) for partition in partitions),
             *(after[partition] for partition in partitions),

@@ -96,7 +96,7 @@ def test_urls_are_shown_without_their_password(url, shown):
 
 async def test_equal_memory_urls_share_a_store(own_namespace):
     """Within a process, as several connections to one server do."""
-    from mas_core.store.connection import forget_memory
+    from mas_core.store.memory import forget_memory
 
     url = f"memory://{own_namespace}"
     async with Store(url) as one, Store(url) as other, Store(url + "x") as elsewhere:

@@ -27,7 +27,7 @@ from mas_core.security.gateway_keys import GatewayKeys
 from mas_core.security.policy_changes import add_rule
 from mas_core.settings.gateway_settings import GatewaySettings
 from mas_core.settings.target import Target
-from mas_core.store.connection import forget_memory
+from mas_core.store.memory import forget_memory
 from mas_core.store.store import Store
 
 AnyAgent = TypeVar("AnyAgent", bound=Agent[Any])
