@@ -152,11 +152,10 @@ async def request(
     async with open_system(call) as system:
         from mas_core.ops import messages
 
-        started = time.perf_counter()
-        reply = await messages.request(
-            system, target, message_type, data, as_agent=as_agent, priority=priority, timeout=seconds
-        )
-        took = time.perf_counter() - started
+        async with messages.connected(system, as_agent) as client:
+            started = time.perf_counter()
+            reply = await client.request(target, message_type, data, priority=priority, timeout=seconds)
+            took = time.perf_counter() - started
     values = list(reply.data.values())
     if raw and len(values) == 1:
         value = values[0]

@@ -179,4 +179,4 @@ def _leaves(value: object, path: str) -> Iterator[Record]:
         for name, item in inner:
             yield from _leaves(item, f"{path}.{name}" if path else name)
     elif path or not isinstance(value, dict | list):
-        yield {"path": path, "value": value}
+        yield {"path": path, "value": value if value and isinstance(value, str) else json_text(value)}

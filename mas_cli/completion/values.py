@@ -20,6 +20,9 @@ KEPT = 30.0
 
 Names = list[tuple[str, str]]
 
+_ELSEWHERE = ("MAS_URL", "MAS_CONTEXT", "REDIS_URL")
+"""Variables that lead to another system than the project's."""
+
 _PLAIN = re.compile(r"[\w.@/+-][\w.@/+:-]*", re.ASCII)
 """Only names that no shell would treat as anything but a word are offered."""
 _NOT_PLAIN = re.compile(r"[^\x20-\x7e]")
@@ -45,15 +48,26 @@ def agents(given: Sequence[str]) -> Names:
     import asyncio
 
     from mas_core.ops.registered_names import registered_names
+
+    return [(name, "") for name in asyncio.run(registered_names(*_system(given)))]
+
+
+def _system(given: Sequence[str]) -> tuple[str, str, int]:
+    """URL, namespace and partitions; where a project runs, nothing else is looked at, since that is slow."""
+    context, url = _given_value(given, "--context", "-c"), _given_value(given, "--url")
+    config = _given_value(given, "--config")
+    if not (context or url or any(os.environ.get(name) for name in _ELSEWHERE)):
+        from mas_core.settings.project import find_project, project_at
+        from mas_core.settings.running_context import read_running
+
+        project = project_at(Path(config)) if config else find_project()
+        running = read_running(project) if project else None
+        if running:
+            return running.url, running.namespace, running.partitions
     from mas_core.settings.target import resolve_target
 
-    config = _given_value(given, "--config")
-    target = resolve_target(
-        context=_given_value(given, "--context", "-c"),
-        config=Path(config) if config else None,
-        url=_given_value(given, "--url"),
-    )
-    return [(name, "") for name in asyncio.run(registered_names(target))]
+    target = resolve_target(context=context, config=Path(config) if config else None, url=url)
+    return target.url, target.namespace, target.partitions
 
 
 def _given_value(given: Sequence[str], *flags: str) -> str | None:

@@ -100,11 +100,13 @@ def given_value(argument: str, stdin: TextIO, *, before_stdin: Callable[[], None
         InvalidPayload: It is not JSON.
         UsageError: The file cannot be read.
     """
+    if argument != "-" and not argument.startswith("@"):
+        return parse_value(argument, "value", hint="""'"text"', 20, true, '["a", "b"]', @file.json""")
     (item,) = _texts(PayloadSource(argument), stdin, before_stdin)
     return _yaml_value(item) if item.is_yaml else parse_value(item.text, item.where)
 
 
-def parse_value(text: str, where: str = "value") -> object:
+def parse_value(text: str, where: str = "value", hint: Sequence[str] | str = _HINT) -> object:
     """One strict JSON value: UTF-8, no key twice, no NaN, at most 64 levels.
 
     Raises:
@@ -117,7 +119,7 @@ def parse_value(text: str, where: str = "value") -> object:
     except json.JSONDecodeError as error:
         raise InvalidPayload(
             f"{where} is not JSON: {error.msg.lower()} at line {error.lineno}, column {error.colno}",
-            hint=_HINT,
+            hint=hint,
         ) from None
     except RecursionError:
         value = None

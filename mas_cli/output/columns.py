@@ -87,7 +87,7 @@ def cell(value: object, kind: Kind = "text", *, utc: bool = False, now: datetime
 def plain(value: object) -> str:
     """A value as people write it: yes and no, lists with commas, the rest of JSON as it stands."""
     match value:
-        case None:
+        case None | {} if not value:
             return ""
         case bool():
             return "yes" if value else "no"

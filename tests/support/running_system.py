@@ -14,6 +14,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import msgspec
+import pytest
 
 from mas_core import Agent, AgentMessage
 from mas_core.model.policy import RateLimit
@@ -27,6 +28,10 @@ from mas_core.store.embedded_server import EmbeddedServer
 
 HOSTILE = "\x1b[31mred\x1b[0m\x07[bold]x[/bold]\u202egnp\n=1+1"
 """What a terminal, a markup reader, a table and a spreadsheet would each obey."""
+
+
+END = asyncio.Event()
+"""Set when the system is to stop."""
 
 
 class Calculator(Agent):
@@ -50,7 +55,7 @@ class Silent(Agent):
 
     @Agent.on("wait")
     async def wait(self, message: AgentMessage) -> None:
-        await asyncio.Event().wait()
+        await END.wait()
 
 
 class Notebook(Agent):
@@ -100,25 +105,34 @@ async def run(folder: Path) -> None:
         sys.stdout.write("ready\n")
         sys.stdout.flush()
         await asyncio.get_running_loop().run_in_executor(None, sys.stdin.read)
+        END.set()
 
 
 @contextlib.contextmanager
 def running_system(folder: Path) -> Iterator[Path]:
     """The folder of a project whose system runs until the block ends."""
     environment = {name: value for name, value in os.environ.items() if not name.startswith("MAS_")}
-    process = subprocess.Popen(
+    with subprocess.Popen(
         [sys.executable, __file__, str(folder)],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         env=environment,
         text=True,
-    )
-    try:
-        assert process.stdout is not None
-        assert process.stdout.readline() == "ready\n", "the system did not start"
+    ) as process:
+        try:
+            assert process.stdout is not None
+            assert process.stdout.readline() == "ready\n", "the system did not start"
+            yield folder
+            process.communicate("", timeout=30)
+        finally:
+            process.kill()
+
+
+@pytest.fixture(scope="session")
+def running_project(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """The folder of a project whose system runs; tests share it, so each changes only what is its own."""
+    with running_system(tmp_path_factory.mktemp("running") / "demo") as folder:
         yield folder
-    finally:
-        process.communicate("", timeout=30)
 
 
 if __name__ == "__main__":

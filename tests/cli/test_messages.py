@@ -1,0 +1,257 @@
+"""`mas send`, `mas request` and `mas discover` on a running system."""
+
+from __future__ import annotations
+
+import json
+import time
+from pathlib import Path
+
+import pytest
+from support.running_system import HOSTILE
+
+
+@pytest.fixture(autouse=True)
+def inside(running_project: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """In the folder of the running project."""
+    monkeypatch.chdir(running_project)
+    return running_project
+
+
+def test_a_request_prints_the_reply_and_nothing_else(mas):
+    """The payload on standard output, compact; whatever is said goes to standard error."""
+    ran = mas("request", "calculator", "math.add", '{"numbers":[1,2,3.5]}')
+
+    assert ran == (0, '{"result":6.5}\n', "")
+
+
+def test_the_time_of_an_answer_is_told_on_demand(mas):
+    """On standard error with -v; standard output stays the same."""
+    ran = mas("request", "calculator", "math.add", "-J", "numbers:=[1,2]", "-v", "-o", "json")
+
+    assert ran.json == {"result": 3}
+    assert "calculator answered in" in ran.err
+
+
+@pytest.mark.parametrize(
+    ("payload", "out"),
+    [
+        ('{"text":"plain words"}', "plain words\n"),
+        ('{"n":7}', "7\n"),
+        ('{"yes":true}', "true\n"),
+        ('{"list":[1]}', "[1]\n"),
+        ('{"a":1,"b":2}', '{"a":1,"b":2}\n'),
+    ],
+)
+def test_raw_gives_the_only_value(mas, payload, out):
+    """Text without quotes; what has no bare form stays JSON."""
+    assert mas("request", "calculator", "text.echo", payload, "--raw") == (0, out, "")
+
+
+@pytest.mark.parametrize(
+    ("words", "code", "error"),
+    [
+        (("nobody", "math.add", "{}"), 6, "agent_not_found"),
+        (("sleeper", "math.add", "{}"), 6, "no_responder"),
+        (("silent", "wait", "--timeout", "0.3"), 4, "request_timed_out"),
+        (("silent", "wait", "--as", "outsider"), 5, "forbidden"),
+        (("calculator", "math.fail"), 1, "agent_failed"),
+        (("calculator", "math.add", '{"a":1,"a":2}'), 2, "invalid_payload"),
+        (("calculator", "math.add", '{"a":NaN}'), 2, "invalid_payload"),
+        (("calculator", "math.add", "[]"), 2, "invalid_payload"),
+        (("calculator", "math add", "{}"), 2, "invalid_identifier"),
+        (("Calculator!", "math.add", "{}"), 2, "invalid_identifier"),
+        (("calculator", "math.add", "--as", "stranger"), 2, "secret_unavailable"),
+        (("calculator", "math.add", "--timeout", "soon"), 2, "usage"),
+        (("calculator", "math.add", "--priority", "15"), 2, "usage"),
+    ],
+)
+def test_a_request_that_fails_says_how(mas, words, code, error):
+    """The exit code of the contract, the error as one line of JSON, nothing on standard output."""
+    ran = mas("request", *words, "-o", "json")
+
+    assert (code, "") == (ran.code, ran.out)
+    assert (error, code) == (ran.error["code"], ran.error["exit"])
+
+
+def test_nobody_is_known_at_once(mas_process, inside):
+    """An agent that does not exist is no time-out."""
+    started = time.monotonic()
+    process = mas_process("request", "nobody", "math.add", "{}")
+    out, err = process.communicate(timeout=20)
+
+    assert (process.returncode, out) == (6, "")
+    assert "nobody" in err
+    assert time.monotonic() - started < 2
+
+
+def test_a_refusal_names_the_command_that_would_permit_it(mas):
+    """And after that command the same message goes."""
+    ran = mas("send", "calculator", "text.echo", "--as", "outsider")
+
+    assert ran.code == 5
+    assert "because  " in ran.err
+    (command,) = [line.split("mas ", 1)[1] for line in ran.err.splitlines() if "mas rbac allow" in line]
+    allowed = mas(*command.split(), "-o", "json")
+    assert allowed.code == 0
+    assert mas("send", "calculator", "text.echo", "--as", "outsider").code == 0
+    assert mas("rbac", "revoke", allowed.json[0]["id"]).code == 0
+    assert mas("send", "calculator", "text.echo", "--as", "outsider").code == 5
+
+
+def test_a_sent_message_is_told_by_id_and_decision(mas):
+    """In every format; `-o name` is the id alone."""
+    sent = mas("send", "notebook", "note.add", "-F", "text=one", "-o", "json").json
+    named = mas("send", "notebook", "note.add", "-F", "text=two", "-o", "name").out.strip()
+
+    assert {"target": "notebook", "type": "note.add", "decision": "allowed"}.items() <= sent.items()
+    assert len(named) == 26
+    assert [row["decision"] for row in mas("audit", "get", named, "-o", "json").json] == ["allowed"]
+
+
+def test_an_id_of_ones_own_is_sent_once(mas):
+    """The second time gives the receipt of the first."""
+    for _ in range(2):
+        sent = mas("send", "notebook", "note.add", "--id", "order-1", "-o", "json")
+        assert (sent.code, sent.json["id"], sent.json["decision"]) == (0, "order-1", "allowed")
+
+    records = mas("audit", "get", "order-1", "-o", "json").json
+    assert [record["decision"] for record in records] == ["allowed", "replayed"]
+
+
+def test_a_payload_that_is_blocked_is_named_by_place_only(mas, running_project):
+    """What it holds is neither in the error nor in the audit."""
+    ran = mas("send", "notebook", "note.add", '{"text":"4111 1111 1111 1111"}', "-o", "json")
+
+    assert (ran.code, ran.error["code"]) == (5, "payload_blocked")
+    assert ran.error["details"]["findings"][0]["path"] == "/text"
+    assert "4111" not in ran.err
+    assert "4111" not in mas("audit", "list", "-o", "jsonl").out.replace("seq", "")
+
+
+def test_lines_are_messages_and_bad_ones_are_listed(mas):
+    """The others go; the exit code is 8, and every one has its row in order."""
+    lines = '{"text":"a"}\nnope\n\n{"text":"4111 1111 1111 1111"}\n{"text":"b"}\n'
+
+    ran = mas("send", "notebook", "note.add", "-", "--lines", "-o", "json", stdin=lines)
+
+    assert (ran.code, ran.error["code"]) == (8, "partly_failed")
+    assert ran.error["details"] == {"failed": 2, "sent": 2}
+    codes = [row["error"] and row["error"]["code"] for row in ran.json]
+    assert codes == [None, "invalid_payload", "payload_blocked", None]
+    assert "line 2" in ran.json[1]["error"]["message"]
+
+
+def test_names_of_a_batch_are_ids_only(mas):
+    """A script gets the ids; what failed is said on standard error."""
+    ran = mas("send", "notebook", "note.add", "-", "--lines", "-o", "name", stdin="{}\nnope\n{}\n")
+
+    assert ran.code == 8
+    assert [len(line) for line in ran.out.splitlines()] == [26, 26]
+    assert "line 2" in ran.err
+
+
+def test_a_batch_is_written_as_it_goes(mas):
+    """One object a line with jsonl; count and template make the payloads."""
+    ran = mas(
+        "send", "calculator", "text.echo", "--count", "30", "--template", "-F", "n={{count}}", "-o", "jsonl"
+    )
+
+    assert ran.code == 0
+    rows = [json.loads(line) for line in ran.out.splitlines()]
+    assert [row["decision"] for row in rows] == ["allowed"] * 30
+    assert len({row["id"] for row in rows}) == 30
+
+
+def test_a_rate_slows_a_batch_down(mas):
+    """Five messages at twenty a second take at least four pauses."""
+    started = time.monotonic()
+
+    assert mas("send", "calculator", "text.echo", "--count", "5", "--rate", "20").code == 0
+    assert time.monotonic() - started > 4 / 20
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("--count", "0"),
+        ("--rate", "-1"),
+        ("--lines",),
+        ("-", "--lines", "--count", "2"),
+        ("--id", "x", "--count", "2"),
+        ("--ttl", "never"),
+        ("--as", "Not An Id"),
+        ("@missing.json",),
+    ],
+)
+def test_flags_that_make_no_sense_are_refused(mas, words):
+    """Before anything is sent."""
+    ran = mas("send", "notebook", "note.add", *words)
+
+    assert (ran.code, ran.out) == (2, "")
+    assert "Traceback" not in ran.err
+
+
+def test_a_pipe_feeds_a_running_command(mas_process, inside):
+    """Each line is sent when it comes, not when the pipe ends; and Ctrl-C leaves a waiting pipe at once."""
+    process = mas_process("send", "notebook", "note.add", "-", "--lines", "-o", "jsonl")
+
+    process.stdin.write('{"text":"live"}\n')
+    process.stdin.flush()
+    first = json.loads(process.stdout.readline())
+    process.send_signal(2)
+
+    assert first["decision"] == "allowed"
+    assert process.wait(10) == 130
+    assert process.stderr.read() == ""
+
+
+def test_discovery_lists_who_can(mas):
+    """Running agents with any or all of the capabilities and this metadata."""
+    assert {"calculator", "notebook"} == {row["id"] for row in mas("discover", "math", "-o", "json").json}
+    both = mas("discover", "math", "notes", "--all-of", "-o", "name")
+    assert both == (0, "notebook\n", "")
+    assert mas("discover", "--selector", "zone=eu", "-o", "name").out == "notebook\n"
+    assert mas("discover", "--selector", "zone=us", "-o", "json").json == []
+
+
+def test_discovery_shows_only_who_may_be_asked(mas):
+    """Rules decide what an agent sees."""
+    assert mas("discover", "-o", "name", "--as", "outsider").out == "notebook\n"
+
+
+def test_discovery_can_require_a_number(mas):
+    """Fewer is a no, and still lists them."""
+    ran = mas("discover", "notes", "--require", "2", "-o", "name")
+
+    assert (ran.code, ran.out) == (1, "notebook\n")
+    assert mas("discover", "math", "--require", "2", "-q").code == 0
+
+
+def test_hostile_replies_do_nothing_to_a_terminal(mas):
+    """JSON escapes what the table shows as symbols; nothing is obeyed."""
+    payload = json.dumps({"text": HOSTILE})
+
+    for format_ in ("table", "json", "yaml", "jsonl"):
+        out = mas("request", "calculator", "text.echo", payload, "-o", format_).out
+        assert not {"\x1b", "\x07", "\u202e"} & set(out)
+    assert mas("request", "calculator", "text.echo", payload, "-o", "json").json == {"text": HOSTILE}
+
+
+def test_without_a_gateway_nothing_waits(mas, running_project, tmp_path):
+    """A server without a gateway is unreachable, and says what to start."""
+    url = json.loads((running_project / ".mas" / "run" / "context.json").read_text())["url"]
+    (tmp_path / "other").mkdir()
+    text = (running_project / "mas.yaml").read_text() + "namespace: other\n"
+    (tmp_path / "other" / "mas.yaml").write_text(text)
+    tokens = tmp_path / "other" / ".mas" / "tokens"
+    tokens.mkdir(parents=True, mode=0o700)
+    token = (running_project / ".mas" / "tokens" / "operator.token").read_bytes()
+    (tokens / "operator.token").touch(0o600)
+    (tokens / "operator.token").write_bytes(token)
+
+    ran = mas(
+        "--config", str(tmp_path / "other"), "--url", url, "send", "notebook", "note.add", "-o", "json"
+    )
+
+    assert (ran.code, ran.error["code"]) == (3, "gateway_down")
+    assert "mas up" in ran.error["hint"]
