@@ -12,6 +12,7 @@ from mas_core.base.clock import now_ms
 from mas_core.base.ids import new_message_id
 from mas_core.errors import InvalidPayload, UsageError
 from mas_core.model.decision import Receipt
+from mas_core.model.json_text import encode_json
 from mas_core.model.priority import NORMAL
 
 Payload = dict[str, object]
@@ -242,10 +243,7 @@ def payload_bytes(data: object) -> bytes:
         return b"{}"
     dump: Callable[..., object] | None = getattr(data, "model_dump", None)
     value = dump(mode="json") if dump is not None else data
-    try:
-        text = msgspec.json.encode(value)
-    except (TypeError, ValueError, RecursionError) as error:
-        raise InvalidPayload(f"the payload cannot be written as JSON: {error}") from error
+    text = encode_json(value)
     if not text.startswith(b"{"):
         raise InvalidPayload("the payload must be an object", hint="""wrap it, for example {"value": ...}""")
     return text

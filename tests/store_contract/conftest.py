@@ -3,7 +3,7 @@
 import pytest
 import pytest_asyncio
 
-from mas_core.store.connection import forget_memory
+from mas_core.store.memory import forget_memory
 from mas_core.store.store import Store
 
 
