@@ -7,7 +7,7 @@ import signal
 from collections.abc import Callable, Coroutine
 from typing import Any, TypeVar
 
-from mas_cli.errors import Terminated
+from mas_cli.errors import OutputClosed, Terminated
 from mas_cli.invocation import Invocation
 from mas_core.errors import DeadlineExceeded, MasError
 
@@ -47,9 +47,12 @@ class Lifetime:
                 raise
             return None
 
-    def end(self) -> None:
-        """End the run as the first signal does."""
-        self._signalled(signal.SIGTERM)
+    def unheard(self) -> None:
+        """End the run, quietly: nobody reads what it tells."""
+        self.stop.set()
+        if not self.is_ready and self._task is not None:
+            self.cut_by = signal.SIGPIPE
+            self._task.cancel()
 
     def _signalled(self, number: signal.Signals) -> None:
         if self._task is None:
@@ -83,6 +86,7 @@ def run_until_stopped(
         DeadlineExceeded: It took longer.
         KeyboardInterrupt: Ctrl-C cut it short.
         Terminated: SIGTERM cut it short.
+        OutputClosed: Nobody reads what it tells any more.
     """
     from mas_core.ops.program import run
 
@@ -99,6 +103,8 @@ def run_until_stopped(
         raise DeadlineExceeded(f"not done after {seconds:g} s", hint="--timeout 2m") from error
     if lifetime.cut_by is signal.SIGINT:
         raise KeyboardInterrupt
+    if lifetime.cut_by is signal.SIGPIPE:
+        raise OutputClosed
     if lifetime.cut_by is not None:
         raise Terminated
     return result  # type: ignore[return-value]

@@ -100,7 +100,7 @@ class Diagnostics:
             self._write(f"           {safe_text(line)}")
         for name in _LEADING_DETAILS:
             self._labelled(name, _listed(error.details.get(name)))
-        self._labelled("try", error.hint)
+        self._labelled("try", (line for hint in error.hint for line in hint.splitlines()))
 
     def _labelled(self, label: str, lines: Iterable[str]) -> None:
         for index, line in enumerate(lines):

@@ -87,7 +87,7 @@ class RunReport:
         except (OutputClosed, OSError):
             self._is_closed = True
             if self._lifetime:
-                self._lifetime.end()
+                self._lifetime.unheard()
 
     def _line(self, event: RunEvent) -> None:
         name = _instance(event)

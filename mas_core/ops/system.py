@@ -8,11 +8,12 @@ from functools import cached_property
 from types import TracebackType
 from typing import TYPE_CHECKING, Self
 
-from mas_core.errors import GatewayDown, SecretUnavailable
+from mas_core.errors import GatewayDown, SecretUnavailable, StoreUnreachable
 from mas_core.registry.policy_record import PolicyRecord
 from mas_core.registry.registry import Registry
 from mas_core.security.gateway_keys import GatewayKeys
 from mas_core.settings.private_files import read_token
+from mas_core.settings.running_context import running_pid
 from mas_core.settings.target import Target
 from mas_core.store.store import Store
 
@@ -113,6 +114,16 @@ class System:
     async def __aenter__(self) -> Self:
         try:
             await self.store.ping()
+        except StoreUnreachable as error:
+            await self.store.close()
+            if self.target.project is not None and running_pid(self.target.project):
+                # `mas up` would only say that it runs
+                error.hint = (
+                    "mas status",
+                    f"tail {self.target.project.logs_dir / 'gateway.log'}",
+                    "mas down",
+                )
+            raise
         except BaseException:
             await self.store.close()
             raise

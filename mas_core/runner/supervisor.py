@@ -81,9 +81,11 @@ class Supervisor:
 
     async def wait_ready(self, timeout: float) -> list[InstanceInfo]:  # noqa: ASYNC109
         """Wait at most `timeout` seconds until each is ready or given up; gives those that are not ready."""
-        waits = [one.settled.wait() for instances in self._instances.values() for one in instances]
         with contextlib.suppress(TimeoutError):
-            await asyncio.wait_for(asyncio.gather(*waits), timeout)
+            async with asyncio.timeout(timeout):
+                for instances in self._instances.values():
+                    for one in instances:
+                        await one.settled.wait()
         return [info for info in self.status() if info.state != "ready"]
 
     async def stop(self) -> bool:
