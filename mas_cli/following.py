@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Callable, Sequence
+from dataclasses import dataclass
 from typing import TypeVar
 
 from mas_cli.input.durations import parse_duration
@@ -17,14 +18,32 @@ LONGEST_PAUSE = 10.0
 _T = TypeVar("_T")
 
 
+@dataclass(frozen=True, slots=True)
+class Ending:
+    """When a command stops following; without either it goes on for ever."""
+
+    count: int | None = None
+    seconds: float | None = None
+
+
+def ending(count: int | None, duration: str | None) -> Ending:
+    """The end that --count and --for ask for.
+
+    Raises:
+        UsageError: One of them cannot be.
+    """
+    if count is not None and count < 1:
+        raise UsageError("--count is at least 1")
+    return Ending(count, None if duration is None else parse_duration(duration, "--for"))
+
+
 async def follow(
     call: Invocation,
     columns: Sequence[Column],
     events: Callable[[], AsyncIterator[_T | None]],
     record: Callable[[_T], Record],
+    end: Ending,
     *,
-    count: int | None = None,
-    duration: str | None = None,
     with_headers: bool = True,
 ) -> None:
     """Write events as they come.
@@ -34,22 +53,17 @@ async def follow(
         columns: How events are shown.
         events: Starts reading where the last reading ended; None now and then while nothing happens.
         record: What is shown of an event.
-        count: End after so many.
-        duration: End after this time, as it was typed.
+        end: When to stop.
         with_headers: Whether headers are still to be written.
 
     Raises:
-        UsageError: `count` or `duration` cannot be one.
         OutputClosed: The reader has gone.
     """
-    if count is not None and count < 1:
-        raise UsageError("--count is at least 1")
-    seconds = None if duration is None else parse_duration(duration, "--for")
     seen = 0
     pause = FIRST_PAUSE
     try:
-        async with asyncio.timeout(seconds) as limit:
-            while count is None or seen < count:
+        async with asyncio.timeout(end.seconds) as limit:
+            while end.count is None or seen < end.count:
                 try:
                     async for event in events():
                         if pause > FIRST_PAUSE:
@@ -60,7 +74,7 @@ async def follow(
                             continue
                         call.out.event(columns, record(event), first=with_headers and seen == 0)
                         seen += 1
-                        if seen == count:
+                        if seen == end.count:
                             break
                 except StoreUnreachable as error:
                     if pause == FIRST_PAUSE:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from mas_cli.connection import open_system
-from mas_cli.following import follow
+from mas_cli.following import ending, follow
 from mas_cli.input.time_ranges import parse_range
 from mas_cli.invocation import Invocation
 from mas_cli.output.colours import Style
@@ -165,6 +165,7 @@ async def tail(
     """Show the newest audit records, the newest last."""
     if not following and (count is not None or duration is not None):
         raise UsageError("--count and --for need --follow", hint="--last N")
+    end = ending(count, duration)
     wanted = _filter(call, sender, target, message_type, decision, kind, rule, None, None)
     async with open_system(call) as system:
         from mas_core.ops import audit
@@ -189,8 +190,7 @@ async def tail(
             _COLUMNS,
             lambda: audit.follow(system, after, wanted),
             _row,
-            count=count,
-            duration=duration,
+            end,
             with_headers=not newest,
         )
     return ExitCode.OK

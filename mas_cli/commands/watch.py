@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from mas_cli.connection import open_system
-from mas_cli.following import follow
+from mas_cli.following import ending, follow
 from mas_cli.invocation import Invocation
 from mas_cli.output.colours import Style
 from mas_cli.output.columns import Column, Record
@@ -52,15 +52,14 @@ async def watch(
 
     One line for each message, from now on. This is for looking on; `mas audit` is the evidence.
     """
+    end = ending(count, duration)
     async with open_system(call) as system:
         from mas_core.ops import watch as live
 
         wanted = live.EventFilter(agent, sender, target, message_type, refused)
         after = await live.newest(system)
         call.talk.count(f"watching {system.target.name}, Ctrl-C ends it")
-        await follow(
-            call, _COLUMNS, lambda: live.follow(system, after, wanted), _row, count=count, duration=duration
-        )
+        await follow(call, _COLUMNS, lambda: live.follow(system, after, wanted), _row, end)
     return ExitCode.OK
 
 

@@ -16,7 +16,7 @@ from mas_core.audit.verify import ChainVerifier, VerifyResult
 from mas_core.errors import MessageNotFound
 from mas_core.model.audit_record import AuditRecord
 from mas_core.ops.system import System
-from mas_core.security.type_glob import compile_glob
+from mas_core.security.type_glob import check_glob, compile_glob
 
 FOLLOW_INTERVAL_S = 0.25
 FORMATS = EXPORT_FORMATS
@@ -37,6 +37,15 @@ class AuditFilter:
     since: int = 0
     """Unix milliseconds."""
     until: int = 0
+
+    def __post_init__(self) -> None:
+        """Check the pattern for types.
+
+        Raises:
+            UsageError: It cannot be one.
+        """
+        if self.message_type:
+            check_glob(self.message_type)
 
     def matches(self, record: AuditRecord) -> bool:
         """Whether a record is wanted."""

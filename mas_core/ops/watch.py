@@ -9,7 +9,7 @@ from functools import cached_property
 import msgspec
 
 from mas_core.ops.system import System
-from mas_core.security.type_glob import compile_glob
+from mas_core.security.type_glob import check_glob, compile_glob
 
 BLOCK_MS = 500
 
@@ -39,6 +39,15 @@ class EventFilter:
     message_type: str = ""
     """A glob, such as `invoice.*`."""
     refused_only: bool = False
+
+    def __post_init__(self) -> None:
+        """Check the pattern for types.
+
+        Raises:
+            UsageError: It cannot be one.
+        """
+        if self.message_type:
+            check_glob(self.message_type)
 
     def matches(self, event: LiveEvent) -> bool:
         """Whether an event is wanted."""

@@ -249,9 +249,7 @@ def test_without_a_gateway_nothing_waits(mas, running_project, tmp_path):
     (tokens / "operator.token").touch(0o600)
     (tokens / "operator.token").write_bytes(token)
 
-    ran = mas(
-        "--config", str(tmp_path / "other"), "--url", url, "send", "notebook", "note.add", "-o", "json"
-    )
+    ran = mas("--config", str(tmp_path / "other"), "--url", url, "send", "notebook", "note.add", "-o", "json")
 
     assert (ran.code, ran.error["code"]) == (3, "gateway_down")
     assert "mas up" in ran.error["hint"]

@@ -1,6 +1,6 @@
 """A running system for tests: a project with a server, a gateway and a few agents, in a process of its own.
 
-`python running_system.py FOLDER` makes the project, starts everything, writes `ready` and ends with its input.
+`python running_system.py FOLDER` makes the project, runs it, writes `ready`, and ends with its input.
 """
 
 from __future__ import annotations
@@ -44,6 +44,9 @@ class Calculator(Agent):
     @Agent.on("math.fail")
     async def fail(self, message: AgentMessage) -> None:
         raise ArithmeticError("no")
+
+    async def on_message(self, message: AgentMessage) -> None:
+        """Take everything else."""
 
     @Agent.on("text.echo")
     async def echo(self, message: AgentMessage) -> dict[str, object]:
@@ -102,6 +105,9 @@ async def run(folder: Path) -> None:
             ),
         ):
             await stack.enter_async_context(agent)
+        async with asyncio.timeout(10):
+            while not all(gateway.partitions for gateway in await system.gateways()):
+                await asyncio.sleep(0.02)
         sys.stdout.write("ready\n")
         sys.stdout.flush()
         await asyncio.get_running_loop().run_in_executor(None, sys.stdin.read)

@@ -1,0 +1,277 @@
+"""`mas audit` and `mas watch` on a running system."""
+
+from __future__ import annotations
+
+import csv
+import hashlib
+import io
+import json
+import stat
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+
+@pytest.fixture(autouse=True)
+def inside(running_project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """In the folder of the running project."""
+    monkeypatch.chdir(running_project)
+
+
+@pytest.fixture
+def told(mas):
+    """A type of its own with three messages that went and one that was refused."""
+    told.number = getattr(told, "number", 0) + 1
+    name = f"told{told.number}.one"
+    assert mas("send", "calculator", name, "--count", "3", "-q").code == 0
+    assert mas("send", "calculator", name, "--as", "outsider", "-q").code == 5
+    return name
+
+
+def records(mas, *words: str) -> list[dict[str, object]]:
+    return mas("audit", "list", *words, "-o", "json").json
+
+
+def test_every_decision_is_listed_newest_first(mas, told):
+    """With reason, rule and who it was; oldest first on demand."""
+    found = records(mas, "--type", told)
+
+    assert [row["decision"] for row in found] == ["denied", "allowed", "allowed", "allowed"]
+    assert (found[0]["sender"], found[0]["target"]) == ("outsider", "calculator")
+    assert "no rule allows it" in found[0]["reason"]
+    assert found == records(mas, "--type", told, "--oldest-first")[::-1]
+
+
+@pytest.mark.parametrize(
+    ("words", "count"),
+    [
+        (("--decision", "denied"), 1),
+        (("--from", "outsider"), 1),
+        (("--sender", "operator"), 3),
+        (("--to", "calculator"), 4),
+        (("--target", "notebook"), 0),
+        (("--kind", "message"), 4),
+        (("--kind", "frame"), 0),
+        (("--rule", "r1"), 3),
+        (("--since", "1h"), 4),
+        (("--until", "1h"), 0),
+        (("--limit", "2"), 2),
+    ],
+)
+def test_filters_choose(mas, told, words, count):
+    """One by one; together they all have to hold."""
+    assert count == len(records(mas, "--type", told, *words))
+
+
+def test_types_are_globs(mas, told):
+    """As in rules."""
+    assert len(records(mas, "--type", told.replace(".one", ".*"))) == 4
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("list", "--decision", "refused-ish"),
+        ("list", "--limit", "0"),
+        ("list", "--since", "soon"),
+        ("list", "--since", "1h", "--until", "2h"),
+        ("list", "--type", "a b"),
+        ("tail", "--count", "1"),
+        ("tail", "--follow", "--count", "0"),
+        ("tail", "--follow", "--for", "soon"),
+        ("export", "--format", "xml"),
+        ("export", "--out", "."),
+        ("export", "--out", "missing/file"),
+    ],
+)
+def test_flags_that_make_no_sense_are_refused(mas, words):
+    """As usage errors."""
+    ran = mas("audit", *words)
+
+    assert (ran.code, ran.out) == (2, "")
+    assert "Traceback" not in ran.err
+
+
+def test_a_cut_list_says_so_even_when_quiet(mas, told):
+    """On standard error; a list that is whole says nothing."""
+    assert "only 2 records are shown" in mas("audit", "list", "--type", told, "--limit", "2", "-q").err
+    assert mas("audit", "list", "--type", told, "--limit", "4", "-q").err == ""
+
+
+def test_a_pipe_gets_every_record(mas):
+    """No limit where nobody looks at it."""
+    mas("send", "calculator", "many.one", "--count", "150", "-q")
+
+    assert len(mas("audit", "list", "--type", "many.one", "--no-headers").out.splitlines()) == 150
+
+
+def test_the_newest_records_come_last_in_a_tail(mas, told):
+    """As many as asked for."""
+    rows = [json.loads(line) for line in mas("audit", "tail", "--last", "3", "-o", "jsonl").out.splitlines()]
+
+    assert [row["seq"] for row in rows] == sorted(row["seq"] for row in rows)
+    assert rows[-1]["decision"] == "denied"
+
+
+def test_a_tail_goes_on_with_new_records(mas, mas_process, told):
+    """After those that are there; it ends after the count of new ones."""
+    process = mas_process(
+        "audit", "tail", "--follow", "--last", "1", "--count", "2", "--type", told, "-o", "jsonl"
+    )
+    first = json.loads(process.stdout.readline())
+
+    mas("send", "calculator", told, "--count", "2")
+    out, err = process.communicate(timeout=20)
+
+    assert first["decision"] == "denied"
+    assert [json.loads(line)["decision"] for line in out.splitlines()] == ["allowed", "allowed"]
+    assert (process.returncode, err) == (0, "")
+
+
+def test_one_message_is_shown_whole(mas):
+    """By its id; every record about it, and single records by their number."""
+    name = mas("send", "calculator", "shown.one", "-o", "name").out.strip()
+
+    (found,) = mas("audit", "get", name, "-o", "json").json
+    table = mas("audit", "get", name).out
+
+    assert found["message_id"] == name
+    assert mas("audit", "get", str(found["seq"]), "-o", "json").json == [found]
+    assert mas("audit", "get", f"0:{found['seq']}", "-o", "json").json == [found]
+    assert f"message id    {name}\n" in table
+    assert mas("audit", "get", "no-such-message", "-o", "json").code == 6
+    assert mas("audit", "get", "99999999", "-o", "json").code == 6
+
+
+def test_an_untouched_chain_verifies(mas, told):
+    """With the number of records and the head."""
+    ran = mas("audit", "verify", "-o", "json")
+
+    assert ran.code == 0
+    (found,) = ran.json
+    assert found["ok"]
+    assert found["verified_to"] == found["records"] > 3
+    assert len(found["head"]) == 64
+    assert mas("audit", "verify").out.splitlines()[1].split()[:2] == ["0", "yes"]
+
+
+@pytest.mark.parametrize("format_", ["csv", "json", "jsonl"])
+def test_an_export_is_private_whole_and_told(mas, told, tmp_path, format_):
+    """Mode 0600; rows, SHA-256 and head on standard error."""
+    path = tmp_path / f"audit.{format_}"
+
+    ran = mas("audit", "export", "--format", format_, "--out", str(path))
+
+    content = path.read_bytes()
+    rows = {
+        "csv": lambda: list(csv.DictReader(io.StringIO(content.decode(), newline=""))),
+        "json": lambda: json.loads(content),
+        "jsonl": lambda: [json.loads(line) for line in content.splitlines()],
+    }[format_]()
+    assert (ran.code, ran.out) == (0, "")
+    assert stat.S_IMODE(path.stat().st_mode) == 0o600
+    assert f"rows     {len(rows)}\n" in ran.err
+    assert f"sha-256  {hashlib.sha256(content).hexdigest()}\n" in ran.err
+    assert mas("audit", "verify", "-o", "json").json[0]["head"] in ran.err
+    assert list(tmp_path.glob(".audit*")) == []
+
+
+def test_an_export_can_go_to_a_pipe(mas, told):
+    """The default; the summary stays on standard error."""
+    ran = mas("audit", "export", "--since", "1h")
+
+    assert ran.code == 0
+    assert {json.loads(line)["kind"] if "kind" in line else "message" for line in ran.out.splitlines()}
+    assert mas("audit", "export", "--until", "1h").out == ""
+
+
+def test_a_program_gets_the_summary_as_json(mas, told, tmp_path):
+    """When the export itself goes to a file."""
+    path = tmp_path / "audit.jsonl"
+
+    found = mas("audit", "export", "--out", str(path), "-o", "json").json
+
+    assert found["rows"] == len(path.read_bytes().splitlines())
+    assert found["sha256"] == hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+def watching(mas_process, *words: str) -> subprocess.Popen[str]:
+    process = mas_process("watch", "-v", *words)
+    assert "watching demo" in process.stderr.readline()
+    return process
+
+
+def test_watch_shows_decisions_as_they_are_made(mas, mas_process):
+    """One JSON object a line, until the count."""
+    process = watching(mas_process, "--type", "seen.*", "--count", "2", "-o", "jsonl")
+
+    mas("send", "calculator", "seen.one", "-J", "n:=1")
+    mas("send", "calculator", "unseen.one")
+    mas("send", "calculator", "seen.two", "--as", "outsider")
+    out, _ = process.communicate(timeout=20)
+
+    first, second = (json.loads(line) for line in out.splitlines())
+    assert process.returncode == 0
+    assert (first["from"], first["to"], first["type"], first["decision"]) == (
+        "operator",
+        "calculator",
+        "seen.one",
+        "allowed",
+    )
+    assert first["bytes"] == len('{"n":1}')
+    assert (second["type"], second["decision"]) == ("seen.two", "denied")
+
+
+def test_watch_can_show_refusals_of_one_agent_only(mas, mas_process):
+    """Filters hold together."""
+    process = watching(mas_process, "--refused", "--agent", "outsider", "--count", "1", "-o", "jsonl")
+
+    mas("send", "calculator", "seen.three")
+    mas("send", "calculator", "seen.four", "--as", "outsider")
+    out, _ = process.communicate(timeout=20)
+
+    assert [json.loads(line)["type"] for line in out.splitlines()] == ["seen.four"]
+
+
+def test_watch_ends_after_its_time(mas):
+    """With nothing seen, and no error."""
+    assert mas("watch", "--type", "never.*", "--for", "100ms") == (0, "", "")
+
+
+def test_watch_ends_quietly_when_its_reader_goes(mas_process):
+    """Also when nothing happens that could be written."""
+    process = watching(mas_process, "--type", "never.*")
+
+    process.stdout.close()
+
+    assert process.wait(10) == 141
+    assert process.stderr.read() == ""
+
+
+def test_watch_into_head_ends(mas):
+    """The classic: one line and done."""
+    command = f"{sys.executable} -m mas_cli watch --no-headers | head -1"
+    with subprocess.Popen(
+        ["bash", "-c", f"set -o pipefail; {command}"],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    ) as pipeline:
+        while pipeline.poll() is None:
+            mas("send", "calculator", "headed.one")
+        out, err = pipeline.communicate(timeout=20)
+
+    assert len(out.splitlines()) == 1
+    assert (pipeline.returncode, err) == (141, "")
+
+
+def test_ctrl_c_ends_watching(mas_process):
+    """At once and quietly."""
+    process = watching(mas_process)
+
+    process.send_signal(2)
+
+    assert process.wait(10) == 130
+    assert process.stderr.read() == ""
