@@ -45,8 +45,11 @@ class Welcome(RunReport):
                 f"{safe_text(config.name)} in {safe_text(self._loaded.project.root)}, {config.profile}\n"
             )
             self._has_begun = True
+        if event.kind == "ready" and event.hint and self._is_detached and self.is_for_people:
+            # the error says it
+            return
         super().__call__(event)
-        if event.kind == "ready" and not (event.hint and self._is_detached):
+        if event.kind == "ready":
             self._summary(event)
 
     def _summary(self, event: RunEvent) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from pathlib import Path
 from typing import Annotated
 
@@ -12,7 +13,7 @@ from mas_cli.input.shared_flags import SharedFlags
 from mas_cli.invocation import Invocation
 from mas_cli.output.exit_codes import ExitCode
 from mas_cli.running import Lifetime, run_until_stopped
-from mas_core.errors import UsageError
+from mas_core.errors import ConfigurationError, UsageError
 from mas_core.settings.project import Project, project_at
 from mas_core.settings.project_config import load_config
 
@@ -86,4 +87,8 @@ async def down(call: Invocation, *, folder: Folder = None) -> ExitCode:
 
 
 def _project(flags: SharedFlags, folder: Path | None) -> Project:
-    return project_at(folder) if folder else required_project(flags)
+    if folder is None:
+        return required_project(flags)
+    if not folder.is_dir():
+        raise ConfigurationError(f"there is no folder {folder}", hint=f"mas init {shlex.quote(str(folder))}")
+    return project_at(folder)

@@ -92,18 +92,22 @@ class RunReport:
     def _line(self, event: RunEvent) -> None:
         name = _instance(event)
         match event.kind:
+            case "problem" if event.state == "exited" and event.agent_id:
+                # what follows from it is told next, with the reason
+                self._talk.detail(f"{name}: {event.message}")
             case "problem":
                 self._talk.warn(f"{name}: {event.message}" if name else event.message)
                 for line in event.hint:
-                    self._talk.warn(f"  try {line}")
+                    self._talk.say(f"  try  {line}")
             case "server" | "gateway":
                 self._row(event.kind, event.state or "ready", event.message)
             case "agent" if event.state == "ready":
                 self._row(event.agent_id, "ready", self._notes.get(event.agent_id, ""), event.number)
             case "agent" if event.state == "reloaded":
                 self._row("reloaded", "", event.message)
-            case "agent" if event.state == "stopped" and self._is_draining:
-                self._row(event.agent_id, "stopped", "", event.number)
+            case "agent" if event.state == "stopped":
+                note = "" if self._is_draining else event.message
+                self._row(event.agent_id, "stopped", note, event.number)
             case "ready":
                 for line in event.hint:
                     self._talk.warn(line)

@@ -182,7 +182,7 @@ def readiness(missing: Sequence[InstanceInfo]) -> RunEvent:
         f"{count} not run",
         state="late" if any(info.state == "starting" for info in missing) else "incomplete",
         hint=tuple(
-            f"{info.agent_id}-{info.number} {info.message or info.state}; see {info.log}" for info in missing
+            f"{info.agent_id}-{info.number}: {info.message or info.state}; see {info.log}" for info in missing
         ),
     )
 

@@ -31,14 +31,18 @@ class RunEvent(msgspec.Struct, frozen=True, omit_defaults=True):
 
 def of_agent(event: AgentEvent) -> RunEvent:
     """What a supervisor tells, as an event of the run."""
-    words = {"started": "starts", "ready": "ready", "gave_up": "is not started again", "stopped": "stopped"}
-    parts = [words.get(event.kind, ""), event.message]
-    if event.kind == "reloaded":
-        parts = ["reloaded", event.message]
+    parts = {
+        "started": ["starts"],
+        "ready": ["ready"],
+        "restarting": [event.message, f"starts again in {event.delay_s:.1f} s"],
+        "gave_up": [event.message, "is not started again"],
+        "stopped": ["stopped", event.message],
+        "reloaded": ["reloaded", event.message],
+    }.get(event.kind, [event.message])
     is_problem = event.kind in {"exited", "restarting", "gave_up", "problem"}
     return RunEvent(
         "problem" if is_problem else "agent",
-        ": ".join(filter(None, parts)),
+        "; ".join(filter(None, parts)),
         event.hint,
         event.agent_id,
         event.number,

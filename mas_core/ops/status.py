@@ -95,9 +95,7 @@ class SystemStatus:
                 StatusProblem("the policy has no rules: nothing is allowed", "mas rbac allow operator AGENT")
             )
         if self.dead_letters:
-            found.append(
-                StatusProblem(f"{self.dead_letters} messages were given up", "mas audit list")
-            )
+            found.append(StatusProblem(f"{self.dead_letters} messages were given up", "mas audit list"))
         wanted = {"fast": ("everysec", "always"), "durable": ("always",), "ha": ("always",)}
         if self.server.append_only not in (*wanted.get(self.profile, ()), "unknown", "memory"):
             needed = wanted[self.profile][0]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import getpass
+import os
 import socket
 from functools import cached_property
 from types import TracebackType
@@ -116,13 +117,11 @@ class System:
             await self.store.ping()
         except StoreUnreachable as error:
             await self.store.close()
-            if self.target.project is not None and running_pid(self.target.project):
+            if self.target.project is not None and (pid := running_pid(self.target.project)):
                 # `mas up` would only say that it runs
-                error.hint = (
-                    "mas status",
-                    f"tail {self.target.project.logs_dir / 'gateway.log'}",
-                    "mas down",
-                )
+                error.hint = (f"tail {self.target.project.logs_dir / 'gateway.log'}", "mas down")
+                if pid == os.getpid():
+                    error.hint = ("check that the server runs and that its URL is right",)
             raise
         except BaseException:
             await self.store.close()

@@ -160,15 +160,14 @@ class SupervisedInstance:
             if not self._comes_back(code):
                 self._state = "gave_up" if code else "stopped"
                 self.settled.set()
-                if code:
-                    self._tell("gave_up", self._reason(code), exit_code=code)
+                self._tell("gave_up" if code else "stopped", self._reason(code), exit_code=code)
                 return
             self._state = "waiting"
             delay = next(delays)
             self._restarts += 1
             if self._restarts >= SETTLING_RESTARTS:
                 self.settled.set()
-            self._tell("restarting", f"starts again in {delay:.1f} s", exit_code=code, delay_s=delay)
+            self._tell("restarting", self._reason(code), exit_code=code, delay_s=delay)
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(self._stopping.wait(), delay)
         self._state = "stopped"

@@ -58,7 +58,7 @@ def suggestion(name: str, known: Iterable[str]) -> str:
     """A sentence about what was probably meant by `name`, else the known names."""
     names = sorted(known)
     near = difflib.get_close_matches(name, names, n=1, cutoff=0.6)
-    return f"did you mean {near[0]}?" if near else f"known here: {', '.join(names)}"
+    return f"did you mean {near[0]}?" if near else f"known here: {', '.join(names) or 'none'}"
 
 
 @dataclass(frozen=True)
