@@ -49,8 +49,8 @@ class Dispatch:
         self._client = client
         self._keeper = keeper
         self._handle = handle
-        self._settler = Settler(store, client.instance)
         self._inbox = Inbox(client.link, store, self._take, self._give_up, max_in_flight)
+        self._settler = Settler(store, client.instance, self._inbox.release)
         self._stateful_types: set[str] = set()
 
     @property
@@ -65,7 +65,11 @@ class Dispatch:
 
     async def drain(self, timeout_s: float) -> bool:
         """Take no more messages and let running handlers finish; whether they did."""
-        return await self._inbox.drain(timeout_s)
+        drained = await self._inbox.drain(timeout_s)
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(timeout_s):
+                await self._settler.flush()
+        return drained
 
     async def stop(self) -> None:
         """Stop at once."""
@@ -105,21 +109,23 @@ class Dispatch:
         return await self._settle(held, turn)
 
     async def _settle(self, held: Held, turn: Turn) -> bool:
-        settlement = Settlement(held.lane, held.entry, held.total, (held.position,))
-        if turn.has_changed_state:
-            settlement = Settlement(
-                held.lane,
-                held.entry,
-                held.total,
-                (held.position,),
-                turn.revision,
-                self._keeper.encoded(turn),
-            )
-        result = await self._settler.settle(settlement)
+        if not turn.has_changed_state:
+            self._settler.settle(held.lane, held.entry, held.total, held.position)
+            return True
+        settlement = Settlement(
+            held.lane,
+            held.entry,
+            held.total,
+            (held.position,),
+            turn.revision,
+            self._keeper.encoded(turn),
+        )
+        result = await self._settler.settle_with_state(settlement)
         if result == STATE_CHANGED:
             return False
-        if turn.has_changed_state and result > 0:
+        if result > 0:
             self._keeper.committed(turn)
+        self._inbox.release(held.lane, held.entry, 1)
         return True
 
     async def _fail(self, held: Held, message: AgentMessage, error: Exception) -> None:
@@ -139,7 +145,7 @@ class Dispatch:
                 )
             except MasError as refused:
                 log.error("reply.refused", agent=message.target_id, reason=refused.message)
-            await self._settler.settle(Settlement(held.lane, held.entry, held.total, (held.position,)))
+            self._settler.settle(held.lane, held.entry, held.total, held.position)
             return
         code = error.code if isinstance(error, MasError) else "handler_failed"
         reason = error.message if isinstance(error, MasError) else type(error).__name__
@@ -166,6 +172,7 @@ class Dispatch:
             )
         except MasError as error:
             log.error("message.kept", message_id=held.delivery.id, reason=error.message)
+        self._inbox.release(held.lane, held.entry, 1)
 
     async def _reply(
         self, message: AgentMessage, message_type: str, data: object, *, final: bool, error: bool

@@ -25,6 +25,7 @@ CLAIM_FRAMES = 16
 ALIVE_MS = 60_000
 MAX_STARTS = 3
 """How often a message may be started after the instance that held it died."""
+PAUSE_AFTER = 32
 _BLOCK_MS = 1000
 _RECONNECT_S = 0.3
 _COUNTS = {"high": 16, "normal": 8, "low": 2}
@@ -153,32 +154,39 @@ class Inbox:
             if marks[position : position + 1] != "x"
         ]
 
-    def _pump(self) -> None:
-        while self._ready and len(self._running) < self._max_in_flight:
-            task = asyncio.create_task(self._run(self._ready.popleft()))
-            self._running.add(task)
-            task.add_done_callback(self._finished)
-        if self._ready or len(self._running) >= self._max_in_flight:
-            self._room.clear()
+    def release(self, lane: str, entry: str, count: int) -> None:
+        """Messages of a frame are settled or handed back; they are no longer in our hands."""
+        left = self._held.get((lane, entry), 0) - count
+        if left > 0:
+            self._held[lane, entry] = left
         else:
-            self._room.set()
+            self._held.pop((lane, entry), None)
 
-    def _finished(self, task: asyncio.Task[None]) -> None:
-        self._running.discard(task)
-        if not task.cancelled() and (error := task.exception()) is not None:
-            log.error("handler.lost", agent=self._store.agent_id, trace=trace_of(error))
-        self._pump()
+    def _pump(self) -> None:
+        for _ in range(min(len(self._ready), self._max_in_flight - len(self._running))):
+            worker = asyncio.create_task(self._work(self._ready.popleft()))
+            self._running.add(worker)
+            worker.add_done_callback(self._running.discard)
+        if self._ready:
+            self._room.clear()
 
-    async def _run(self, held: Held) -> None:
-        try:
-            await self._handle(held)
-        finally:
-            key = (held.lane, held.entry)
-            left = self._held.get(key, 1) - 1
-            if left:
-                self._held[key] = left
-            else:
-                self._held.pop(key, None)
+    async def _work(self, held: Held) -> None:
+        """Handle one message after the other until there are no more."""
+        since_pause = 0
+        while True:
+            try:
+                await self._handle(held)
+            except Exception as error:  # noqa: BLE001 - a lost message must not take the others with it
+                log.error("handler.lost", agent=self._store.agent_id, trace=trace_of(error))
+            if not self._ready:
+                self._room.set()
+                return
+            held = self._ready.popleft()
+            since_pause += 1
+            if since_pause == PAUSE_AFTER:
+                # Handlers that never wait must not keep others, and the reader, from running.
+                since_pause = 0
+                await asyncio.sleep(0)
 
     async def _claim(self) -> None:
         while True:
@@ -196,6 +204,7 @@ class Inbox:
 
     async def _run_claimed(self, held: Held) -> None:
         """One by one and marked first, so that a message which kills its process burns only its own attempts."""
+        self._held[held.lane, held.entry] = self._held.get((held.lane, held.entry), 0) + 1
         starts = await self._store.mark_started(held.lane, held.entry, held.position)
         if starts > MAX_STARTS:
             await self._give_up(held)

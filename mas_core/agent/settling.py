@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections import deque
+from collections.abc import Callable
 
 from mas_core.base.logs import get_logger
 from mas_core.errors import StoreUnreachable
@@ -12,23 +13,38 @@ from mas_core.store.agents import AgentStore, Settlement
 
 log = get_logger(__name__)
 
-MAX_SETTLEMENTS = 512
+MAX_WITH_STATE = 128
+"""States that are committed in one call."""
 _RECONNECT_S = 0.3
 
 
 class Settler:
-    """Collects what is handled and settles it; what waits meanwhile goes into the next call."""
+    """Collects what is handled and settles it; what waits meanwhile goes into the next call.
 
-    def __init__(self, store: AgentStore, consumer: str) -> None:
+    Args:
+        store: The agent's streams.
+        consumer: The instance that handled the messages.
+        on_settled: Called with lane, entry and number of messages once they are settled without a state.
+    """
+
+    def __init__(self, store: AgentStore, consumer: str, on_settled: Callable[[str, str, int], None]) -> None:
         self._store = store
         self._consumer = consumer
+        self._on_settled = on_settled
+        self._handled: dict[tuple[str, str], tuple[int, list[int]]] = {}
         self._waiting: deque[tuple[Settlement, asyncio.Future[int]]] = deque()
         self._wake = asyncio.Event()
+        self._idle = asyncio.Event()
+        self._idle.set()
         self._task: asyncio.Task[None] | None = None
 
     def start(self) -> None:
         """Start settling."""
         self._task = asyncio.create_task(self._run())
+
+    async def flush(self) -> None:
+        """Wait until everything that was handed over is settled."""
+        await self._idle.wait()
 
     async def stop(self) -> None:
         """Stop at once; what is not settled will be handled again."""
@@ -37,10 +53,21 @@ class Settler:
             with contextlib.suppress(asyncio.CancelledError):
                 await self._task
 
-    def settle(self, settlement: Settlement) -> asyncio.Future[int]:
-        """Queue a settlement; the future gives the store's answer to it."""
+    def settle(self, lane: str, entry: str, total: int, position: int) -> None:
+        """Settle a message whose handler left no state, soon; the handler's place is free at once."""
+        frame = self._handled.get((lane, entry))
+        if frame is None:
+            self._handled[lane, entry] = (total, [position])
+        else:
+            frame[1].append(position)
+        self._idle.clear()
+        self._wake.set()
+
+    def settle_with_state(self, settlement: Settlement) -> asyncio.Future[int]:
+        """Settle a message together with the state of its handler; the future gives the store's answer."""
         answer: asyncio.Future[int] = asyncio.get_running_loop().create_future()
         self._waiting.append((settlement, answer))
+        self._idle.clear()
         self._wake.set()
         return answer
 
@@ -50,44 +77,28 @@ class Settler:
             self._wake.clear()
             # Handlers that finish in this turn of the loop share the call.
             await asyncio.sleep(0)
-            while self._waiting:
-                batch = [self._waiting.popleft() for _ in range(min(len(self._waiting), MAX_SETTLEMENTS))]
-                await self._settle(batch)
+            while self._handled or self._waiting:
+                await self._settle()
+            self._idle.set()
 
-    async def _settle(self, batch: list[tuple[Settlement, asyncio.Future[int]]]) -> None:
-        merged, owners = _merged(batch)
+    async def _settle(self) -> None:
+        handled, self._handled = self._handled, {}
+        batch = [
+            Settlement(lane, entry, total, tuple(positions))
+            for (lane, entry), (total, positions) in handled.items()
+        ]
+        with_state = [self._waiting.popleft() for _ in range(min(len(self._waiting), MAX_WITH_STATE))]
+        batch += [settlement for settlement, _ in with_state]
         while True:
             try:
-                results = await self._store.settle(self._consumer, merged)
+                results = await self._store.settle(self._consumer, batch)
                 break
             except StoreUnreachable as error:
                 # Settling twice is harmless, so it is tried until the server is back.
                 log.warning("store.unavailable", agent=self._store.agent_id, reason=error.message)
                 await asyncio.sleep(_RECONNECT_S)
-        for result, futures in zip(results, owners, strict=True):
-            for future in futures:
-                if not future.done():
-                    future.set_result(result)
-
-
-def _merged(
-    batch: list[tuple[Settlement, asyncio.Future[int]]],
-) -> tuple[list[Settlement], list[list[asyncio.Future[int]]]]:
-    """Settlements of the same frame without a state become one."""
-    merged: list[Settlement] = []
-    owners: list[list[asyncio.Future[int]]] = []
-    places: dict[tuple[str, str], int] = {}
-    for settlement, future in batch:
-        place = places.get((settlement.lane, settlement.entry))
-        if settlement.expected_revision is not None or place is None:
-            if settlement.expected_revision is None:
-                places[settlement.lane, settlement.entry] = len(merged)
-            merged.append(settlement)
-            owners.append([future])
-        else:
-            known = merged[place]
-            merged[place] = Settlement(
-                known.lane, known.entry, known.total, known.positions + settlement.positions
-            )
-            owners[place].append(future)
-    return merged, owners
+        for (lane, entry), (_, positions) in handled.items():
+            self._on_settled(lane, entry, len(positions))
+        for (_, future), result in zip(with_state, results[len(handled) :], strict=True):
+            if not future.done():
+                future.set_result(result)

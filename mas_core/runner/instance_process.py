@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
+from mas_core.base.event_loop import run
 from mas_core.errors import ConfigurationError, MasError, NotFound, Refused, UsageError
 from mas_core.runner.class_loading import ClassLoader
 from mas_core.runner.launch import Launch, Report
@@ -34,7 +35,7 @@ def main() -> int:
     os.set_inheritable(launch.status_fd, False)
     with os.fdopen(launch.status_fd, "wb", buffering=0) as status:
         try:
-            return asyncio.run(_run(launch, status.write))
+            return run(_run(launch, status.write))
         except MasError as error:
             report = Report(
                 kind="failed",

@@ -171,29 +171,38 @@ class Wires:
                 wire.abort()
         self._shared = None
         self._idle.clear()
+        # The transports close in the next turn of the loop.
+        await asyncio.sleep(0)
 
     async def _connect(self) -> _Wire:
-        loop = asyncio.get_running_loop()
-        options = self._options
+        wire = _Wire()
         try:
             async with asyncio.timeout(self._timeout):
-                if path := options.get("path"):
-                    _, wire = await loop.create_unix_connection(_Wire, path)
-                else:
-                    context = _tls(options)
-                    host = str(options.get("host", "localhost"))
-                    port = int(options.get("port", 6379))
-                    _, wire = await loop.create_connection(
-                        _Wire, host, port, ssl=context, server_hostname=host if context else None
-                    )
+                await self._open(wire)
                 await self._introduce(wire)
         except TimeoutError:
+            wire.abort()
             raise ConnectionLost(f"no answer within {self._timeout:g} s") from None
         except OSError as error:
             raise ConnectionLost(error.strerror or str(error)) from error
+        except BaseException:
+            wire.abort()
+            raise
         if self._watching is None:
             self._watching = asyncio.create_task(self._watch())
         return wire
+
+    async def _open(self, wire: _Wire) -> None:
+        loop = asyncio.get_running_loop()
+        options = self._options
+        if path := options.get("path"):
+            await loop.create_unix_connection(lambda: wire, path)
+            return
+        context = _tls(options)
+        host, port = str(options.get("host", "localhost")), int(options.get("port", 6379))
+        await loop.create_connection(
+            lambda: wire, host, port, ssl=context, server_hostname=host if context else None
+        )
 
     async def _introduce(self, wire: _Wire) -> None:
         commands: list[Command] = []
