@@ -25,11 +25,12 @@ LOCAL_COMMANDS: tuple[Command, ...] = (
     ),
     Command(
         "agent new",
-        "Write the spec of a new agent",
+        "Write the files of a new agent",
         "write",
         "agent_specs:new",
         (
-            "mas agent new greeter --class agents.greeter:Greeter --capability greet",
+            "mas agent new greeter --capability greet",
+            "mas agent new biller --class billing:Biller",
             "mas agent new counter --exec 'wc -w' --print",
         ),
         {7: "the project has an agent of this name"},

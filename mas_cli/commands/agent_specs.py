@@ -8,16 +8,14 @@ from typing import Annotated
 
 import typer
 
-from mas_cli.connection import required_project
+from mas_cli.connection import project_of, required_project
 from mas_cli.invocation import Invocation
 from mas_cli.output.columns import Column
-from mas_cli.output.documents import yaml_text
 from mas_cli.output.exit_codes import ExitCode
 from mas_cli.output.problems import write_problems
-from mas_core.errors import ConfigurationError, Conflict, SpecInvalid, UsageError
+from mas_core.errors import SpecInvalid, UsageError
 from mas_core.settings.agent_spec import AgentSpec, problems_in, read_specs, spec_files
-from mas_core.settings.project_config import load_config
-from mas_core.settings.yaml_documents import parse_yaml, validated
+from mas_core.settings.yaml_documents import Problem, parse_yaml, validated
 
 
 def validate(
@@ -26,20 +24,27 @@ def validate(
         list[Path] | None, typer.Argument(metavar="PATH", help="Files or folders; agents.d/ when left out.")
     ] = None,
 ) -> ExitCode:
-    """Check agent specs, with line and fix for every problem."""
+    """Check agent specs, with line and fix for every problem.
+
+    Inside a project classes and programs are looked for too; nothing is imported and nothing is run.
+    """
     files: list[Path] = []
-    if not paths:
-        files = spec_files(load_config(required_project(call.flags)).agents_dir)
     for path in paths or []:
         files += spec_files(path) if path.is_dir() else [path]
-    try:
-        specs = read_specs(files)
-    except SpecInvalid as error:
-        problems = problems_in(error)
-        call.talk.count(f"{len(problems)} problems in {len(files)} files")
-        return write_problems(call.out, problems)
-    call.talk.count(f"{len(specs)} specs are valid")
-    return write_problems(call.out, [])
+    project = project_of(call.flags) if files else required_project(call.flags)
+    specs: list[AgentSpec] = []
+    problems: list[Problem] = []
+    if project is not None:
+        from mas_core.ops.project import validate_specs
+
+        specs, problems = validate_specs(project, files)
+    else:
+        try:
+            specs = read_specs(files)
+        except SpecInvalid as error:
+            problems = problems_in(error)
+    call.talk.count(f"{len(problems)} problems" if problems else f"{len(specs)} specs are valid")
+    return write_problems(call.out, problems)
 
 
 def new(
@@ -47,55 +52,53 @@ def new(
     agent_id: Annotated[str, typer.Argument(metavar="NAME", help="Id of the agent.")],
     *,
     class_path: Annotated[
-        str | None, typer.Option("--class", metavar="MODULE:CLASS", help="Class that handles its messages.")
+        str | None,
+        typer.Option(
+            "--class", metavar="MODULE:CLASS", help="A class that is there already; a new one if left out."
+        ),
     ] = None,
     program: Annotated[
-        str | None, typer.Option("--exec", metavar="COMMAND", help="Program that handles its messages.")
+        str | None, typer.Option("--exec", metavar="COMMAND", help="A program that handles its messages.")
     ] = None,
     capability: Annotated[
         list[str] | None, typer.Option("--capability", metavar="NAME", help="What it can do; repeatable.")
     ] = None,
     only_print: Annotated[
-        bool, typer.Option("--print", help="Write the spec to standard output instead.")
+        bool, typer.Option("--print", help="Write the files to standard output instead.")
     ] = False,
 ) -> ExitCode:
-    """Write the spec of a new agent.
+    """Write the files of a new agent.
 
-    The file goes to agents.d/ of the project. `operator` may talk to the agent; nobody else may until a
-    permission says so.
+    A spec in agents.d/ of the project and, unless it names a class or a program that is there already, a
+    module with an agent that works. The starter policy lets `operator` talk to it, and nobody else.
     """
-    if (class_path is None) == (program is None):
-        raise UsageError(
-            "say what handles its messages: --class or --exec",
-            hint=(
-                f"mas agent new {agent_id} --class MODULE:CLASS",
-                f"mas agent new {agent_id} --exec 'wc -w'",
-            ),
-        )
-    fields: dict[str, object] = {"agent_id": agent_id}
-    fields |= {"class_path": class_path} if class_path else {"exec": shlex.split(program or "")}
-    fields |= {"capabilities": capability or [], "permissions": [{"from": "operator"}]}
-    text = yaml_text(fields)
-    _checked(text, agent_id)
+    from mas_core.ops.project import agent_files, new_agent
+
+    if class_path is not None and program is not None:
+        raise UsageError("--class and --exec exclude each other", hint=f"mas agent new {agent_id}")
+    command = shlex.split(program or "")
+    if program is not None and not command:
+        raise UsageError("--exec names no program", hint=f"mas agent new {agent_id} --exec 'wc -w'")
     if only_print:
-        call.out.text(text, fields)
+        files = agent_files(agent_id, class_path=class_path, command=command, capabilities=capability or ())
+        _check(files[Path(f"{agent_id}.yaml")], agent_id)
+        texts = [text if len(files) == 1 else f"# {path}\n{text}" for path, text in files.items()]
+        call.out.text("\n".join(texts), {str(path): text for path, text in files.items()})
         return ExitCode.OK
-    folder = load_config(required_project(call.flags)).agents_dir
-    path = folder / f"{agent_id}.yaml"
-    try:
-        folder.mkdir(exist_ok=True)
-        with path.open("x") as file:
-            file.write(text)
-    except FileExistsError:
-        raise Conflict(f"{path} exists", hint=f"mas agent new {agent_id} --print") from None
-    except OSError as error:
-        raise ConfigurationError(f"{path} cannot be written: {error.strerror}", path=str(path)) from error
-    call.out.record([Column("path")], {"path": str(path), "agent_id": agent_id})
-    call.talk.say(f"next: mas agent validate {path}; undo with: rm {path}")
+    written = new_agent(
+        required_project(call.flags),
+        agent_id,
+        class_path=class_path,
+        command=command,
+        capabilities=capability or (),
+    )
+    call.out.records((Column("path"),), [{"path": str(path), "agent_id": agent_id} for path in written])
+    names = " ".join(shlex.quote(str(path)) for path in written)
+    call.talk.say(f"next: mas agent run {agent_id}, or mas up; undo with: rm {names}")
     return ExitCode.OK
 
 
-def _checked(text: str, agent_id: str) -> None:
+def _check(text: str, agent_id: str) -> None:
     """Make sure that what is about to be written can be read back."""
     try:
         validated(AgentSpec, parse_yaml(text, f"the spec of {agent_id}"))

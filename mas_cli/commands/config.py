@@ -13,8 +13,7 @@ from mas_cli.output.colours import Style
 from mas_cli.output.columns import Column, Record
 from mas_cli.output.exit_codes import ExitCode
 from mas_cli.output.problems import write_problems
-from mas_core.errors import KeyNotFound, SpecInvalid, Unreachable
-from mas_core.settings.agent_spec import problems_in
+from mas_core.errors import KeyNotFound, Unreachable
 from mas_core.settings.project_config import load_config
 
 
@@ -62,17 +61,13 @@ def where(
 
 def validate(call: Invocation) -> ExitCode:
     """Check mas.yaml, the policy and all agent specs."""
+    from mas_core.ops.project import validate_specs
+
     project = required_project(call.flags)
-    try:
-        loaded = load_config(project)
-        specs = loaded.specs()
-        loaded.policy(specs)
-    except SpecInvalid as error:
-        problems = problems_in(error)
-        call.talk.count(f"{len(problems)} problems")
-        return write_problems(call.out, problems)
-    call.talk.count(f"{project.config_path}, the policy and {len(specs)} agent specs are valid")
-    return write_problems(call.out, [])
+    specs, problems = validate_specs(project)
+    valid = f"{project.config_path}, the policy and {len(specs)} agent specs are valid"
+    call.talk.count(f"{len(problems)} problems" if problems else valid)
+    return write_problems(call.out, problems)
 
 
 def _target_rows(call: Invocation) -> list[Record]:

@@ -6,12 +6,19 @@ import csv
 import hashlib
 import io
 import json
+import os
+import signal
 import stat
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
+import redis
+from support.running_system import running_system
+
+from mas_core.store.keys import Keys
 
 
 @pytest.fixture(autouse=True)
@@ -275,3 +282,66 @@ def test_ctrl_c_ends_watching(mas_process):
 
     assert process.wait(10) == 130
     assert process.stderr.read() == ""
+
+
+@pytest.fixture
+def tampered(mas, running_project, tmp_path, monkeypatch):
+    """A project whose audit is a copy of the running one in which one byte of record 3 was changed."""
+    mas("send", "calculator", "copied.one")
+    url = json.loads((running_project / ".mas" / "run" / "context.json").read_text())["url"]
+    source, copy = Keys("mas", 1), Keys("tampered", 1)
+    with redis.Redis.from_url(url) as server:
+        server.delete(copy.audit(0), copy.meta(0))
+        server.hset(copy.meta(0), mapping=server.hgetall(source.meta(0)))
+        for entry, fields in server.xrange(source.audit(0)):
+            text = fields[b"r"]
+            position = text.find(b'"seq":3,')
+            if position >= 0:
+                place = text.index(b'"decision":"', position) + 12
+                text = text[:place] + b"X" + text[place + 1 :]
+            server.xadd(copy.audit(0), {b"r": text}, id=entry)
+    (tmp_path / "mas.yaml").write_text("name: tampered\nnamespace: tampered\n")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("MAS_URL", url)
+
+
+def test_a_changed_byte_is_found_and_its_record_named(mas, tampered):
+    """Exit 1, in words and in JSON."""
+    ran = mas("audit", "verify", "-o", "json")
+
+    assert ran.code == 1
+    assert [(found["ok"], found["first_bad"]) for found in ran.json] == [(False, 3)]
+    assert "partition 0 is broken: record 3 was changed" in ran.err
+    assert "record 3 was changed" in mas("audit", "verify").out
+
+
+def test_an_export_of_a_broken_chain_is_complete_and_says_so(mas, tampered, tmp_path):
+    """What is there is evidence too."""
+    ran = mas("audit", "export", "--out", str(tmp_path / "all.jsonl"))
+
+    assert ran.code == 1
+    assert "record 3 was changed" in ran.err
+    rows = [json.loads(line) for line in (tmp_path / "all.jsonl").read_text().splitlines()]
+    assert [row["seq"] for row in rows] == list(range(1, len(rows) + 1))
+    assert rows[2]["decision"].startswith("X")
+
+
+def test_watching_survives_a_server_that_restarts(mas_process, tmp_path, monkeypatch):
+    """It says that the connection is lost, once, and goes on with what comes then."""
+    with running_system(tmp_path / "restarted") as folder:
+        monkeypatch.chdir(folder)
+        process = mas_process("watch", "-v", "--count", "1", "-o", "jsonl")
+        assert "watching restarted" in process.stderr.readline()
+        pid = int((folder / ".mas" / "run" / "server.pid").read_text())
+        os.kill(pid, signal.SIGKILL)
+        assert "connection lost" in process.stderr.readline()
+        deadline = time.monotonic() + 20
+        while process.poll() is None and time.monotonic() < deadline:
+            subprocess.run(
+                [sys.executable, "-m", "mas_cli", "send", "calculator", "again.one", "--timeout", "2"],
+                capture_output=True,
+                check=False,
+            )
+        assert process.wait(10) == 0
+        assert json.loads(process.stdout.readline())["type"] == "again.one"
+        assert "connected again" in process.stderr.read()

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-SPEC = "agent_id: {}\nclass_path: agents.x:X\n"
+SPEC = "agent_id: {}\nclass_path: x:X\n"
 
 
 @pytest.fixture
@@ -18,6 +18,7 @@ def project() -> Path:
     (root / "mas.yaml").write_text("name: demo\nprofile: fast\n")
     (root / "agents.d").mkdir()
     (root / "agents.d" / "one.yaml").write_text(SPEC.format("one"))
+    (root / "agents.d" / "x.py").write_text("class X:\n    pass\n")
     return root
 
 
@@ -168,28 +169,35 @@ def test_specs_are_checked(mas, project):
     assert mas("agent", "validate", "nowhere.yaml").code == 1
 
 
-def test_a_new_spec_is_valid_and_never_overwrites(mas, project):
-    """Written once, printed on request."""
-    assert mas("agent", "new", "three", "--class", "agents.three:Three", "--capability", "count").code == 0
+def test_a_new_agent_is_valid_and_never_overwrites(mas, project):
+    """A spec and a module that works, or a spec alone for what is there already."""
+    assert mas("agent", "new", "three", "--capability", "count").code == 0
     assert mas("agent", "new", "three", "--exec", "wc -w").code == 7
-    assert mas("agent", "validate").code == 0
-    assert yaml.safe_load((project / "agents.d" / "three.yaml").read_text()) == {
-        "agent_id": "three",
-        "class_path": "agents.three:Three",
-        "capabilities": ["count"],
-        "permissions": [{"from": "operator"}],
-    }
-    printed = mas("agent", "new", "four", "--exec", "wc -w", "--print")
+    assert mas("agent", "new", "four", "--class", "x:X").code == 0
+    assert mas("agent", "new", "five", "--exec", "wc -w").code == 0
+
+    assert mas("agent", "validate", "-o", "json") == (0, "[]\n", "")
+    assert (project / "agents.d" / "three.py").is_file()
+    assert yaml.safe_load((project / "agents.d" / "five.yaml").read_text())["exec"] == ["wc", "-w"]
+
+
+def test_a_new_agent_can_be_printed(mas, project):
+    """And nothing is written."""
+    printed = mas("agent", "new", "six", "--exec", "wc -w", "--print")
+    both = mas("agent", "new", "six", "--print", "-o", "json").json
+
     assert yaml.safe_load(printed.out)["exec"] == ["wc", "-w"]
-    assert not (project / "agents.d" / "four.yaml").exists()
+    assert set(both) == {"six.yaml", "six.py"}
+    assert list((project / "agents.d").glob("six*")) == []
 
 
 @pytest.mark.parametrize(
     "words",
     [
-        ["a"],
-        ["a", "--class", "x:Y", "--exec", "wc"],
-        ["A B", "--class", "x:Y"],
+        ["a", "--class", "x:X", "--exec", "wc"],
+        ["a", "--exec", ""],
+        ["a", "--class", "x:Missing"],
+        ["A B", "--class", "x:X"],
         ["a", "--class", "no path"],
         ["a", "--exec", "wc", "--capability", "not ok"],
     ],
@@ -197,7 +205,7 @@ def test_a_new_spec_is_valid_and_never_overwrites(mas, project):
 def test_a_spec_that_cannot_be_is_not_written(mas, project, words):
     """A usage error, and no file."""
     assert mas("agent", "new", *words).code == 2
-    assert [path.name for path in (project / "agents.d").iterdir()] == ["one.yaml"]
+    assert [path.name for path in (project / "agents.d").glob("*.yaml")] == ["one.yaml"]
 
 
 def test_the_specification_describes_every_command(mas):

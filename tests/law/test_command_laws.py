@@ -312,7 +312,7 @@ SYSTEM_CALLS = {
     "send": ["calculator", "text.echo"],
     "request": ["calculator", "text.echo", '{"a":1}'],
     "watch": ["--for", "50ms"],
-    "rbac allow": ["outsider", "sleeper"],
+    "rbac allow": ["outsider", "sleeper", "--dry-run"],
     "rbac deny": ["outsider", "sleeper", "--dry-run"],
     "rbac revoke": ["r1", "--dry-run"],
     "rbac list": [],
