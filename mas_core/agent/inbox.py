@@ -140,14 +140,11 @@ class Inbox:
     def _open(self, lane: str, entry: str, frame: Frame, marks: str) -> list[Held]:
         try:
             header, body = self._link.open(frame, Place.INBOX)
-            if header.lane != lane:
-                raise DecryptionFailed("the frame belongs to another lane")
-            deliveries = DELIVERIES_DECODER.decode(body)
-        except (DecryptionFailed, msgspec.DecodeError) as error:
-            log.error(
-                "delivery.unauthentic", agent=self._store.agent_id, lane=lane, entry=entry, reason=str(error)
-            )
-            return []
+            deliveries = DELIVERIES_DECODER.decode(body) if header.lane == lane else []
+        except (DecryptionFailed, msgspec.DecodeError):
+            deliveries = []
+        if not deliveries:
+            log.error("delivery.unauthentic", agent=self._store.agent_id, lane=lane, entry=entry)
         return [
             Held(lane, entry, len(deliveries), position, delivery)
             for position, delivery in enumerate(deliveries)

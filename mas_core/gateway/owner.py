@@ -62,11 +62,11 @@ class Counters:
     batches: int = 0
 
 
-class StartOver(Exception):  # noqa: N818 - a turn of the loop, not an error
+class StartOver(Exception):
     """The owner's copy of the partition no longer counts."""
 
 
-class LeaseLost(Exception):  # noqa: N818 - an event, not an error
+class LeaseLost(Exception):
     """Somebody else owns the partition now."""
 
 

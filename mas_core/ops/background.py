@@ -69,10 +69,12 @@ async def up_detached(project: Project, options: UpOptions, on_event: OnEvent = 
     try:
         async with asyncio.timeout(options.ready_within + GRACE_SECONDS):
             return await _until_ready(process.pid, reader, on_event)
+    except DeadlineExceeded:
+        raise
     except TimeoutError:
         raise DeadlineExceeded(
             f"not everything was ready within {options.ready_within:g} s",
-            hint=("mas status", f"tail {log_path}"),
+            hint=("mas status", f"tail {log_path}", "mas down"),
         ) from None
     except asyncio.CancelledError:
         with contextlib.suppress(ProcessLookupError):
@@ -80,7 +82,7 @@ async def up_detached(project: Project, options: UpOptions, on_event: OnEvent = 
         raise
 
 
-async def down(project: Project, timeout: float = DOWN_SECONDS) -> int:  # noqa: ASYNC109
+async def down(project: Project, timeout: float = DOWN_SECONDS) -> int:
     """Stop what runs the project; returns the process id it had, or 0 when nothing ran.
 
     Raises:
@@ -117,7 +119,7 @@ async def _until_ready(pid: int, reader: int, on_event: OnEvent) -> int:
             if not event.hint:
                 return pid
             kind = DeadlineExceeded if event.state == "late" else AgentFailed
-            raise kind(event.message, hint=(*event.hint, "mas status"))
+            raise kind(event.message, hint=(*event.hint, "mas status", "mas down"))
     finally:
         transport.close()
     raise InternalError("the background process ended early", hint="tail .mas/logs/up.log")

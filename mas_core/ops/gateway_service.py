@@ -89,6 +89,7 @@ class AuthManager:
         self._pending = pending
 
     def __call__(self) -> Self:
+        """Itself, so that `gateway.auth_manager()` reads as well as `gateway.auth_manager`."""
         return self
 
     def allow(

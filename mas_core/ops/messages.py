@@ -54,7 +54,7 @@ async def send(
     priority: int | str = NORMAL,
     ttl: float = DEFAULT_TTL_S,
     message_id: str = "",
-    timeout: float = 30.0,  # noqa: ASYNC109 - part of the message, not of the call
+    timeout: float = 30.0,
 ) -> Receipt:
     """Send one message as an agent whose token is at hand; parameters and errors as `Client.send`.
 
@@ -136,7 +136,7 @@ async def request(
     *,
     as_agent: str = OPERATOR,
     priority: int | str = NORMAL,
-    timeout: float = 30.0,  # noqa: ASYNC109 - part of the message, not of the call
+    timeout: float = 30.0,
 ) -> AgentMessage:
     """Ask an agent and wait for its reply; parameters and errors as `Client.request`.
 
@@ -154,7 +154,7 @@ async def discover(
     as_agent: str = OPERATOR,
     match_all: bool = False,
     metadata: dict[str, object] | None = None,
-    timeout: float = 10.0,  # noqa: ASYNC109 - given on to the client
+    timeout: float = 10.0,
 ) -> list[dict[str, object]]:
     """Running agents that an agent may talk to; parameters and errors as `Client.discover`.
 

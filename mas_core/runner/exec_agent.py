@@ -170,7 +170,7 @@ class _Stream:
         self._writing = asyncio.Lock()
         self._reading = asyncio.create_task(self._read(), name=f"answers of {name}")
 
-    async def exchange(self, message: AgentMessage, timeout: float) -> dict[str, Any] | None:  # noqa: ASYNC109
+    async def exchange(self, message: AgentMessage, timeout: float) -> dict[str, Any] | None:
         """The program's answer to `message`; None at once when it asks for none."""
         line = {
             "id": message.message_id,

@@ -79,7 +79,7 @@ class Supervisor:
         for spec in self._specs.values():
             self._start(spec)
 
-    async def wait_ready(self, timeout: float) -> list[InstanceInfo]:  # noqa: ASYNC109
+    async def wait_ready(self, timeout: float) -> list[InstanceInfo]:
         """Wait at most `timeout` seconds until each is ready or given up; gives those that are not ready."""
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(timeout):
