@@ -208,7 +208,7 @@ async def _send_all(
             except MasError as error:
                 run.refused += "decision" in error.details
             done += 1
-            if done % 1000 == 0:
+            if done % 50 == 0:
                 on_progress(done)
 
     await asyncio.gather(*(work() for _ in range(min(concurrency, run.messages))))
