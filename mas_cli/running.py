@@ -67,7 +67,7 @@ class Lifetime:
             self._call.talk.say("stopping, what is in hand gets finished (Ctrl-C again to force)")
             self.stop.set()
         else:
-            self._call.talk.say("stopping before everything is ready (Ctrl-C again to force)")
+            self._call.talk.say("stopping early (Ctrl-C again to force)")
             self.cut_by = number
             self._task.cancel()
 
