@@ -34,7 +34,11 @@ class Chain:
 
     def append(self, record: AuditRecord) -> bytes:
         """Number and link `record`, whose own `seq` and `prev` are not looked at; returns its bytes."""
-        text = encode_record(msgspec.structs.replace(record, seq=self.seq + 1, prev=self.head))
+        return self.append_linked(msgspec.structs.replace(record, seq=self.seq + 1, prev=self.head))
+
+    def append_linked(self, record: AuditRecord) -> bytes:
+        """Take in a record that was made with `seq + 1` and `head`; returns its bytes."""
+        text = encode_record(record)
         self.head = record_hash(text)
         self.seq += 1
         return text

@@ -52,7 +52,6 @@ REPLAY_WINDOW_MS = 3_600_000
 _DELIVERED_FLAGS = Flag.EXPECTS_REPLY | Flag.IS_REPLY | Flag.PARTIAL | Flag.ERROR
 _RECEIPT_DECODER = msgspec.msgpack.Decoder(Receipt)
 _PACKER = msgspec.msgpack.Encoder()
-_JSON = msgspec.json.Encoder()
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,7 +89,6 @@ class Judge:
         self._decided: dict[str, bytes] = {}
         self._decided_before: dict[str, bytes] = {}
         self._effects: list[Callable[[Commit], None]] = []
-        self._events: list[dict[str, object]] = []
         self._presence = Presence(directory, keys, ledger, outbound, inboxes, self._effects)
         self._redelivery = Redelivery(directory, AtRest(keys.at_rest_key), ledger, outbound, self._effects)
 
@@ -173,7 +171,6 @@ class Judge:
             reason=f"Authentication failed: {frame.rejection}",
             details={"claimed_sender": claimed[:64], "lane": frame.stored.lane, "entry": frame.stored.entry},
         )
-        self._show(now, claimed[:64], "", "frame", 0, Decision.UNAUTHENTICATED, frame.rejection)
 
     def _judge_frame(
         self,
@@ -263,17 +260,6 @@ class Judge:
             self._effects.append(
                 lambda commit: commit.remember_id(bucket, name, text, 2 * REPLAY_WINDOW_MS + 60_000)
             )
-        self._show(
-            batch.now,
-            transit.sender,
-            envelope.target,
-            envelope.type,
-            len(envelope.data),
-            transit.decision,
-            transit.reason,
-            envelope.id,
-            transit.rule,
-        )
 
     def _pass_stages(self, transit: Transit, batch: Surroundings) -> None:
         for stage in self._stages:
@@ -343,32 +329,6 @@ class Judge:
         except msgspec.DecodeError as error:
             return Verdict(Decision.INVALID, f"the gateway cannot read this: {error}")
 
-    def _show(
-        self,
-        now: int,
-        sender: str,
-        target: str,
-        message_type: str,
-        size: int,
-        decision: Decision,
-        reason: str,
-        message_id: str = "",
-        rule: str = "",
-    ) -> None:
-        self._events.append(
-            {
-                "time": now,
-                "from": sender,
-                "to": target,
-                "type": message_type,
-                "bytes": size,
-                "decision": decision,
-                "reason": reason,
-                "id": message_id,
-                "rule": rule,
-            }
-        )
-
     def _gather(self, commit: Commit, cursors: dict[str, str], now: int) -> JudgedBatch:
         block = self._ledger.take_block()
         if block:
@@ -384,10 +344,7 @@ class Judge:
             self._put_answer(commit, foreign, agent_id, instance, frame, may_wait=False)
         for agent_id, instance, frame in self._outbound.receipt_frames(now):
             self._put_answer(commit, foreign, agent_id, instance, frame, may_wait=self._answers_after_commit)
-        if self._events:
-            commit.show(_JSON.encode_lines(self._events))
         self._effects.clear()
-        self._events.clear()
         self._decided_before, self._decided = self._decided, {}
         return JudgedBatch(commit, foreign)
 

@@ -42,7 +42,7 @@ class Ledger:
             decision, reason = transit.decision, transit.reason
         self._append(
             AuditRecord(
-                seq=0,
+                seq=self._chain.seq + 1,
                 time=transit.now,
                 decision=decision,
                 reason=reason,
@@ -58,7 +58,7 @@ class Ledger:
                 findings=transit.findings,
                 payload_hmac=self._keys.payload_hmac(envelope.data),
                 gateway=self._gateway_id,
-                prev="",
+                prev=self._chain.head,
             )
         )
 
@@ -79,7 +79,7 @@ class Ledger:
         """Record something that is not a message passing through."""
         self._append(
             AuditRecord(
-                seq=0,
+                seq=self._chain.seq + 1,
                 time=now,
                 kind=kind,
                 decision=decision,
@@ -91,7 +91,7 @@ class Ledger:
                 instance=instance,
                 gateway=self._gateway_id,
                 details=details or {},
-                prev="",
+                prev=self._chain.head,
             )
         )
 
@@ -102,4 +102,4 @@ class Ledger:
         return block
 
     def _append(self, record: AuditRecord) -> None:
-        self._block.append(self._chain.append(record))
+        self._block.append(self._chain.append_linked(record))

@@ -35,7 +35,14 @@ _CUT_AT_SURROGATE = re.compile(rb'\\u[dD][89abAB][0-9a-fA-F]{2}"[\s\]}]*\Z')
 
 
 def parse_json(text: bytes, *, max_bytes: int = MAX_BYTES, max_depth: int = MAX_DEPTH) -> JsonValue:
-    """The value that `text` says.
+    """The value that `text` says; parameters and errors as for `parse_and_rewrite`."""
+    return parse_and_rewrite(text, max_bytes=max_bytes, max_depth=max_depth)[0]
+
+
+def parse_and_rewrite(
+    text: bytes, *, max_bytes: int = MAX_BYTES, max_depth: int = MAX_DEPTH
+) -> tuple[JsonValue, bytes]:
+    """The value that `text` says, and that value written anew as `encode_json` does.
 
     Args:
         text: One JSON document.
@@ -62,9 +69,10 @@ def parse_json(text: bytes, *, max_bytes: int = MAX_BYTES, max_depth: int = MAX_
         _refuse_depth(max_depth)
     has_long_digits = len(text) > MAX_INTEGER_DIGITS and _LONG_DIGITS.search(text) is not None
     # Written anew, an object has each key once, so equal bytes had each key once.
-    if has_long_digits or _encode(value) != text:
+    rewritten = _encode(value)
+    if has_long_digits or rewritten != text:
         _check_members(text)
-    return value
+    return value, rewritten
 
 
 def encode_json(value: object) -> bytes:

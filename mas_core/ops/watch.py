@@ -1,13 +1,16 @@
-"""The live feed: one event for every decision, as it is made. For watching; the audit is the evidence."""
+"""Watching: one event for every decision, as it is recorded."""
 
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Self
 
 import msgspec
 
+from mas_core.audit.chain import decode_record
+from mas_core.model.audit_record import AuditRecord
 from mas_core.ops.system import System
 from mas_core.security.type_glob import check_glob, compile_glob
 
@@ -27,6 +30,22 @@ class LiveEvent(msgspec.Struct, frozen=True):
     reason: str
     id: str
     rule: str
+
+    @classmethod
+    def of(cls, record: AuditRecord) -> Self:
+        """What a record says to somebody who watches."""
+        sender = record.sender or str(record.details.get("claimed_sender", ""))
+        return cls(
+            record.time,
+            sender,
+            record.target,
+            record.type or record.kind,
+            record.size,
+            record.decision,
+            record.reason,
+            record.message_id,
+            record.rule,
+        )
 
 
 @dataclass(frozen=True)
@@ -64,38 +83,36 @@ class EventFilter:
         return compile_glob(self.message_type)
 
 
-async def newest(system: System) -> dict[int, str]:
-    """The newest event of each partition, for `follow` to go on from."""
+async def newest(system: System) -> dict[int, int]:
+    """The newest record of each partition, for `follow` to go on from."""
     records = system.store.records
-    return {number: await records.last_live_entry(number) for number in range(system.store.partitions)}
+    return {number: (await records.audit_head(number))[0] for number in range(system.store.partitions)}
 
 
 async def follow(
-    system: System, after: dict[int, str], wanted: EventFilter | None = None
+    system: System, after: dict[int, int], wanted: EventFilter | None = None
 ) -> AsyncIterator[LiveEvent | None]:
     """Events as they come; None now and then while there are none, so that a caller can look at the clock.
 
     Args:
         system: The system.
-        after: The last event that was seen of each partition, from `newest`; moved along, so that
-            whoever lost the connection goes on with it. `0-0` is before all that the feed still holds.
+        after: The last record that was seen of each partition, from `newest`; moved along, so that
+            whoever lost the connection goes on with it. 0 is before all records.
         wanted: Which events.
 
     Raises:
         StoreUnreachable: The connection is lost.
     """
-    records = system.store.records
-    decode = msgspec.json.Decoder(LiveEvent).decode_lines
     while True:
-        found = await records.live_events(after, BLOCK_MS)
+        found = await system.store.records.new_audit_blocks(after, BLOCK_MS)
         if not found:
             yield None
-        for partition, entry, text in found:
-            after[partition] = entry
-            try:
-                events = decode(text)
-            except msgspec.DecodeError:
-                continue
-            for event in events:
+        for partition, block in found:
+            after[partition] = block.last_seq
+            for text in block.records():
+                try:
+                    event = LiveEvent.of(decode_record(text))
+                except msgspec.DecodeError:
+                    continue
                 if wanted is None or wanted.matches(event):
                     yield event

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import hmac
 import os
 import secrets
@@ -31,7 +32,8 @@ class GatewayKeys:
     audit_key: Ed25519PrivateKey = field(repr=False)
     at_rest_key: bytes = field(repr=False)
     mac_key: bytes = field(repr=False)
-    fingerprint_key: bytes = field(repr=False)
+    fingerprint_hashes: tuple[hashlib._Hash, hashlib._Hash] = field(repr=False)
+    """SHA-256 with the inner and the outer key of HMAC (RFC 2104) taken in."""
     public_key: bytes
     """X25519 public key, 32 bytes; part of every token."""
     key_id: str
@@ -50,7 +52,7 @@ class GatewayKeys:
             Ed25519PrivateKey.from_private_bytes(derive("audit")),
             derive("at-rest"),
             derive("mac"),
-            derive("fingerprint"),
+            _hmac_halves(derive("fingerprint")),
             public_key,
             key_id_of(public_key),
         )
@@ -114,7 +116,19 @@ class GatewayKeys:
 
     def payload_hmac(self, data: bytes) -> str:
         """Keyed fingerprint of a payload, hex; without the key nobody can guess the payload from it."""
-        return hmac.digest(self.fingerprint_key, data, "sha256").hex()
+        # Two copies of half-made hashes cost half of what hmac.digest does; this runs for every message.
+        inner, outer = self.fingerprint_hashes[0].copy(), self.fingerprint_hashes[1].copy()
+        inner.update(data)
+        outer.update(inner.digest())
+        return outer.hexdigest()
+
+
+def _hmac_halves(key: bytes) -> tuple[hashlib._Hash, hashlib._Hash]:
+    block = key.ljust(64, b"\x00")
+    return (
+        hashlib.sha256(bytes(byte ^ 0x36 for byte in block)),
+        hashlib.sha256(bytes(byte ^ 0x5C for byte in block)),
+    )
 
 
 def _sync(folder: Path) -> None:

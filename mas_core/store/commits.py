@@ -124,10 +124,6 @@ class Commit:
         work = self.keys.work(self.partition, agent_id)
         self._add("SETTLE", "hash", work, inbox, lane, frame, total, position)
 
-    def show(self, events: bytes) -> None:
-        """Add events to the live feed."""
-        self._add("XADD", "stream", self.keys.live(self.partition), "MAXLEN", "~", 4000, "*", "e", events)
-
     def _index(self, key: str, kind: str) -> int:
         index = self._key_index.get(key)
         if index is None:

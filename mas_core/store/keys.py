@@ -106,10 +106,6 @@ class Keys:
         """Hash: the state of an agent and its revision."""
         return f"{self._prefix[partition]}state:{agent_id}"
 
-    def live(self, partition: int) -> str:
-        """Capped stream: compact events for watching; never the evidence."""
-        return self._prefix[partition] + "live"
-
     def limit(self, partition: int, agent_id: str) -> str:
         """Hash with expiry: messages that an agent sent, by second and by minute."""
         return f"{self._prefix[partition]}limit:{agent_id}"

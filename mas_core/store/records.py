@@ -167,25 +167,20 @@ class Records:
         )
         return int(seq or 0), (head or b"").decode()
 
-    async def live_events(self, after: dict[int, str], block_ms: int) -> list[tuple[int, str, bytes]]:
-        """Events after the given entry of each partition; waits when there are none."""
+    async def new_audit_blocks(self, after: dict[int, int], block_ms: int) -> list[tuple[int, AuditBlock]]:
+        """Audit blocks after the given sequence of each partition; waits when there are none."""
         partitions = sorted(after)
         reply = await self._connection.wait(
-            "XREAD", "COUNT", 256, "BLOCK", block_ms, "STREAMS",
-            *(self._keys.live(partition) for partition in partitions),
-            *(after[partition] for partition in partitions),
+            "XREAD", "COUNT", AUDIT_PAGE, "BLOCK", block_ms, "STREAMS",
+            *(self._keys.audit(partition) for partition in partitions),
+            *(f"{after[partition]}-0" for partition in partitions),
         )  # fmt: skip
-        of_key = {self._keys.live(partition).encode(): partition for partition in partitions}
+        of_key = {self._keys.audit(partition).encode(): partition for partition in partitions}
         return [
-            (of_key[key], entry.decode(), dict_of(fields).get(b"e", b""))
+            (of_key[key], AuditBlock(int(entry.partition(b"-")[0]), entry.decode(), _audit_text(fields)))
             for key, entries in reply or ()
             for entry, fields in entries
         ]
-
-    async def last_live_entry(self, partition: int) -> str:
-        """Id of the newest event of a partition."""
-        reply = await self._connection.call("XREVRANGE", self._keys.live(partition), "+", "-", "COUNT", 1)
-        return reply[0][0].decode() if reply else "0-0"
 
 
 def dict_of(fields: Any) -> dict[bytes, bytes]:

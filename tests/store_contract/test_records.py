@@ -210,16 +210,14 @@ async def test_dead_letters_and_waiting_frames_are_counted(store):
     assert await store.records.waiting_frames() == 2
 
 
-async def test_the_live_feed_is_followed_from_where_one_was(store):
-    """Only newer events come, with their partition."""
-    await commit(store, lambda batch: batch.show(b"one"))
-    last = await store.records.last_live_entry(0)
-    await commit(store, lambda batch: batch.show(b"two"))
+async def test_the_audit_is_followed_from_where_one_was(store):
+    """Only newer blocks come, with their partition."""
+    await commit(store, lambda batch: batch.add_audit(b"one", 1, "a"))
+    await commit(store, lambda batch: batch.add_audit(b"two", 2, "b"))
 
-    events = await store.records.live_events({0: last, 1: "0-0"}, 10)
+    blocks = await store.records.new_audit_blocks({0: 1, 1: 0}, 10)
 
-    assert [(partition, event) for partition, _, event in events] == [(0, b"two")]
-    assert await store.records.last_live_entry(1) == "0-0"
+    assert [(partition, block.last_seq, block.text) for partition, block in blocks] == [(0, 2, b"two")]
 
 
 async def test_gateways_come_and_go(store):

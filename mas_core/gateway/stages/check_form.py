@@ -6,7 +6,7 @@ from mas_core.base.ids import AGENT_ID, MESSAGE_ID, MESSAGE_TYPE
 from mas_core.errors import InvalidPayload
 from mas_core.gateway.transit import Surroundings, Transit, Verdict
 from mas_core.model.decision import Decision
-from mas_core.model.json_text import encode_json, parse_json
+from mas_core.model.json_text import parse_and_rewrite
 
 MAX_HEADERS = 32
 MAX_HEADER_LENGTH = 1024
@@ -46,12 +46,11 @@ class CheckForm:
                 f"the payload has {len(envelope.data):,} bytes; at most {self._max_payload_bytes:,} are taken"
             )
         try:
-            transit.value = parse_json(envelope.data, max_bytes=self._max_payload_bytes)
+            transit.value, transit.data = parse_and_rewrite(envelope.data, max_bytes=self._max_payload_bytes)
         except InvalidPayload as error:
             return _invalid(error.message)
         if not isinstance(transit.value, dict):
             return _invalid("the payload is not an object")
-        transit.data = encode_json(transit.value)
         return None
 
 
