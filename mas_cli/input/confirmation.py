@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TextIO
 
+from mas_cli.deadlines import interrupted_by_ctrl_c
 from mas_cli.errors import Cancelled, ConfirmationNeeded
 from mas_cli.output.diagnostics import Diagnostics
 
@@ -91,4 +92,5 @@ class Confirmation:
 
     def _answer(self, question: str) -> str:
         self._talk.ask(question)
-        return self._stdin.readline().strip()
+        with interrupted_by_ctrl_c():
+            return self._stdin.readline().strip()

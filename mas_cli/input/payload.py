@@ -12,6 +12,7 @@ from math import isfinite
 from pathlib import Path
 from typing import NamedTuple, NoReturn, TextIO, TypeVar
 
+from mas_cli.deadlines import interrupted_by_ctrl_c
 from mas_cli.input.selectors import parse_pair
 from mas_core.errors import InvalidPayload, SpecInvalid, UsageError
 
@@ -180,7 +181,8 @@ def _numbered(where: str, lines: Iterator[str] | TextIO) -> Iterator[_Text]:
 
 def _decoded(read: Callable[[], _T], where: str) -> _T:
     try:
-        return read()
+        with interrupted_by_ctrl_c():
+            return read()
     except UnicodeDecodeError as error:
         raise InvalidPayload(f"{where} is not UTF-8: byte {error.start} is wrong") from None
 

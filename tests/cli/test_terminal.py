@@ -174,3 +174,68 @@ def test_tab_completes_in_a_real_shell(terminal, monkeypatch, tmp_path, name):
     shell.until("mas context previous|ious")
     shell.type("\x15mas context re\t\t")
     shell.until("(?s)remove.*rename|rename.*remove")
+
+
+@pytest.fixture
+def in_running_project(running_project, monkeypatch):
+    """In the folder of the running project."""
+    monkeypatch.chdir(running_project)
+    return running_project
+
+
+def test_a_person_is_asked_before_something_of_a_system_is_deleted(terminal, in_running_project):
+    """What it is stands in the question; no is 9 and changes nothing."""
+    shell = terminal(sys.executable, "-m", "mas_cli", "state", "reset", "sleeper")
+
+    shell.until(r"Delete the state of sleeper\? \[y/N\]")
+    shell.type("n\n")
+
+    shell.rest()
+    assert shell.process.wait(10) == 9
+
+
+def test_a_terminal_shows_a_hundred_records_and_says_so(terminal, in_running_project):
+    """And a reply as one line, as everywhere."""
+    mas = (sys.executable, "-m", "mas_cli")
+    reply = terminal(*mas, "request", "calculator", "text.echo", '{"a":[1,2]}').rest()
+    sent = terminal(*mas, "send", "calculator", "terminal.one", "--count", "120").rest()
+
+    wide = terminal(*mas, "audit", "list", "--type", "terminal.one", columns=100).rest()
+    listed = ANSI.sub("", wide)
+
+    assert '{"a":[1,2]}' in reply
+    assert "120 messages sent" in sent
+    assert "only 100 records are shown" in listed
+    assert sum("terminal" in line for line in listed.splitlines()) == 100
+    assert max(len(line) for line in listed.splitlines()) <= 100
+
+
+def test_ctrl_c_at_a_question_changes_nothing(terminal, in_running_project):
+    """130, and the agent is still there."""
+    shell = terminal(sys.executable, "-m", "mas_cli", "agent", "deregister", "sleeper")
+    shell.until(r"Delete the agent sleeper")
+
+    shell.type("\x03")
+
+    shell.rest()
+    assert shell.process.wait(10) == 130
+    assert "sleeper" in terminal(sys.executable, "-m", "mas_cli", "agent", "list").rest()
+
+
+def test_an_export_does_not_go_to_a_terminal(terminal, in_running_project):
+    """Its bytes are whatever is stored."""
+    shell = terminal(sys.executable, "-m", "mas_cli", "audit", "export")
+
+    assert "--out FILE" in shell.rest()
+    assert shell.process.wait(10) == 2
+
+
+def test_ctrl_c_ends_a_payload_that_is_being_typed(terminal, in_running_project):
+    """At once, with nothing sent."""
+    shell = terminal(sys.executable, "-m", "mas_cli", "send", "notebook", "note.add", "-")
+    shell.until("end with Ctrl-D")
+
+    shell.type('{"text":\x03')
+
+    shell.rest()
+    assert shell.process.wait(10) == 130
