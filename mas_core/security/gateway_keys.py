@@ -32,11 +32,15 @@ class GatewayKeys:
     audit_key: Ed25519PrivateKey = field(repr=False)
     at_rest_key: bytes = field(repr=False)
     mac_key: bytes = field(repr=False)
-    fingerprint_hashes: tuple[hashlib._Hash, hashlib._Hash] = field(repr=False)
-    """SHA-256 with the inner and the outer key of HMAC (RFC 2104) taken in."""
+    fingerprint_key: bytes = field(repr=False)
     public_key: bytes
     """X25519 public key, 32 bytes; part of every token."""
     key_id: str
+    _halves: tuple[hashlib._Hash, hashlib._Hash] = field(init=False, repr=False, compare=False)
+    """SHA-256 with the inner and the outer fingerprint key of HMAC (RFC 2104) taken in."""
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "_halves", _hmac_halves(self.fingerprint_key))
 
     @classmethod
     def from_secret(cls, secret: bytes) -> Self:
@@ -52,7 +56,7 @@ class GatewayKeys:
             Ed25519PrivateKey.from_private_bytes(derive("audit")),
             derive("at-rest"),
             derive("mac"),
-            _hmac_halves(derive("fingerprint")),
+            derive("fingerprint"),
             public_key,
             key_id_of(public_key),
         )
@@ -117,7 +121,7 @@ class GatewayKeys:
     def payload_hmac(self, data: bytes) -> str:
         """Keyed fingerprint of a payload, hex; without the key nobody can guess the payload from it."""
         # Two copies of half-made hashes cost half of what hmac.digest does; this runs for every message.
-        inner, outer = self.fingerprint_hashes[0].copy(), self.fingerprint_hashes[1].copy()
+        inner, outer = self._halves[0].copy(), self._halves[1].copy()
         inner.update(data)
         outer.update(inner.digest())
         return outer.hexdigest()

@@ -42,7 +42,6 @@ def full_commit(store, **changed):
     commit.set_instance("bob", "i2", b"status", 99)
     commit.add_dead_letter({"message_id": "m", "body": b"sealed"})
     commit.add_later("m:2", 123, b"later")
-    commit.show(b"event")
     return commit
 
 
@@ -68,7 +67,7 @@ async def everything(store):
 
 
 async def test_everything_of_a_batch_is_there_after_it(store, partition):
-    """Audit, cursor, delivery, answers, markers, presence, dead letter, later and live feed."""
+    """Audit, cursor, delivery, answers, markers, presence, dead letter and later."""
     reply = await partition.commit(full_commit(store))
 
     keys = store.keys
@@ -79,7 +78,7 @@ async def test_everything_of_a_batch_is_there_after_it(store, partition):
     assert written == {
         keys.meta(0), keys.audit(0), keys.inbox(0, "bob", "normal"), keys.work(0, "bob"),
         keys.replies(0, "alice", "i1"), keys.session(0, "s1"), keys.seen(0, 1), keys.agent(0, "bob"),
-        keys.dead(0), keys.later(0), keys.later_bodies(0), keys.live(0),
+        keys.dead(0), keys.later(0), keys.later_bodies(0),
     }  # fmt: skip
     assert (await store.agent("bob").backlog())["normal"] == 3 or store.agent("bob").partition != 0
 
@@ -119,7 +118,7 @@ async def test_the_same_commit_twice_is_written_once(store, partition):
 
 
 @pytest.mark.parametrize(
-    "name", ["audit", "inbox", "work", "replies", "session", "seen", "agent", "dead", "later", "live"]
+    "name", ["audit", "inbox", "work", "replies", "session", "seen", "agent", "dead", "later"]
 )
 async def test_nothing_is_written_when_one_key_has_a_wrong_type(store, partition, name):
     """Scripts are not rolled back, so types are looked at before the first write; the key is named."""
@@ -127,7 +126,7 @@ async def test_nothing_is_written_when_one_key_has_a_wrong_type(store, partition
     key = {
         "audit": keys.audit(0), "inbox": keys.inbox(0, "bob", "normal"), "work": keys.work(0, "bob"),
         "replies": keys.replies(0, "alice", "i1"), "session": keys.session(0, "s1"), "seen": keys.seen(0, 1),
-        "agent": keys.agent(0, "bob"), "dead": keys.dead(0), "later": keys.later(0), "live": keys.live(0),
+        "agent": keys.agent(0, "bob"), "dead": keys.dead(0), "later": keys.later(0),
     }[name]  # fmt: skip
     await store.connection.call("SET", key, "something else")
     before = await everything(store)
@@ -148,11 +147,11 @@ async def test_nothing_is_written_when_the_meta_is_gone(store, partition):
     assert await everything(store) == {}
 
 
-@pytest.mark.parametrize("name", ["inbox", "dead", "live"])
+@pytest.mark.parametrize("name", ["inbox", "dead"])
 async def test_nothing_is_written_when_a_stream_takes_no_more_entries(store, partition, name):
     """A stream whose last id was pushed to the end of time is found before the first write."""
     keys = store.keys
-    key = {"inbox": keys.inbox(0, "bob", "normal"), "dead": keys.dead(0), "live": keys.live(0)}[name]
+    key = {"inbox": keys.inbox(0, "bob", "normal"), "dead": keys.dead(0)}[name]
     largest = 2**64 - 1
     await store.connection.call("XADD", key, f"{largest}-{largest}", "f", "v")
     before = await everything(store)
