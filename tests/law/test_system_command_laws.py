@@ -1,0 +1,135 @@
+"""The contract of every command that acts on a running system: formats, errors, danger."""
+
+from __future__ import annotations
+
+import io
+import itertools
+import json
+import sys
+
+import pytest
+import yaml
+
+from mas_cli import app
+from mas_cli.command_table import COMMANDS, Command
+
+SYSTEM_CALLS = {
+    "agent list": [],
+    "agent describe": ["calculator"],
+    "agent register": ["lawful-{n}"],
+    "agent deregister": ["lawful-{n}", "--yes"],
+    "agent token rotate": ["sleeper"],
+    "agent token revoke": ["lawful-{n}"],
+    "discover": [],
+    "send": ["calculator", "text.echo"],
+    "request": ["calculator", "text.echo", '{"a":1}'],
+    "watch": ["--for", "50ms"],
+    "rbac allow": ["outsider", "sleeper", "--dry-run"],
+    "rbac deny": ["outsider", "sleeper", "--dry-run"],
+    "rbac revoke": ["r1", "--dry-run"],
+    "rbac list": [],
+    "rbac check": ["operator", "calculator"],
+    "rbac explain": ["operator", "calculator"],
+    "audit list": ["--limit", "5"],
+    "audit tail": [],
+    "audit get": ["1"],
+    "audit verify": [],
+    "audit export": ["--format", "json", "--out", "lawful.json"],
+    "state get": ["sleeper"],
+    "state set": ["sleeper", "lawful", "1"],
+    "state reset": ["silent", "--yes"],
+    "status": [],
+    "gateway status": [],
+}
+"""Arguments with which a command on the running system succeeds; `lawful-{n}` is an agent made for it."""
+
+RUNNING = {"up", "down", "gateway run", "agent run", "bench send"}
+"""Commands that run or end something themselves; they have tests of their own."""
+
+SYSTEM = [entry for entry in COMMANDS if entry.scope == "system" and entry.name not in RUNNING]
+system_commands = pytest.mark.parametrize("entry", SYSTEM, ids=lambda entry: entry.name.replace(" ", "-"))
+_numbers = itertools.count()
+
+
+@pytest.fixture
+def system_call(running_project, tmp_path, monkeypatch):
+    """Makes a call that succeeds, in the running project, as another one each time."""
+    monkeypatch.setenv("HOME", str(tmp_path))
+    for name in ("XDG_CONFIG_HOME", "XDG_STATE_HOME", "MAS_OUTPUT", "MAS_URL", "MAS_CONTEXT", "REDIS_URL"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("FORCE_COLOR", "1")
+    monkeypatch.chdir(running_project)
+    monkeypatch.setattr(sys, "stdin", io.StringIO())
+
+    def make(entry: Command) -> list[str]:
+        name = f"lawful-{next(_numbers)}"
+        words = SYSTEM_CALLS[entry.name]
+        if "lawful-{n}" in words and entry.name != "agent register":
+            assert app.main(["agent", "register", name]) == 0
+        return [*entry.name.split(), *(word.replace("lawful-{n}", name) for word in words)]
+
+    return make
+
+
+@system_commands
+def test_json_parses_for_every_system_command(entry: Command, system_call, capfd):
+    """With colour forced, in a pipe; and on an error standard output stays empty."""
+    words = system_call(entry)
+    capfd.readouterr()
+
+    assert app.main([*words, "-o", "json", "--color=always"]) == 0
+    out = capfd.readouterr().out
+    if entry.name == "watch":
+        # a stream: one object a line, here none
+        assert out == ""
+    else:
+        json.loads(out)
+
+    for failing in (["--no-such-flag"], ["--url", "redis://127.0.0.1:1", *SYSTEM_CALLS[entry.name]]):
+        assert app.main([*entry.name.split(), *failing, "-o", "json"]) in {2, 3}
+        captured = capfd.readouterr()
+        assert captured.out == ""
+        assert json.loads(captured.err.splitlines()[-1])["error"]["exit"] in {2, 3}
+
+
+@pytest.mark.parametrize("format_", ["jsonl", "yaml", "csv", "name", "table"])
+@system_commands
+def test_every_format_works_for_every_system_command(entry: Command, format_, system_call, capfd):
+    """Lines are objects, documents are YAML, and nothing that a terminal would obey is written."""
+    words = system_call(entry)
+    capfd.readouterr()
+
+    assert app.main([*words, "-o", format_]) == 0
+    out = capfd.readouterr().out
+    if format_ == "yaml":
+        list(yaml.safe_load_all(out))
+    elif format_ == "jsonl":
+        for line in out.splitlines():
+            json.loads(line)
+    if format_ != "table":
+        assert "\x1b" not in out
+
+
+@pytest.mark.parametrize("entry", [e for e in SYSTEM if e.impact != "read"], ids=lambda entry: entry.name)
+def test_nothing_is_changed_when_read_only(entry: Command, system_call, capfd):
+    """Not even looked at: the server need not be there."""
+    words = [*system_call(entry), "--read-only", "--url", "redis://127.0.0.1:1", "-o", "json"]
+    capfd.readouterr()
+
+    assert app.main(words) == 2
+    assert json.loads(capfd.readouterr().err)["error"]["code"] == "read_only"
+
+
+@pytest.mark.parametrize(
+    "entry", [entry for entry in SYSTEM if entry.impact == "destroy"], ids=lambda entry: entry.name
+)
+def test_nothing_of_a_system_is_destroyed_without_a_yes(entry: Command, system_call, capfd):
+    """No terminal and no flag: exit 2, at once, and nothing changed; with --yes no question."""
+    words = system_call(entry)
+    call = [word for word in words if word != "--yes"]
+    capfd.readouterr()
+
+    assert app.main(call) == 2
+    assert "--yes" in capfd.readouterr().err
+    assert app.main([*call, "-o", "json"]) == 2
+    assert app.main(words) == 0
