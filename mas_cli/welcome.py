@@ -41,9 +41,8 @@ class Welcome(RunReport):
         """Tell about one event; never raises."""
         if not self._has_begun:
             config = self._loaded.config
-            self.text(
-                f"{safe_text(config.name)} in {safe_text(self._loaded.project.root)}, {config.profile}\n"
-            )
+            place = safe_text(self._loaded.project.root)
+            self.text(f"{safe_text(config.name)}, profile {config.profile}, in {place}\n")
             self._has_begun = True
         if event.kind == "ready" and event.hint and self._is_detached and self.is_for_people:
             # the error says it

@@ -70,6 +70,11 @@ async def up(
                 "the profile ha waits for a replica, and the embedded server has none",
                 hint=("mas up --profile durable", "mas up --profile ha --url URL"),
             )
+        if loaded.url is not None and loaded.url.startswith("memory:"):
+            raise ConfigurationError(
+                "a server in memory belongs to one process, and a project runs in several",
+                hint=("mas up", "mas up --profile fast"),
+            )
         specs = loaded.specs()
         loaded.policy(specs)
         supervisor_of(_target(loaded, ""), loaded, specs, on_event).check(specs)

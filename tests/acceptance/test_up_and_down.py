@@ -315,6 +315,15 @@ def test_a_server_that_is_away_is_named(shell):
         assert "127.0.0.1:1" in up.error["message"]
 
 
+@pytest.mark.parametrize("words", [["--url", "memory://"], ["--profile", "ha"], ["--profile", "swift"]])
+def test_what_cannot_be_run_is_refused(shell, words):
+    """A server that other processes do not see, and a profile that the embedded server cannot keep."""
+    up = shell.mas("up", *words, "-o", "json")
+
+    assert (up.code, up.out) == (2, "")
+    assert not (shell.folder / ".mas" / "server").exists()
+
+
 def test_an_agent_that_does_not_start_is_named(shell):
     """--detach fails with the reason; the rest runs, and status names the problem and what to type."""
     (shell.folder / "agents.d" / "broken.py").write_text(
