@@ -78,7 +78,7 @@ async def run_agents(
             await stop.wait()
         on_event(RunEvent("stopping", "agents finish what they have in hand"))
     finally:
-        drained = await ended(supervisor)
+        drained = await ended(supervisor, stop)
     on_event(stopped(drained=drained))
     return drained
 
@@ -168,8 +168,7 @@ async def reloading(
         yield
     finally:
         task.cancel()
-        with contextlib.suppress(asyncio.CancelledError):
-            await task
+        await asyncio.wait([task])
 
 
 def readiness(missing: Sequence[InstanceInfo]) -> RunEvent:
@@ -192,8 +191,12 @@ def stopped(*, drained: bool) -> RunEvent:
     return RunEvent("stopped", "everything has ended" if drained else "some agents did not end in time")
 
 
-async def ended(supervisor: Supervisor) -> bool:
-    """Drain the agents, or kill them when that is cancelled; whether all ended in time."""
+async def ended(supervisor: Supervisor, stop: asyncio.Event) -> bool:
+    """Drain the agents; kill them when this is cancelled, or was after `stop`. Whether all ended in time."""
+    task = asyncio.current_task()
+    if task and task.cancelling() and stop.is_set():
+        await supervisor.kill()
+        return False
     try:
         return await supervisor.stop()
     except asyncio.CancelledError:

@@ -118,7 +118,7 @@ async def _run(
             on_event(RunEvent("stopping", "agents finish what they have in hand"))
         finally:
             try:
-                drained = await ended(supervisor)
+                drained = await ended(supervisor, stop)
             finally:
                 await gateway.stop()
                 remove_running(project, os.getpid())

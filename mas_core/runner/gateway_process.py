@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import os
 import signal
 import sys
@@ -57,8 +56,7 @@ class GatewayProcess:
         """Let it drain and end."""
         if self._watching is not None:
             self._watching.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                await self._watching
+            await asyncio.wait([self._watching])
             self._watching = None
         process = self._process
         if process is None or process.returncode is not None:

@@ -92,8 +92,8 @@ class Supervisor:
         """Drain and end all instances at once; whether all of them ended in time."""
         if self._rotating:
             self._rotating.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                await self._rotating
+            # unlike awaiting it, this lets a cancellation of our own through
+            await asyncio.wait([self._rotating])
             self._rotating = None
         async with self._changing:
             return await self._stop(list(self._instances))
