@@ -123,6 +123,7 @@ class Shell:
     def start(self, command: str, until: str) -> tuple[int, list[str]]:
         """Let `command` run in the background; what it printed when the line `until` has come."""
         log = self._folder.parent / "background.log"
+        log.touch()
         code, _ = self.run(f"{command} >{log} 2>&1 &")
         latest = time.monotonic() + START_SECONDS
         while until not in (lines := log.read_text().splitlines()) and time.monotonic() < latest:
