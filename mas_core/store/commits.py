@@ -40,7 +40,7 @@ class CommitReply:
 class Commit:
     """One batch's writes: collected first, then carried out at once or not at all.
 
-    Commands run in the order in which they were added; the audit comes first.
+    Entries are added to streams first, the others run in the order in which they were added.
     """
 
     keys: Keys
@@ -53,7 +53,7 @@ class Commit:
 
     def add_audit(self, block: bytes, last_seq: int, head: str) -> None:
         """Append a block of records and move the head of the chain."""
-        self._add("XADD", f"stream:{last_seq}", self.keys.audit(self.partition), f"{last_seq}-0", "r", block)
+        self._add("XADD", "stream", self.keys.audit(self.partition), f"{last_seq}-0", "r", block)
         self._add("HSET", "hash", self.keys.meta(self.partition), "audit_seq", last_seq, "audit_head", head)
 
     def move_cursor(self, lane: str, entry: str) -> None:

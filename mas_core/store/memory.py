@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
@@ -13,6 +14,10 @@ from redis import exceptions
 from mas_core.store.wire import Command, ServerError
 
 _servers: dict[str, fakeredis.FakeServer] = {}
+_waiting: dict[tuple[str, int], set[asyncio.Event]] = {}
+
+POLL_S = 0.1
+"""How soon a waiting command sees what another event loop of this process wrote."""
 
 
 class MemoryWires:
@@ -21,26 +26,58 @@ class MemoryWires:
     def __init__(self, url: str) -> None:
         server = _servers.setdefault(url, fakeredis.FakeServer())
         self._client = fakeredis.FakeAsyncRedis(server=server, protocol=2)
+        self._url = url
 
     async def execute(self, commands: Sequence[Command]) -> list[Any]:
         """Carry out commands; the replies, errors among them."""
-        async with self._client.pipeline(transaction=False) as batch:
-            for command in commands:
-                batch.execute_command(*command)
-            with _cancellation_kept():
+        with _cancellation_kept():
+            async with self._client.pipeline(transaction=False) as batch:
+                for command in commands:
+                    batch.execute_command(*command)
                 replies: list[Any] = await batch.execute(raise_on_error=False)
+        for event in self._events():
+            event.set()
         return [
             ServerError(str(reply)) if isinstance(reply, exceptions.RedisError) else reply
             for reply in replies
         ]
 
     async def execute_blocking(self, command: Command) -> Any:
-        """Carry out a command that may wait."""
+        """Carry out a command that may wait.
+
+        It is asked again whenever something was written: a command that waits inside the fake goes on there
+        after its caller was cancelled, and takes messages that nobody gets.
+        """
+        if "BLOCK" not in command:
+            return (await self.execute([command]))[0]
+        place = command.index("BLOCK")
+        asking = command[:place] + command[place + 2 :]
+        event = asyncio.Event()
+        self._events().add(event)
+        try:
+            async with asyncio.timeout(int(command[place + 1]) / 1000):
+                while True:
+                    event.clear()
+                    if reply := await self._ask(asking):
+                        return reply
+                    with contextlib.suppress(TimeoutError):
+                        async with asyncio.timeout(POLL_S):
+                            await event.wait()
+        except TimeoutError:
+            return None
+        finally:
+            self._events().discard(event)
+
+    async def _ask(self, command: Command) -> Any:
         with _cancellation_kept():
             try:
                 return await self._client.execute_command(*command)  # type: ignore[no-untyped-call]
             except exceptions.RedisError as error:
                 return ServerError(str(error))
+
+    def _events(self) -> set[asyncio.Event]:
+        """The commands that wait in this event loop."""
+        return _waiting.setdefault((self._url, id(asyncio.get_running_loop())), set())
 
     async def close(self) -> None:
         """Leave the store; it stays for others in this process."""
@@ -50,6 +87,8 @@ class MemoryWires:
 def forget_memory(url: str) -> None:
     """Drop what a `memory://` URL holds in this process."""
     _servers.pop(url, None)
+    for place in [place for place in _waiting if place[0] == url]:
+        del _waiting[place]
 
 
 @contextmanager

@@ -3,8 +3,7 @@
 -- KEYS[1]  meta; the others are what the commands write
 -- SETTLE (key: work; arguments: key index of the inbox, lane, frame, total, positions) is settle_function.lua.
 -- ARGV     lease in ms, number of expected meta fields, (field, value)*,
---          (type of KEYS[2], with ":N" when an entry N-0 must fit behind its last one)*,
---          then commands: (name, number of arguments, key index, arguments...)*
+--          (type of KEYS[2])*, then commands: (name, number of arguments, key index, arguments...)*
 local now = redis.call('TIME')
 local now_ms = now[1] * 1000 + math.floor(now[2] / 1000)
 local meta_type = redis.call('TYPE', KEYS[1]).ok
@@ -17,35 +16,58 @@ for _ = 1, tonumber(ARGV[2]) do
   at = at + 2
 end
 
+local is_new = {}
 for index = 2, #KEYS do
   local found = redis.call('TYPE', KEYS[index]).ok
-  local kind, entry = string.match(ARGV[at], '^(%a+):?(%d*)$')
-  if found ~= 'none' and found ~= kind then return {'wrong_type', KEYS[index], found} end
-  if found == 'stream' then
-    local info = redis.call('XINFO', 'STREAM', KEYS[index])
-    for field = 1, #info, 2 do
-      -- A stream whose last id was pushed into the far future takes no entry with an id of its own.
-      if info[field] == 'last-generated-id' then
-        local ms = tonumber(string.match(info[field + 1], '^(%d+)-'))
-        if ms > now_ms + 86400000 or (entry ~= '' and ms >= tonumber(entry)) then
-          return {'blocked', KEYS[index], info[field + 1]}
-        end
-      end
-    end
-  end
+  is_new[KEYS[index]] = found == 'none'
+  if found ~= 'none' and found ~= ARGV[at] then return {'wrong_type', KEYS[index], found} end
   at = at + 1
 end
 
-local counts = {}
+-- Adding to a stream is the one write that can fail after the checks: somebody may have pushed its last id to
+-- the end of time, or put an entry where the next audit record belongs. So entries are added first, and taken
+-- back when one of them cannot be.
+local added = {}
+local function add(position)
+  local size, key = tonumber(ARGV[position + 1]), KEYS[tonumber(ARGV[position + 2])]
+  local reply = redis.pcall('XADD', key, unpack(ARGV, position + 3, position + 2 + size))
+  if type(reply) == 'table' then
+    for _, entry in ipairs(added) do
+      redis.call('XDEL', entry[1], entry[2])
+      if is_new[entry[1]] and redis.call('XLEN', entry[1]) == 0 then redis.call('DEL', entry[1]) end
+    end
+    return {'blocked', key, ''}
+  end
+  added[#added + 1] = {key, reply}
+end
+local others, audit = {}, nil
 while at <= #ARGV do
-  local name, size, key = ARGV[at], tonumber(ARGV[at + 1]), KEYS[tonumber(ARGV[at + 2])]
-  if name == 'SETTLE' then
-    settle(KEYS[tonumber(ARGV[at + 3])], key, ARGV[at + 4], ARGV[at + 5], '', tonumber(ARGV[at + 6]), ARGV[at + 7])
+  if ARGV[at] ~= 'XADD' then
+    others[#others + 1] = at
+  elseif ARGV[at + 3] ~= '*' then
+    audit = at
   else
-    local reply = redis.call(name, key, unpack(ARGV, at + 3, at + 2 + size))
+    local failure = add(at)
+    if failure then return failure end
+  end
+  at = at + 3 + tonumber(ARGV[at + 1])
+end
+if audit then
+  local failure = add(audit)
+  if failure then return failure end
+end
+
+local counts = {}
+for _, position in ipairs(others) do
+  local name, size = ARGV[position], tonumber(ARGV[position + 1])
+  local key = KEYS[tonumber(ARGV[position + 2])]
+  if name == 'SETTLE' then
+    settle(KEYS[tonumber(ARGV[position + 3])], key, ARGV[position + 4], ARGV[position + 5], '',
+      tonumber(ARGV[position + 6]), ARGV[position + 7])
+  else
+    local reply = redis.call(name, key, unpack(ARGV, position + 3, position + 2 + size))
     if name == 'HINCRBY' then counts[#counts + 1] = reply end
   end
-  at = at + 3 + size
 end
 redis.call('HSET', KEYS[1], 'lease', now_ms + tonumber(ARGV[1]))
 return {'ok', now_ms, counts}
