@@ -164,7 +164,6 @@ class Dispatch:
                     "lane": held.lane,
                     "entry": held.entry,
                     "position": held.position,
-                    "total": held.total,
                     "code": code,
                     "reason": reason,
                     "retryable": retryable,

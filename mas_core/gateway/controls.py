@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Annotated, Literal
 
 import msgspec
 
@@ -31,8 +31,7 @@ class NackData(msgspec.Struct, forbid_unknown_fields=True):
 
     lane: Literal["high", "normal", "low"]
     entry: str
-    position: int
-    total: int
+    position: Annotated[int, msgspec.Meta(ge=0)]
     code: str
     reason: str = ""
     retryable: bool = True

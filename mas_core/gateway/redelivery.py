@@ -24,6 +24,8 @@ MAX_ATTEMPTS = 3
 RETRY_DELAYS_MS = (1_000, 4_000)
 """Delay before the second and the third attempt."""
 
+MAX_REMEMBERED = 100_000
+
 _DELIVERY_DECODER = msgspec.msgpack.Decoder(Delivery)
 
 
@@ -43,6 +45,7 @@ class Redelivery:
         self._ledger = ledger
         self._outbound = outbound
         self._effects = effects
+        self._delivered: set[str] = set()
 
     def ask(self, agent_id: str, envelope: Envelope, lookups: Lookups) -> None:
         """Ask for the frame that a handed-back message is in."""
@@ -61,11 +64,13 @@ class Redelivery:
         """
         nack = NACK_DECODER.decode(transit.envelope.data)
         agent_id, now = transit.sender, transit.now
-        frame = lookups.inbox_frames.get((agent_id, nack.lane, nack.entry))
-        if frame is None:
+        place = (agent_id, nack.lane, nack.entry)
+        frame = lookups.inbox_frames.get(place)
+        if frame is None or lookups.inbox_marks.get(place, "")[nack.position : nack.position + 1] == "x":
             return Verdict(Decision.ALLOWED, "the message is settled already")
         try:
-            delivery = self._open_delivery(agent_id, frame, nack.position)
+            deliveries = self._open(agent_id, frame)
+            delivery = deliveries[nack.position]
         except (DecryptionFailed, msgspec.DecodeError, IndexError):
             return Verdict(Decision.INVALID, "the frame that this names cannot be read")
         reason = f"{nack.code}: {nack.reason}"[:500]
@@ -79,12 +84,18 @@ class Redelivery:
         else:
             self._bury(delivery, now, nack.code, reason)
         self._effects.append(
-            lambda commit: commit.settle(agent_id, nack.lane, nack.entry, nack.total, nack.position)
+            lambda commit: commit.settle(agent_id, nack.lane, nack.entry, len(deliveries), nack.position)
         )
         return Verdict(Decision.ALLOWED, "")
 
     def deliver_again(self, name: str, body: bytes, now: int) -> None:
         """Deliver a message that was kept until now."""
+        if name in self._delivered:
+            # It was asked for again before the commit that took it away.
+            return
+        self._delivered.add(name)
+        if len(self._delivered) > MAX_REMEMBERED:
+            self._delivered.clear()
         self._effects.append(lambda commit: commit.remove_later(name))
         try:
             delivery = _DELIVERY_DECODER.decode(self._at_rest.open("later", body))
@@ -95,16 +106,20 @@ class Redelivery:
             return
         if now > delivery.expires_at:
             self._bury(delivery, now, "expired", "its time to live ended before the next attempt")
+        elif not self._directory.is_registered(delivery.target):
+            self._bury(
+                delivery, now, "not_found", f"Agent not found: {delivery.target} was removed meanwhile"
+            )
         else:
             self._outbound.deliver(lane_of(delivery.priority), delivery)
 
-    def _open_delivery(self, agent_id: str, frame: Frame, position: int) -> Delivery:
+    def _open(self, agent_id: str, frame: Frame) -> list[Delivery]:
         header = read_header(frame)
         key = self._directory.key(agent_id, header.agent_key_id)
-        if key is None or header.agent != agent_id or position < 0:
+        if key is None or header.agent != agent_id:
             raise DecryptionFailed
         seal_key = self._directory.seal_key(agent_id, key, session=header.session, to_gateway=False)
-        return DELIVERIES_DECODER.decode(seal_key.open(header, frame))[position]
+        return DELIVERIES_DECODER.decode(seal_key.open(header, frame))
 
     def _bury(self, delivery: Delivery, now: int, code: str, reason: str) -> None:
         body = self._at_rest.seal("dead", msgspec.msgpack.encode(delivery))

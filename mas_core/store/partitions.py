@@ -189,6 +189,8 @@ class Lookups:
         self.grants: dict[str, Grant] = {}
         self.unsettled: dict[str, dict[str, int]] = {}
         self.inbox_frames: dict[tuple[str, str, str], Frame | None] = {}
+        self.inbox_marks: dict[tuple[str, str, str], str] = {}
+        """One character a message, "." open and "x" settled; empty when none is settled."""
         self.agents: dict[str, dict[str, bytes]] = {}
         self.due: list[tuple[str, bytes]] = []
 
@@ -220,10 +222,12 @@ class Lookups:
         self._readers.append(("backlog", agent_id))
 
     def inbox_frame(self, agent_id: str, lane: str, entry: str) -> None:
-        """Ask for a delivered frame."""
+        """Ask for a delivered frame, and which of its messages are settled."""
         key = self._keys.inbox(self._partition, agent_id, lane)
         self._pipeline.add("XRANGE", key, entry, entry)
         self._readers.append(("inbox", (agent_id, lane, entry)))
+        self._pipeline.add("HGET", self._keys.work(self._partition, agent_id), f"frame:{lane}:{entry}")
+        self._readers.append(("marks", (agent_id, lane, entry)))
 
     def due_messages(self, now: int, most: int) -> None:
         """Ask for messages that were kept until now."""
@@ -255,6 +259,8 @@ class Lookups:
                     self.unsettled[subject] = dict(zip(LANES, counts, strict=True))
                 case "inbox":
                     self.inbox_frames[subject] = frame_of(reply[0][1]) if reply else None
+                case "marks":
+                    self.inbox_marks[subject] = (reply or b"").decode()
                 case _:
                     await self._fetch_due([name.decode() for name in reply])
 

@@ -1,0 +1,368 @@
+"""What a handler does takes effect once: killed, repeated, handed back, taken over."""
+
+import asyncio
+import sys
+
+import pytest
+from support.systems import Recorder, live_system
+from support.waiting import until
+
+from mas_core.agent import inbox
+from mas_core.agent.agent import Agent
+from mas_core.gateway import redelivery
+
+CRASHING = """
+import asyncio, os, sys
+from mas_core.agent import Agent
+
+class Crashing(Agent):
+    async def on_message(self, message):
+        if message.data.get("kill"):
+            await self.send("bob", "made", {"n": message.data["n"]})
+            await self.update_state({"seen": message.data["n"]})
+            os._exit(9)
+
+async def main():
+    url, namespace, token, slot = sys.stdin.readline().split("|")
+    async with Crashing("worker", redis_url=url, namespace=namespace, token=token, slot=slot.strip()):
+        print("ready", flush=True)
+        await asyncio.sleep(60)
+
+asyncio.run(main())
+"""
+
+
+@pytest.fixture
+async def system(server_url):
+    """alice may talk to the worker, and the worker to bob."""
+    pairs = [("alice", "worker"), ("worker", "bob")]
+    async with live_system(server_url, agents=["alice", "worker", "bob"], allow=pairs) as opened:
+        yield opened
+
+
+@pytest.fixture
+def quick(monkeypatch):
+    """Retries and claims that do not take seconds."""
+    monkeypatch.setattr(redelivery, "RETRY_DELAYS_MS", (20, 40))
+    monkeypatch.setattr(inbox, "CLAIM_INTERVAL_S", 0.05)
+
+
+async def crashing_worker(system, slot=""):
+    """A worker in a process of its own, which dies where its message tells it to."""
+    process = await asyncio.create_subprocess_exec(
+        sys.executable, "-c", CRASHING, stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE
+    )
+    line = "|".join((system.system.target.url, system.store.namespace, system.tokens["worker"], slot))
+    process.stdin.write(line.encode() + b"\n")
+    assert await process.stdout.readline() == b"ready\n"
+    return process
+
+
+async def backlog(system, agent_id="worker"):
+    return sum((await system.store.agent(agent_id).backlog()).values())
+
+
+async def settled(system, agent_id="worker"):
+    """Wait until the agent has nothing left to do."""
+
+    async def is_empty():
+        return await backlog(system, agent_id) == 0
+
+    await until(is_empty)
+
+
+class Failing(Recorder):
+    """Fails as often as it is told to."""
+
+    failures = 0
+
+    async def on_message(self, message):
+        await super().on_message(message)
+        if len(self.messages) <= self.failures:
+            raise RuntimeError("card 4111111111111111 declined")
+
+
+async def test_a_message_that_failed_is_tried_again(system, quick):
+    """With a higher attempt; when it is handled then, that is all. Each attempt is in the audit."""
+    worker = await system.run("worker", Failing)
+    worker.failures = 2
+    alice = await system.run("alice")
+
+    receipt = await alice.send("worker", "x", {"n": 1})
+    await until(lambda: len(worker.messages) == 3)
+    await settled(system)
+
+    assert [message.attempt for message in worker.messages] == [1, 2, 3]
+    assert {message.message_id for message in worker.messages} == {receipt.message_id}
+    retries = await system.audit(kind="delivery.retry")
+    assert [record.details["attempt"] for record in retries] == [2, 3]
+    assert await system.store.records.dead_letters() == 0
+
+
+async def test_a_message_that_keeps_failing_becomes_a_dead_letter(system, quick):
+    """After three attempts, with its reason but never with the text of the exception."""
+    worker = await system.run("worker", Failing)
+    worker.failures = 99
+    alice = await system.run("alice")
+
+    receipt = await alice.send("worker", "x", {"n": 1})
+    (dead,) = await until(lambda: system.audit(kind="delivery.dead"))
+
+    assert len(worker.messages) == 3
+    assert (dead.message_id, dead.reason) == (receipt.message_id, "handler_failed: RuntimeError")
+    assert await system.store.records.dead_letters() == 1
+    await settled(system)
+    key = system.store.keys.dead(0)
+    assert b"4111" not in repr(await system.store.connection.call("XRANGE", key, "-", "+")).encode()
+    assert await system.audit_holds()
+
+
+async def test_others_go_on_while_one_message_is_tried_again(system, quick):
+    """A failing message holds nobody up (R12)."""
+
+    class Picky(Recorder):
+        async def on_message(self, message):
+            if message.data["n"] == 0:
+                raise RuntimeError
+            await super().on_message(message)
+
+    worker = await system.run("worker", Picky, max_in_flight=1)
+    alice = await system.run("alice")
+    for number in range(10):
+        await alice.send("worker", "x", {"n": number})
+
+    await until(lambda: len(worker.messages) == 9)
+
+    assert worker.numbers == list(range(1, 10))
+
+
+async def test_a_retry_of_an_agent_that_was_removed_is_kept_as_a_dead_letter(system, monkeypatch):
+    """Nothing that was acknowledged vanishes."""
+    monkeypatch.setattr(redelivery, "RETRY_DELAYS_MS", (600, 600))
+    worker = await system.run("worker", Failing)
+    worker.failures = 1
+    alice = await system.run("alice")
+    await alice.send("worker", "x", {"n": 1})
+    await until(lambda: system.audit(kind="delivery.retry"))
+    await worker.stop()
+
+    from mas_core.ops.agents import deregister
+
+    await deregister(system.system, "worker")
+
+    async def dead():
+        return await system.store.records.dead_letters()
+
+    assert await until(dead) == 1
+    (record,) = await system.audit(kind="delivery.dead")
+    assert record.target == "worker"
+
+
+async def test_a_retry_that_comes_too_late_is_a_dead_letter(system, monkeypatch):
+    """Its time to live ended meanwhile."""
+    monkeypatch.setattr(redelivery, "RETRY_DELAYS_MS", (400, 400))
+    worker = await system.run("worker", Failing)
+    worker.failures = 1
+    alice = await system.run("alice")
+
+    await alice.send("worker", "x", {"n": 1}, ttl=0.2)
+    (record,) = await until(lambda: system.audit(kind="delivery.dead"))
+
+    assert record.reason == "its time to live ended before the next attempt"
+    assert len(worker.messages) == 1
+
+
+async def test_a_message_whose_time_ended_in_the_inbox_is_not_handled(system):
+    """It becomes a dead letter with that reason."""
+    alice = await system.run("alice")
+    await alice.send("worker", "x", {"n": 1}, ttl=0.05)
+    await asyncio.sleep(0.1)
+    worker = await system.run("worker")
+
+    (record,) = await until(lambda: system.audit(kind="delivery.dead"))
+
+    assert record.reason.startswith("expired")
+    assert worker.messages == []
+
+
+class Forwarding(Agent):
+    """Sends two messages on, then is stopped in the middle or finishes."""
+
+    runs = 0
+    gate: asyncio.Event
+
+    async def on_message(self, message):
+        type(self).runs += 1
+        await self.send("bob", "made", {"n": message.data["n"]})
+        await self.send("bob", "made", {"n": message.data["n"] + 1})
+        await self.update_state({"count": self.state.get("count", 0) + 1})
+        await self.gate.wait()
+
+
+async def test_a_handler_that_was_stopped_between_sending_and_settling_sends_nothing_twice(system, quick):
+    """Ids of what it sends derive from what it handles; its state counts once (idea: exactly-once effect)."""
+
+    class Worker(Forwarding):
+        runs = 0
+        gate = asyncio.Event()
+
+    bob = await system.run("bob")
+    alice = await system.run("alice")
+    first = system.agent("worker", Worker)
+    await first.start()
+    await alice.send("worker", "x", {"n": 10})
+    await until(lambda: len(bob.messages) == 2)
+    assert not await first.stop(drain_timeout=0.01)
+
+    Worker.gate.set()
+    second = await system.run("worker", Worker)
+    await settled(system)
+    await alice.send("worker", "x", {"n": 20})
+    await until(lambda: 21 in bob.numbers)
+    await settled(system)
+
+    # Each run that changes the state starts anew alone, so there are more runs than messages.
+    assert Worker.runs >= 3
+    assert bob.numbers == [10, 11, 20, 21]
+    assert second.state == {"count": 2}
+
+
+async def test_a_killed_process_leaves_its_message_to_the_next(system, quick):
+    """kill -9 between sending and settling: what it sent is not sent twice, its state was not written (R16)."""
+    bob = await system.run("bob")
+    alice = await system.run("alice")
+    process = await crashing_worker(system, slot="worker-0")
+    await alice.send("worker", "x", {"n": 5, "kill": True})
+    assert await process.wait() == 9
+
+    class Worker(Recorder):
+        async def on_message(self, message):
+            await super().on_message(message)
+            await self.send("bob", "made", {"n": message.data["n"]})
+            await self.update_state({"seen": message.data["n"]})
+
+    worker = await system.run("worker", Worker, slot="worker-0")
+    await until(lambda: worker.state == {"seen": 5})
+    await settled(system)
+
+    assert bob.numbers == [5]
+
+
+async def test_without_a_slot_a_dead_instance_is_waited_for_until_its_heartbeat_lapses(
+    system, quick, monkeypatch
+):
+    """Then its messages are taken over."""
+    alice = await system.run("alice")
+    process = await crashing_worker(system)
+    await alice.send("worker", "x", {"n": 5, "kill": True})
+    assert await process.wait() == 9
+    monkeypatch.setattr(inbox, "ALIVE_MS", 1_500)
+
+    worker = await system.run("worker")
+    assert worker.messages == []
+    await until(lambda: worker.numbers == [5])
+
+
+async def test_a_message_that_kills_every_instance_is_given_up(system, quick):
+    """It burns only its own attempts; others that were in the same hands are handled (R12)."""
+    alice = await system.run("alice")
+    await asyncio.gather(
+        *(alice.send("worker", "x", {"n": number, "kill": number == 3}) for number in range(6))
+    )
+    for _ in range(1 + inbox.MAX_STARTS):
+        process = await crashing_worker(system, slot="worker-0")
+        assert await process.wait() == 9
+
+    worker = await system.run("worker", slot="worker-0")
+    (dead,) = await until(lambda: system.audit(kind="delivery.dead"))
+    await settled(system)
+
+    assert dead.reason.startswith("poison")
+    assert 3 not in worker.numbers
+
+
+async def test_a_replaced_instance_that_comes_back_settles_nothing(system, quick):
+    """The new instance in its slot has taken its messages; the old one's handlers have no effect any more."""
+
+    class Worker(Recorder):
+        gate = asyncio.Event()
+
+        async def on_message(self, message):
+            await super().on_message(message)
+            await self.update_state({"by": self.instance})
+            if self.held:
+                await self.gate.wait()
+
+    old = system.agent("worker", Worker, slot="worker-0")
+    old.held = True
+    alice = await system.run("alice")
+    async with old:
+        await alice.send("worker", "x", {"n": 1})
+        await until(lambda: old.messages)
+        new = system.agent("worker", Worker, slot="worker-0")
+        new.held = False
+        await system.stack.enter_async_context(new)
+        await until(lambda: new.state == {"by": new.instance})
+        Worker.gate.set()
+        await until(lambda: old._dispatch.in_hand == 0)
+
+    await new.refresh_state()
+    assert new.state == {"by": new.instance}
+    assert await backlog(system) == 0
+
+
+async def test_a_claimed_message_is_handled_once_even_when_the_server_goes_away_meanwhile(system, quick):
+    """Looking back after a lost connection does not start what is being handled."""
+
+    class Slow(Recorder):
+        gate = asyncio.Event()
+
+        async def on_message(self, message):
+            await super().on_message(message)
+            await self.gate.wait()
+
+    alice = await system.run("alice")
+    first = system.agent("worker", Slow)
+    await first.start()
+    await alice.send("worker", "x", {"n": 1})
+    await until(lambda: first.messages)
+    await first.stop(drain_timeout=0.01)
+    second = await system.run("worker", Slow)
+    await until(lambda: second.messages)
+
+    # What the reader does after it lost the connection.
+    inbox_ = second._dispatch._inbox
+    for frame in await system.store.agent("worker").read_pending(second.instance):
+        inbox_._take_frame(frame.lane, frame.entry, frame.frame, frame.marks)
+    await alice.send("worker", "x", {"n": 2})
+    await until(lambda: 2 in second.numbers)
+    Slow.gate.set()
+    await settled(system)
+
+    assert second.numbers == [1, 2]
+
+
+async def test_a_count_is_exact_over_instances_that_are_stopped_in_the_middle(system, quick):
+    """Every message counts once and sends once, however often its handler was begun."""
+
+    class Counting(Agent):
+        async def on_message(self, message):
+            await self.send("bob", "made", {"n": message.data["n"]})
+            await self.update_state({"count": self.state.get("count", 0) + 1})
+
+    bob = await system.run("bob")
+    alice = await system.run("alice")
+    sending = asyncio.gather(*(alice.send("worker", "x", {"n": number}) for number in range(150)))
+    for _ in range(5):
+        worker = system.agent("worker", Counting)
+        await worker.start()
+        await asyncio.sleep(0.03)
+        await worker.stop(drain_timeout=0.0)
+    await sending
+    last = await system.run("worker", Counting)
+    await settled(system)
+    await settled(system, "bob")
+
+    await last.refresh_state()
+    assert last.state == {"count": 150}
+    assert sorted(bob.numbers) == list(range(150))
