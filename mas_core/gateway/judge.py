@@ -7,6 +7,7 @@ does not go through.
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
@@ -49,6 +50,9 @@ log = get_logger(__name__)
 REPLAY_WINDOW_MS = 3_600_000
 """Frames older than this are refused, and ids are remembered for at least this long."""
 
+DECIDED_BATCHES = 4
+"""Batches whose decisions are remembered here: lookups for one batch are sent before the last two are stored."""
+
 _DELIVERED_FLAGS = Flag.EXPECTS_REPLY | Flag.IS_REPLY | Flag.PARTIAL | Flag.ERROR
 _RECEIPT_DECODER = msgspec.msgpack.Decoder(Receipt)
 _PACKER = msgspec.msgpack.Encoder()
@@ -86,8 +90,7 @@ class Judge:
         self._partitions = partitions
         self._answers_after_commit = answers_after_commit
         self._stages = (*directory.stages, CheckInbox(inboxes))
-        self._decided: dict[str, bytes] = {}
-        self._decided_before: dict[str, bytes] = {}
+        self._decided: deque[dict[str, bytes]] = deque([{}], maxlen=DECIDED_BATCHES)
         self._effects: list[Callable[[Commit], None]] = []
         self._presence = Presence(directory, keys, ledger, outbound, inboxes, self._effects)
         self._redelivery = Redelivery(directory, AtRest(keys.at_rest_key), ledger, outbound, self._effects)
@@ -255,7 +258,7 @@ class Judge:
             self._pass_on(transit)
         if name and not transit.decision.is_transient:
             text = _PACKER.encode(transit.receipt())
-            self._decided[name] = text
+            self._decided[0][name] = text
             bucket = batch.now // REPLAY_WINDOW_MS
             self._effects.append(
                 lambda commit: commit.remember_id(bucket, name, text, 2 * REPLAY_WINDOW_MS + 60_000)
@@ -273,7 +276,7 @@ class Judge:
                 return
 
     def _repeat(self, transit: Transit, name: str, lookups: Lookups) -> bool:
-        text = self._decided.get(name) or self._decided_before.get(name) or lookups.seen.get(name)
+        text = next((batch[name] for batch in self._decided if name in batch), lookups.seen.get(name))
         if text is None:
             return False
         receipt = _RECEIPT_DECODER.decode(text)
@@ -345,7 +348,7 @@ class Judge:
         for agent_id, instance, frame in self._outbound.receipt_frames(now):
             self._put_answer(commit, foreign, agent_id, instance, frame, may_wait=self._answers_after_commit)
         self._effects.clear()
-        self._decided_before, self._decided = self._decided, {}
+        self._decided.appendleft({})
         return JudgedBatch(commit, foreign)
 
     def _put_answer(

@@ -12,6 +12,7 @@ import contextlib
 import time
 from collections import deque
 from dataclasses import dataclass
+from typing import Any
 
 from mas_core.base.ids import new_instance_id, partition_of
 from mas_core.base.logs import get_logger
@@ -24,10 +25,11 @@ from mas_core.gateway.opening import OpenedFrame, Opener
 from mas_core.gateway.outbound import Outbound
 from mas_core.gateway.sessions import Sessions
 from mas_core.model.frame import MAX_FRAME_BYTES
+from mas_core.registry.registry import AgentEntry
 from mas_core.security.gateway_keys import GatewayKeys
 from mas_core.security.seals import read_header
 from mas_core.store.commits import Commit, CommitResult
-from mas_core.store.partitions import LeaseHeld, Meta, StoredFrame
+from mas_core.store.partitions import LeaseHeld, Lookups, Meta, StoredFrame
 from mas_core.store.store import Store
 
 log = get_logger(__name__)
@@ -60,6 +62,15 @@ class Counters:
 
     messages: int = 0
     batches: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class _Prepared:
+    """A batch of opened frames with the answers that judging them needs."""
+
+    opened: list[OpenedFrame]
+    lookups: Lookups
+    entries: list[AgentEntry]
 
 
 class StartOver(Exception):
@@ -202,13 +213,23 @@ class PartitionOwner:
         self._now_at = time.monotonic()
 
     async def _work(self) -> None:
+        """Judge one batch while the one before is committed and the one after is looked up."""
         reading = asyncio.create_task(self._read())
+        preparing = asyncio.create_task(self._prepare(reading))
         committing: asyncio.Task[None] | None = None
         try:
             while not self._stopping.is_set():
-                due = await self._until_work(committing, reading)
-                frames = self._next_frames()
-                batch = await self._judge_batch(frames, due=due) if frames or due else None
+                if committing is not None and not preparing.done():
+                    await asyncio.wait((preparing, committing), return_when=asyncio.FIRST_COMPLETED)
+                    if committing.done():
+                        await committing
+                        committing = None
+                        continue
+                prepared = await preparing
+                preparing = asyncio.create_task(self._prepare(reading))
+                # One turn of the loop is enough for it to send its questions, if there are frames for it.
+                await asyncio.sleep(0)
+                batch = self._judge_batch(prepared)
                 if committing is not None:
                     await committing
                     committing = None
@@ -217,6 +238,7 @@ class PartitionOwner:
             if committing is not None:
                 await committing
         finally:
+            await _end(preparing)
             await _end(reading)
             if committing is not None:
                 await _end(committing)
@@ -234,18 +256,26 @@ class PartitionOwner:
                 self._has_room.clear()
                 await self._has_room.wait()
 
-    async def _until_work(self, committing: asyncio.Task[None] | None, reading: asyncio.Task[None]) -> bool:
-        """Wait until there are frames to judge or a commit to finish; whether it is time to look for due ones."""
-        if not self._buffer and committing is None:
-            wait = max(0.0, self._due_at - time.monotonic())
+    async def _prepare(self, reading: asyncio.Task[None]) -> _Prepared:
+        """Wait for frames, open them, and ask what judging them needs."""
+        if not self._buffer:
             with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(wait):
+                async with asyncio.timeout(max(0.0, self._due_at - time.monotonic())):
                     await self._arrived.wait()
         if reading.done():
             # It ends only with an error, which is ours to handle.
             reading.result()
         self._arrived.clear()
-        return time.monotonic() >= self._due_at
+        opened = [self._opener.open(stored) for stored in self._next_frames()]
+        now = self._now + int((time.monotonic() - self._now_at) * 1000)
+        lookups = self._partition.lookups()
+        self._judge.ask(opened, lookups, now)
+        if time.monotonic() >= self._due_at:
+            lookups.due_messages(now, MAX_BATCH_MESSAGES // 2)
+            self._due_at = time.monotonic() + DUE_INTERVAL_S
+        await lookups.run()
+        entries = await self._directory.registry.entries() if self._judge.needs_registry(opened) else []
+        return _Prepared(opened, lookups, entries)
 
     def _next_frames(self) -> list[StoredFrame]:
         frames: list[StoredFrame] = []
@@ -260,16 +290,8 @@ class PartitionOwner:
         self._has_room.set()
         return frames
 
-    async def _judge_batch(self, frames: list[StoredFrame], *, due: bool) -> JudgedBatch | None:
-        opened = [self._opener.open(stored) for stored in frames]
-        now = self._now + int((time.monotonic() - self._now_at) * 1000)
-        lookups = self._partition.lookups()
-        self._judge.ask(opened, lookups, now)
-        if due:
-            lookups.due_messages(now, MAX_BATCH_MESSAGES // 2)
-            self._due_at = time.monotonic() + DUE_INTERVAL_S
-        await lookups.run()
-        entries = await self._directory.registry.entries() if self._judge.needs_registry(opened) else ()
+    def _judge_batch(self, prepared: _Prepared) -> JudgedBatch | None:
+        opened, lookups = prepared.opened, prepared.lookups
         if lookups.policy_revision != self._revision:
             raise StartOver
         # The clock never goes backwards for decisions, whatever the server's does.
@@ -277,7 +299,7 @@ class PartitionOwner:
         self._now_at = time.monotonic()
         if not opened and not lookups.due:
             return None
-        judged = self._judge.judge(opened, lookups, self._new_commit(opened), entries)
+        judged = self._judge.judge(opened, lookups, self._new_commit(opened), prepared.entries)
         self._audit = (str(self._ledger.seq), self._ledger.head) if self._ledger.seq else ("", "")
         self._note(opened)
         return judged
@@ -322,7 +344,7 @@ class PartitionOwner:
                 raise StartOver
 
 
-async def _end(task: asyncio.Task[None]) -> None:
+async def _end(task: asyncio.Task[Any]) -> None:
     task.cancel()
     with contextlib.suppress(asyncio.CancelledError, StartOver, MasError):
         await task

@@ -24,7 +24,7 @@ MAX_ATTEMPTS = 3
 RETRY_DELAYS_MS = (1_000, 4_000)
 """Delay before the second and the third attempt."""
 
-MAX_REMEMBERED = 100_000
+MAX_REMEMBERED = 10_000
 
 _DELIVERY_DECODER = msgspec.msgpack.Decoder(Delivery)
 
@@ -45,7 +45,7 @@ class Redelivery:
         self._ledger = ledger
         self._outbound = outbound
         self._effects = effects
-        self._delivered: set[str] = set()
+        self._delivered: dict[str, None] = {}
 
     def ask(self, agent_id: str, envelope: Envelope, lookups: Lookups) -> None:
         """Ask for the frame that a handed-back message is in."""
@@ -93,9 +93,9 @@ class Redelivery:
         if name in self._delivered:
             # It was asked for again before the commit that took it away.
             return
-        self._delivered.add(name)
+        self._delivered[name] = None
         if len(self._delivered) > MAX_REMEMBERED:
-            self._delivered.clear()
+            del self._delivered[next(iter(self._delivered))]
         self._effects.append(lambda commit: commit.remove_later(name))
         try:
             delivery = _DELIVERY_DECODER.decode(self._at_rest.open("later", body))

@@ -92,7 +92,7 @@ async def send(
     messages: int = 10_000,
     size: int = 300,
     rate: float = 0,
-    concurrency: int = 512,
+    concurrency: int = 1024,
     on_progress: Callable[[int], None] = lambda _done: None,
 ) -> BenchResult:
     """Send messages from one agent to another and measure.
