@@ -29,7 +29,7 @@ def send(
     rate: Annotated[float, typer.Option(metavar="N", help="Messages a second; 0 for as many as go.")] = 0,
     concurrency: Annotated[
         int, typer.Option(metavar="N", help="Messages whose receipt is waited for at the same time.")
-    ] = 512,
+    ] = 1024,
 ) -> ExitCode:
     """Send messages through the gateway to an agent made for it, and count and time every one.
 

@@ -98,7 +98,7 @@ def error_rows() -> list[dict[str, object]]:
             "code": error.code,
             "exit": int(exit_code_of(error)),
             "retryable": error.retryable,
-            "meaning": " ".join((error.__doc__ or "").split()),
+            "meaning": " ".join((error.__doc__ or "").partition("\n\n")[0].split()),
         }
         for error in _errors(MasError)
     ]

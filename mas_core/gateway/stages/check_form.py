@@ -11,6 +11,8 @@ from mas_core.model.json_text import parse_and_rewrite
 MAX_HEADERS = 32
 MAX_HEADER_LENGTH = 1024
 MAX_CAPSULE_BYTES = 1024
+MAX_KNOWN_ADDRESSES = 10_000
+"""Pairs of target and type that were found well-formed and are not looked at again."""
 
 
 class CheckForm:
@@ -20,25 +22,31 @@ class CheckForm:
 
     def __init__(self, max_payload_bytes: int) -> None:
         self._max_payload_bytes = max_payload_bytes
+        self._known_addresses: set[tuple[str, str]] = set()
 
     def check(self, transit: Transit, batch: Surroundings) -> Verdict | None:
         """Invalid, or the payload parsed into `transit.value`."""
         envelope = transit.envelope
         if not MESSAGE_ID.fullmatch(envelope.id):
             return _invalid("the message id has characters or a length that are not allowed")
-        if not AGENT_ID.fullmatch(envelope.target):
-            return _invalid("the target cannot be the id of an agent")
-        if not MESSAGE_TYPE.fullmatch(envelope.type):
-            return _invalid("the message type has characters or a length that are not allowed")
+        address = (envelope.target, envelope.type)
+        if address not in self._known_addresses:
+            if not AGENT_ID.fullmatch(envelope.target):
+                return _invalid("the target cannot be the id of an agent")
+            if not MESSAGE_TYPE.fullmatch(envelope.type):
+                return _invalid("the message type has characters or a length that are not allowed")
+            if len(self._known_addresses) < MAX_KNOWN_ADDRESSES:
+                self._known_addresses.add(address)
         if not 0 <= envelope.priority <= 10:
             return _invalid("the priority is not between 0 and 10")
         if envelope.ttl_ms <= 0:
             return _invalid("the time to live is not positive")
         if len(envelope.capsule) > MAX_CAPSULE_BYTES:
             return _invalid("the reply permit is too long")
-        headers = envelope.headers or {}
-        if len(headers) > MAX_HEADERS or any(
-            len(name) + len(value) > MAX_HEADER_LENGTH for name, value in headers.items()
+        headers = envelope.headers
+        if headers and (
+            len(headers) > MAX_HEADERS
+            or any(len(name) + len(value) > MAX_HEADER_LENGTH for name, value in headers.items())
         ):
             return _invalid(f"more than {MAX_HEADERS} headers, or one longer than {MAX_HEADER_LENGTH}")
         if len(envelope.data) > self._max_payload_bytes:
