@@ -196,6 +196,7 @@ class Judge:
             self._outbound.receipt(
                 session.agent_id,
                 session.instance,
+                session.key_id,
                 answer
                 or FrameReceipt(header.session, self._partition, lane, header.counter, expected=expected),
             )
@@ -228,7 +229,7 @@ class Judge:
         self._effects.append(
             lambda commit: commit.remember_session(header.session, lane, header.counter, text, slot)
         )
-        self._outbound.receipt(session.agent_id, session.instance, text)
+        self._outbound.receipt(session.agent_id, session.instance, session.key_id, text)
 
     def _frame_refusal(self, frame: OpenedFrame, session: Session, now: int) -> Verdict | None:
         key = self._directory.key(session.agent_id, session.key_id)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import msgspec
 
@@ -16,6 +16,7 @@ from mas_core.model.frame import (
     Place,
 )
 from mas_core.model.message import Delivery
+from mas_core.model.registration import AgentKey
 from mas_core.security.seals import SealKey, seal_for
 
 MAX_DELIVERY_BYTES = 256 * 1024
@@ -42,7 +43,7 @@ class Outbound:
         self._counter = 0
         self._deliveries: dict[tuple[str, str], list[Delivery]] = {}
         self._replies: dict[tuple[str, str], list[Delivery]] = {}
-        self._receipts: dict[tuple[str, str], list[FrameReceipt | msgspec.Raw]] = {}
+        self._receipts: dict[tuple[str, str, str], list[FrameReceipt | msgspec.Raw]] = {}
 
     def clear(self) -> None:
         """Forget what was collected; counters go on, so no nonce is used twice."""
@@ -59,10 +60,14 @@ class Outbound:
         """A reply for one instance."""
         self._replies.setdefault((delivery.target, instance), []).append(delivery)
 
-    def receipt(self, agent_id: str, instance: str, receipt: FrameReceipt | bytes) -> None:
-        """The receipt of a frame, or the encoded one of a frame that came again."""
+    def receipt(self, agent_id: str, instance: str, key_id: str, receipt: FrameReceipt | bytes) -> None:
+        """The receipt of a frame, or the encoded one of a frame that came again.
+
+        It is sealed for the key that the frame came under, so that also a sender whose key counts no more
+        learns why it is refused.
+        """
         item = msgspec.Raw(receipt) if isinstance(receipt, bytes) else receipt
-        self._receipts.setdefault((agent_id, instance), []).append(item)
+        self._receipts.setdefault((agent_id, instance, key_id), []).append(item)
 
     def inbox_frames(self, now: int) -> Iterator[tuple[str, str, Frame, int]]:
         """Agent, lane, frame and number of messages, in the order of delivery."""
@@ -84,9 +89,12 @@ class Outbound:
 
     def receipt_frames(self, now: int) -> Iterator[tuple[str, str, Frame]]:
         """Agent, instance and frame of the receipts."""
-        for (agent_id, instance), receipts in self._receipts.items():
-            frame = self._seal(Place.RECEIPTS, agent_id, instance, "", receipts, len(receipts), now)
-            if frame is not None:
+        for (agent_id, instance, key_id), receipts in self._receipts.items():
+            key = self._directory.key(agent_id, key_id)
+            if key is not None:
+                frame = self._seal_under(
+                    [key], Place.RECEIPTS, agent_id, instance, "", receipts, len(receipts), now
+                )
                 yield agent_id, instance, frame
         self._receipts.clear()
 
@@ -95,10 +103,23 @@ class Outbound:
     ) -> Frame | None:
         keys = self._directory.valid_keys(agent_id, now)
         if not keys and (registration := self._directory.registration(agent_id)) is not None:
-            # An agent whose keys are all revoked still learns why it is refused; an expired one keeps its mail.
+            # An agent that has no valid key now keeps its mail until it has one.
             keys = registration.keys[:1]
         if not keys:
             return None
+        return self._seal_under(keys, place, agent_id, instance, lane, body, count, now)
+
+    def _seal_under(
+        self,
+        keys: Sequence[AgentKey],
+        place: Place,
+        agent_id: str,
+        instance: str,
+        lane: str,
+        body: object,
+        count: int,
+        now: int,
+    ) -> Frame:
         seal_keys = []
         for key in keys:
             seal_key = self._seal_keys.get(key.key_id)
