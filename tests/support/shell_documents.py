@@ -6,6 +6,7 @@ import contextlib
 import itertools
 import os
 import re
+import signal
 import subprocess
 import sys
 import threading
@@ -101,6 +102,8 @@ class Shell:
     """A bash that runs one step after the other; standard error is part of what they print."""
 
     def __init__(self, process: subprocess.Popen[str], folder: Path) -> None:
+        self.background: list[int] = []
+        """Ids of processes that were started in the background."""
         self._process = process
         self._folder = folder
 
@@ -125,6 +128,7 @@ class Shell:
         log = self._folder.parent / "background.log"
         log.touch()
         code, _ = self.run(f"{command} >{log} 2>&1 &")
+        self.background.append(int(self.run("echo $!")[1][0]))
         latest = time.monotonic() + START_SECONDS
         while until not in (lines := log.read_text().splitlines()) and time.monotonic() < latest:
             time.sleep(0.05)
@@ -157,10 +161,14 @@ def shell_of(folder: Path) -> Iterator[Shell]:
     ) as process:
         watchdog = threading.Timer(110, process.kill)
         watchdog.start()
+        shell = Shell(process, folder)
         try:
-            yield Shell(process, folder)
+            yield shell
         finally:
             watchdog.cancel()
+            for pid in shell.background:
+                with contextlib.suppress(ProcessLookupError):
+                    os.kill(pid, signal.SIGTERM)
             process.kill()
             for config in folder.parent.glob("*/mas.yaml"):
                 subprocess.run(
