@@ -111,7 +111,8 @@ class LiveSystem:
 
     def agent(self, agent_id: str, kind: type[AnyAgent] = Recorder, **options: Any) -> AnyAgent:  # type: ignore[assignment]
         """An agent of this system, not started; an instance of its own each time."""
-        options.setdefault("token", self.tokens[agent_id])
+        if "token" not in options:
+            options["token"] = self.tokens[agent_id]
         if self.store.connection.is_memory:
             made = kind(agent_id, **options)
             made.set_gateway(InProcessGateway(self.store, self.keys))
