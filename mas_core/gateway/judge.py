@@ -108,14 +108,14 @@ class Judge:
         senders: dict[str, int] = {}
         recurring: set[str] = set()
         targets: set[str] = set()
-        asked: set[str] = set()
+        asked: set[tuple[str, str]] = set()
         for frame in frames:
             if frame.session is None or frame.header is None:
                 continue
-            if not frame.session.is_known and frame.header.session not in asked:
-                asked.add(frame.header.session)
-                lookups.session(frame.header.session)
             sender = frame.session.agent_id
+            if not frame.session.is_known and (sender, frame.header.session) not in asked:
+                asked.add((sender, frame.header.session))
+                lookups.session(sender, frame.header.session)
             for envelope in frame.envelopes or ():
                 if envelope.target == GATEWAY:
                     if envelope.type == NACK:
@@ -188,7 +188,7 @@ class Judge:
         if header is None:
             return
         if not session.is_known:
-            session.learn(lookups.sessions.get(header.session, {}))
+            session.learn(lookups.sessions.get((session.agent_id, header.session), {}))
         lane = frame.stored.lane
         expected = session.last.get(lane, 0) + 1
         if header.counter != expected:
@@ -227,7 +227,9 @@ class Judge:
         text = _PACKER.encode(receipt)
         slot = session.accept(lane, header.counter, text)
         self._effects.append(
-            lambda commit: commit.remember_session(header.session, lane, header.counter, text, slot)
+            lambda commit: commit.remember_session(
+                session.agent_id, header.session, lane, header.counter, text, slot
+            )
         )
         self._outbound.receipt(session.agent_id, session.instance, session.key_id, text)
 

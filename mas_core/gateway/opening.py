@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 import msgspec
 
+from mas_core.base.ids import INSTANCE_ID
 from mas_core.errors import DecryptionFailed
 from mas_core.gateway.directory import Directory
 from mas_core.gateway.sessions import Session, Sessions
@@ -59,7 +60,12 @@ class Opener:
             opened.rejection = "the frame belongs to another place"
         elif header.gateway_key_id != self._gateway_key_id:
             opened.rejection = "the frame is sealed for another gateway key"
-        elif not 0 < header.count <= MAX_FRAME_MESSAGES or header.counter <= 0:
+        elif not (
+            0 < header.count <= MAX_FRAME_MESSAGES
+            and header.counter > 0
+            and INSTANCE_ID.fullmatch(header.session)
+            and INSTANCE_ID.fullmatch(header.instance)
+        ):
             opened.rejection = "the header of the frame has impossible values"
         else:
             opened.rejection = self._open_body(opened, header)
@@ -71,7 +77,7 @@ class Opener:
             if not self._directory.is_registered(header.agent):
                 return "the agent that it claims to be from is not registered"
             return "the agent that it claims to be from has no such key"
-        session = self._sessions.get(header.session)
+        session = self._sessions.get(header.agent, header.session)
         if session is None:
             session = Session(
                 header.agent,
@@ -79,10 +85,8 @@ class Opener:
                 key.key_id,
                 self._directory.seal_key(header.agent, key, session=header.session, to_gateway=True),
             )
-        elif (session.agent_id, session.instance, session.key_id) != (
-            header.agent, header.instance, header.agent_key_id,
-        ):  # fmt: skip
-            return "the session belongs to another sender"
+        elif (session.instance, session.key_id) != (header.instance, header.agent_key_id):
+            return "the session belongs to another instance"
         try:
             body = session.seal_key.open(header, opened.stored.frame)
         except DecryptionFailed:

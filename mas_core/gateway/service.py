@@ -181,7 +181,11 @@ class Gateway:
 
 def live_gateways(fields: dict[str, bytes], now: int) -> list[GatewayStatus]:
     """The gateways with a fresh heartbeat, by id."""
-    found = [msgspec.json.decode(text, type=GatewayStatus) for text in fields.values()]
+    found = []
+    for text in fields.values():
+        # One that cannot be read is of another version, or somebody else's.
+        with contextlib.suppress(msgspec.DecodeError, UnicodeDecodeError):
+            found.append(msgspec.json.decode(text, type=GatewayStatus))
     return sorted(
         (item for item in found if item.seen + GATEWAY_EXPIRY_MS > now), key=lambda item: item.gateway_id
     )

@@ -59,18 +59,18 @@ class Sessions:
     """The sessions that an owner has seen lately."""
 
     def __init__(self) -> None:
-        self._sessions: OrderedDict[str, Session] = OrderedDict()
+        self._sessions: OrderedDict[tuple[str, str], Session] = OrderedDict()
 
-    def get(self, session: str) -> Session | None:
-        """A session that is in memory."""
-        found = self._sessions.get(session)
+    def get(self, agent_id: str, session: str) -> Session | None:
+        """A session of an agent that is in memory."""
+        found = self._sessions.get((agent_id, session))
         if found is not None:
-            self._sessions.move_to_end(session)
+            self._sessions.move_to_end((agent_id, session))
         return found
 
     def add(self, name: str, session: Session) -> None:
-        """Keep a session; the one unused longest goes when there are too many."""
-        self._sessions[name] = session
+        """Keep a session under the agent's name for it; the one unused longest goes when there are too many."""
+        self._sessions[session.agent_id, name] = session
         if len(self._sessions) > MAX_CACHED_SESSIONS:
             self._sessions.popitem(last=False)
 

@@ -75,9 +75,11 @@ class Commit:
         self._add("XADD", "stream", key, "*", "h", frame.header, "b", frame.body)
         self._add("PEXPIRE", "stream", key, 3_600_000)
 
-    def remember_session(self, session: str, lane: str, counter: int, receipt: bytes, slot: int) -> None:
+    def remember_session(
+        self, agent_id: str, session: str, lane: str, counter: int, receipt: bytes, slot: int
+    ) -> None:
         """Note the last counter of a session's lane and the receipt for it."""
-        key = self.keys.session(self.partition, session)
+        key = self.keys.session(self.partition, agent_id, session)
         self._add("HSET", "hash", key, f"last:{lane}", counter, f"receipt:{lane}:{slot}", receipt)
         self._add("PEXPIRE", "hash", key, SESSION_EXPIRY_MS)
 

@@ -74,9 +74,9 @@ class Keys:
         """Stream: audit records in blocks; the id of a block is the sequence of its last record."""
         return self._prefix[partition] + "audit"
 
-    def session(self, partition: int, session: str) -> str:
-        """Hash with expiry: the last counters of a sending session and its recent receipts."""
-        return f"{self._prefix[partition]}from:{session}"
+    def session(self, partition: int, agent_id: str, session: str) -> str:
+        """Hash with expiry: the last counters of an agent's sending session and its recent receipts."""
+        return f"{self._prefix[partition]}from:{agent_id}:{session}"
 
     def seen(self, partition: int, bucket: int) -> str:
         """Hash with expiry: sender and message id -> decision, for ids that can occur again."""

@@ -184,7 +184,8 @@ class Lookups:
         self._readers: list[tuple[str, Any]] = []
         self.now = 0
         self.policy_revision = ""
-        self.sessions: dict[str, dict[str, bytes]] = {}
+        self.sessions: dict[tuple[str, str], dict[str, bytes]] = {}
+        """Agent and session -> what is known of it."""
         self.seen: dict[str, bytes] = {}
         self.grants: dict[str, Grant] = {}
         self.unsettled: dict[str, dict[str, int]] = {}
@@ -194,10 +195,10 @@ class Lookups:
         self.agents: dict[str, dict[str, bytes]] = {}
         self.due: list[tuple[str, bytes]] = []
 
-    def session(self, session: str) -> None:
-        """Ask what is known of a sending session."""
-        self._pipeline.add("HGETALL", self._keys.session(self._partition, session))
-        self._readers.append(("session", session))
+    def session(self, agent_id: str, session: str) -> None:
+        """Ask what is known of an agent's sending session."""
+        self._pipeline.add("HGETALL", self._keys.session(self._partition, agent_id, session))
+        self._readers.append(("session", (agent_id, session)))
 
     def seen_ids(self, bucket: int, names: Sequence[str]) -> None:
         """Ask which of these ids were decided before."""

@@ -37,7 +37,7 @@ def full_commit(store, **changed):
     commit.move_cursor("normal", "5-1")
     commit.deliver("bob", "normal", FRAME, 3)
     commit.answer("alice", "i1", FRAME)
-    commit.remember_session("s1", "normal", 7, b"receipt", 7)
+    commit.remember_session("alice", "s1", "normal", 7, b"receipt", 7)
     commit.remember_id(1, "alice id", b"receipt", 60_000)
     commit.set_instance("bob", "i2", b"status", 99)
     commit.add_dead_letter({"message_id": "m", "body": b"sealed"})
@@ -77,7 +77,7 @@ async def test_everything_of_a_batch_is_there_after_it(store, partition):
     written = {key.decode() for key in await everything(store)}
     assert written == {
         keys.meta(0), keys.audit(0), keys.inbox(0, "bob", "normal"), keys.work(0, "bob"),
-        keys.replies(0, "alice", "i1"), keys.session(0, "s1"), keys.seen(0, 1), keys.agent(0, "bob"),
+        keys.replies(0, "alice", "i1"), keys.session(0, "alice", "s1"), keys.seen(0, 1), keys.agent(0, "bob"),
         keys.dead(0), keys.later(0), keys.later_bodies(0),
     }  # fmt: skip
     assert (await store.agent("bob").backlog())["normal"] == 3 or store.agent("bob").partition != 0
@@ -125,7 +125,8 @@ async def test_nothing_is_written_when_one_key_has_a_wrong_type(store, partition
     keys = store.keys
     key = {
         "audit": keys.audit(0), "inbox": keys.inbox(0, "bob", "normal"), "work": keys.work(0, "bob"),
-        "replies": keys.replies(0, "alice", "i1"), "session": keys.session(0, "s1"), "seen": keys.seen(0, 1),
+        "replies": keys.replies(0, "alice", "i1"), "session": keys.session(0, "alice", "s1"),
+        "seen": keys.seen(0, 1),
         "agent": keys.agent(0, "bob"), "dead": keys.dead(0), "later": keys.later(0),
     }[name]  # fmt: skip
     await store.connection.call("SET", key, "something else")

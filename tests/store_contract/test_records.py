@@ -180,19 +180,22 @@ async def test_lookups_answer_everything_in_one_go(store):
     """Sessions, known ids, backlog, a delivered frame, and the time and policy revision."""
 
     def write(batch):
-        batch.remember_session("s1", "normal", 3, b"receipt", 3)
+        batch.remember_session("alice", "s1", "normal", 3, b"receipt", 3)
         batch.remember_id(7, "alice id", b"decided", 60_000)
 
     await commit(store, write)
     lookups = store.partition(0).lookups()
-    lookups.session("s1")
-    lookups.session("unknown")
+    lookups.session("alice", "s1")
+    lookups.session("bob", "s1")
     lookups.seen_ids(7, ["alice id", "alice other"])
     lookups.backlog("bob")
     lookups.inbox_frame("bob", "normal", "1-1")
     await lookups.run()
 
-    assert lookups.sessions == {"s1": {"last:normal": b"3", "receipt:normal:3": b"receipt"}, "unknown": {}}
+    assert lookups.sessions == {
+        ("alice", "s1"): {"last:normal": b"3", "receipt:normal:3": b"receipt"},
+        ("bob", "s1"): {},
+    }
     assert lookups.seen == {"alice id": b"decided"}
     assert lookups.unsettled == {"bob": {"high": 0, "normal": 0, "low": 0}}
     assert lookups.inbox_frames == {("bob", "normal", "1-1"): None}

@@ -74,6 +74,7 @@ class LiveSystem:
     settings: GatewaySettings
     folder: Path
     stack: AsyncExitStack
+    gateway_stack: AsyncExitStack
     tokens: dict[str, str] = field(default_factory=dict)
     gateways: list[Gateway] = field(default_factory=list)
 
@@ -136,7 +137,7 @@ class LiveSystem:
     async def start_gateway(self, **options: Any) -> Gateway:
         """One more gateway, stopped when the test ends."""
         gateway = Gateway(self.store, self.keys, self.settings, **options)
-        await self.stack.enter_async_context(gateway)
+        await self.gateway_stack.enter_async_context(gateway)
         self.gateways.append(gateway)
         return gateway
 
@@ -184,9 +185,9 @@ async def live_system(
         keys_dir = Path(folder) / "keys"
         GatewayKeys.load_or_create(keys_dir)
         target = Target(url, namespace=namespace or new_namespace(), partitions=partitions, keys_dir=keys_dir)
-        async with AsyncExitStack() as stack:
-            system = await stack.enter_async_context(System(target))
-            running = LiveSystem(system, GatewaySettings(**settings), Path(folder), stack)
+        # Agents end before the gateways, so that they can say goodbye.
+        async with System(target) as system, AsyncExitStack() as gateway_stack, AsyncExitStack() as stack:
+            running = LiveSystem(system, GatewaySettings(**settings), Path(folder), stack, gateway_stack)
             await running.register(*agents)
             if limit is not None:
                 await running.change_policy(default_limit=limit)
