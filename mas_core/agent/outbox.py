@@ -12,12 +12,13 @@ import time
 from collections import OrderedDict, deque
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from itertools import chain
 
 import msgspec
 
 from mas_core.agent.link import Link
 from mas_core.base.ids import new_instance_id, partition_of
-from mas_core.errors import GatewayDown, MasError, StoreUnreachable
+from mas_core.errors import GatewayDown, InvalidPayload, MasError, StoreUnreachable
 from mas_core.model.decision import Decision, Receipt
 from mas_core.model.frame import (
     FRAME_VERSION,
@@ -29,6 +30,7 @@ from mas_core.model.frame import (
     FrameReceipt,
     Place,
 )
+from mas_core.model.json_text import MAX_BYTES
 from mas_core.model.message import Envelope
 from mas_core.model.priority import Lane, lane_of
 from mas_core.security.seals import SealKey
@@ -37,6 +39,8 @@ from mas_core.store.agents import AgentStore
 RESEND_AFTER_S = 2.0
 SWEEP_INTERVAL_S = 0.5
 SEND_TIMEOUT_S = 30.0
+MAX_MESSAGE_BYTES = 3 * MAX_FRAME_BYTES
+"""Larger messages are refused here: the server would not take their frame, and no frame can be left out."""
 
 _PACKER = msgspec.msgpack.Encoder()
 
@@ -114,7 +118,15 @@ class Outbox:
             envelope: The message.
             partition: Where it goes; the partition of its target when left out.
             timeout_s: After so many seconds without a receipt the future fails with GatewayDown.
+
+        Raises:
+            InvalidPayload: The message is too large to be sent at all.
         """
+        size = len(envelope.data) + sum(map(len, chain.from_iterable((envelope.headers or {}).items())))
+        if size > MAX_MESSAGE_BYTES:
+            raise InvalidPayload(
+                f"the message has {size:,} bytes; at most {MAX_BYTES:,} are taken", size=size, limit=MAX_BYTES
+            )
         if partition is None:
             partition = partition_of(envelope.target, self._partitions)
         lane = lane_of(envelope.priority)
@@ -179,6 +191,7 @@ class Outbox:
                     break
                 except MasError as error:
                     self._fail_all(error)
+                    await asyncio.sleep(SWEEP_INTERVAL_S)
                     break
 
     def _next_frames(self) -> list[tuple[int, str, Frame]]:
