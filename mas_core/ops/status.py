@@ -95,7 +95,8 @@ class SystemStatus:
                 StatusProblem("the policy has no rules: nothing is allowed", "mas rbac allow operator AGENT")
             )
         if self.dead_letters:
-            found.append(StatusProblem(f"{self.dead_letters} messages were given up", "mas audit list"))
+            what = "1 message was" if self.dead_letters == 1 else f"{self.dead_letters} messages were"
+            found.append(StatusProblem(f"{what} given up", "mas audit list --kind delivery.dead"))
         wanted = {"fast": ("everysec", "always"), "durable": ("always",), "ha": ("always",)}
         if self.server.append_only not in (*wanted.get(self.profile, ()), "unknown", "memory"):
             needed = wanted[self.profile][0]
