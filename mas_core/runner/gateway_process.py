@@ -93,13 +93,13 @@ class GatewayProcess:
 
     async def _watch(self) -> None:
         loop = asyncio.get_running_loop()
-        delays = exponential_delays(base=0.1, maximum=5.0)
+        delays = exponential_delays(base=0.1, maximum=1.0)
         while self._process is not None:
             started = loop.time()
             code = await self._process.wait()
             self._on_exit(code)
             if loop.time() - started > STEADY_SECONDS:
-                delays = exponential_delays(base=0.1, maximum=5.0)
+                delays = exponential_delays(base=0.1, maximum=1.0)
             await asyncio.sleep(next(delays))
             await self._launch()
             self._on_restart(self.pid)
