@@ -275,10 +275,11 @@ async def _converse(process: asyncio.subprocess.Process, text: bytes) -> bytes:
 
     async def write(pipe: asyncio.StreamWriter) -> None:
         with contextlib.suppress(BrokenPipeError, ConnectionResetError):
-            pipe.write(text)
-            await pipe.drain()
+            # a program may end without reading; uvloop raises RuntimeError for a write after that
+            if not pipe.is_closing():
+                pipe.write(text)
+                await pipe.drain()
             pipe.close()
-            await pipe.wait_closed()
 
     writing = asyncio.create_task(write(process.stdin))
     try:

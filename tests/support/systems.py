@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 import itertools
+import json
 import os
+import sys
 import tempfile
 from collections.abc import AsyncIterator, Iterable, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
@@ -141,6 +145,40 @@ class LiveSystem:
         self.gateways.append(gateway)
         return gateway
 
+    async def spawn_gateway(self) -> asyncio.subprocess.Process:
+        """A gateway as a process of its own, ready when this returns; killed when the test ends."""
+        config = {
+            "namespace": self.store.namespace,
+            "partitions": self.store.partitions,
+            "gateway": self.settings.model_dump(mode="json", exclude_unset=True),
+        }
+        (self.folder / "mas.yaml").write_text(json.dumps(config))
+        environ = {
+            name: value for name, value in os.environ.items() if not name.startswith(("MAS_", "GATEWAY_"))
+        }
+        process = await asyncio.create_subprocess_exec(
+            sys.executable,
+            "-m",
+            "mas_core.gateway",
+            cwd=self.folder,
+            env={**environ, "MAS_URL": self.system.target.url},
+            stdin=asyncio.subprocess.DEVNULL,
+            stderr=asyncio.subprocess.PIPE,
+        )
+        self.gateway_stack.push_async_callback(_end, process)
+        assert process.stderr is not None
+        lines = []
+        while line := await process.stderr.readline():
+            lines.append(line.decode())
+            if b"gateway.ready" in line:
+                self.gateway_stack.callback(asyncio.create_task(_drain(process.stderr)).cancel)
+                return process
+        raise AssertionError("the gateway did not start: " + "".join(lines))
+
+    async def owners(self) -> list[str]:
+        """Who owns each partition."""
+        return [meta.get("owner", b"").decode() for meta in await self.store.records.metas()]
+
     async def audit(self, **wanted: Any) -> list[AuditRecord]:
         """Audit records with these field values, oldest first."""
         found = [item.record async for item in audit.records(self.system, newest_first=False)]
@@ -153,6 +191,17 @@ class LiveSystem:
     async def audit_holds(self) -> bool:
         """Whether the chain of every partition verifies."""
         return all(item.result.ok for item in await audit.verify(self.system))
+
+
+async def _end(process: asyncio.subprocess.Process) -> None:
+    with contextlib.suppress(ProcessLookupError):
+        process.kill()
+    await process.wait()
+
+
+async def _drain(stream: asyncio.StreamReader) -> None:
+    while await stream.read(65536):
+        pass
 
 
 @asynccontextmanager
@@ -182,7 +231,7 @@ async def live_system(
     if url == "memory://":
         url = f"memory://{new_namespace()}"
     with tempfile.TemporaryDirectory(prefix="mas-test-") as folder:
-        keys_dir = Path(folder) / "keys"
+        keys_dir = Path(folder) / ".mas" / "keys"
         GatewayKeys.load_or_create(keys_dir)
         target = Target(url, namespace=namespace or new_namespace(), partitions=partitions, keys_dir=keys_dir)
         # Agents end before the gateways, so that they can say goodbye.

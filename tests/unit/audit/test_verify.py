@@ -54,7 +54,7 @@ def numbered(records):
 
 
 def seeded(name):
-    return random.Random(name)  # noqa: S311 - the same cases in every run
+    return random.Random(name)
 
 
 def places(source):

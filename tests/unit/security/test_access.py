@@ -223,7 +223,7 @@ GLOBS = ["*", "x", "x.*", "?x", "*x", "x.?", "x*", "*.*"]
 
 
 def seeded(number):
-    return random.Random(number)  # noqa: S311 - the same cases in every run
+    return random.Random(number)
 
 
 def random_document(source):

@@ -1,7 +1,7 @@
 """Each built-in rule finds its kind, and not what only looks like it."""
 
 import pytest
-from dlp_samples import FOUND, NEAR_MISSES
+from support.dlp_samples import FOUND, NEAR_MISSES
 
 from mas_core.security.dlp import Scanner, load_pack
 

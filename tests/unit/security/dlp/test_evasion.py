@@ -3,7 +3,7 @@
 import json
 
 import pytest
-from dlp_forms import CARD, FORMS, KEY, SECRETS, encoded
+from support.dlp_forms import CARD, FORMS, KEY, SECRETS, encoded
 
 from mas_core.security.dlp import Scanner, load_pack
 

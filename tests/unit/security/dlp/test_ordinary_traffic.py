@@ -16,7 +16,7 @@ PACKAGE = Path(__file__).parents[4] / "mas_core"
 
 def messages(count, seed=7):
     """Messages made of identifiers, digests, times, measurements, vectors and images."""
-    rnd = random.Random(seed)  # noqa: S311 - repeatable samples
+    rnd = random.Random(seed)
     for _ in range(count):
         moment = rnd.randint(1_500_000_000, 1_900_000_000)
         yield {
@@ -64,7 +64,7 @@ def test_prose_and_code_pass():
 
 def test_large_numeric_payloads_pass():
     """Vectors and tables of numbers are no cards."""
-    rnd = random.Random(3)  # noqa: S311 - repeatable samples
+    rnd = random.Random(3)
     vector = [rnd.random() for _ in range(5000)]
     table = [[rnd.randrange(1000, 9999) for _ in range(50)] for _ in range(50)]
 

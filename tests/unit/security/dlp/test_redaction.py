@@ -4,7 +4,7 @@ import json
 import re
 
 import pytest
-from dlp_forms import FORMS, SECRETS
+from support.dlp_forms import FORMS, SECRETS
 
 from mas_core.model.decision import Finding
 from mas_core.security.dlp import Scanner, load_pack
