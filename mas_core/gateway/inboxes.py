@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from collections import Counter, deque
 from collections.abc import Iterable
 
 from mas_core.model.priority import LANES
 from mas_core.model.registration import InstanceStatus
 from mas_core.registry.registry import REGISTRATION_EXPIRY_MS, AgentEntry
+
+UNDER_WAY = 8
+"""Batches whose deliveries may not be in the store yet when it is asked; more than there can be at once."""
 
 
 class Inboxes:
@@ -22,6 +26,10 @@ class Inboxes:
         self._unsettled: dict[str, dict[str, int]] = {}
         self.doubtful: set[str] = set()
         """Agents whose true backlog should be asked for."""
+        self.committed_batches = 0
+        """Batches that are in the store since the last restart."""
+        self._judged_batches = 0
+        self._under_way: deque[Counter[tuple[str, str]]] = deque([Counter()], maxlen=UNDER_WAY)
 
     def restart(self, entries: Iterable[AgentEntry]) -> None:
         """Start over from what the store says."""
@@ -30,6 +38,9 @@ class Inboxes:
         }
         self._unsettled.clear()
         self.doubtful.clear()
+        self.committed_batches = self._judged_batches = 0
+        self._under_way.clear()
+        self._under_way.append(Counter())
 
     def instances(self, agent_id: str) -> dict[str, InstanceStatus]:
         """Instance -> what it last said; a dict that may be changed."""
@@ -46,9 +57,18 @@ class Inboxes:
         """Whether the backlog of the agent is known."""
         return agent_id in self._unsettled and agent_id not in self.doubtful
 
-    def set_backlog(self, agent_id: str, unsettled: dict[str, int]) -> None:
-        """Take over the true backlog."""
-        self._unsettled[agent_id] = dict(unsettled)
+    def end_batch(self) -> None:
+        """A batch is judged; the places taken from here on belong to the next."""
+        self._judged_batches += 1
+        self._under_way.append(Counter())
+
+    def set_backlog(self, agent_id: str, unsettled: dict[str, int], asked_after: int) -> None:
+        """Take over the true backlog, which was asked for when `asked_after` batches were in the store."""
+        unseen = list(self._under_way)[-1 - (self._judged_batches - asked_after) :]
+        self._unsettled[agent_id] = {
+            lane: count + sum(places[agent_id, lane] for places in unseen)
+            for lane, count in unsettled.items()
+        }
         self.doubtful.discard(agent_id)
 
     def take_place(self, agent_id: str, lane: str) -> bool:
@@ -58,6 +78,7 @@ class Inboxes:
             self.doubtful.add(agent_id)
             return False
         counts[lane] += 1
+        self._under_way[-1][agent_id, lane] += 1
         if counts[lane] >= self._bound:
             self.doubtful.add(agent_id)
         return True

@@ -105,6 +105,7 @@ class Judge:
 
     def ask(self, frames: Sequence[OpenedFrame], lookups: Lookups, now: int) -> None:
         """Ask everything that judging these frames needs; `now` may be a little behind."""
+        lookups.asked_after = self._inboxes.committed_batches
         senders: dict[str, int] = {}
         recurring: set[str] = set()
         targets: set[str] = set()
@@ -148,7 +149,7 @@ class Judge:
     ) -> JudgedBatch:
         """Judge the frames in order and put everything that follows into `commit`."""
         for agent_id, counts in lookups.unsettled.items():
-            self._inboxes.set_backlog(agent_id, counts)
+            self._inboxes.set_backlog(agent_id, counts, lookups.asked_after)
         batch = Surroundings(lookups.now)
         left = {}
         for sender, grant in lookups.grants.items():
@@ -352,6 +353,7 @@ class Judge:
             self._put_answer(commit, foreign, agent_id, instance, frame, may_wait=self._answers_after_commit)
         self._effects.clear()
         self._decided.appendleft({})
+        self._inboxes.end_batch()
         return JudgedBatch(commit, foreign)
 
     def _put_answer(

@@ -331,6 +331,7 @@ class PartitionOwner:
             await asyncio.sleep(1)
         if reply.result is not CommitResult.DONE:
             raise StartOver
+        self._inboxes.committed_batches += 1
         if self._settings.replicas:
             await self._wait_for_replicas()
         for partition, agent_id, instance, frame in batch.foreign_answers:

@@ -182,6 +182,8 @@ class Lookups:
         self._pipeline.add("TIME")
         self._pipeline.add("HGET", keys.meta(partition), "policy_revision")
         self._readers: list[tuple[str, Any]] = []
+        self.asked_after = 0
+        """How many batches were known to be in the store when this was asked."""
         self.now = 0
         self.policy_revision = ""
         self.sessions: dict[tuple[str, str], dict[str, bytes]] = {}

@@ -1,6 +1,7 @@
 """What a handler does takes effect once: killed, repeated, handed back, taken over."""
 
 import asyncio
+import contextlib
 import sys
 
 import pytest
@@ -10,6 +11,7 @@ from support.waiting import until
 from mas_core.agent import inbox
 from mas_core.agent.agent import Agent
 from mas_core.gateway import redelivery
+from mas_core.store.partitions import PartitionStore
 
 CRASHING = """
 import asyncio, os, sys
@@ -170,6 +172,38 @@ async def test_a_retry_that_comes_too_late_is_a_dead_letter(system, monkeypatch)
 
     assert record.reason == "its time to live ended before the next attempt"
     assert len(worker.messages) == 1
+
+
+async def test_a_retry_is_delivered_once_however_slow_commits_are(system, monkeypatch):
+    """It is not taken up again while the batch that takes it up is on its way."""
+    monkeypatch.setattr(redelivery, "RETRY_DELAYS_MS", (50, 50))
+    commit = PartitionStore.commit
+
+    async def slow_commit(self, batch):
+        await asyncio.sleep(0.35)
+        return await commit(self, batch)
+
+    await system.register("carol")
+    await system.allow(("alice", "bob"))
+    await system.run("bob")
+    worker = await system.run("worker", Failing)
+    worker.failures = 1
+    alice = await system.run("alice")
+    monkeypatch.setattr(PartitionStore, "commit", slow_commit)
+
+    await alice.send("worker", "x", {"n": 1})
+    loads = [asyncio.create_task(_send_for(alice, pause)) for pause in (0.0, 0.05, 0.1)]
+    await asyncio.gather(*loads)
+
+    assert [message.attempt for message in worker.messages] == [1, 2]
+
+
+async def _send_for(sender, pause, seconds=3.2):
+    await asyncio.sleep(pause)
+    with contextlib.suppress(TimeoutError):
+        async with asyncio.timeout(seconds):
+            while True:
+                await sender.send("bob", "x", {})
 
 
 async def test_a_message_whose_time_ended_in_the_inbox_is_not_handled(system):
