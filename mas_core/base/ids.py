@@ -8,6 +8,7 @@ import random
 import re
 import secrets
 import time
+from functools import lru_cache
 from typing import Any
 
 from ulid import ULID
@@ -117,6 +118,7 @@ def new_instance_id() -> str:
     return secrets.token_hex(8)
 
 
+@lru_cache(maxsize=65_536)
 def partition_of(agent_id: str, partitions: int) -> int:
     """The partition, 0 to `partitions` - 1, that owns everything of `agent_id`."""
     if partitions == 1:

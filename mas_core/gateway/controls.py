@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, Literal, TypeVar
 
 import msgspec
 
 from mas_core.base.ids import CAPABILITY
+from mas_core.errors import InvalidPayload
 from mas_core.model.decision import Decision
+from mas_core.model.json_text import parse_json
 
 MAX_METADATA_BYTES = 16 * 1024
 MAX_CAPABILITIES = 64
+MAX_CONTROL_BYTES = 64 * 1024
 
 
 class AttachData(msgspec.Struct, forbid_unknown_fields=True):
@@ -40,15 +43,26 @@ class NackData(msgspec.Struct, forbid_unknown_fields=True):
 class DiscoverData(msgspec.Struct, forbid_unknown_fields=True):
     """What to look for."""
 
-    capabilities: tuple[str, ...] = ()
+    capabilities: Annotated[tuple[str, ...], msgspec.Meta(max_length=MAX_CAPABILITIES)] = ()
     match_all: bool = False
     metadata: dict[str, object] = {}
     status: str = ""
 
 
-ATTACH_DECODER = msgspec.json.Decoder(AttachData)
-NACK_DECODER = msgspec.json.Decoder(NackData)
-DISCOVER_DECODER = msgspec.json.Decoder(DiscoverData)
+ControlData = TypeVar("ControlData", AttachData, NackData, DiscoverData)
+
+
+def read_control(text: bytes, kind: type[ControlData]) -> ControlData:
+    """What an agent's runtime says, parsed as strictly as any payload.
+
+    Raises:
+        msgspec.DecodeError: It cannot be read.
+    """
+    try:
+        parse_json(text, max_bytes=MAX_CONTROL_BYTES)
+    except InvalidPayload as error:
+        raise msgspec.DecodeError(error.message) from None
+    return msgspec.json.decode(text, type=kind)
 
 
 def check_claims(data: AttachData, permitted: tuple[str, ...] | None) -> tuple[Decision, str] | None:

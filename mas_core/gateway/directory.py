@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PublicKey
 
 from mas_core.base.logs import get_logger
-from mas_core.errors import IntegrityError
+from mas_core.errors import ConfigurationError, IntegrityError
 from mas_core.gateway.stages.authorise import Authorise
 from mas_core.gateway.stages.check_expiry import CheckExpiry
 from mas_core.gateway.stages.check_form import CheckForm
@@ -76,7 +76,11 @@ class Directory:
         for agent_id in self._registry.forged - self._reported:
             log.error("registration.ignored", agent=agent_id, reason="it does not carry the gateway's MAC")
         self._reported |= self._registry.forged
-        self._compile(policy)
+        try:
+            self._compile(policy)
+        except ConfigurationError as error:
+            log.error("policy.ignored", reason=error.message)
+            self._compile(self.policy)
 
     def _compile(self, policy: PolicyDocument) -> None:
         if policy != self.policy or not self.stages:
@@ -93,12 +97,17 @@ class Directory:
             if policy.features.rate_limit:
                 stages.append(LimitRate())
             if policy.features.dlp:
-                stages.append(ScanPayload(Scanner(self._pack, policy.dlp_actions)))
+                stages.append(ScanPayload(Scanner(self._pack, policy.dlp_actions), self._max_payload_bytes))
             self.stages = tuple(stages)
 
     def is_registered(self, agent_id: str) -> bool:
         """Whether there is such an agent."""
         return agent_id in self._registrations
+
+    def has_key(self, agent_id: str) -> bool:
+        """Whether it is registered with a key that is not revoked."""
+        registration = self._registrations.get(agent_id)
+        return registration is not None and any(not key.revoked for key in registration.keys)
 
     def registration(self, agent_id: str) -> Registration | None:
         """The registration of an agent."""

@@ -50,7 +50,10 @@ class InProcessGateway:
         """The running gateway of a `memory://` URL, started on first use; everybody may talk to everybody."""
         found = cls._in_memory.get(url)
         if found is None or not found.gateway.is_running:
-            found = cls(Store(url), GatewayKeys.generate())
+            # What an earlier event loop left in the store is under the keys of its gateway.
+            before, found = found, cls(Store(url), found.keys if found else GatewayKeys.generate())
+            if before is not None:
+                found._tokens = before._tokens
             cls._in_memory[url] = found
             await found.start()
             await found.policy.change(lambda document: document if document.rules else _open(document))

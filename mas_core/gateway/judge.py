@@ -125,7 +125,7 @@ class Judge:
                 name = _recurring_name(sender, envelope)
                 if name:
                     recurring.add(name)
-                if not envelope.flags & Flag.IS_REPLY:
+                if _is_counted(envelope):
                     senders[sender] = senders.get(sender, 0) + 1
                     targets.add(envelope.target)
         if recurring:
@@ -214,7 +214,7 @@ class Judge:
             elif envelope.target == GATEWAY:
                 transit.end(self._control(transit, lookups, entries))
             else:
-                if not transit.is_reply:
+                if _is_counted(envelope):
                     remaining = left.get(transit.sender, 0)
                     transit.is_within_limit = remaining > 0
                     left[transit.sender] = remaining - 1
@@ -256,11 +256,14 @@ class Judge:
         if name and self._repeat(transit, name, lookups):
             self._ledger.record_message(transit)
             return
-        self._pass_stages(transit, batch)
+        if partition_of(envelope.target, self._partitions) == self._partition:
+            self._pass_stages(transit, batch)
+        else:
+            transit.end(Verdict(Decision.INVALID, "the target belongs to another partition"))
         self._ledger.record_message(transit)
         if transit.decision.is_delivered:
             self._pass_on(transit)
-        if name and not transit.decision.is_transient:
+        if name and _is_remembered(transit):
             text = _PACKER.encode(transit.receipt())
             self._decided[0][name] = text
             bucket = batch.now // REPLAY_WINDOW_MS
@@ -371,6 +374,18 @@ class Judge:
             commit.answer(agent_id, instance, frame)
         else:
             foreign.append((partition, agent_id, instance, frame))
+
+
+def _is_counted(envelope: Envelope) -> bool:
+    """Whether a message takes a place of its sender's rate limit: all but the final replies to requests."""
+    return envelope.flags & (Flag.IS_REPLY | Flag.PARTIAL) != Flag.IS_REPLY
+
+
+def _is_remembered(transit: Transit) -> bool:
+    """Whether a decision stands for good: a refused reply may be followed by one that tells of the refusal."""
+    if transit.is_reply:
+        return transit.decision.is_delivered
+    return not transit.decision.is_transient
 
 
 def _recurring_name(sender: str, envelope: Envelope) -> str:

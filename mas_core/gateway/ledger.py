@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import re
+
 from mas_core.audit.chain import Chain
+from mas_core.base.ids import AGENT_ID, MESSAGE_ID, MESSAGE_TYPE
 from mas_core.gateway.transit import Transit
 from mas_core.model.audit_record import GENESIS, AuditRecord
 from mas_core.model.decision import Decision
@@ -49,10 +52,10 @@ class Ledger:
                 rule=transit.rule,
                 sender=transit.sender,
                 key_id=transit.key_id,
-                target=envelope.target,
-                type=envelope.type,
-                message_id=envelope.id,
-                correlation_id=envelope.correlation,
+                target=_if_formed(AGENT_ID, envelope.target),
+                type=_if_formed(MESSAGE_TYPE, envelope.type),
+                message_id=_if_formed(MESSAGE_ID, envelope.id),
+                correlation_id=_if_formed(MESSAGE_ID, envelope.correlation) if transit.is_reply else "",
                 instance=transit.instance,
                 size=len(envelope.data),
                 findings=transit.findings,
@@ -103,3 +106,8 @@ class Ledger:
 
     def _append(self, record: AuditRecord) -> None:
         self._block.append(self._chain.append_linked(record))
+
+
+def _if_formed(pattern: re.Pattern[str], text: str) -> str:
+    """`text` if it is what it should be: of anything else the audit keeps nothing."""
+    return text if pattern.fullmatch(text) else ""

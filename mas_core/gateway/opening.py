@@ -95,8 +95,24 @@ class Opener:
         opened.session = session
         try:
             envelopes = ENVELOPES_DECODER.decode(body)
-        except msgspec.DecodeError:
-            return ""
+        except (msgspec.DecodeError, RecursionError):
+            envelopes = _readable(body)
         if len(envelopes) == header.count:
             opened.envelopes = envelopes
         return ""
+
+
+def _readable(body: bytes) -> list[Envelope]:
+    """The messages one by one, so that one that cannot be read does not spoil its neighbours."""
+    try:
+        texts = msgspec.msgpack.decode(body, type=list[msgspec.Raw])
+    except (msgspec.DecodeError, RecursionError):
+        return []
+    return [_envelope(text) for text in texts]
+
+
+def _envelope(text: msgspec.Raw) -> Envelope:
+    try:
+        return msgspec.msgpack.decode(text, type=Envelope)
+    except (msgspec.DecodeError, RecursionError):
+        return Envelope("", "", "", b"", 0)

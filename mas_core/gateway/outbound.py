@@ -103,8 +103,8 @@ class Outbound:
     ) -> Frame | None:
         keys = self._directory.valid_keys(agent_id, now)
         if not keys and (registration := self._directory.registration(agent_id)) is not None:
-            # An agent that has no valid key now keeps its mail until it has one.
-            keys = registration.keys[:1]
+            # An agent whose token has expired keeps its mail; a revoked token must open nothing any more.
+            keys = [key for key in registration.keys if not key.revoked][:1]
         if not keys:
             return None
         return self._seal_under(keys, place, agent_id, instance, lane, body, count, now)

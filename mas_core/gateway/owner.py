@@ -16,6 +16,7 @@ from typing import Any
 
 from mas_core.base.ids import new_instance_id, partition_of
 from mas_core.base.logs import get_logger
+from mas_core.base.traces import trace_of
 from mas_core.errors import MasError, StoreFull, StoreUnreachable
 from mas_core.gateway.directory import Directory
 from mas_core.gateway.inboxes import Inboxes
@@ -35,6 +36,8 @@ from mas_core.store.store import Store
 log = get_logger(__name__)
 
 MAX_BATCH_MESSAGES = 1000
+CAREFUL_BATCHES = 64
+"""Batches of one frame after a batch that could not be judged."""
 MAX_BATCH_BYTES = 2 * MAX_FRAME_BYTES
 DUE_INTERVAL_S = 0.25
 """How often messages that were kept for later are looked for."""
@@ -113,6 +116,9 @@ class PartitionOwner:
         )
         self._stopping = asyncio.Event()
         self._buffer: deque[StoredFrame] = deque()
+        self._in_hand: list[StoredFrame] = []
+        self._careful_batches = 0
+        self._condemned: set[tuple[str, str]] = set()
         self._arrived = asyncio.Event()
         self._has_room = asyncio.Event()
         self._read_cursors: dict[str, str] = {}
@@ -153,6 +159,12 @@ class PartitionOwner:
                 except (StoreUnreachable, StoreFull) as error:
                     log.warning("store.unavailable", partition=self.partition, reason=error.message)
                     await self._recover()
+                except LeaseLost:
+                    raise
+                except Exception as error:  # noqa: BLE001 - no frame may stop a partition
+                    log.error("batch.failed", partition=self.partition, trace=trace_of(error))
+                    self._single_out()
+                    await self._recover()
         except LeaseLost:
             log.warning("partition.lost", partition=self.partition)
         finally:
@@ -161,6 +173,12 @@ class PartitionOwner:
                 await renewing
             with contextlib.suppress(MasError):
                 await self._partition.renew(self._nonce, 0)
+
+    def _single_out(self) -> None:
+        """A batch could not be judged: go on frame by frame, and past the one that fails alone."""
+        if self._careful_batches and len(self._in_hand) == 1:
+            self._condemned.add((self._in_hand[0].lane, self._in_hand[0].entry))
+        self._careful_batches = CAREFUL_BATCHES
 
     async def _keep_lease(self) -> None:
         interval = self._settings.lease_ms / 3000
@@ -226,15 +244,22 @@ class PartitionOwner:
                         committing = None
                         continue
                 prepared = await preparing
-                preparing = asyncio.create_task(self._prepare(reading))
-                # One turn of the loop is enough for it to send its questions, if there are frames for it.
-                await asyncio.sleep(0)
+                if not self._careful_batches:
+                    preparing = asyncio.create_task(self._prepare(reading))
+                    # One turn of the loop is enough for it to send its questions, if there are frames for it.
+                    await asyncio.sleep(0)
                 batch = self._judge_batch(prepared)
                 if committing is not None:
                     await committing
                     committing = None
                 if batch is not None:
                     committing = asyncio.create_task(self._commit(batch))
+                if self._careful_batches:
+                    if committing is not None:
+                        await committing
+                        committing = None
+                    self._careful_batches -= 1
+                    preparing = asyncio.create_task(self._prepare(reading))
             if committing is not None:
                 await committing
         finally:
@@ -266,7 +291,8 @@ class PartitionOwner:
             # It ends only with an error, which is ours to handle.
             reading.result()
         self._arrived.clear()
-        opened = [self._opener.open(stored) for stored in self._next_frames()]
+        self._in_hand = self._next_frames()
+        opened = [self._open(stored) for stored in self._in_hand]
         now = self._now + int((time.monotonic() - self._now_at) * 1000)
         lookups = self._partition.lookups()
         self._judge.ask(opened, lookups, now)
@@ -277,6 +303,11 @@ class PartitionOwner:
         entries = await self._directory.registry.entries() if self._judge.needs_registry(opened) else []
         return _Prepared(opened, lookups, entries)
 
+    def _open(self, stored: StoredFrame) -> OpenedFrame:
+        if (stored.lane, stored.entry) in self._condemned:
+            return OpenedFrame(stored, rejection="the frame cannot be judged")
+        return self._opener.open(stored)
+
     def _next_frames(self) -> list[StoredFrame]:
         frames: list[StoredFrame] = []
         messages = size = 0
@@ -284,7 +315,8 @@ class PartitionOwner:
             stored = self._buffer[0]
             messages += _count(stored)
             size += len(stored.frame.body)
-            if frames and (messages > MAX_BATCH_MESSAGES or size > MAX_BATCH_BYTES):
+            is_full = messages > MAX_BATCH_MESSAGES or size > MAX_BATCH_BYTES
+            if frames and (is_full or self._careful_batches):
                 break
             frames.append(self._buffer.popleft())
         self._has_room.set()
@@ -329,7 +361,7 @@ class PartitionOwner:
         if reply.result is CommitResult.BLOCKED:
             log.error("partition.blocked", partition=self.partition, key=reply.key)
             await asyncio.sleep(1)
-        if reply.result is not CommitResult.DONE:
+        if reply.result is not CommitResult.DONE or batch.commit.makes_anew:
             raise StartOver
         self._inboxes.committed_batches += 1
         if self._settings.replicas:
@@ -339,7 +371,12 @@ class PartitionOwner:
 
     async def _wait_for_replicas(self) -> None:
         wanted = self._settings.replicas
-        while await self._partition.wait_for_replicas(wanted, self._settings.replica_timeout_ms) < wanted:
+        while (
+            await self._partition.wait_for_replicas(
+                self._nonce, self._settings.lease_ms, wanted, self._settings.replica_timeout_ms
+            )
+            < wanted
+        ):
             log.warning("replicas.behind", partition=self.partition, wanted=wanted)
             if self._stopping.is_set():
                 raise StartOver

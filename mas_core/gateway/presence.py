@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 import msgspec
 
 from mas_core.base.ids import GATEWAY
-from mas_core.gateway.controls import ATTACH_DECODER, DISCOVER_DECODER, check_claims
+from mas_core.gateway.controls import AttachData, DiscoverData, check_claims, read_control
 from mas_core.gateway.directory import Directory
 from mas_core.gateway.inboxes import Inboxes
 from mas_core.gateway.ledger import Ledger
@@ -21,6 +21,8 @@ from mas_core.registry.signed import Macs
 from mas_core.store.commits import Commit
 
 ANSWER_TTL_MS = 60_000
+MAX_ANSWER_BYTES = 512 * 1024
+"""A longer list of agents is cut, and says so."""
 FORGET_AFTER_MS = 10 * REGISTRATION_EXPIRY_MS
 """Traces of an instance are dropped so long after its last heartbeat."""
 
@@ -50,7 +52,7 @@ class Presence:
         Raises:
             msgspec.DecodeError: Its message cannot be read.
         """
-        data = ATTACH_DECODER.decode(transit.envelope.data)
+        data = read_control(transit.envelope.data, AttachData)
         agent_id, instance, now = transit.sender, transit.instance, transit.now
         instances = self._inboxes.instances(agent_id)
         known = instances.get(instance)
@@ -91,8 +93,9 @@ class Presence:
         Raises:
             msgspec.DecodeError: The question cannot be read.
         """
-        wanted = DISCOVER_DECODER.decode(transit.envelope.data)
-        found = []
+        wanted = read_control(transit.envelope.data, DiscoverData)
+        found: list[dict[str, object]] = []
+        size = 0
         for entry in entries:
             running = entry.running(transit.now)
             if not running or not self._directory.access.may_see(transit.sender, entry.agent_id, transit.now):
@@ -106,15 +109,17 @@ class Presence:
                 continue
             if wanted.status and all(item.status != wanted.status for item in running):
                 continue
-            found.append(
-                {
-                    "id": entry.agent_id,
-                    "capabilities": capabilities,
-                    "metadata": metadata,
-                    "instances": len(running),
-                    "load": sum(item.in_hand for item in running),
-                }
-            )
+            item = {
+                "id": entry.agent_id,
+                "capabilities": capabilities,
+                "metadata": metadata,
+                "instances": len(running),
+                "load": sum(status.in_hand for status in running),
+            }
+            size += len(msgspec.json.encode(item))
+            if size > MAX_ANSWER_BYTES:
+                break
+            found.append(item)
         self._outbound.answer(
             transit.instance,
             Delivery(
@@ -122,7 +127,7 @@ class Presence:
                 GATEWAY,
                 transit.sender,
                 "mas.discovered",
-                msgspec.json.encode({"agents": found}),
+                msgspec.json.encode({"agents": found, "is_whole": size <= MAX_ANSWER_BYTES}),
                 transit.now,
                 transit.now + ANSWER_TTL_MS,
                 transit.envelope.priority,

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 
 import msgspec
 
 from mas_core.errors import DecryptionFailed
-from mas_core.gateway.controls import NACK_DECODER
+from mas_core.gateway.controls import NackData, read_control
 from mas_core.gateway.directory import Directory
 from mas_core.gateway.ledger import Ledger
 from mas_core.gateway.outbound import Outbound
@@ -19,6 +20,8 @@ from mas_core.model.priority import lane_of
 from mas_core.security.seals import AtRest, read_header
 from mas_core.store.commits import Commit
 from mas_core.store.partitions import Lookups
+
+_ENTRY = re.compile(r"([0-9]{1,20})-([0-9]{1,20})")
 
 MAX_ATTEMPTS = 3
 RETRY_DELAYS_MS = (1_000, 4_000)
@@ -50,7 +53,7 @@ class Redelivery:
     def ask(self, agent_id: str, envelope: Envelope, lookups: Lookups) -> None:
         """Ask for the frame that a handed-back message is in."""
         try:
-            nack = NACK_DECODER.decode(envelope.data)
+            nack = read_control(envelope.data, NackData)
         except msgspec.DecodeError:
             return
         if _is_entry(nack.entry):
@@ -62,7 +65,7 @@ class Redelivery:
         Raises:
             msgspec.DecodeError: Its message cannot be read.
         """
-        nack = NACK_DECODER.decode(transit.envelope.data)
+        nack = read_control(transit.envelope.data, NackData)
         agent_id, now = transit.sender, transit.now
         place = (agent_id, nack.lane, nack.entry)
         frame = lookups.inbox_frames.get(place)
@@ -77,7 +80,8 @@ class Redelivery:
         if nack.retryable and delivery.attempt < MAX_ATTEMPTS:
             delivery.attempt += 1
             due = now + RETRY_DELAYS_MS[min(delivery.attempt - 2, len(RETRY_DELAYS_MS) - 1)]
-            name = f"{agent_id}:{delivery.id}:{delivery.attempt}"
+            # Unique for every delivery: the id of a message can come again, its place in the inbox cannot.
+            name = f"{agent_id}:{nack.lane}:{nack.entry}:{nack.position}"
             body = self._at_rest.seal("later", msgspec.msgpack.encode(delivery))
             self._effects.append(lambda commit: commit.add_later(name, due, body))
             self._record("delivery.retry", delivery, now, reason)
@@ -154,5 +158,5 @@ class Redelivery:
 
 
 def _is_entry(entry: str) -> bool:
-    milliseconds, dash, number = entry.partition("-")
-    return bool(dash) and milliseconds.isdecimal() and number.isdecimal() and len(entry) <= 41
+    found = _ENTRY.fullmatch(entry)
+    return found is not None and all(int(number) < 2**64 for number in found.groups())

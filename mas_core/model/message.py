@@ -18,6 +18,7 @@ from mas_core.model.priority import NORMAL
 Payload = dict[str, object]
 
 DEFAULT_TTL_MS = 3_600_000
+MAX_TTL_MS = 30 * 24 * 3_600_000
 
 
 class Flag:

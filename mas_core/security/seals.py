@@ -65,11 +65,11 @@ class SealKey:
             DecryptionFailed: It was not sealed under this key or was changed since.
         """
         cipher = self._cipher
-        if header.wraps is not None:
-            cipher = AESGCM(self._unwrap(header))
         try:
+            if header.wraps is not None:
+                cipher = AESGCM(self._unwrap(header))
             return cipher.decrypt(_nonce(header), frame.body, frame.header)
-        except InvalidTag as error:
+        except (InvalidTag, ValueError) as error:
             raise DecryptionFailed from error
 
     def wrap(self, body_key: bytes, counter: int) -> bytes:

@@ -14,6 +14,10 @@ SESSION_EXPIRY_MS = 2 * 3_600_000
 """How long a sending session may be silent; longer than frames are accepted, so none is taken twice."""
 
 
+END_OF_TIME_MS = 7_258_118_400_000
+"""The year 2200: no honest entry has such an id."""
+
+
 class CommitResult(Enum):
     """How a commit ended."""
 
@@ -33,7 +37,6 @@ class CommitReply:
     result: CommitResult
     now: int = 0
     key: str = ""
-    counts: tuple[int, ...] = ()
 
 
 @dataclass(slots=True)
@@ -47,6 +50,8 @@ class Commit:
     partition: int
     expected: dict[str, str]
     lease_ms: int
+    makes_anew: bool = False
+    """Whether an ingress starts over, so that whoever reads it must start over too."""
     _key_index: dict[str, int] = field(default_factory=dict)
     _key_types: list[str] = field(default_factory=list)
     _commands: list[Argument] = field(default_factory=list)
@@ -60,6 +65,12 @@ class Commit:
         """Everything up to `entry` is done; it leaves the ingress."""
         self._add("HSET", "hash", self.keys.meta(self.partition), f"cursor:{lane}", entry)
         milliseconds, _, number = entry.partition("-")
+        if int(milliseconds) > END_OF_TIME_MS:
+            # Nobody can add to a stream whose last id lies there, so it is made anew.
+            self._add("DEL", "stream", self.keys.ingress(self.partition, lane))
+            self._add("HSET", "hash", self.keys.meta(self.partition), f"cursor:{lane}", "")
+            self.makes_anew = True
+            return
         after = f"{milliseconds}-{int(number) + 1}"
         self._add("XTRIM", "stream", self.keys.ingress(self.partition, lane), "MINID", after)
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import cache
 from importlib.resources import files
@@ -115,13 +115,22 @@ class Connection:
             StoreUnreachable: The server does not answer.
             StoreFull: It is out of memory.
         """
+        return await self._run(pipeline, self._wires.execute)
+
+    async def run_apart(self, pipeline: Pipeline) -> list[Any]:
+        """Send all queued commands over a connection of their own; errors as for `run`."""
+        return await self._run(pipeline, self._wires.execute_apart)
+
+    async def _run(
+        self, pipeline: Pipeline, execute: Callable[[Sequence[Command]], Awaitable[list[Any]]]
+    ) -> list[Any]:
         with self._translated():
-            replies = await self._wires.execute(pipeline.commands)
+            replies = await execute(pipeline.commands)
             unknown = [index for index in pipeline.scripts if _is_unknown_script(replies[index])]
             if unknown:
                 names = {pipeline.scripts[index] for index in unknown}
                 await self._wires.execute([("SCRIPT", "LOAD", script_text(name)) for name in names])
-                again = await self._wires.execute([pipeline.commands[index] for index in unknown])
+                again = await execute([pipeline.commands[index] for index in unknown])
                 for index, reply in zip(unknown, again, strict=True):
                     replies[index] = reply
             return [_value(reply) for reply in replies]

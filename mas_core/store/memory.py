@@ -79,6 +79,10 @@ class MemoryWires:
         """The commands that wait in this event loop."""
         return _waiting.setdefault((self._url, id(asyncio.get_running_loop())), set())
 
+    async def execute_apart(self, commands: Sequence[Command]) -> list[Any]:
+        """Carry out commands that may wait, one after the other."""
+        return [await self.execute_blocking(command) for command in commands]
+
     async def close(self) -> None:
         """Leave the store; it stays for others in this process."""
         await self._client.aclose()

@@ -135,7 +135,7 @@ class PartitionStore:
         reply = await self._connection.script("commit", keys, arguments)
         match reply[0]:
             case b"ok":
-                return CommitReply(CommitResult.DONE, int(reply[1]), counts=tuple(reply[2]))
+                return CommitReply(CommitResult.DONE, int(reply[1]))
             case b"changed" if reply[1] == b"policy_revision":
                 return CommitReply(CommitResult.STALE_POLICY)
             case b"changed":
@@ -143,9 +143,16 @@ class PartitionStore:
             case _:
                 return CommitReply(CommitResult.BLOCKED, key=reply[1].decode())
 
-    async def wait_for_replicas(self, replicas: int, timeout_ms: int) -> int:
-        """Wait until `replicas` have what was written; how many have it."""
-        return int(await self._connection.wait("WAIT", replicas, timeout_ms))
+    async def wait_for_replicas(self, nonce: str, lease_ms: int, replicas: int, timeout_ms: int) -> int:
+        """Wait until `replicas` have everything that was committed so far; how many have it.
+
+        WAIT looks at the writes of its own connection, so it goes out behind a renewal of the lease there,
+        which lies behind the commit.
+        """
+        pipeline = Pipeline()
+        self._connection.add_script(pipeline, "renew", [self.keys.meta(self.partition)], [nonce, lease_ms])
+        pipeline.add("WAIT", replicas, timeout_ms)
+        return int((await self._connection.run_apart(pipeline))[1])
 
     async def put_answer(self, partition: int, agent_id: str, instance: str, frame: Frame) -> None:
         """Put receipts into the replies of an instance of another partition."""
@@ -258,7 +265,7 @@ class Lookups:
                 case "grant":
                     self.grants[subject] = Grant(int(reply[0]), int(reply[1]), reply[2].decode())
                 case "backlog":
-                    counts = (max(0, int(value or 0)) for value in reply)
+                    counts = (_number(value) for value in reply)
                     self.unsettled[subject] = dict(zip(LANES, counts, strict=True))
                 case "inbox":
                     self.inbox_frames[subject] = frame_of(reply[0][1]) if reply else None
@@ -272,6 +279,14 @@ class Lookups:
             return
         bodies = await self._connection.call("HMGET", self._keys.later_bodies(self._partition), *names)
         self.due = [(name, body or b"") for name, body in zip(names, bodies, strict=True)]
+
+
+def _number(value: bytes | None) -> int:
+    """A count from a hash that an agent may write itself; what is no number counts for nothing."""
+    try:
+        return max(0, int(value or 0))
+    except ValueError:
+        return 0
 
 
 def frame_of(fields: Any) -> Frame:

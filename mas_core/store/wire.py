@@ -138,15 +138,19 @@ class Wires:
         return await wire.send(commands)
 
     async def execute_blocking(self, command: Command) -> Any:
-        """Send one command that may wait in the server for a while.
+        """Send one command that may wait in the server for a while; errors as for `execute_apart`."""
+        return (await self.execute_apart([command]))[0]
+
+    async def execute_apart(self, commands: Sequence[Command]) -> list[Any]:
+        """Send commands that may wait in the server, on a connection that nothing else uses meanwhile.
 
         Raises:
-            ConnectionLost: It is unknown whether it was carried out.
+            ConnectionLost: It is unknown which were carried out.
         """
         wire = self._idle.pop() if self._idle else await self._connect()
         self._busy.add(wire)
         try:
-            (reply,) = await wire.send([command])
+            replies = await wire.send(commands)
         except BaseException:
             # Its answer may still be on the way, so nothing else can use this connection.
             wire.abort()
@@ -157,7 +161,7 @@ class Wires:
             self._idle.append(wire)
         else:
             wire.abort()
-        return reply
+        return replies
 
     async def close(self) -> None:
         """Close all connections."""

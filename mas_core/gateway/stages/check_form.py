@@ -11,6 +11,7 @@ from mas_core.model.json_text import parse_and_rewrite
 MAX_HEADERS = 32
 MAX_HEADER_LENGTH = 1024
 MAX_CAPSULE_BYTES = 1024
+MAX_TTL_MS = 30 * 24 * 3_600_000
 MAX_KNOWN_ADDRESSES = 10_000
 """Pairs of target and type that were found well-formed and are not looked at again."""
 
@@ -39,8 +40,10 @@ class CheckForm:
                 self._known_addresses.add(address)
         if not 0 <= envelope.priority <= 10:
             return _invalid("the priority is not between 0 and 10")
-        if envelope.ttl_ms <= 0:
-            return _invalid("the time to live is not positive")
+        if not 0 < envelope.ttl_ms <= MAX_TTL_MS:
+            return _invalid("the time to live is not between 1 ms and 30 days")
+        if envelope.correlation and not (transit.is_reply and MESSAGE_ID.fullmatch(envelope.correlation)):
+            return _invalid("only a reply names the request that it answers, by its id")
         if len(envelope.capsule) > MAX_CAPSULE_BYTES:
             return _invalid("the reply permit is too long")
         headers = envelope.headers
@@ -56,7 +59,10 @@ class CheckForm:
         try:
             transit.value, transit.data = parse_and_rewrite(envelope.data, max_bytes=self._max_payload_bytes)
         except InvalidPayload as error:
-            return _invalid(error.message)
+            # A text of the payload must not get into the audit, not even the name of a key.
+            return _invalid("an object has the same key twice" if "key" in error.details else error.message)
+        if len(transit.data) > self._max_payload_bytes:
+            return _invalid("the payload is too long once its numbers are written out")
         if not isinstance(transit.value, dict):
             return _invalid("the payload is not an object")
         return None

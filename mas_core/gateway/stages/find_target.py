@@ -14,6 +14,9 @@ class Registered(Protocol):
     def is_registered(self, agent_id: str) -> bool:
         """Whether there is such an agent."""
 
+    def has_key(self, agent_id: str) -> bool:
+        """Whether it is registered with a key that is not revoked."""
+
 
 class FindTarget:
     """The target must be registered; whether it runs matters only to requests, later."""
@@ -26,6 +29,9 @@ class FindTarget:
     def check(self, transit: Transit, batch: Surroundings) -> Verdict | None:
         """Not found, or nothing."""
         target = transit.envelope.target
-        if self._agents.is_registered(target):
+        if self._agents.has_key(target):
             return None
+        if self._agents.is_registered(target):
+            reason = f"Agent not found: every token of {target} was revoked, so nobody could open the message"
+            return Verdict(Decision.NOT_FOUND, reason, hint=(f"mas agent token rotate {target}",))
         return Verdict(Decision.NOT_FOUND, f"Agent not found: {target}", hint=("mas agent list",))

@@ -13,7 +13,7 @@ class LimitRate:
 
     def check(self, transit: Transit, batch: Surroundings) -> Verdict | None:
         """Rate limited, or nothing."""
-        if transit.is_reply or transit.is_within_limit:
+        if transit.is_within_limit:
             return None
         retry_after, window = batch.limit_retry.get(transit.sender, (0.0, "minute"))
         return Verdict(

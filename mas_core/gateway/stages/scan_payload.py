@@ -13,8 +13,9 @@ class ScanPayload:
 
     name = "dlp"
 
-    def __init__(self, scanner: Scanner) -> None:
+    def __init__(self, scanner: Scanner, max_payload_bytes: int) -> None:
         self._scanner = scanner
+        self._max_payload_bytes = max_payload_bytes
 
     def check(self, transit: Transit, batch: Surroundings) -> Verdict | None:
         """Blocked, unscannable, or nothing; redaction changes `transit.data`."""
@@ -33,6 +34,8 @@ class ScanPayload:
                 transit.reason = f"taken out of the payload: {_kinds(result.findings)}"
                 transit.value = result.value
                 transit.data = encode_json(result.value)
+                if len(transit.data) > self._max_payload_bytes:
+                    return Verdict(Decision.UNSCANNABLE, "the payload is too long once it is redacted")
             case "block":
                 return _blocked("payload", result.findings)
             case _:

@@ -57,7 +57,6 @@ if audit then
   if failure then return failure end
 end
 
-local counts = {}
 for _, position in ipairs(others) do
   local name, size = ARGV[position], tonumber(ARGV[position + 1])
   local key = KEYS[tonumber(ARGV[position + 2])]
@@ -65,9 +64,12 @@ for _, position in ipairs(others) do
     settle(KEYS[tonumber(ARGV[position + 3])], key, ARGV[position + 4], ARGV[position + 5], '',
       tonumber(ARGV[position + 6]), ARGV[position + 7])
   else
-    local reply = redis.call(name, key, unpack(ARGV, position + 3, position + 2 + size))
-    if name == 'HINCRBY' then counts[#counts + 1] = reply end
+    local reply = redis.pcall(name, key, unpack(ARGV, position + 3, position + 2 + size))
+    if type(reply) == 'table' and reply.err then
+      -- A count in a hash that its agent may write can be no number any more: it starts anew.
+      if name == 'HINCRBY' then redis.call('HSET', key, ARGV[position + 3], ARGV[position + 4]) end
+    end
   end
 end
 redis.call('HSET', KEYS[1], 'lease', now_ms + tonumber(ARGV[1]))
-return {'ok', now_ms, counts}
+return {'ok', now_ms}

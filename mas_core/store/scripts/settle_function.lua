@@ -26,7 +26,8 @@ local function settle(inbox, work, lane, frame, consumer, total, positions)
     redis.call('HSET', work, field, marks)
   end
   if newly > 0 then
-    redis.call('HINCRBY', work, 'unsettled:' .. lane, -newly)
+    local count = redis.pcall('HINCRBY', work, 'unsettled:' .. lane, -newly)
+    if type(count) == 'table' then redis.call('HSET', work, 'unsettled:' .. lane, 0) end
   end
   return newly
 end
