@@ -29,16 +29,17 @@ from mas_core.errors import (
     MasError,
     NotStarted,
     RequestTimedOut,
-    StoreUnreachable,
     TokenExpired,
     TokenInvalid,
     TokenRevoked,
+    UsageError,
 )
 from mas_core.model.decision import Receipt
 from mas_core.model.frame import DELIVERIES_DECODER, RECEIPTS_DECODER, Frame, Place
 from mas_core.model.message import (
     DEFAULT_TTL_MS,
     DISCOVER,
+    MAX_TTL_MS,
     AgentMessage,
     Delivery,
     Envelope,
@@ -199,9 +200,10 @@ class Client:
             timeout: Seconds to wait for the receipt.
 
         Raises:
+            UsageError: The time to live is not above 0 s, or above 30 days.
             Refused: The gateway said no; the subclass says which stage.
             AgentNotFound: There is no such agent.
-            InvalidPayload: The payload is not an object, or too large.
+            InvalidPayload: The payload is not an object or too large, or a header is not text.
             GatewayDown: No receipt came in time; the message may still be delivered.
         """
         envelope = self._envelope(target, message_type, data, priority, ttl, message_id, headers)
@@ -324,6 +326,8 @@ class Client:
         message_id: str,
         headers: dict[str, str] | None,
     ) -> Envelope:
+        if not 0 < ttl * 1000 <= MAX_TTL_MS:
+            raise UsageError(f"a message lives for more than 0 s and at most 30 days, not for {ttl} s")
         return Envelope(
             check_message_id(message_id) if message_id else new_message_id(),
             check_agent_id(target),
@@ -352,7 +356,7 @@ class Client:
         while True:
             try:
                 entries = await self._agent_store.read_replies(self.instance, after, _BLOCK_MS)
-            except StoreUnreachable as error:
+            except MasError as error:
                 log.warning("store.unavailable", agent=self.agent_id, reason=error.message)
                 await asyncio.sleep(_RECONNECT_S)
                 continue

@@ -47,7 +47,8 @@ _PACKER = msgspec.msgpack.Encoder()
 
 @dataclass(slots=True)
 class _Waiting:
-    envelope: Envelope
+    message_id: str
+    packed: msgspec.Raw
     answer: asyncio.Future[Receipt]
     deadline: float
 
@@ -120,9 +121,10 @@ class Outbox:
             timeout_s: After so many seconds without a receipt the future fails with GatewayDown.
 
         Raises:
-            InvalidPayload: The message is too large to be sent at all.
+            InvalidPayload: The message is too large to be sent at all, or holds what no frame can carry.
         """
-        size = len(envelope.data) + sum(map(len, chain.from_iterable((envelope.headers or {}).items())))
+        packed = _pack_envelope(envelope)
+        size = len(packed)
         if size > MAX_MESSAGE_BYTES:
             raise InvalidPayload(
                 f"the message has {size:,} bytes; at most {MAX_BYTES:,} are taken", size=size, limit=MAX_BYTES
@@ -132,7 +134,7 @@ class Outbox:
         lane = lane_of(envelope.priority)
         queue = self._queues.get((partition, lane)) or self._new_queue(partition, lane)
         answer: asyncio.Future[Receipt] = asyncio.get_running_loop().create_future()
-        queue.waiting.append(_Waiting(envelope, answer, time.monotonic() + timeout_s))
+        queue.waiting.append(_Waiting(envelope.id, packed, answer, time.monotonic() + timeout_s))
         self._wake.set()
         return answer
 
@@ -153,7 +155,7 @@ class Outbox:
             for position, waiting in enumerate(sent.messages):
                 if not waiting.answer.done():
                     waiting.answer.set_result(
-                        special.get(position) or Receipt(waiting.envelope.id, Decision.ALLOWED)
+                        special.get(position) or Receipt(waiting.message_id, Decision.ALLOWED)
                     )
         self._wake.set()
 
@@ -215,7 +217,7 @@ class Outbox:
         size = 0
         while queue.waiting and len(messages) < MAX_FRAME_MESSAGES:
             waiting = queue.waiting[0]
-            size += len(waiting.envelope.data)
+            size += len(waiting.packed)
             if messages and size > MAX_FRAME_BYTES:
                 break
             queue.waiting.popleft()
@@ -239,7 +241,7 @@ class Outbox:
             len(messages),
             self.now_ms(),
         )
-        frame = queue.seal_key.seal(header, _PACKER.encode([waiting.envelope for waiting in messages]))
+        frame = queue.seal_key.seal(header, _PACKER.encode([waiting.packed for waiting in messages]))
         queue.unanswered[queue.counter] = _SentFrame(frame, messages, now)
         return frame
 
@@ -257,7 +259,7 @@ class Outbox:
                             GatewayDown(
                                 "no gateway confirmed the message in time; it may still be delivered",
                                 hint=("mas gateway status", "mas up"),
-                                message_id=waiting.envelope.id,
+                                message_id=waiting.message_id,
                             )
                         )
 
@@ -278,3 +280,14 @@ class Outbox:
     def _all_waiting(queue: _Queue) -> list[_Waiting]:
         sent = [waiting for frame in queue.unanswered.values() for waiting in frame.messages]
         return [*sent, *queue.waiting]
+
+
+def _pack_envelope(envelope: Envelope) -> msgspec.Raw:
+    """The message as it stands in a frame. Packed here, one that cannot be packed spoils no frame."""
+    for text in chain.from_iterable((envelope.headers or {}).items()):
+        if not isinstance(text, str):
+            raise InvalidPayload(f"names and values of headers must be str, not {type(text).__name__}")
+    try:
+        return msgspec.Raw(_PACKER.encode(envelope))
+    except (TypeError, ValueError, OverflowError) as error:
+        raise InvalidPayload(f"the message cannot be put into a frame: {error}") from None

@@ -7,15 +7,17 @@ import contextlib
 from collections import deque
 from collections.abc import Callable
 
+from mas_core.base.backoff import exponential_delays
 from mas_core.base.logs import get_logger
-from mas_core.errors import StoreUnreachable
+from mas_core.errors import MasError
 from mas_core.store.agents import AgentStore, Settlement
 
 log = get_logger(__name__)
 
 MAX_WITH_STATE = 128
 """States that are committed in one call."""
-_RECONNECT_S = 0.3
+_RETRY_S = 0.3
+_MAX_RETRY_S = 10.0
 
 
 class Settler:
@@ -89,14 +91,14 @@ class Settler:
         ]
         with_state = [self._waiting.popleft() for _ in range(min(len(self._waiting), MAX_WITH_STATE))]
         batch += [settlement for settlement, _ in with_state]
-        while True:
+        for delay in exponential_delays(_RETRY_S, _MAX_RETRY_S):
             try:
                 results = await self._store.settle(self._consumer, batch)
                 break
-            except StoreUnreachable as error:
-                # Settling twice is harmless, so it is tried until the server is back.
-                log.warning("store.unavailable", agent=self._store.agent_id, reason=error.message)
-                await asyncio.sleep(_RECONNECT_S)
+            except MasError as error:
+                # Settling twice is harmless, so it is tried until the server takes it.
+                log.warning("settling.delayed", agent=self._store.agent_id, reason=error.message)
+                await asyncio.sleep(delay)
         for (lane, entry), (_, positions) in handled.items():
             self._on_settled(lane, entry, len(positions))
         for (_, future), result in zip(with_state, results[len(handled) :], strict=True):
