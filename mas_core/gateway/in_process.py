@@ -53,7 +53,7 @@ class InProcessGateway:
             # What an earlier event loop left in the store is under the keys of its gateway.
             before, found = found, cls(Store(url), found.keys if found else GatewayKeys.generate())
             if before is not None:
-                found._tokens = before._tokens
+                found._tokens = before._tokens  # noqa: SLF001 - private to the class, not to one of its objects
             cls._in_memory[url] = found
             await found.start()
             await found.policy.change(lambda document: document if document.rules else _open(document))
