@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import shlex
 import time
 from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -18,11 +21,12 @@ from mas_cli.invocation import Invocation
 from mas_cli.output.columns import Column, Record, plain
 from mas_cli.output.exit_codes import ExitCode
 from mas_cli.output.formats import Format
-from mas_core.errors import InvalidPayload, MasError, Unreachable, UsageError
+from mas_core.errors import AgentFailed, InvalidPayload, MasError, Unreachable, UsageError
 
 if TYPE_CHECKING:
     from mas_core.model.decision import Receipt
     from mas_core.ops.messages import Outcome
+    from mas_core.settings.project import Project
 
 REQUEST_TIMEOUT = 30.0
 OPERATOR = "operator"
@@ -154,7 +158,8 @@ async def request(
 
         async with messages.connected(system, as_agent) as client:
             started = time.perf_counter()
-            reply = await client.request(target, message_type, data, priority=priority, timeout=seconds)
+            with _logs_named(system.target.project, target):
+                reply = await client.request(target, message_type, data, priority=priority, timeout=seconds)
             took = time.perf_counter() - started
     values = list(reply.data.values())
     if raw and len(values) == 1:
@@ -297,6 +302,27 @@ def _failed(error: MasError, target: str, message_type: str) -> Record:
         "decision": error.details.get("decision"),
         "error": {"code": error.code, "message": error.message, "hint": list(error.hint)},
     }
+
+
+@contextmanager
+def _logs_named(project: Project | None, target: str) -> Iterator[None]:
+    """Say of a handler that failed where it left word of it."""
+    try:
+        yield
+    except AgentFailed as error:
+        if project is not None and error.details.get("agent_code") in {"handler_failed", AgentFailed.code}:
+            logs = [path for path in project.logs_dir.glob(f"{target}-*.log") if _is_log_of(path, target)]
+            error.hint += tuple(f"tail {shlex.quote(str(_from_here(path)))}" for path in sorted(logs))
+        raise
+
+
+def _is_log_of(path: Path, agent_id: str) -> bool:
+    return path.stem.removeprefix(f"{agent_id}-").isdecimal()
+
+
+def _from_here(path: Path) -> Path:
+    here = Path.cwd()
+    return path.relative_to(here) if path.is_relative_to(here) else path
 
 
 def _metadata(row: dict[str, object]) -> dict[str, object]:

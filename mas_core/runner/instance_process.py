@@ -1,7 +1,8 @@
 """The process of one instance: `python -m mas_core.runner.instance_process`, started by the supervisor.
 
 It reads its launch from standard input, runs the agent until SIGTERM or until standard input ends (then
-the supervisor is gone), drains, and ends. Exit code 0 is a clean end, 1 everything else.
+the supervisor is gone), drains, and ends. Exit code 0 is a clean end, 1 everything else. Standard error, where
+its logs go, is the log file of the instance.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from mas_core.base.event_loop import run
+from mas_core.base.logs import log_to_stderr
 from mas_core.errors import ConfigurationError, MasError, NotFound, Refused, UsageError
 from mas_core.runner.class_loading import ClassLoader
 from mas_core.runner.launch import Launch, Report
@@ -31,6 +33,7 @@ _LASTING = (ConfigurationError, UsageError, NotFound, Refused)
 
 def main() -> int:
     """Run the instance that standard input describes; returns the exit code."""
+    log_to_stderr()
     launch = msgspec.json.decode(sys.stdin.buffer.readline(), type=Launch)
     os.set_inheritable(launch.status_fd, False)
     with os.fdopen(launch.status_fd, "wb", buffering=0) as status:

@@ -73,6 +73,24 @@ def test_a_request_that_fails_says_how(mas, words, code, error):
     assert (error, code) == (ran.error["code"], ran.error["exit"])
 
 
+def test_a_handler_that_failed_leads_to_the_logs_of_its_agent(mas, inside):
+    """To those of its own instances only, and only where there are some."""
+    logs = inside / ".mas" / "logs"
+    names = ("calculator-1.log", "calculator-2.log", "calculator-two-1.log")
+    without = mas("request", "calculator", "math.fail", "-o", "json").error["hint"]
+
+    for name in names:
+        (logs / name).touch()
+    try:
+        hints = mas("request", "calculator", "math.fail", "-o", "json").error["hint"]
+    finally:
+        for name in names:
+            (logs / name).unlink()
+
+    assert without == []
+    assert hints == ["tail .mas/logs/calculator-1.log", "tail .mas/logs/calculator-2.log"]
+
+
 def test_nobody_is_known_at_once(mas_process, inside):
     """An agent that does not exist is no time-out."""
     started = time.monotonic()

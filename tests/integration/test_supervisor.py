@@ -43,6 +43,10 @@ class Counter(Agent):
         await asyncio.sleep(1)
         return {"done": True}
 
+    @Agent.on("fail")
+    async def fail(self, message):
+        raise ArithmeticError("secret words")
+
     @Agent.on("die")
     async def die(self, message):
         os._exit(3)
@@ -180,6 +184,22 @@ async def test_a_crashed_instance_comes_back_and_is_told(system):
     assert [info.state for info in system.supervisor.status()] == ["ready", "ready"]
     assert system.supervisor.status()[0].restarts == 1
     assert (await system.ask("counter", "pid"))["pid"] != first
+
+
+async def test_the_log_of_an_agent_says_where_a_handler_failed(system):
+    """Kind of the exception and line of the module, never the text, which may hold data."""
+    agent(system, "counter", "class_path: counter:Counter\n", COUNTER)
+    assert await system.up() == []
+
+    with pytest.raises(AgentFailed, match="ArithmeticError"):
+        await system.ask("counter", "fail")
+
+    log = system.project.logs_dir / "counter-1.log"
+    await until(lambda: "handler.failed" in log.read_text(), 10)
+    (line,) = [line for line in log.read_text().splitlines() if "handler.failed" in line]
+    number = next(i for i, text in enumerate(COUNTER.splitlines(), 1) if "ArithmeticError" in text)
+    assert f"ArithmeticError at {system.project.root}/agents.d/counter.py:{number} in fail" in line
+    assert "secret words" not in log.read_text()
 
 
 async def test_what_cannot_work_is_given_up_with_its_reason(system):
