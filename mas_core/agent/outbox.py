@@ -1,7 +1,8 @@
 """The outbox: packs waiting messages into sealed frames, numbers them, and matches their receipts.
 
 What waits while a frame is on its way goes into the next one, so frames are small when it is quiet and grow by
-themselves under load. A frame without a receipt is added again unchanged; its number makes that harmless.
+themselves under load. A frame without a receipt is added again unchanged; its number makes that harmless. It
+is kept, whether or not somebody still waits for it, since the frames after it count only when it is there.
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ import asyncio
 import contextlib
 import time
 from collections import OrderedDict, deque
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from itertools import chain
 
@@ -18,6 +19,8 @@ import msgspec
 
 from mas_core.agent.link import Link
 from mas_core.base.ids import new_instance_id, partition_of
+from mas_core.base.logs import get_logger
+from mas_core.base.traces import trace_of
 from mas_core.errors import GatewayDown, InvalidPayload, MasError, StoreUnreachable
 from mas_core.model.decision import Decision, Receipt
 from mas_core.model.frame import (
@@ -37,10 +40,14 @@ from mas_core.security.seals import SealKey
 from mas_core.store.agents import AgentStore
 
 RESEND_AFTER_S = 2.0
+"""Seconds without a receipt until the first probe; each further one waits twice as long as the one before."""
+MAX_RESEND_AFTER_S = 60.0
 SWEEP_INTERVAL_S = 0.5
 SEND_TIMEOUT_S = 30.0
 MAX_MESSAGE_BYTES = 3 * MAX_FRAME_BYTES
 """Larger messages are refused here: the server would not take their frame, and no frame can be left out."""
+
+log = get_logger(__name__)
 
 _PACKER = msgspec.msgpack.Encoder()
 
@@ -73,6 +80,25 @@ class _Queue:
     counter: int = 0
     answered_at: float = 0.0
     """When the last receipt came, by the monotonic clock."""
+    probes: int = 0
+    """How often frames were added again since then."""
+
+    def is_overdue(self, now: float) -> bool:
+        """Whether it is time to ask for receipts again; seldom once nobody waits for one any more."""
+        oldest = next(iter(self.unanswered.values()), None)
+        if oldest is None:
+            return False
+        waited_s = now - max(oldest.sent_at, self.answered_at)
+        if waited_s <= RESEND_AFTER_S:
+            return False
+        is_awaited = any(not waiting.answer.done() for waiting in self.all_waiting())
+        delay = RESEND_AFTER_S * 2.0 ** min(self.probes, 16) if is_awaited else MAX_RESEND_AFTER_S
+        return waited_s > min(delay, MAX_RESEND_AFTER_S)
+
+    def all_waiting(self) -> list[_Waiting]:
+        """Messages without a receipt."""
+        sent = [waiting for frame in self.unanswered.values() for waiting in frame.messages]
+        return [*sent, *self.waiting]
 
 
 class Outbox:
@@ -101,7 +127,7 @@ class Outbox:
             with contextlib.suppress(asyncio.CancelledError):
                 await task
         for queue in self._queues.values():
-            for waiting in self._all_waiting(queue):
+            for waiting in queue.all_waiting():
                 if not waiting.answer.done():
                     waiting.answer.set_exception(GatewayDown("the agent stopped before a receipt came"))
                     waiting.answer.exception()
@@ -151,6 +177,7 @@ class Outbox:
             if sent is None:
                 continue
             queue.answered_at = time.monotonic()
+            queue.probes = 0
             special = dict(zip(receipt.positions, receipt.receipts, strict=True))
             for position, waiting in enumerate(sent.messages):
                 if not waiting.answer.done():
@@ -184,35 +211,46 @@ class Outbox:
             self._wake.clear()
             # One turn of the loop lets tasks that are ready now add to the same frame.
             await asyncio.sleep(0)
-            while frames := self._next_frames():
-                try:
-                    await self._store.add_frames(frames)
-                except StoreUnreachable:
-                    await asyncio.sleep(SWEEP_INTERVAL_S)
-                    self._mark_for_resending()
-                    break
-                except MasError as error:
-                    self._fail_all(error)
-                    await asyncio.sleep(SWEEP_INTERVAL_S)
-                    break
+            try:
+                while frames := self._next_frames():
+                    await self._add(frames)
+            except Exception as error:  # noqa: BLE001 - what spoils one call must not end all sending
+                log.error("sending.failed", agent=self._link.agent_id, trace=trace_of(error))
+                await asyncio.sleep(SWEEP_INTERVAL_S)
+                self._wake.set()
 
-    def _next_frames(self) -> list[tuple[int, str, Frame]]:
-        frames: list[tuple[int, str, Frame]] = []
+    async def _add(self, frames: Sequence[tuple[_Queue, _SentFrame]]) -> None:
+        try:
+            await self._store.add_frames(
+                [(queue.partition, queue.lane, sent.frame) for queue, sent in frames]
+            )
+        except StoreUnreachable:
+            await asyncio.sleep(SWEEP_INTERVAL_S)
+            self._mark_for_resending(sent for _, sent in frames)
+        except MasError as error:
+            # Frames stay in their sequence; the next message that is sent, or the sweep, brings them up again.
+            for waiting in chain.from_iterable(sent.messages for _, sent in frames):
+                if not waiting.answer.done():
+                    waiting.answer.set_exception(error)
+            await asyncio.sleep(SWEEP_INTERVAL_S)
+
+    def _next_frames(self) -> list[tuple[_Queue, _SentFrame]]:
+        frames: list[tuple[_Queue, _SentFrame]] = []
         now = time.monotonic()
         for queue in self._queues.values():
             for sent in queue.unanswered.values():
                 if sent.sent_at == 0.0:
                     sent.sent_at = now
-                    frames.append((queue.partition, queue.lane, sent.frame))
+                    frames.append((queue, sent))
             while queue.waiting and len(queue.unanswered) < MAX_UNANSWERED_FRAMES:
-                frame = self._pack(queue, now)
-                if frame is not None:
-                    frames.append((queue.partition, queue.lane, frame))
+                packed = self._pack(queue, now)
+                if packed is not None:
+                    frames.append((queue, packed))
                 if len(frames) >= MAX_UNANSWERED_FRAMES:
                     return frames
         return frames
 
-    def _pack(self, queue: _Queue, now: float) -> Frame | None:
+    def _pack(self, queue: _Queue, now: float) -> _SentFrame | None:
         messages: list[_Waiting] = []
         size = 0
         while queue.waiting and len(messages) < MAX_FRAME_MESSAGES:
@@ -242,18 +280,21 @@ class Outbox:
             self.now_ms(),
         )
         frame = queue.seal_key.seal(header, _PACKER.encode([waiting.packed for waiting in messages]))
-        queue.unanswered[queue.counter] = _SentFrame(frame, messages, now)
-        return frame
+        sent = queue.unanswered[queue.counter] = _SentFrame(frame, messages, now)
+        return sent
 
     async def _sweep(self) -> None:
         while True:
             await asyncio.sleep(SWEEP_INTERVAL_S)
             now = time.monotonic()
             for queue in self._queues.values():
-                oldest = next(iter(queue.unanswered.values()), None)
-                if oldest is not None and now - max(oldest.sent_at, queue.answered_at) > RESEND_AFTER_S:
-                    self._mark_for_resending()
-                for waiting in self._all_waiting(queue):
+                if queue.is_overdue(now):
+                    queue.probes += 1
+                    # The oldest may be just the one that the gateway expects and so tell nothing of the others;
+                    # the newest then makes it say which one comes next.
+                    ends = {min(queue.unanswered), max(queue.unanswered)}
+                    self._mark_for_resending(queue.unanswered[counter] for counter in ends)
+                for waiting in queue.all_waiting():
                     if now > waiting.deadline and not waiting.answer.done():
                         waiting.answer.set_exception(
                             GatewayDown(
@@ -263,23 +304,10 @@ class Outbox:
                             )
                         )
 
-    def _mark_for_resending(self) -> None:
-        for queue in self._queues.values():
-            for sent in queue.unanswered.values():
-                sent.sent_at = 0.0
+    def _mark_for_resending(self, frames: Iterable[_SentFrame]) -> None:
+        for sent in frames:
+            sent.sent_at = 0.0
         self._wake.set()
-
-    def _fail_all(self, error: MasError) -> None:
-        for queue in self._queues.values():
-            for waiting in self._all_waiting(queue):
-                if not waiting.answer.done():
-                    waiting.answer.set_exception(error)
-            self._mark_for_resending()
-
-    @staticmethod
-    def _all_waiting(queue: _Queue) -> list[_Waiting]:
-        sent = [waiting for frame in queue.unanswered.values() for waiting in frame.messages]
-        return [*sent, *queue.waiting]
 
 
 def _pack_envelope(envelope: Envelope) -> msgspec.Raw:
