@@ -53,13 +53,19 @@ def _coloured(decision: object) -> Style | None:
 
 _COLUMNS = (
     Column("seq", kind="number", width=6),
-    Column("time", kind="time", width=19),
-    Column("sender", header="from", width=14),
-    Column("target", header="to", width=14),
-    Column("type", width=18, flexible=True),
-    Column("decision", width=12, style=_coloured),
-    Column("rule", width=8),
-    Column("reason", flexible=True),
+    Column("time", kind="time"),
+    Column("kind", width=8, usual="message"),
+    Column("sender", header="from", width=12, flexible=True),
+    Column("target", header="to", width=12, flexible=True),
+    Column("type", width=12, flexible=True),
+    Column("decision", width=9, style=_coloured),
+    Column("rule", width=6),
+    Column("reason", width=12, flexible=True),
+)
+_NEWEST = tuple(
+    column._replace(kind="clock", width=9) if column.key == "time" else column
+    for column in _COLUMNS
+    if column.key != "rule"
 )
 _DETAILS = (
     Column("seq", kind="number"),
@@ -137,10 +143,10 @@ async def list_records(
                     yield _row(found)
 
         count = await call.out.listed(_COLUMNS, rows())
-    if is_cut:
-        call.talk.warn(f"only {most} records are shown; --limit says how many")
+    if is_cut and limit is None:
+        call.talk.warn(f"only {most} records are shown; --limit N shows more")
     else:
-        call.talk.count(f"{count} records")
+        call.talk.count("1 record" if count == 1 else f"{count} records")
     return ExitCode.OK
 
 
@@ -181,13 +187,13 @@ async def tail(
                     if len(newest) == last:
                         break
         if not following:
-            call.out.records(_COLUMNS, [_row(found) for found in newest])
+            call.out.records(_NEWEST, [_row(found) for found in newest])
             return ExitCode.OK
         for index, found in enumerate(newest):
-            call.out.event(_COLUMNS, _row(found), first=index == 0)
+            call.out.event(_NEWEST, _row(found), first=index == 0)
         await follow(
             call,
-            _COLUMNS,
+            _NEWEST,
             lambda: audit.follow(system, after, wanted),
             _row,
             end,

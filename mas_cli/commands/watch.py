@@ -25,13 +25,12 @@ def _coloured(decision: object) -> Style | None:
 
 
 _COLUMNS = (
-    Column("time", kind="time", width=19),
-    Column("from", width=14),
-    Column("to", width=14),
-    Column("type", width=18, flexible=True),
-    Column("bytes", kind="number", width=6),
-    Column("decision", width=12, style=_coloured),
-    Column("reason", flexible=True),
+    Column("time", kind="clock", width=9),
+    Column("from", width=12),
+    Column("to", width=12),
+    Column("type", width=16, flexible=True),
+    Column("decision", width=9, style=_coloured),
+    Column("reason", width=12, flexible=True),
 )
 
 
@@ -50,7 +49,8 @@ async def watch(
 ) -> ExitCode:
     """Show what the gateway decides, as it happens.
 
-    One line for each message, from now on. This is for looking on; `mas audit` is the evidence.
+    One line for each message, from now on; --columns shows more, such as bytes, rule and id. This is for looking
+    on; `mas audit` is the evidence.
     """
     end = ending(count, duration)
     async with open_system(call) as system:

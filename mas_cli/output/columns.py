@@ -15,7 +15,7 @@ from typing import Literal, NamedTuple
 from mas_cli.output.colours import Style
 from mas_core.errors import UsageError
 
-Kind = Literal["text", "number", "time", "age", "duration"]
+Kind = Literal["text", "number", "time", "clock", "age", "duration"]
 Record = Mapping[str, object]
 
 
@@ -30,8 +30,10 @@ class Column(NamedTuple):
     flexible: bool = False
     """Whether this column is cut first when the terminal is too narrow."""
     width: int = 0
-    """In a stream, where what is to come is unknown: the least width."""
+    """In a stream, where what is to come is unknown: its width on a terminal, the least one in a pipe."""
     style: Callable[[object], Style | None] | None = None
+    usual: object = None
+    """A table that has nothing but this value in the column goes without the column."""
 
     @property
     def title(self) -> str:
@@ -77,8 +79,8 @@ def choose(columns: Sequence[Column], wanted: str | None, records: Sequence[Reco
 
 def cell(value: object, kind: Kind = "text", *, utc: bool = False, now: datetime | None = None) -> str:
     """The text of a cell; not yet safe to show."""
-    if kind in {"time", "age"} and isinstance(value, str):
-        return _moment(value, relative=kind == "age", utc=utc, now=now)
+    if kind in {"time", "clock", "age"} and isinstance(value, str):
+        return _moment(value, kind, utc=utc, now=now)
     if kind == "duration" and isinstance(value, int | float):
         return duration(float(value))
     return plain(value) or "-"
@@ -119,14 +121,13 @@ def duration(seconds: float) -> str:
     return f"{whole}s"
 
 
-def _moment(text: str, *, relative: bool, utc: bool, now: datetime | None) -> str:
+def _moment(text: str, kind: Kind, *, utc: bool, now: datetime | None) -> str:
     try:
         moment = datetime.fromisoformat(text)
     except ValueError:
         return text
-    if relative and not utc:
+    if kind == "age" and not utc:
         seconds = ((now or datetime.now(UTC)) - moment).total_seconds()
         return f"{duration(max(0, round(seconds)))} ago" if seconds > -1 else f"in {duration(-seconds)}"
-    if utc:
-        return f"{moment.astimezone(UTC):%Y-%m-%d %H:%M:%S}Z"
-    return f"{moment.astimezone():%Y-%m-%d %H:%M:%S}"
+    form = "%H:%M:%S" if kind == "clock" else "%Y-%m-%d %H:%M:%S"
+    return f"{moment.astimezone(UTC):{form}}Z" if utc else f"{moment.astimezone():{form}}"

@@ -15,7 +15,7 @@ from mas_cli.errors import OutputClosed
 from mas_cli.output.colours import Palette
 from mas_cli.output.columns import Column, Record, cell, choose, value_at
 from mas_cli.output.documents import csv_text, json_text, yaml_text
-from mas_cli.output.safe_text import safe_text
+from mas_cli.output.safe_text import display_width, safe_text
 from mas_cli.output.tables import Cell, Layout, fields, table
 from mas_core.errors import UnknownFormat
 
@@ -37,6 +37,8 @@ class Format(StrEnum):
 
 
 FORMATS = "|".join(Format)
+UNKNOWN_WIDTH = 14
+"""On a terminal, the width of a column of a stream that has none of its own."""
 
 
 def parse_format(text: str) -> Format:
@@ -90,7 +92,7 @@ class Output:
         chosen = choose(columns, self.options.columns, listed)
         match self.format:
             case Format.TABLE:
-                self._table(chosen, listed)
+                self._table(self._telling(chosen, listed), listed)
             case Format.CSV:
                 header = [[column.key for column in chosen]] if self.options.headers else []
                 rows = [[value_at(record, column.key) for column in chosen] for record in listed]
@@ -132,7 +134,7 @@ class Output:
         chosen = choose(columns, self.options.columns, [record])
         match self.format:
             case Format.TABLE:
-                self._table(chosen, [record], headers=first, widths=[column.width for column in chosen])
+                self._table(chosen, [record], headers=first, streamed=True)
             case Format.CSV:
                 header = [[column.key for column in chosen]] if first and self.options.headers else []
                 self.write(csv_text([*header, [value_at(record, column.key) for column in chosen]]))
@@ -215,14 +217,11 @@ class Output:
         records: Sequence[Record],
         *,
         headers: bool = True,
-        widths: Sequence[int] | None = None,
+        streamed: bool = False,
     ) -> None:
         if not records:
             return
-        layouts = [
-            Layout(safe_text(column.title), column.kind == "number", column.flexible, least)
-            for column, least in zip(columns, widths or [0] * len(columns), strict=True)
-        ]
+        layouts = [self._layout(column, streamed=streamed) for column in columns]
         rows = [[self._cell(column, record) for column in columns] for record in records]
         options = self.options
         self._lines(
@@ -234,6 +233,28 @@ class Output:
                 palette=options.palette,
             )
         )
+
+    def _layout(self, column: Column, *, streamed: bool) -> Layout:
+        title = safe_text(column.title)
+        is_fixed = streamed and self.is_terminal
+        least = max(column.width or (UNKNOWN_WIDTH if is_fixed else 0), display_width(title))
+        return Layout(
+            title,
+            right=column.kind == "number",
+            flexible=column.flexible,
+            least=least if streamed else 0,
+            fixed=is_fixed,
+        )
+
+    def _telling(self, columns: Sequence[Column], records: Sequence[Record]) -> Sequence[Column]:
+        """The columns that say something, unless they were asked for by name."""
+        if self.options.columns is not None:
+            return columns
+        return [
+            column
+            for column in columns
+            if column.usual is None or any(value_at(record, column.key) != column.usual for record in records)
+        ]
 
     def _cell(self, column: Column, record: Record) -> Cell:
         value = value_at(record, column.key)

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from mas_core.ops.run_events import RunEvent
 
 _COLUMNS = (
-    Column("time", kind="time"),
+    Column("time", kind="time", width=19),
     Column("event", width=8),
     Column("agent", width=14),
     Column("message", flexible=True),

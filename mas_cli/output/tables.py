@@ -28,6 +28,8 @@ class Layout(NamedTuple):
     flexible: bool = False
     least: int = 0
     """Take at least this width, whatever the cells hold."""
+    fixed: bool = False
+    """Take the least width and no more: rows to come have to stand below this one."""
 
 
 def table(
@@ -42,11 +44,16 @@ def table(
     titles = [Cell(layout.title, "bold") for layout in layouts]
     lines = [titles, *rows] if headers else list(rows)
     widths = [
-        max([layout.least, *(display_width(line[index].text) for line in lines)])
+        max(
+            layout.least,
+            *(0 if layout.fixed else display_width(line[index].text) for line in lines),
+        )
         for index, layout in enumerate(layouts)
     ]
     if width is not None:
         widths = fitted(widths, [layout.flexible for layout in layouts], width)
+        if layouts[-1].fixed:
+            widths[-1] += max(0, width - sum(widths) - len(GAP) * (len(widths) - 1))
     return [_line(line, layouts, widths, palette) for line in lines]
 
 

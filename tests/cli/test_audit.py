@@ -101,10 +101,23 @@ def test_flags_that_make_no_sense_are_refused(mas, words):
     assert "Traceback" not in ran.err
 
 
-def test_a_cut_list_says_so_even_when_quiet(mas, told):
-    """On standard error; a list that is whole says nothing."""
-    assert "only 2 records are shown" in mas("audit", "list", "--type", told, "--limit", "2", "-q").err
-    assert mas("audit", "list", "--type", told, "--limit", "4", "-q").err == ""
+def test_a_list_of_a_chosen_length_is_not_called_cut(mas, told):
+    """Who says how many knows it."""
+    ran = mas("audit", "list", "--type", told, "--limit", "1", "-v")
+
+    assert len(ran.out.splitlines()) == 2
+    assert ran.err == "1 record\n"
+
+
+def test_the_kind_is_shown_where_not_all_records_are_messages(mas, told):
+    """A table of messages goes without the column, and CSV always has it."""
+    messages = mas("audit", "list", "--type", told).out
+    attached = mas("audit", "list", "--kind", "agent.attach").out
+
+    assert "KIND" not in messages.splitlines()[0]
+    assert "KIND" in attached.splitlines()[0]
+    assert "agent.attach" in attached.splitlines()[1]
+    assert "kind" in mas("audit", "list", "--type", told, "-o", "csv").out.splitlines()[0]
 
 
 def test_a_pipe_gets_every_record(mas):

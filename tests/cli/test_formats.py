@@ -144,7 +144,43 @@ def test_a_stream_is_written_item_by_item():
     out.event(columns, RECORDS[0], first=True)
     out.event(columns, RECORDS[1])
 
-    assert stream.getvalue().decode() == "ID        LOAD\na            3\ntutor-2   12\n"
+    assert stream.getvalue().decode() == "ID        LOAD\na            3\ntutor-2     12\n"
+
+
+def test_a_stream_on_a_terminal_keeps_its_columns():
+    """Whatever comes later, every row stands below the headers and fits; the last column takes what is left."""
+    columns = (
+        Column("time", kind="clock", width=9),
+        Column("from", width=8, flexible=True),
+        Column("why", flexible=True),
+    )
+    times = ("2026-01-02T03:04:05.678Z", "2026-01-02T03:04:06Z")
+    stream = io.BytesIO()
+    out = Output(stream, "s", OutputOptions(width=40, utc=True))
+    for index, (sender, why) in enumerate((("a", "no"), ("somebody-else", "long " * 20))):
+        out.event(columns, {"time": times[index], "from": sender, "why": why}, first=index == 0)
+
+    header, first, second = stream.getvalue().decode().splitlines()
+    assert (header.index("FROM"), header.index("WHY")) == (11, 21)
+    assert first == "03:04:05Z  a         no"
+    assert second.startswith("03:04:06Z  somebod…  long long")
+    assert len(second) == 40
+
+
+def test_a_column_that_always_says_the_same_is_left_out():
+    """Of tables only, and not when it was asked for."""
+    columns = (Column("id"), Column("kind", usual="message"))
+    usual, other = {"id": "a", "kind": "message"}, {"id": "b", "kind": "frame"}
+
+    def shown(*records, **options):
+        stream = io.BytesIO()
+        Output(stream, "s", OutputOptions(**options)).records(columns, records)
+        return stream.getvalue().decode()
+
+    assert shown(usual) == "ID\na\n"
+    assert shown(usual, other) == "ID  KIND\na   message\nb   frame\n"
+    assert shown(usual, columns="id,kind") == "ID  KIND\na   message\n"
+    assert shown(usual, format=Format.CSV) == "id,kind\na,message\n"
 
 
 def test_a_closed_pipe_is_told_apart():

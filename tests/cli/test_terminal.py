@@ -210,6 +210,28 @@ def test_a_terminal_shows_a_hundred_records_and_says_so(terminal, in_running_pro
     assert max(len(line) for line in listed.splitlines()) <= 100
 
 
+def test_what_is_followed_stays_in_its_columns(terminal, in_running_project):
+    """On 80 columns, with long names and reasons; times without the date."""
+    mas = (sys.executable, "-m", "mas_cli")
+    shell = terminal(*mas, "watch", "--type", "followed.*", "--count", "2")
+    shell.until("watching")
+    name = "followed.by-a-name-that-is-long"
+    terminal(*mas, "send", "calculator", "followed.one").rest()
+    terminal(*mas, "send", "calculator", name, "--as", "outsider").rest()
+    followed = shell.rest()
+    tail = terminal(*mas, "audit", "tail", "--follow", "--type", "followed.*", "--for", "0.1s").rest()
+
+    for shown in (followed, tail):
+        lines = ANSI.sub("", shown).splitlines()
+        (start,) = [index for index, line in enumerate(lines) if "DECISION" in line]
+        header, *rows = lines[start : start + 3]
+        assert [row[header.index("DECISION") :].split()[0] for row in rows] == ["allowed", "denied"]
+        assert all(row[header.index("DECISION") - 1] == " " for row in rows)
+        assert max(map(len, lines)) <= 80
+        assert re.search(r"(^| )\d\d:\d\d:\d\d ", rows[0])
+        assert not re.search(r"\d{4}-\d\d-\d\d", rows[0])
+
+
 def test_ctrl_c_at_a_question_changes_nothing(terminal, in_running_project):
     """130, and the agent is still there."""
     shell = terminal(sys.executable, "-m", "mas_cli", "agent", "deregister", "sleeper")
