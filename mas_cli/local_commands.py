@@ -31,7 +31,7 @@ LOCAL_COMMANDS: tuple[Command, ...] = (
         (
             "mas agent new greeter --capability greet",
             "mas agent new biller --class billing:Biller",
-            "mas agent new counter --exec 'wc -w' --print",
+            "mas agent new counter --exec 'wc -w' --field text",
         ),
         {7: "the project has an agent of this name"},
         scope="local",

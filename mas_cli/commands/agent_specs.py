@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shlex
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, get_args
 
 import typer
 
@@ -60,6 +60,19 @@ def new(
     program: Annotated[
         str | None, typer.Option("--exec", metavar="COMMAND", help="A program that handles its messages.")
     ] = None,
+    mode: Annotated[
+        str | None,
+        typer.Option(
+            metavar="per_message|stream",
+            help="With --exec: run it for each message, or once for all; per_message if left out.",
+        ),
+    ] = None,
+    field: Annotated[
+        str | None,
+        typer.Option(
+            metavar="NAME", help="With --exec: the field of the payload that it reads; all of it if left out."
+        ),
+    ] = None,
     capability: Annotated[
         list[str] | None, typer.Option("--capability", metavar="NAME", help="What it can do; repeatable.")
     ] = None,
@@ -73,14 +86,32 @@ def new(
     module with an agent that works. The starter policy lets `operator` talk to it, and nobody else.
     """
     from mas_core.ops.project import agent_files, new_agent
+    from mas_core.ops.starter_files import ExecMode
 
     if class_path is not None and program is not None:
         raise UsageError("--class and --exec exclude each other", hint=f"mas agent new {agent_id}")
     command = shlex.split(program or "")
     if program is not None and not command:
         raise UsageError("--exec names no program", hint=f"mas agent new {agent_id} --exec 'wc -w'")
+    if program is None and (mode is not None or field is not None):
+        raise UsageError(
+            "--mode and --field go with --exec", hint=f"mas agent new {agent_id} --exec 'wc -w' --field text"
+        )
+    modes = get_args(ExecMode)
+    if mode not in {None, *modes}:
+        raise UsageError(f"--mode: {mode!r} is none of {', '.join(modes)}")
+    if mode == "stream" and field is not None:
+        raise UsageError("--field goes with --mode per_message: a stream holds whole messages")
+    exec_mode: ExecMode = "stream" if mode == "stream" else "per_message"
     if only_print:
-        files = agent_files(agent_id, class_path=class_path, command=command, capabilities=capability or ())
+        files = agent_files(
+            agent_id,
+            class_path=class_path,
+            command=command,
+            mode=exec_mode,
+            field=field or "",
+            capabilities=capability or (),
+        )
         _check(files[Path(f"{agent_id}.yaml")], agent_id)
         texts = [text if len(files) == 1 else f"# {path}\n{text}" for path, text in files.items()]
         call.out.text("\n".join(texts), {str(path): text for path, text in files.items()})
@@ -90,6 +121,8 @@ def new(
         agent_id,
         class_path=class_path,
         command=command,
+        mode=exec_mode,
+        field=field or "",
         capabilities=capability or (),
     )
     call.out.records((Column("path"),), [{"path": str(path), "agent_id": agent_id} for path in written])

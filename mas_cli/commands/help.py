@@ -28,7 +28,8 @@ _ERROR_COLUMNS = (
 def help_on(
     call: Invocation,
     topic: Annotated[
-        list[str] | None, typer.Argument(metavar="TOPIC", help=f"{', '.join(TOPICS)}, or a command.")
+        list[str] | None,
+        typer.Argument(metavar="TOPIC", help=f"{', '.join(TOPICS)}, an error code, or a command."),
     ] = None,
 ) -> ExitCode:
     """Explain a topic, an error code or a command."""
@@ -47,11 +48,17 @@ def help_on(
             _page(call, " ".join(words), command_help(BY_PATH[tuple(words)]))
         case words if " ".join(words) in GROUPS:
             _page(call, " ".join(words), group_help(tuple(words)))
+        case [code] if code in _error_codes():
+            _explain_error(call, code)
         case words:
-            known = [*TOPICS, *GROUPS, *map(" ".join, BY_PATH)]
+            known = [*TOPICS, *GROUPS, *map(" ".join, BY_PATH), *_error_codes()]
             close = [f"mas help {name}" for name in get_close_matches(" ".join(words), known, 2)]
             raise TopicNotFound(f"there is no help on {' '.join(words)!r}", hint=close or "mas help")
     return ExitCode.OK
+
+
+def _error_codes() -> list[str]:
+    return [str(row["code"]) for row in error_rows()]
 
 
 def _page(call: Invocation, topic: str, text: str) -> None:
@@ -62,7 +69,7 @@ def _explain_error(call: Invocation, code: str) -> None:
     rows = error_rows()
     found = next((row for row in rows if row["code"] == code), None)
     if found is None:
-        close = get_close_matches(code, [str(row["code"]) for row in rows], 2)
+        close = get_close_matches(code, _error_codes(), 2)
         raise TopicNotFound(
             f"there is no error code {code!r}",
             hint=[f"mas help errors {name}" for name in close] or "mas help errors",

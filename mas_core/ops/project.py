@@ -13,6 +13,7 @@ from mas_core.ops.starter_files import (
     GITIGNORE,
     MAS_YAML,
     POLICY_YAML,
+    ExecMode,
     agent_module,
     class_spec,
     exec_spec,
@@ -53,6 +54,8 @@ def agent_files(
     *,
     class_path: str | None = None,
     command: Sequence[str] = (),
+    mode: ExecMode = "per_message",
+    field: str = "",
     capabilities: Sequence[str] = (),
 ) -> dict[Path, str]:
     """The files of a new agent, to be put into agents.d: a spec, and a module unless it names what to run.
@@ -64,7 +67,7 @@ def agent_files(
     abilities = [check_capability(capability) for capability in capabilities]
     spec = Path(f"{agent_id}.yaml")
     if command:
-        return {spec: exec_spec(agent_id, list(command), abilities)}
+        return {spec: exec_spec(agent_id, list(command), mode, field, abilities)}
     if class_path:
         module, _, class_name = class_path.partition(":")
         return {spec: class_spec(agent_id, module, class_name, abilities)}
@@ -83,6 +86,8 @@ def new_agent(
     *,
     class_path: str | None = None,
     command: Sequence[str] = (),
+    mode: ExecMode = "per_message",
+    field: str = "",
     capabilities: Sequence[str] = (),
 ) -> list[Path]:
     """Write the files of a new agent into the project's agents.d.
@@ -92,6 +97,8 @@ def new_agent(
         agent_id: What it is called.
         class_path: An existing class to run, as module:Class; a new module is made when left out.
         command: A program to run instead of a class.
+        mode: Of a program: whether it runs once for each message, or reads a stream of them.
+        field: Of a program for each message: the field of the payload that it gets; all of it when empty.
         capabilities: What it can do.
 
     Returns:
@@ -107,7 +114,14 @@ def new_agent(
         raise Conflict(f"the agent {agent_id!r} has a spec already", hint=f"mas agent describe {agent_id}")
     if class_path:
         ClassLoader([loaded.agents_dir, project.root], loaded.config.class_prefixes).check(class_path)
-    files = agent_files(agent_id, class_path=class_path, command=command, capabilities=capabilities)
+    files = agent_files(
+        agent_id,
+        class_path=class_path,
+        command=command,
+        mode=mode,
+        field=field,
+        capabilities=capabilities,
+    )
     return _write(loaded.agents_dir, files, keep_existing=False)
 
 

@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 import yaml
+
+ExecMode = Literal["stream", "per_message"]
+"""How a program gets its messages: one program for all of them, or one run for each."""
 
 MAS_YAML = """\
 # The settings of this project; `mas config where` shows each with its source.
@@ -41,13 +46,21 @@ metadata:
 """
 
 _EXEC_SPEC = """\
-# Each message is one line of JSON on the program's standard input, each answer one line on its output:
-#   {{"id": "...", "type": "...", "sender": "...", "data": {{...}}, "expects_reply": true}}
+{comment}
 agent_id: {agent_id}
 exec: {command}
-mode: stream
-instances: 1
+mode: {mode}
+{field}instances: 1
 """
+
+_EXEC_COMMENTS = {
+    "stream": """\
+# Each message is one line of JSON on the program's standard input, each answer one line on its output:
+#   {"id": "...", "type": "...", "sender": "...", "data": {...}, "expects_reply": true}""",
+    "per_message": """\
+# The program runs once for each message: the payload is its standard input, what it prints the reply.
+# `field: NAME` hands over the value of one field of the payload instead of all of it as JSON.""",
+}
 
 _MODULE = '''\
 """The agent {agent_id}."""
@@ -81,10 +94,16 @@ def class_spec(
     return text + (_EXAMPLE.format(message_type=_message_type(agent_id)) if example else "")
 
 
-def exec_spec(agent_id: str, command: list[str], capabilities: list[str]) -> str:
+def exec_spec(agent_id: str, command: list[str], mode: ExecMode, field: str, capabilities: list[str]) -> str:
     """The spec of an agent that is a program."""
-    written = yaml.safe_dump(command, default_flow_style=True, width=1000).strip()
-    return _EXEC_SPEC.format(agent_id=agent_id, command=written) + _listed(capabilities)
+    text = _EXEC_SPEC.format(
+        comment=_EXEC_COMMENTS[mode],
+        agent_id=agent_id,
+        command=_in_one_line(command),
+        mode=mode,
+        field=_in_one_line({"field": field})[1:-1] + "\n" if field else "",
+    )
+    return text + _listed(capabilities)
 
 
 def agent_module(agent_id: str, class_name: str) -> str:
@@ -94,6 +113,10 @@ def agent_module(agent_id: str, class_name: str) -> str:
 
 def _message_type(agent_id: str) -> str:
     return f"{agent_id.replace('-', '_')}.greet"
+
+
+def _in_one_line(value: object) -> str:
+    return yaml.safe_dump(value, default_flow_style=True, width=1000).strip()
 
 
 def _listed(capabilities: list[str]) -> str:

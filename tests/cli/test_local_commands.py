@@ -181,6 +181,25 @@ def test_a_new_agent_is_valid_and_never_overwrites(mas, project):
     assert yaml.safe_load((project / "agents.d" / "five.yaml").read_text())["exec"] == ["wc", "-w"]
 
 
+def test_a_new_program_runs_for_each_message_unless_said_otherwise(mas, project):
+    """Most programs read their input to its end before they answer; the field they get can be named."""
+    assert mas("agent", "new", "plain", "--exec", "wc -w").code == 0
+    assert mas("agent", "new", "one-field", "--exec", "wc -w", "--field", "a: b").code == 0
+    assert mas("agent", "new", "lines", "--exec", "cat", "--mode", "stream").code == 0
+
+    assert mas("agent", "validate", "-o", "json") == (0, "[]\n", "")
+    specs = {
+        path.stem: yaml.safe_load(path.read_text())
+        for path in (project / "agents.d").glob("*.yaml")
+        if path.stem != "one"
+    }
+    assert {name: (spec["mode"], spec.get("field")) for name, spec in specs.items()} == {
+        "plain": ("per_message", None),
+        "one-field": ("per_message", "a: b"),
+        "lines": ("stream", None),
+    }
+
+
 def test_a_new_agent_can_be_printed(mas, project):
     """And nothing is written."""
     printed = mas("agent", "new", "six", "--exec", "wc -w", "--print")
@@ -200,6 +219,10 @@ def test_a_new_agent_can_be_printed(mas, project):
         ["A B", "--class", "x:X"],
         ["a", "--class", "no path"],
         ["a", "--exec", "wc", "--capability", "not ok"],
+        ["a", "--exec", "wc", "--mode", "often"],
+        ["a", "--exec", "wc", "--mode", "stream", "--field", "text"],
+        ["a", "--field", "text"],
+        ["a", "--class", "x:X", "--mode", "stream"],
     ],
 )
 def test_a_spec_that_cannot_be_is_not_written(mas, project, words):
@@ -240,6 +263,9 @@ def test_error_codes_are_explained(mas):
     assert {"forbidden", "read_only", "no_responder"} <= {
         row["code"] for row in mas("help", "errors", "-ojson").json
     }
+
+    assert mas("help", "forbidden") == mas("help", "errors", "forbidden")
+    assert mas("help", "forbiden", "-o", "json").error["hint"][0] == "mas help forbidden"
 
     ran = mas("help", "errors", "forbiden", "-o", "json")
     assert ran.code == 6
