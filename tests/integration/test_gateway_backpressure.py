@@ -167,3 +167,24 @@ async def test_a_full_server_refuses_and_heals():
         await alice.send("bob", "x", {"n": 3})
         await until(lambda: 3 in bob.numbers)
         assert await system.audit_holds()
+
+
+@pytest.mark.xfail(strict=True, reason="frames that the server refused are added again when it has room")
+async def test_what_was_refused_by_a_full_server_is_not_delivered_later():
+    """A refusal is one: whoever sends the message again does not double it."""
+    async with (
+        embedded_server() as server,
+        live_system(server.url, agents=["alice", "bob"], allow=[("alice", "bob")]) as system,
+    ):
+        bob = await system.run("bob")
+        alice = await system.run("alice")
+        await system.store.connection.call("CONFIG", "SET", "maxmemory", "1mb")
+        with pytest.raises(StoreFull):
+            await alice.send("bob", "x", {"n": 1})
+        await system.store.connection.call("CONFIG", "SET", "maxmemory", "0")
+
+        await alice.send("bob", "x", {"n": 1})
+        await alice.send("bob", "last", {"n": 2})
+        await until(lambda: 2 in bob.numbers)
+
+        assert bob.numbers == [1, 2]
