@@ -190,7 +190,7 @@ SYSTEM_COMMANDS: tuple[Command, ...] = (
             "mas audit export --format csv --since yesterday --out audit.csv",
             "mas audit export --format jsonl > audit.jsonl",
         ),
-        {1: "the chain is broken; everything is written nevertheless"},
+        {1: "the chain is broken; everything is written nevertheless", 7: "the file of --out exists"},
     ),
     Command(
         "state get",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Collection, Sequence
 from contextlib import aclosing
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -19,7 +19,7 @@ from mas_cli.output.columns import Column, Record
 from mas_cli.output.exit_codes import ExitCode
 from mas_cli.output.formats import Format
 from mas_cli.output.moments import moment
-from mas_core.errors import UsageError
+from mas_core.errors import Conflict, UsageError
 from mas_core.model.decision import Decision
 
 if TYPE_CHECKING:
@@ -239,16 +239,24 @@ async def export(
     call: Invocation,
     *,
     format_name: Annotated[
-        str, typer.Option("--format", metavar="csv|json|jsonl", help="What to write.")
-    ] = "jsonl",
+        str | None,
+        typer.Option(
+            "--format", metavar="csv|json|jsonl", help="What to write; what --output says, else jsonl."
+        ),
+    ] = None,
     out: Annotated[
-        str, typer.Option(metavar="FILE", help="Where to, mode 0600; - is standard output.")
+        str,
+        typer.Option(
+            metavar="FILE",
+            help="Where to, mode 0600; one that exists is replaced with --yes only. - is standard output.",
+        ),
     ] = "-",
     since: Since = None,
     until: Until = None,
 ) -> ExitCode:
     """Write audit records to a file, exactly as they are stored.
 
+    --output csv, json or jsonl counts as --format where that is left out.
     The number of rows, their SHA-256 and the head of the chain are told on standard error. The chain is
     verified on the way: where it is broken the export is complete nevertheless, and the exit code is 1.
     """
@@ -256,9 +264,8 @@ async def export(
     from mas_core.settings.private_files import private_writer
 
     span = parse_range(since, until, utc=call.flags.utc)
-    if format_name not in audit.FORMATS:
-        raise UsageError(f"--format: {format_name!r} is none of {', '.join(audit.FORMATS)}")
     path = _destination(call, out)
+    format_name = _export_format(call, format_name, audit.FORMATS, to_file=path is not None)
     begin, end = span.since or 0, span.until or 0
     async with open_system(call) as system:
         if path is None:
@@ -287,7 +294,23 @@ def _destination(call: Invocation, out: str) -> Path | None:
     path = Path(out).expanduser()
     if path.is_dir():
         raise UsageError(f"--out: {out} is a folder", hint=f"--out {path / 'audit.jsonl'}")
+    if path.exists() and not call.flags.yes:
+        raise Conflict(f"--out: {out} exists", hint="--yes replaces it", path=str(path))
     return path
+
+
+def _export_format(call: Invocation, given: str | None, known: Collection[str], *, to_file: bool) -> str:
+    """What --format says, or --output in its place."""
+    if given is not None:
+        if given not in known:
+            raise UsageError(f"--format: {given!r} is none of {', '.join(known)}")
+        return given
+    shown = call.out.format
+    if shown in known:
+        return shown.value
+    if shown is not Format.TABLE and not to_file:
+        raise UsageError(f"an export is not written as {shown}", hint=f"--format {'|'.join(known)}")
+    return "jsonl"
 
 
 def _filter(

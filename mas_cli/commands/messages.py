@@ -21,7 +21,8 @@ from mas_cli.invocation import Invocation
 from mas_cli.output.columns import Column, Record, plain
 from mas_cli.output.exit_codes import ExitCode
 from mas_cli.output.formats import Format
-from mas_core.errors import AgentFailed, InvalidPayload, MasError, Unreachable, UsageError
+from mas_cli.output.refusals import say_plainly
+from mas_core.errors import AgentFailed, Forbidden, InvalidPayload, MasError, Unreachable, UsageError
 
 if TYPE_CHECKING:
     from mas_core.model.decision import Receipt
@@ -105,16 +106,17 @@ async def send(
         async with open_system(call) as system:
             from mas_core.ops import messages
 
-            receipt = await messages.send(
-                system,
-                target,
-                message_type,
-                data,
-                as_agent=as_agent,
-                priority=priority,
-                ttl=seconds,
-                message_id=message_id,
-            )
+            with _refusals_in_words("send"):
+                receipt = await messages.send(
+                    system,
+                    target,
+                    message_type,
+                    data,
+                    as_agent=as_agent,
+                    priority=priority,
+                    ttl=seconds,
+                    message_id=message_id,
+                )
         call.out.record(_SENT, _sent(receipt, target, message_type))
         return ExitCode.OK
 
@@ -158,7 +160,7 @@ async def request(
 
         async with messages.connected(system, as_agent) as client:
             started = time.perf_counter()
-            with _logs_named(system.target.project, target):
+            with _refusals_in_words("request"), _logs_named(system.target.project, target):
                 reply = await client.request(target, message_type, data, priority=priority, timeout=seconds)
             took = time.perf_counter() - started
     values = list(reply.data.values())
@@ -302,6 +304,15 @@ def _failed(error: MasError, target: str, message_type: str) -> Record:
         "decision": error.details.get("decision"),
         "error": {"code": error.code, "message": error.message, "hint": list(error.hint)},
     }
+
+
+@contextmanager
+def _refusals_in_words(action: str) -> Iterator[None]:
+    try:
+        yield
+    except Forbidden as error:
+        say_plainly(error, action)
+        raise
 
 
 @contextmanager

@@ -207,11 +207,37 @@ def test_an_export_can_go_to_a_pipe(mas, told):
     assert mas("audit", "export", "--until", "1h").out == ""
 
 
+def test_output_stands_for_the_format_of_an_export(mas, told):
+    """--format wins, and what no export can be is refused."""
+    as_csv = mas("audit", "export", "-o", "csv")
+    as_json = mas("audit", "export", "-o", "json")
+    as_lines = mas("audit", "export", "-o", "json", "--format", "jsonl")
+
+    assert "seq" in next(csv.reader(as_csv.out.splitlines()))
+    assert len(as_json.json) == len(as_lines.out.splitlines()) > 3
+    refused = mas("audit", "export", "-o", "yaml")
+    assert (refused.code, refused.out) == (2, "")
+    assert "--format csv|json|jsonl" in refused.err
+
+
+def test_an_export_replaces_no_file_unasked(mas, told, tmp_path):
+    """Another export may be the only proof of its time."""
+    path = tmp_path / "audit.jsonl"
+    path.write_text("before")
+
+    refused = mas("audit", "export", "--out", str(path))
+
+    assert (refused.code, path.read_text()) == (7, "before")
+    assert "--yes" in refused.err
+    assert mas("audit", "export", "--out", str(path), "--yes").code == 0
+    assert json.loads(path.read_text().splitlines()[0])["seq"] == 1
+
+
 def test_a_program_gets_the_summary_as_json(mas, told, tmp_path):
     """When the export itself goes to a file."""
     path = tmp_path / "audit.jsonl"
 
-    found = mas("audit", "export", "--out", str(path), "-o", "json").json
+    found = mas("audit", "export", "--format", "jsonl", "--out", str(path), "-o", "json").json
 
     assert found["rows"] == len(path.read_bytes().splitlines())
     assert found["sha256"] == hashlib.sha256(path.read_bytes()).hexdigest()

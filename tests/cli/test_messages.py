@@ -116,6 +116,22 @@ def test_a_refusal_names_the_command_that_would_permit_it(mas):
     assert mas("send", "calculator", "text.echo", "--as", "outsider").code == 5
 
 
+@pytest.mark.parametrize(
+    ("command", "sentence"),
+    [
+        ("send", "outsider may not send text.echo to calculator"),
+        ("request", "outsider may not request text.echo from calculator"),
+    ],
+)
+def test_a_refusal_says_each_thing_once(mas, command, sentence):
+    """What was tried, in its own words, and apart from that why it may not be."""
+    ran = mas(command, "calculator", "text.echo", "--as", "outsider")
+
+    assert f"mas: refused: {sentence} " in ran.err
+    assert "  because  no rule allows it\n" in ran.err
+    assert ran.err.count("may not") == 1
+
+
 def test_a_sent_message_is_told_by_id_and_decision(mas):
     """In every format; `-o name` is the id alone."""
     sent = mas("send", "notebook", "note.add", "-F", "text=one", "-o", "json").json

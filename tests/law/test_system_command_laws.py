@@ -34,7 +34,7 @@ SYSTEM_CALLS = {
     "audit tail": [],
     "audit get": ["1"],
     "audit verify": [],
-    "audit export": ["--format", "json", "--out", "lawful.json"],
+    "audit export": ["--format", "json", "--out", "lawful.json", "--yes"],
     "state get": ["sleeper"],
     "state set": ["sleeper", "lawful", "1"],
     "state reset": ["silent", "--yes"],

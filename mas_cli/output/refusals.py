@@ -1,0 +1,23 @@
+"""Refusals in the words of what was tried, each thing said once."""
+
+from __future__ import annotations
+
+from mas_core.errors import Forbidden
+
+_HEAD = "Authorization denied: "
+
+
+def say_plainly(error: Forbidden, action: str) -> None:
+    """Name the action in what `error` says, and take that sentence out of the reason.
+
+    Args:
+        error: The refusal of one message.
+        action: send or request.
+    """
+    sender, target, message_type = (error.details.get(name) for name in ("sender", "target", "type"))
+    what = f"{sender} may not {action} {message_type} to {target}"
+    because = error.details.get("because")
+    if isinstance(because, str):
+        error.details["because"] = because.removeprefix(_HEAD).removesuffix(f": {what}")
+    if action == "request":
+        error.message = f"{sender} may not request {message_type} from {target}"
