@@ -1,11 +1,14 @@
 """The README does what it says: its blocks run in their order, and end and answer as they stand there."""
 
 import os
+import re
 import shutil
 from pathlib import Path
 
 import pytest
 from support.shell_documents import NewFile, Shell, differences, shell_of, steps_of
+
+from mas_core.settings.policy_file import load_policy_file
 
 REPOSITORY = Path(__file__).parents[2]
 PARTS = ("mas.yaml", "policy.yaml", "agents.d")
@@ -51,6 +54,22 @@ def _problems(shell: Shell, step) -> list[str]:
         "  printed:",
         *(f"    {line}" for line in lines),
     ]
+
+
+def test_the_policy_that_the_readme_shows_can_be_used(tmp_path):
+    """All four parts of it are read, and the rules are what the text says."""
+    (shown,) = re.findall(
+        r"^```yaml\n(rules:\n.*?)^```$", (REPOSITORY / "README.md").read_text(), re.MULTILINE | re.DOTALL
+    )
+    path = tmp_path / "policy.yaml"
+    path.write_text(shown)
+
+    policy = load_policy_file(path)
+
+    assert ("role:stations", "thermometer", "weather.*", "send") in {
+        (rule.sender, rule.target, rule.type, rule.action) for rule in policy.rules
+    }
+    assert all((policy.roles, policy.default_limit, policy.limits, policy.dlp_actions))
 
 
 def test_steps_are_read_with_files_exit_codes_and_continued_lines():
