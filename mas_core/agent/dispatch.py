@@ -13,10 +13,11 @@ from mas_core.agent.keeper import StateKeeper
 from mas_core.agent.outcomes import error_payload
 from mas_core.agent.settling import Settler
 from mas_core.agent.turn import MustRunAlone, Turn, current_turn
+from mas_core.base.backoff import exponential_delays
 from mas_core.base.ids import derived_message_id
 from mas_core.base.logs import get_logger
 from mas_core.base.traces import trace_of
-from mas_core.errors import InvalidPayload, MasError, UsageError
+from mas_core.errors import GatewayDown, InvalidPayload, MasError, UsageError
 from mas_core.model.decision import Receipt
 from mas_core.model.message import NACK, AgentMessage, Envelope, Flag, payload_bytes
 from mas_core.store.agents import STATE_CHANGED, AgentStore, Settlement
@@ -25,6 +26,10 @@ log = get_logger(__name__)
 
 REPLY_ORDINAL = 0
 """Ordinal of the final reply among the messages of a turn; those that a handler sends count from 1."""
+ERROR_ORDINAL = -1
+"""Ordinal of the error reply, which is another message than the final reply that was refused before it."""
+_RETRY_S = 0.5
+_MAX_RETRY_S = 30.0
 
 
 class Dispatch:
@@ -77,10 +82,16 @@ class Dispatch:
         await self._settler.stop()
 
     async def _take(self, held: Held) -> None:
-        if self._client.now_ms() > held.delivery.expires_at:
+        delivery = held.delivery
+        if delivery is None:
+            await self._hand_back(
+                held, "unopenable", "it is sealed for a key that the instance does not have", retryable=True
+            )
+            return
+        if self._client.now_ms() > delivery.expires_at:
             await self._hand_back(held, "expired", "its time to live ended in the inbox", retryable=False)
             return
-        message = message_of(held.delivery)
+        message = message_of(delivery)
         message.replier = self._reply
         if message.message_type not in self._stateful_types:
             with contextlib.suppress(MustRunAlone):
@@ -99,8 +110,13 @@ class Dispatch:
             result = await self._handle(message)
             if result is not None and message.expects_reply:
                 await self._reply(message, f"{message.message_type}.reply", result, final=True, error=False)
-        except asyncio.CancelledError:
-            raise
+        except asyncio.CancelledError as error:
+            worker = asyncio.current_task()
+            if worker is None or worker.cancelling():
+                raise
+            # Nobody cancelled us: something that the handler waited for was cancelled.
+            await self._fail(held, message, error)
+            return True
         except Exception as error:  # noqa: BLE001 - whatever a handler raises is its message's failure
             await self._fail(held, message, error)
             return True
@@ -128,7 +144,7 @@ class Dispatch:
         self._inbox.release(held.lane, held.entry, 1)
         return True
 
-    async def _fail(self, held: Held, message: AgentMessage, error: Exception) -> None:
+    async def _fail(self, held: Held, message: AgentMessage, error: BaseException) -> None:
         expected = isinstance(error, InvalidPayload | UsageError)
         if not expected:
             log.error(
@@ -138,13 +154,17 @@ class Dispatch:
                 message_id=message.message_id,
                 trace=trace_of(error),
             )
-        if message.expects_reply:
+        # Whether a reply arrived is unknown without a gateway; a second run gives the same one.
+        if message.expects_reply and not isinstance(error, GatewayDown):
             try:
                 await self._reply(
                     message, f"{message.message_type}.error", error_payload(error), final=True, error=True
                 )
             except MasError as refused:
                 log.error("reply.refused", agent=message.target_id, reason=refused.message)
+                if refused.retryable:
+                    await self._hand_back(held, refused.code, refused.message, retryable=True)
+                    return
             self._settler.settle(held.lane, held.entry, held.total, held.position)
             return
         code = error.code if isinstance(error, MasError) else "handler_failed"
@@ -157,20 +177,24 @@ class Dispatch:
         )
 
     async def _hand_back(self, held: Held, code: str, reason: str, *, retryable: bool) -> None:
-        try:
-            await self._client.tell(
-                NACK,
-                {
-                    "lane": held.lane,
-                    "entry": held.entry,
-                    "position": held.position,
-                    "code": code,
-                    "reason": reason,
-                    "retryable": retryable,
-                },
-            )
-        except MasError as error:
-            log.error("message.kept", message_id=held.delivery.id, reason=error.message)
+        data = {
+            "lane": held.lane,
+            "entry": held.entry,
+            "position": held.position,
+            "code": code,
+            "reason": reason,
+            "retryable": retryable,
+        }
+        for delay in exponential_delays(_RETRY_S, _MAX_RETRY_S):
+            try:
+                await self._client.tell(NACK, data)
+                break
+            except MasError as error:
+                # Handing back twice is harmless, so it is tried until a gateway confirms it.
+                log.error("message.kept", lane=held.lane, entry=held.entry, reason=error.message)
+                if not error.retryable:
+                    break
+                await asyncio.sleep(delay)
         self._inbox.release(held.lane, held.entry, 1)
 
     async def _reply(
@@ -180,7 +204,8 @@ class Dispatch:
         if not final and turn is not None:
             reply_id = turn.next_message_id()
         else:
-            reply_id = derived_message_id(message.message_id, message.target_id, REPLY_ORDINAL)
+            ordinal = ERROR_ORDINAL if error else REPLY_ORDINAL
+            reply_id = derived_message_id(message.message_id, message.target_id, ordinal)
         flags = Flag.IS_REPLY | Flag.CHOSEN_ID
         if not final:
             flags |= Flag.PARTIAL

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 import msgspec
 
 from mas_core.agent.link import Link
+from mas_core.base.backoff import exponential_delays
 from mas_core.base.logs import get_logger
 from mas_core.base.traces import trace_of
 from mas_core.errors import DecryptionFailed, MasError
@@ -39,7 +40,8 @@ class Held:
     entry: str
     total: int
     position: int
-    delivery: Delivery
+    delivery: Delivery | None
+    """None: its frame is sealed for a key that this instance does not have."""
 
 
 class Inbox:
@@ -68,6 +70,8 @@ class Inbox:
         self._max_in_flight = max_in_flight
         self._ready: deque[Held] = deque()
         self._running: set[asyncio.Task[None]] = set()
+        self._claimed: set[asyncio.Task[None]] = set()
+        self._must_look_back = False
         self._held: dict[tuple[str, str], int] = {}
         self._room = asyncio.Event()
         self._room.set()
@@ -76,7 +80,7 @@ class Inbox:
     @property
     def in_hand(self) -> int:
         """Messages that were read and are not settled."""
-        return len(self._running) + len(self._ready)
+        return len(self._running) + len(self._claimed) + len(self._ready)
 
     def start(self) -> None:
         """Start reading."""
@@ -87,8 +91,8 @@ class Inbox:
         await self._stop_reading()
         try:
             async with asyncio.timeout(timeout_s):
-                while self._running:
-                    await asyncio.wait(self._running)
+                while handling := self._running | self._claimed:
+                    await asyncio.wait(handling)
         except TimeoutError:
             return False
         return True
@@ -97,9 +101,10 @@ class Inbox:
         """Stop at once; what is in hand will be handled by another instance."""
         await self._stop_reading()
         self._ready.clear()
-        for task in list(self._running):
+        handling = self._running | self._claimed
+        for task in handling:
             task.cancel()
-        await asyncio.gather(*self._running, return_exceptions=True)
+        await asyncio.gather(*handling, return_exceptions=True)
 
     async def _stop_reading(self) -> None:
         for task in self._tasks:
@@ -111,38 +116,43 @@ class Inbox:
 
     async def _read(self) -> None:
         consumer = self._link.instance
-        must_look_back = False
         while True:
             await self._room.wait()
             try:
-                if must_look_back:
+                if self._must_look_back:
                     # A reply that was lost with the connection may have put frames into our hands unseen.
                     for frame in await self._store.read_pending(consumer):
                         self._take_frame(frame.lane, frame.entry, frame.frame, frame.marks)
-                    must_look_back = False
+                    self._must_look_back = False
                 stored_frames = await self._store.read_inbox(consumer, _COUNTS, _BLOCK_MS)
             except MasError as error:
                 log.warning("store.unavailable", agent=self._store.agent_id, reason=error.message)
-                must_look_back = True
+                self._must_look_back = True
                 await asyncio.sleep(_RECONNECT_S)
                 continue
             for stored in stored_frames:
                 self._take_frame(stored.lane, stored.entry, stored.frame, "")
 
     def _take_frame(self, lane: str, entry: str, frame: Frame, marks: str) -> None:
-        if (lane, entry) in self._held:
-            return
-        for held in self._open(lane, entry, frame, marks):
-            self._held[lane, entry] = self._held.get((lane, entry), 0) + 1
-            self._ready.append(held)
+        self._ready.extend(self._hold(lane, entry, frame, marks))
         self._pump()
+
+    def _hold(self, lane: str, entry: str, frame: Frame, marks: str) -> list[Held]:
+        if (lane, entry) in self._held:
+            return []
+        messages = self._open(lane, entry, frame, marks)
+        if messages:
+            self._held[lane, entry] = len(messages)
+        return messages
 
     def _open(self, lane: str, entry: str, frame: Frame, marks: str) -> list[Held]:
         try:
             header, body = self._link.open(frame, Place.INBOX)
-            deliveries = DELIVERIES_DECODER.decode(body) if header.lane == lane else []
+            deliveries: list[Delivery | None] = []
+            if header.lane == lane:
+                deliveries.extend(DELIVERIES_DECODER.decode(body))
         except (DecryptionFailed, msgspec.DecodeError):
-            deliveries = []
+            deliveries = [None] * self._link.count_for_other_key(frame, lane)
         if not deliveries:
             log.error("delivery.unauthentic", agent=self._store.agent_id, lane=lane, entry=entry)
         return [
@@ -171,10 +181,7 @@ class Inbox:
         """Handle one message after the other until there are no more."""
         since_pause = 0
         while True:
-            try:
-                await self._handle(held)
-            except Exception as error:  # noqa: BLE001 - a lost message must not take the others with it
-                log.error("handler.lost", agent=self._store.agent_id, trace=trace_of(error))
+            await self._finish(self._handle(held))
             if not self._ready:
                 self._room.set()
                 return
@@ -185,24 +192,46 @@ class Inbox:
                 since_pause = 0
                 await asyncio.sleep(0)
 
+    async def _finish(self, handling: Awaitable[None]) -> None:
+        try:
+            await handling
+        except Exception as error:  # noqa: BLE001 - a lost message must not take the others with it
+            log.error("handler.lost", agent=self._store.agent_id, trace=trace_of(error))
+
     async def _claim(self) -> None:
         while True:
             try:
                 claimed = await self._store.claim(self._link.instance, ALIVE_MS, CLAIM_FRAMES)
+                messages: list[Held] = []
                 for frame in claimed:
                     log.info("frame.claimed", agent=self._store.agent_id, lane=frame.lane, entry=frame.entry)
-                    for held in self._open(frame.lane, frame.entry, frame.frame, frame.marks):
-                        await self._run_claimed(held)
+                    messages += self._hold(frame.lane, frame.entry, frame.frame, frame.marks)
+                await self._run_claimed(messages)
                 if claimed:
                     continue
             except MasError as error:
                 log.warning("store.unavailable", agent=self._store.agent_id, reason=error.message)
+                # What was claimed may be in our hands unseen.
+                self._must_look_back = True
             await asyncio.sleep(CLAIM_INTERVAL_S)
 
-    async def _run_claimed(self, held: Held) -> None:
+    async def _run_claimed(self, messages: list[Held]) -> None:
         """One by one and marked first, so that a message which kills its process burns only its own attempts."""
-        self._held[held.lane, held.entry] = self._held.get((held.lane, held.entry), 0) + 1
-        starts = await self._store.mark_started(held.lane, held.entry, held.position)
+        for held in messages:
+            worker = asyncio.create_task(self._finish(self._start_claimed(held)))
+            self._claimed.add(worker)
+            worker.add_done_callback(self._claimed.discard)
+            # Whoever ends this loop takes no more messages, but lets the one that was started finish.
+            await asyncio.wait([worker])
+
+    async def _start_claimed(self, held: Held) -> None:
+        for delay in exponential_delays(_RECONNECT_S, CLAIM_INTERVAL_S):
+            try:
+                starts = await self._store.mark_started(held.lane, held.entry, held.position)
+                break
+            except MasError as error:
+                log.warning("store.unavailable", agent=self._store.agent_id, reason=error.message)
+                await asyncio.sleep(delay)
         if starts > MAX_STARTS:
             await self._give_up(held)
         else:

@@ -8,7 +8,7 @@ from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PublicKey
 
 from mas_core.base.ids import new_instance_id
 from mas_core.errors import DecryptionFailed
-from mas_core.model.frame import Frame, FrameHeader, Place
+from mas_core.model.frame import MAX_DELIVERY_MESSAGES, Frame, FrameHeader, Place
 from mas_core.security.seals import SealKey, read_header
 from mas_core.security.tokens import AgentKeys
 
@@ -52,6 +52,22 @@ class Link:
             self._gateway_sessions[header.session] = key
             return header, body
         return header, key.open(header, frame)
+
+    def count_for_other_key(self, frame: Frame, lane: str) -> int:
+        """Messages of an inbox frame that says it is for this agent, but sealed for a key that is not ours.
+
+        0 when it says otherwise. What it says counts only once the gateway has opened it.
+        """
+        try:
+            header = read_header(frame)
+        except DecryptionFailed:
+            return 0
+        says_ours = (header.namespace, header.agent, header.place, header.lane, header.instance) == (
+            self.namespace, self.agent_id, Place.INBOX, lane, "",
+        )  # fmt: skip
+        has_key = self.keys.key_id == header.agent_key_id or self.keys.key_id in (header.wraps or {})
+        is_possible = 0 < header.count <= MAX_DELIVERY_MESSAGES
+        return header.count if says_ours and not has_key and is_possible else 0
 
     def _seal_key(self, session: str, *, to_gateway: bool) -> SealKey:
         return SealKey(

@@ -3,13 +3,18 @@
 import asyncio
 import math
 
+import msgspec
 import pytest
 from support.systems import Recorder, live_system
 from support.waiting import until
 
-from mas_core.agent import outbox
-from mas_core.errors import GatewayDown, InternalError, InvalidPayload, StoreFull, UsageError
+from mas_core.agent import dispatch, inbox, outbox
+from mas_core.errors import AgentFailed, GatewayDown, InternalError, InvalidPayload, StoreFull, UsageError
+from mas_core.gateway import redelivery
+from mas_core.model.frame import HEADER_ENCODER, Frame, FrameHeader, Place
 from mas_core.model.message import Envelope
+from mas_core.ops import agents
+from mas_core.store.agents import AgentStore
 
 
 @pytest.fixture
@@ -212,3 +217,212 @@ async def test_sending_goes_on_after_what_nobody_foresaw(system, monkeypatch):
     fail_first(monkeypatch, alice._outbox._store, "add_frames", ZeroDivisionError())
 
     assert (await alice.send("bob", "x", {}, timeout=8)).is_delivered
+
+
+@pytest.fixture
+def quick(monkeypatch):
+    """Retries and claims that do not take seconds."""
+    monkeypatch.setattr(redelivery, "RETRY_DELAYS_MS", (20, 40))
+    monkeypatch.setattr(inbox, "CLAIM_INTERVAL_S", 0.05)
+    monkeypatch.setattr(dispatch, "_RETRY_S", 0.01)
+
+
+class Impatient(Recorder):
+    """Waits for something that is cancelled, where the message says so."""
+
+    async def on_message(self, message):
+        await super().on_message(message)
+        if message.data.get("cancel"):
+            raise asyncio.CancelledError
+
+
+async def test_a_handler_that_ends_cancelled_fails_alone(system, quick):
+    """Its message becomes a dead letter; its place is free for the next."""
+    worker = await system.run("worker", Impatient, max_in_flight=1)
+    alice = await system.client("alice")
+
+    await alice.send("worker", "x", {"n": 0, "cancel": True})
+    for number in range(1, 4):
+        await alice.send("worker", "x", {"n": number})
+    (dead,) = await until(lambda: system.audit(kind="delivery.dead"))
+    await settled(system)
+
+    assert dead.reason == "handler_failed: CancelledError"
+    assert sorted(worker.numbers) == [0, 0, 0, 1, 2, 3]
+
+
+async def test_a_request_whose_handler_ends_cancelled_is_answered(system):
+    """With an error, at once."""
+    await system.run("worker", Impatient)
+    alice = await system.client("alice")
+
+    with pytest.raises(AgentFailed, match="CancelledError"):
+        await alice.request("worker", "x", {"cancel": True}, timeout=5)
+
+
+async def test_a_claimed_message_whose_handler_ends_cancelled_fails_alone(system, quick):
+    """Others that were claimed are handled."""
+    alice, started = await system.client("alice"), asyncio.Event()
+
+    class Stuck(Recorder):
+        async def on_message(self, message):
+            started.set()
+            await asyncio.Event().wait()
+
+    first = system.agent("worker", Stuck)
+    await first.start()
+    await asyncio.gather(
+        alice.send("worker", "x", {"n": 0, "cancel": True}), alice.send("worker", "x", {"n": 1})
+    )
+    await started.wait()
+    await first.stop(drain_timeout=0.01)
+
+    worker = await system.run("worker", Impatient)
+    await until(lambda: system.audit(kind="delivery.dead"))
+    await settled(system)
+    assert sorted(worker.numbers) == [0, 0, 0, 1]
+
+
+async def test_the_reason_why_a_reply_was_refused_reaches_the_asker(system):
+    """As an error reply, which is not taken for the refused one."""
+
+    class Careless(Recorder):
+        async def on_message(self, message):
+            return {"card": "4111 1111 1111 1111"}
+
+    await system.run("worker", Careless)
+    alice = await system.client("alice")
+
+    with pytest.raises(AgentFailed) as caught:
+        await alice.request("worker", "x", {}, timeout=5)
+    assert caught.value.details["agent_code"] == "payload_blocked"
+
+
+async def test_without_a_gateway_a_message_is_neither_settled_nor_lost(system, quick, monkeypatch):
+    """Replying and handing back are tried until there is a gateway; then the handler runs again."""
+
+    class Counting(Recorder):
+        async def on_message(self, message):
+            await super().on_message(message)
+            return {"n": len(self.messages)}
+
+    worker = await system.run("worker", Counting)
+    alice = await system.client("alice")
+    down = [GatewayDown()]
+    replies = fail_first(monkeypatch, worker._client, "submit", *down)
+    handed_back = fail_first(monkeypatch, worker._client, "tell", *down * 3)
+
+    reply = await alice.request("worker", "x", {"n": 7}, timeout=5)
+    await settled(system)
+
+    assert reply.data == {"n": 2}
+    assert worker.numbers == [7, 7]
+    assert (len(replies), len(handed_back)) == (2, 4)
+
+
+async def test_claimed_messages_are_drained_like_others(system, quick):
+    """Stopping waits for their handlers."""
+    alice, started, gate = await system.client("alice"), asyncio.Event(), asyncio.Event()
+    finished = []
+
+    class Slow(Recorder):
+        async def on_message(self, message):
+            started.set()
+            await gate.wait()
+            finished.append(message.data["n"])
+
+    first = system.agent("worker", Slow)
+    await first.start()
+    await alice.send("worker", "x", {"n": 1})
+    await started.wait()
+    await first.stop(drain_timeout=0.01)
+    started.clear()
+    second = system.agent("worker", Slow)
+    await second.start()
+    await started.wait()
+    assert second._dispatch.in_hand == 1
+
+    stopping = asyncio.create_task(second.stop(drain_timeout=5))
+    await asyncio.sleep(0.05)
+    gate.set()
+
+    assert await stopping
+    assert finished == [1]
+    assert await backlog(system) == 0
+
+
+async def test_a_claimed_message_is_started_once_the_server_notes_it(system, quick, monkeypatch):
+    """An error while it is marked as started does not leave it lying."""
+    alice, started = await system.client("alice"), asyncio.Event()
+
+    class Stuck(Recorder):
+        async def on_message(self, message):
+            started.set()
+            await asyncio.Event().wait()
+
+    first = system.agent("worker", Stuck)
+    await first.start()
+    await alice.send("worker", "x", {"n": 1})
+    await started.wait()
+    await first.stop(drain_timeout=0.01)
+
+    monkeypatch.setattr(inbox, "CLAIM_INTERVAL_S", 0.3)
+    second = system.agent("worker")
+    calls = []
+    mark_started = AgentStore.mark_started
+
+    async def failing(self, *arguments):
+        calls.append(arguments)
+        if len(calls) == 1:
+            raise StoreFull
+        return await mark_started(self, *arguments)
+
+    monkeypatch.setattr(AgentStore, "mark_started", failing)
+    await system.stack.enter_async_context(second)
+    await settled(system)
+
+    assert len(calls) == 2
+    assert second.numbers == [1]
+
+
+async def test_messages_sealed_for_a_key_that_is_gone_come_again_under_the_new_one(system, quick):
+    """The instance with the new token hands them back; nothing stays in the inbox for ever."""
+    alice = await system.client("alice")
+    await alice.send("worker", "x", {"n": 1})
+    issued = await agents.rotate_token(system.system, "worker", show=True)
+
+    worker = await system.run("worker", token=issued.token)
+    await until(lambda: worker.numbers == [1])
+    await settled(system)
+
+    (retry,) = await system.audit(kind="delivery.retry")
+    assert retry.reason.startswith("unopenable: ")
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"agent": "alice"},
+        {"place": Place.REPLIES},
+        {"lane": "high"},
+        {"count": 10**9},
+        {"agent_key_id": "own"},
+    ],
+)
+async def test_frames_that_do_not_open_and_are_not_for_another_key_are_dropped(system, changes):
+    """They are handed to nobody and stay as they are."""
+    worker = await system.run("worker")
+    link = worker._client.link
+    if "agent_key_id" in changes:
+        changes = {"agent_key_id": link.keys.key_id}
+    header = FrameHeader(
+        1, link.namespace, 0, Place.INBOX, "normal", "worker", "", "0" * 16, "another", "gateway", 1, 2, 0
+    )  # fmt: skip
+    another, forged = header, msgspec.structs.replace(header, **changes)
+
+    def count(made):
+        return link.count_for_other_key(Frame(HEADER_ENCODER.encode(made), b"body"), "normal")
+
+    assert count(another) == 2
+    assert count(forged) == 0
+    assert link.count_for_other_key(Frame(b"\xc1", b""), "normal") == 0
