@@ -120,7 +120,7 @@ class Agent(Generic[State]):
 
         The method takes `(self, message, payload)` or `(self, message)`. With a model the payload is an instance
         of it, and payloads that do not fit never reach the handler; without one it is the plain dict. What it
-        returns, other than None, is the reply to a message that expects one.
+        returns is the reply to a message that expects one, unless it has replied itself; None is an empty reply.
 
         Args:
             message_type: Such as `math.add`.

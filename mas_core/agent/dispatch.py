@@ -99,8 +99,12 @@ class Dispatch:
                 return
             self._stateful_types.add(message.message_type)
         async with self._keeper.alone:
-            while not await self._take_turn(held, message, is_alone=True):
-                await self._keeper.load()
+            try:
+                while not await self._take_turn(held, message, is_alone=True):
+                    await self._keeper.load()
+            except MasError as error:
+                # What is stored now does not fit the agent's model, or cannot be read.
+                await self._fail(held, message, error)
 
     async def _take_turn(self, held: Held, message: AgentMessage, *, is_alone: bool) -> bool:
         """Run the handler once; False when another instance changed the state meanwhile."""
@@ -108,8 +112,8 @@ class Dispatch:
         mark = current_turn.set(turn)
         try:
             result = await self._handle(message)
-            if result is not None and message.expects_reply:
-                await self._reply(message, f"{message.message_type}.reply", result, final=True, error=False)
+            if not turn.has_changed_state:
+                await self._answer(message, turn, result)
         except asyncio.CancelledError as error:
             worker = asyncio.current_task()
             if worker is None or worker.cancelling():
@@ -122,7 +126,31 @@ class Dispatch:
             return True
         finally:
             current_turn.reset(mark)
-        return await self._settle(held, turn)
+        if not await self._settle(held, turn):
+            return False
+        if turn.has_changed_state:
+            # Only now is it certain that this is the run whose state counts, and so its answer.
+            try:
+                await self._answer(message, turn, result)
+            except MasError as refused:
+                await self._answer_with_error(message, refused)
+        return True
+
+    async def _answer(self, message: AgentMessage, turn: Turn, result: object) -> None:
+        """Send what the handler returned, unless it has answered itself; nothing returned is an empty reply."""
+        if message.expects_reply and not turn.has_replied:
+            await self._reply(message, f"{message.message_type}.reply", result, final=True, error=False)
+
+    async def _answer_with_error(self, message: AgentMessage, error: BaseException) -> MasError | None:
+        """Tell the asker what went wrong; what kept it from being told, if anything did."""
+        try:
+            await self._reply(
+                message, f"{message.message_type}.error", error_payload(error), final=True, error=True
+            )
+        except MasError as refused:
+            log.error("reply.refused", agent=message.target_id, reason=refused.message)
+            return refused
+        return None
 
     async def _settle(self, held: Held, turn: Turn) -> bool:
         if not turn.has_changed_state:
@@ -156,15 +184,10 @@ class Dispatch:
             )
         # Whether a reply arrived is unknown without a gateway; a second run gives the same one.
         if message.expects_reply and not isinstance(error, GatewayDown):
-            try:
-                await self._reply(
-                    message, f"{message.message_type}.error", error_payload(error), final=True, error=True
-                )
-            except MasError as refused:
-                log.error("reply.refused", agent=message.target_id, reason=refused.message)
-                if refused.retryable:
-                    await self._hand_back(held, refused.code, refused.message, retryable=True)
-                    return
+            refused = await self._answer_with_error(message, error)
+            if refused is not None and refused.retryable:
+                await self._hand_back(held, refused.code, refused.message, retryable=True)
+                return
             self._settler.settle(held.lane, held.entry, held.total, held.position)
             return
         code = error.code if isinstance(error, MasError) else "handler_failed"
@@ -201,6 +224,8 @@ class Dispatch:
         self, message: AgentMessage, message_type: str, data: object, *, final: bool, error: bool
     ) -> Receipt:
         turn = current_turn.get()
+        if turn is not None and final:
+            turn.has_replied = True
         if not final and turn is not None:
             reply_id = turn.next_message_id()
         else:

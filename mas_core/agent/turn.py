@@ -26,6 +26,8 @@ class Turn:
     revision: int = 0
     """Revision of the state that the copy was made of."""
     has_changed_state: bool = False
+    has_replied: bool = False
+    """Whether the handler has sent the final reply itself."""
 
     def next_message_id(self) -> str:
         """Id for the next message that the handler sends."""
