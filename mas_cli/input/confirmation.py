@@ -91,6 +91,6 @@ class Confirmation:
             raise Cancelled
 
     def _answer(self, question: str) -> str:
-        self._talk.ask(question)
         with interrupted_by_ctrl_c():
+            self._talk.ask(question)
             return self._stdin.readline().strip()

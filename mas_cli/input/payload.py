@@ -144,11 +144,17 @@ def _texts(source: PayloadSource, stdin: TextIO, before_stdin: Callable[[], None
         yield _Text("payload", "{}")
         return
     if argument == "-":
-        before_stdin()
         if source.lines:
+            before_stdin()
             yield from _numbered("standard input", stdin)
         else:
-            yield _Text("standard input", _decoded(stdin.read, "standard input"))
+
+            def announced() -> str:
+                # who is told to type may press Ctrl-C at once
+                before_stdin()
+                return stdin.read()
+
+            yield _Text("standard input", _decoded(announced, "standard input"))
         return
     if not argument.startswith("@"):
         yield from (
