@@ -162,7 +162,6 @@ async def test_messages_are_received_over_a_rotation(system):
     assert sorted(old.numbers + new.numbers) == list(range(30))
 
 
-@pytest.mark.xfail(strict=True, reason="what is sealed for a key that is gone is not sealed anew")
 async def test_what_waited_since_before_a_rotation_is_not_lost(system):
     """Messages that are sealed for the old token reach the agent that starts with the new one."""
     alice = await system.run("alice")
