@@ -146,6 +146,7 @@ class PartitionOwner:
     async def stop(self) -> None:
         """Finish the batch in hand, then give the lease up."""
         self._stopping.set()
+        self._arrived.set()
 
     async def run(self) -> None:
         """Work until stopped or until the lease is lost."""

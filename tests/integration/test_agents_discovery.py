@@ -10,7 +10,6 @@ from support.waiting import until
 from mas_core.agent import Agent
 from mas_core.errors import (
     Forbidden,
-    InvalidPayload,
 )
 
 
@@ -21,47 +20,9 @@ class Numbers(BaseModel):
 class Calculator(Agent):
     capabilities = ("math",)
 
-    def __init__(self, *arguments, **options):
-        super().__init__(*arguments, **options)
-        self.calls = []
-
-    async def on_start(self):
-        self.calls.append("on_start")
-
-    async def on_stop(self):
-        self.calls.append("on_stop")
-
     @Agent.on("math.add", model=Numbers)
     async def add(self, message, payload):
-        self.calls.append(type(payload).__name__)
         return {"result": sum(payload.numbers)}
-
-    @Agent.on("math.raw")
-    async def raw(self, message, payload):
-        self.calls.append(payload)
-        return Numbers(numbers=[1.0])
-
-    @Agent.on("math.parts")
-    async def parts(self, message):
-        await message.reply("math.part", {"part": 1}, final=False)
-        await message.reply("math.part", {"part": 2}, final=False)
-        await message.reply("math.whole", {"whole": 3})
-
-    @Agent.on("math.silent")
-    async def silent(self, message):
-        self.calls.append("silent")
-
-    @Agent.on("math.broken")
-    async def broken(self, message):
-        raise ZeroDivisionError("secret 4111111111111111")
-
-    @Agent.on("math.refused")
-    async def refused(self, message):
-        raise InvalidPayload("numbers must not be odd")
-
-    async def on_message(self, message):
-        self.calls.append(message.message_type)
-        return {"unknown": message.message_type}
 
 
 @pytest.fixture
