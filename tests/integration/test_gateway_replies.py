@@ -4,7 +4,7 @@ import asyncio
 
 import msgspec
 import pytest
-from support.systems import live_system
+from support.systems import Recorder, live_system
 from support.waiting import until
 
 from mas_core.errors import RequestTimedOut
@@ -28,18 +28,37 @@ async def raw(client, target, **fields):
     return await client._outbox.submit(Envelope(target=target, **fields))
 
 
-async def captured_request(system):
+class Holding(Recorder):
+    """Keeps requests until its gate opens; whoever tests answers them."""
+
+    def __init__(self, *arguments, **options):
+        super().__init__(*arguments, **options)
+        self.gate = asyncio.Event()
+
+    async def on_message(self, message):
+        await super().on_message(message)
+        await self.gate.wait()
+
+
+@pytest.fixture
+async def bob(system):
+    """Runs until the test ends, and then holds nothing back."""
+    agent = await system.run("bob", Holding)
+    yield agent
+    agent.gate.set()
+
+
+async def captured_request(system, bob):
     """A request of alice that bob holds unanswered: the message, and the waiting call."""
-    bob = await system.run("bob")
     alice = await system.run("alice")
     asking = asyncio.create_task(alice.request("bob", "ask", {}, timeout=3))
     await until(lambda: bob.messages)
-    return bob, alice, bob.messages[0], asking
+    return bob.messages[0], asking
 
 
-async def test_nobody_else_can_answer_a_request(system):
+async def test_nobody_else_can_answer_a_request(system, bob):
     """Not with the stolen permit, not without one, not with one for another correlation (S11)."""
-    bob, _, message, asking = await captured_request(system)
+    message, asking = await captured_request(system, bob)
     mallory = await system.client("mallory")
     await system.allow(("mallory", "alice"))
 
@@ -63,9 +82,9 @@ async def test_nobody_else_can_answer_a_request(system):
     assert len(await system.audit(target="alice", type="ask.reply")) == 5
 
 
-async def test_a_request_is_answered_once(system):
+async def test_a_request_is_answered_once(system, bob):
     """A second final reply is refused as a repetition, whatever its id."""
-    bob, _, message, asking = await captured_request(system)
+    message, asking = await captured_request(system, bob)
     await message.reply("ask.reply", {"n": 1})
 
     again = await raw(
@@ -77,9 +96,8 @@ async def test_a_request_is_answered_once(system):
     assert again.decision == "replayed"
 
 
-async def test_a_reply_that_comes_too_late_is_refused(system):
+async def test_a_reply_that_comes_too_late_is_refused(system, bob):
     """The permit ends with the request."""
-    bob = await system.run("bob")
     alice = await system.run("alice")
     with pytest.raises(RequestTimedOut):
         await alice.request("bob", "ask", {}, timeout=0.2)
@@ -93,9 +111,9 @@ async def test_a_reply_that_comes_too_late_is_refused(system):
     assert receipt.decision == "expired"
 
 
-async def test_partial_replies_are_let_through_and_not_counted_as_the_answer(system):
+async def test_partial_replies_are_let_through_and_not_counted_as_the_answer(system, bob):
     """The final one may follow."""
-    _, _, message, asking = await captured_request(system)
+    message, asking = await captured_request(system, bob)
     for part in range(3):
         await message.reply("ask.part", {"part": part}, final=False)
     await message.reply("ask.reply", {"whole": True})
@@ -153,9 +171,9 @@ async def test_other_messages_to_the_gateway_are_refused(system):
     assert (await raw(alice, "gateway", type="hello")).decision == "invalid"
 
 
-async def test_a_reply_in_an_old_session_is_not_repeated(system):
+async def test_a_reply_in_an_old_session_is_not_repeated(system, bob):
     """A request's id that was answered stays answered over a restart of the gateway."""
-    bob, _, message, asking = await captured_request(system)
+    message, asking = await captured_request(system, bob)
     await message.reply("ask.reply", {"n": 1})
     await asking
     await system.gateways[0].stop()
