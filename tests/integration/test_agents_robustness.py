@@ -296,6 +296,9 @@ async def test_the_reason_why_a_reply_was_refused_reaches_the_asker(system):
     with pytest.raises(AgentFailed) as caught:
         await alice.request("worker", "x", {}, timeout=5)
     assert caught.value.details["agent_code"] == "payload_blocked"
+    replies = await system.audit(sender="worker", target="alice")
+    assert [record.decision for record in replies] == ["blocked", "allowed"]
+    assert replies[0].message_id != replies[1].message_id
 
 
 async def test_without_a_gateway_a_message_is_neither_settled_nor_lost(system, quick, monkeypatch):
