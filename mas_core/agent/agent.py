@@ -13,7 +13,7 @@ from typing import Any, ClassVar, Generic, Self, TypeVar, cast, get_args
 from pydantic import BaseModel
 
 from mas_core.agent.client import Client
-from mas_core.agent.dispatch import Dispatch
+from mas_core.agent.dispatch import NO_ANSWER, Dispatch
 from mas_core.agent.handlers import Handler, HandlerMethod, handlers_of, on
 from mas_core.agent.keeper import StateKeeper
 from mas_core.agent.turn import current_turn
@@ -221,6 +221,9 @@ class Agent(Generic[State]):
     async def on_message(self, message: AgentMessage) -> object:
         """Override: takes messages of types that have no handler. Refuses them unless overridden.
 
+        What it returns is the reply to a message that expects one; when it returns nothing, nothing is replied, so
+        that it can keep the message and answer later with `message.reply`.
+
         Raises:
             UsageError: Always, here.
         """
@@ -337,7 +340,8 @@ class Agent(Generic[State]):
     async def _handle(self, message: AgentMessage) -> object:
         handler = self._handlers.get(message.message_type)
         if handler is None:
-            return await self.on_message(message)
+            result = await self.on_message(message)
+            return NO_ANSWER if result is None else result
         payload = handler.payload(message)
         method = cast("Callable[..., Awaitable[object]]", getattr(self, handler.name))
         return await (method(message, payload) if handler.takes_payload else method(message))

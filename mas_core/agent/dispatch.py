@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections.abc import Awaitable, Callable
-from typing import Any
+from typing import Any, Final
 
 from mas_core.agent.client import Client, message_of
 from mas_core.agent.inbox import Held, Inbox
@@ -28,6 +28,8 @@ REPLY_ORDINAL = 0
 """Ordinal of the final reply among the messages of a turn; those that a handler sends count from 1."""
 ERROR_ORDINAL = -1
 """Ordinal of the error reply, which is another message than the final reply that was refused before it."""
+NO_ANSWER: Final = object()
+"""What a handler gives back that answers later, or not at all."""
 _RETRY_S = 0.5
 _MAX_RETRY_S = 30.0
 
@@ -138,7 +140,7 @@ class Dispatch:
 
     async def _answer(self, message: AgentMessage, turn: Turn, result: object) -> None:
         """Send what the handler returned, unless it has answered itself; nothing returned is an empty reply."""
-        if message.expects_reply and not turn.has_replied:
+        if message.expects_reply and not turn.has_replied and result is not NO_ANSWER:
             await self._reply(message, f"{message.message_type}.reply", result, final=True, error=False)
 
     async def _answer_with_error(self, message: AgentMessage, error: BaseException) -> MasError | None:
