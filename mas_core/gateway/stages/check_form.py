@@ -7,11 +7,11 @@ from mas_core.errors import InvalidPayload
 from mas_core.gateway.transit import Surroundings, Transit, Verdict
 from mas_core.model.decision import Decision
 from mas_core.model.json_text import parse_and_rewrite
+from mas_core.model.message import MAX_TTL_MS
 
 MAX_HEADERS = 32
 MAX_HEADER_LENGTH = 1024
 MAX_CAPSULE_BYTES = 1024
-MAX_TTL_MS = 30 * 24 * 3_600_000
 MAX_KNOWN_ADDRESSES = 10_000
 """Pairs of target and type that were found well-formed and are not looked at again."""
 
