@@ -178,6 +178,12 @@ class Outbox:
                 continue
             queue.answered_at = time.monotonic()
             queue.probes = 0
+            # Frames are judged in order, so the receipts of earlier ones were lost: they are asked for again.
+            for counter, earlier in queue.unanswered.items():
+                if counter > receipt.counter:
+                    break
+                if queue.answered_at - earlier.sent_at > RESEND_AFTER_S:
+                    earlier.sent_at = 0.0
             special = dict(zip(receipt.positions, receipt.receipts, strict=True))
             for position, waiting in enumerate(sent.messages):
                 if not waiting.answer.done():
