@@ -28,6 +28,8 @@ async def test_a_lost_receipt_is_asked_for_while_others_keep_coming(monkeypatch)
         monkeypatch.setattr(outbox, "take_receipts", lossy)
         first = asyncio.create_task(source.send("sink", "note", {"number": 0}))
         async with asyncio.timeout(15):
+            while not dropped:
+                await asyncio.sleep(0.01)
             while not first.done():
                 await source.send("sink", "note", {"number": 1})
                 await asyncio.sleep(0.05)
