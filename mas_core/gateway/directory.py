@@ -122,15 +122,7 @@ class Directory:
 
     def limit(self, agent_id: str) -> RateLimit:
         """The rate limit of an agent: its own, the highest of its roles, or the default."""
-        own = self.policy.limits.get(agent_id)
-        if own is not None:
-            return own
-        of_roles = [
-            limit
-            for role, members in self.policy.roles.items()
-            if agent_id in members and (limit := self.policy.limits.get(f"role:{role}")) is not None
-        ]
-        return max(of_roles, key=lambda limit: limit.per_minute, default=self.policy.default_limit)
+        return self.policy.limit_of(agent_id)
 
     def seal_key(self, agent_id: str, key: AgentKey, *, session: str, to_gateway: bool) -> SealKey:
         """The key that this gateway shares with one agent key for one session."""

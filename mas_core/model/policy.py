@@ -74,3 +74,15 @@ class PolicyDocument(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Unix milliseconds."""
     change: str = ""
     """What the last change was, in words."""
+
+    def limit_of(self, agent_id: str) -> RateLimit:
+        """The rate limit of an agent: its own, the highest of its roles, or the default."""
+        own = self.limits.get(agent_id)
+        if own is not None:
+            return own
+        of_roles = [
+            limit
+            for role, members in self.roles.items()
+            if agent_id in members and (limit := self.limits.get(f"role:{role}")) is not None
+        ]
+        return max(of_roles, key=lambda limit: limit.per_minute, default=self.default_limit)

@@ -210,8 +210,7 @@ async def describe(system: System, agent_id: str) -> AgentDescription:
     if policy:
         roles = {f"role:{role}" for role, members in policy.roles.items() if agent_id in members}
         names |= roles
-        own = [policy.limits[name] for name in (agent_id, *sorted(roles)) if name in policy.limits]
-        limit = own[0] if own else policy.default_limit
+        limit = policy.limit_of(agent_id)
     store = system.store.agent(agent_id)
     revision, _ = await store.get_state()
     return AgentDescription(

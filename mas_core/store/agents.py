@@ -156,7 +156,7 @@ class AgentStore:
         )
         return [
             ClaimedFrame(LANES[int(lane) - 1], entry.decode(), frame_of(fields), marks.decode())
-            for lane, entry, fields, marks, _ in reply
+            for lane, entry, fields, marks in reply
         ]
 
     async def mark_started(self, lane: str, entry: str, position: int) -> int:

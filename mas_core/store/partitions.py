@@ -201,7 +201,6 @@ class Lookups:
         self.inbox_frames: dict[tuple[str, str, str], Frame | None] = {}
         self.inbox_marks: dict[tuple[str, str, str], str] = {}
         """One character a message, "." open and "x" settled; empty when none is settled."""
-        self.agents: dict[str, dict[str, bytes]] = {}
         self.due: list[tuple[str, bytes]] = []
 
     def session(self, agent_id: str, session: str) -> None:

@@ -25,9 +25,8 @@ for lane = 1, 3 do
         local frame = entry[1]
         local taken = redis.call('XCLAIM', inbox, 'agent', ARGV[1], 0, frame)
         if taken[1] then
-          local work = redis.call('HMGET', KEYS[1], 'frame:' .. lanes[lane] .. ':' .. frame,
-            'started:' .. lanes[lane] .. ':' .. frame)
-          claimed[#claimed + 1] = {lane, frame, taken[1][2], work[1] or '', work[2] or ''}
+          local marks = redis.call('HGET', KEYS[1], 'frame:' .. lanes[lane] .. ':' .. frame)
+          claimed[#claimed + 1] = {lane, frame, taken[1][2], marks or ''}
         end
       end
     end
