@@ -39,6 +39,23 @@ class Rule(msgspec.Struct, frozen=True, omit_defaults=True, forbid_unknown_field
     """Unix milliseconds."""
 
 
+class Route(msgspec.Struct, frozen=True, omit_defaults=True, forbid_unknown_fields=True):
+    """What is different for the messages of some senders to some targets; the most specific route wins."""
+
+    sender: str = ANYONE
+    """An agent id, `role:NAME`, or `*` for everybody."""
+    target: str = ANYONE
+    """An agent id, `role:NAME`, or `*` for everybody."""
+    type: str = "*"
+    """Glob over message types."""
+    e2e: str = ""
+    """End-to-end encryption: forbid, allow or require; empty when the route does not say."""
+    dlp: dict[str, str] = {}
+    """Rule id, category or `*` -> what is done about it, in place of what the policy says for all."""
+    source: str = "cli"
+    """Where the route came from, as for rules."""
+
+
 class RateLimit(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """How many messages an agent may send in any sliding minute and hour; 0 means none at all."""
 
@@ -69,6 +86,8 @@ class PolicyDocument(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     features: Features = Features()
     dlp_actions: dict[str, str] = {}
     """Rule id or category -> block, redact, alert or off; overrides what the rule pack says."""
+    routes: tuple[Route, ...] = ()
+    """What is different for some senders and targets."""
     changed_by: str = ""
     changed_at: int = 0
     """Unix milliseconds."""

@@ -18,7 +18,7 @@ from mas_core.ops.system import OPERATOR, System
 from mas_core.runner.launch import ConnectionFacts
 from mas_core.runner.supervised_instance import InstanceInfo
 from mas_core.runner.supervisor import Supervisor
-from mas_core.security.policy_changes import replace_file_rules, set_roles
+from mas_core.security.policy_changes import replace_file_routes, replace_file_rules, set_roles
 from mas_core.settings.agent_spec import AgentSpec
 from mas_core.settings.policy_file import FilePolicy
 from mas_core.settings.project import Project
@@ -135,7 +135,7 @@ def with_file_policy(document: PolicyDocument, loaded: LoadedConfig, policy: Fil
         features=settings.policy_features,
         dlp_actions=policy.dlp_actions,
     )
-    return replace_file_rules(changed, policy.rules)
+    return replace_file_rules(replace_file_routes(changed, policy.routes), policy.rules)
 
 
 @contextlib.asynccontextmanager

@@ -13,7 +13,7 @@ import msgspec
 
 from mas_core.base.ids import check_agent_id
 from mas_core.errors import InvalidIdentifier, RuleNotFound, UsageError
-from mas_core.model.policy import ANYONE, PolicyDocument, RateLimit, Rule
+from mas_core.model.policy import ANYONE, PolicyDocument, RateLimit, Route, Rule
 from mas_core.security.access import ACTIONS, PARTY
 from mas_core.security.type_glob import check_glob
 
@@ -165,6 +165,23 @@ def set_roles(document: PolicyDocument, roles: Mapping[str, Sequence[str]]) -> P
         if document.roles.get(role) != changed.roles.get(role)
     )
     return msgspec.structs.replace(changed, change=f"roles: {', '.join(touched)}")
+
+
+def replace_file_routes(document: PolicyDocument, routes: Iterable[Route]) -> PolicyDocument:
+    """The document with `routes` in place of all that came from files.
+
+    Raises:
+        UsageError: A route names a role that is not there.
+    """
+    given = tuple(routes)
+    for route in given:
+        _check_party(document, route.sender)
+        _check_party(document, route.target)
+        check_glob(route.type)
+    kept = tuple(route for route in document.routes if not route.source.startswith(FILE_SOURCE))
+    if (*kept, *given) == document.routes:
+        return document
+    return msgspec.structs.replace(document, routes=(*kept, *given), change=f"load {len(given)} routes")
 
 
 def describe_rule(rule: Rule) -> str:

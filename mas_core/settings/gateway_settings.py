@@ -7,7 +7,7 @@ the values here are its defaults and the gateway's own workings.
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Literal, Self, TypeVar
+from typing import Self, TypeVar
 
 import yaml
 from pydantic import BaseModel, ConfigDict, Field
@@ -16,10 +16,9 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 from mas_core.model import policy
 from mas_core.settings.layers import environment_layer, flattened, merged
 from mas_core.settings.masking import masked
+from mas_core.settings.permissions import DlpAction
 from mas_core.settings.private_files import write_private
 from mas_core.settings.yaml_documents import read_yaml, validated
-
-DlpAction = Literal["block", "redact", "alert", "off"]
 
 
 class Section(BaseModel):
@@ -72,7 +71,7 @@ class DlpSettings(Section):
     pack: Path | None = None
     """A rule pack of your own in YAML; relative to the file that names it."""
     actions: dict[str, DlpAction] = {}
-    """Rule id or category (pii, phi, pci, secret) to block, redact, alert or off."""
+    """Rule id or category (pii, phi, pci, secret) to block, redact, alert, off or encrypt:NAME."""
 
 
 class AuditSettings(Section):

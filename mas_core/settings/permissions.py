@@ -26,10 +26,11 @@ from pydantic import (
 
 from mas_core.base.ids import check_agent_id
 from mas_core.errors import InvalidIdentifier
-from mas_core.model.policy import ANYONE, Effect, RateLimit, Rule
+from mas_core.model.policy import ANYONE, Effect, RateLimit, Route, Rule
 
 _ROLE = re.compile(r"role:[a-z0-9][a-z0-9_-]{0,62}")
 _TYPE_GLOB = re.compile(r"[A-Za-z0-9_*?][A-Za-z0-9_.*?-]{0,127}")
+_DLP_ACTION = re.compile(r"block|redact|alert|off|encrypt:[a-z0-9][a-z0-9_-]{0,62}")
 _ARROW = re.compile(r"(?P<left>[^<>]+?)\s*(?P<arrow><->|->)\s*(?P<right>[^<>]+)")
 
 
@@ -52,6 +53,12 @@ def _type_glob(value: str) -> str:
         raise ValueError(
             f"{value!r} is no pattern for message types\nuse letters, digits, _ . - and the wildcards * and ?"
         )
+    return value
+
+
+def _dlp_action(value: str) -> str:
+    if not _DLP_ACTION.fullmatch(value):
+        raise ValueError(f"{value!r} is no action\nuse block, redact, alert, off or encrypt:NAME")
     return value
 
 
@@ -149,6 +156,34 @@ class Permission(BaseModel):
                     reason=self.reason,
                     expires=expires,
                 )
+
+
+DlpAction = Annotated[str, AfterValidator(_dlp_action)]
+"""block, redact, alert, off, or encrypt:NAME of a key in the policy."""
+
+
+class RouteEntry(BaseModel):
+    """One entry of `routes:` in policy.yaml: what is different for these messages."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
+
+    route: Annotated[Parts, BeforeValidator(_parts)]
+    """Whose messages: `sender -> target`, `a <-> b`, or a mapping with from and to."""
+    types: TypeGlobs = ["*"]
+    """Patterns of message types: `math.*`."""
+    e2e: Literal["forbid", "allow", "require"] | None = None
+    """Whether messages may, or must, be encrypted for the target alone."""
+    dlp: dict[str, DlpAction] = {}
+    """Rule id, category or `*` -> what is done about it on this route."""
+
+    def routes(self, source: str) -> Iterator[Route]:
+        """The routes that it stands for."""
+        pairs = [(sender, target) for sender in self.route.sender for target in self.route.target]
+        if self.route.both_ways:
+            pairs += [(target, sender) for sender, target in pairs]
+        for sender, target in pairs:
+            for pattern in self.route.types or self.types:
+                yield Route(sender, target, pattern, self.e2e or "", dict(self.dlp), source)
 
 
 def file_rule(

@@ -10,6 +10,11 @@ limits:
 dlp:
   card: block
   email: alert
+routes:
+  - route: billing -> ledger
+    types: [invoice.*]
+    e2e: forbid
+    dlp: {card: encrypt:finance}
 """
 
 from __future__ import annotations
@@ -21,12 +26,13 @@ from typing import Annotated
 
 from pydantic import AfterValidator, BaseModel, ConfigDict
 
-from mas_core.model.policy import RateLimit, Rule
-from mas_core.settings.gateway_settings import DlpAction
+from mas_core.model.policy import RateLimit, Route, Rule
 from mas_core.settings.permissions import (
+    DlpAction,
     Limit,
     Party,
     Permission,
+    RouteEntry,
     checked_agent_id,
     without_repeats,
 )
@@ -46,18 +52,21 @@ class FilePolicy:
     default_limit: RateLimit | None = None
     limits: dict[str, RateLimit] = field(default_factory=dict)
     dlp_actions: dict[str, str] = field(default_factory=dict)
+    routes: tuple[Route, ...] = ()
 
     def joined(self, others: Iterable[FilePolicy]) -> FilePolicy:
         """This and the others as one; where they disagree about a limit or an action the later wins."""
         rules = list(self.rules)
         roles = {name: list(members) for name, members in self.roles.items()}
         limits, actions, default = dict(self.limits), dict(self.dlp_actions), self.default_limit
+        routes = list(self.routes)
         for other in others:
             rules += other.rules
             for name, members in other.roles.items():
                 roles.setdefault(name, []).extend(members)
             limits |= other.limits
             actions |= other.dlp_actions
+            routes += other.routes
             default = other.default_limit or default
         return FilePolicy(
             without_repeats(rules),
@@ -65,6 +74,7 @@ class FilePolicy:
             default,
             limits,
             actions,
+            tuple(routes),
         )
 
 
@@ -80,7 +90,9 @@ class PolicyFile(BaseModel):
     limits: dict[Party, Limit] = {}
     """Agent, role:NAME or `default` -> its limit."""
     dlp: dict[str, DlpAction] = {}
-    """Rule id or category -> block, redact, alert or off."""
+    """Rule id, category or `*` -> block, redact, alert, off or encrypt:NAME."""
+    routes: list[RouteEntry] = []
+    """What is different for the messages of some senders to some targets."""
 
 
 def load_policy_file(path: Path, source: str = "") -> FilePolicy:
@@ -92,12 +104,14 @@ def load_policy_file(path: Path, source: str = "") -> FilePolicy:
     read = validated(PolicyFile, read_yaml(path))
     limits = {who: limit.as_rate_limit() for who, limit in read.limits.items()}
     default = limits.pop(DEFAULT_LIMIT, None)
+    source = source or f"file:{path.name}"
     return FilePolicy(
-        rules=rules_of(read.rules, source or f"file:{path.name}"),
+        rules=rules_of(read.rules, source),
         roles={name: tuple(members) for name, members in read.roles.items()},
         default_limit=default,
         limits=limits,
         dlp_actions=dict(read.dlp),
+        routes=tuple(route for entry in read.routes for route in entry.routes(source)),
     )
 
 
