@@ -123,4 +123,12 @@ def partition_of(agent_id: str, partitions: int) -> int:
     """The partition, 0 to `partitions` - 1, that owns everything of `agent_id`."""
     if partitions == 1:
         return 0
+    # What comes off the wire may be no id at all, and only ids are small enough to be kept.
+    return (_partition_of_id if len(agent_id) <= 63 else _partition_of)(agent_id, partitions)
+
+
+def _partition_of(agent_id: str, partitions: int) -> int:
     return int.from_bytes(hashlib.sha256(agent_id.encode()).digest()[:8]) % partitions
+
+
+_partition_of_id = lru_cache(maxsize=65_536)(_partition_of)

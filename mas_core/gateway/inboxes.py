@@ -71,14 +71,14 @@ class Inboxes:
         }
         self.doubtful.discard(agent_id)
 
-    def take_place(self, agent_id: str, lane: str) -> bool:
-        """Count one more for an agent's lane, unless the bound is reached."""
+    def take_places(self, agent_id: str, lane: str, count: int) -> bool:
+        """Count so many more for an agent's lane, unless the bound is in the way; then none."""
         counts = self._unsettled.setdefault(agent_id, dict.fromkeys(LANES, 0))
-        if counts[lane] >= self._bound:
+        if counts[lane] + count > self._bound:
             self.doubtful.add(agent_id)
             return False
-        counts[lane] += 1
-        self._under_way[-1][agent_id, lane] += 1
+        counts[lane] += count
+        self._under_way[-1][agent_id, lane] += count
         if counts[lane] >= self._bound:
             self.doubtful.add(agent_id)
         return True

@@ -14,8 +14,6 @@ from dataclasses import dataclass
 import msgspec
 
 from mas_core.base.ids import GATEWAY, partition_of
-from mas_core.base.logs import get_logger
-from mas_core.base.traces import trace_of
 from mas_core.gateway.directory import Directory
 from mas_core.gateway.inboxes import Inboxes
 from mas_core.gateway.ledger import Ledger
@@ -23,12 +21,13 @@ from mas_core.gateway.opening import OpenedFrame
 from mas_core.gateway.outbound import Outbound
 from mas_core.gateway.presence import Presence
 from mas_core.gateway.redelivery import Redelivery
+from mas_core.gateway.screening import Screening
 from mas_core.gateway.sessions import Session
 from mas_core.gateway.stages.check_inbox import CheckInbox
 from mas_core.gateway.stages.check_permit import make_permit
 from mas_core.gateway.transit import Surroundings, Transit, Verdict
 from mas_core.model.decision import Decision, Receipt
-from mas_core.model.frame import Frame, FrameReceipt
+from mas_core.model.frame import Frame, FrameHeader, FrameReceipt
 from mas_core.model.message import (
     CONTROL_TYPES,
     DISCOVER,
@@ -44,8 +43,6 @@ from mas_core.security.gateway_keys import GatewayKeys
 from mas_core.security.seals import AtRest
 from mas_core.store.commits import Commit
 from mas_core.store.partitions import Lookups
-
-log = get_logger(__name__)
 
 REPLAY_WINDOW_MS = 3_600_000
 """Frames older than this are refused, and ids are remembered for at least this long."""
@@ -89,9 +86,12 @@ class Judge:
         self._partition = partition
         self._partitions = partitions
         self._answers_after_commit = answers_after_commit
-        self._stages = (*directory.stages, CheckInbox(inboxes))
+        self._screening = Screening((*directory.stages, CheckInbox(inboxes)))
         self._decided: deque[dict[str, bytes]] = deque([{}], maxlen=DECIDED_BATCHES)
         self._effects: list[Callable[[Commit], None]] = []
+        self._unanswered: list[tuple[OpenedFrame, list[Transit]]] = []
+        self._waiting: list[Transit] = []
+        self._waiting_names: dict[str, Transit] = {}
         self._presence = Presence(directory, keys, ledger, outbound, inboxes, self._effects)
         self._redelivery = Redelivery(directory, AtRest(keys.at_rest_key), ledger, outbound, self._effects)
 
@@ -161,7 +161,9 @@ class Judge:
             if frame.session is None or frame.header is None:
                 self._record_rejection(frame, lookups.now)
             else:
-                self._judge_frame(frame, frame.session, lookups, batch, left, entries)
+                self._admit(frame, frame.header, frame.session, lookups, batch, left, entries)
+        self._judge_waiting(batch)
+        self._answer_frames()
         for name, body in lookups.due:
             self._redelivery.deliver_again(name, body, lookups.now)
         return self._gather(commit, cursors, lookups.now)
@@ -176,23 +178,25 @@ class Judge:
             details={"claimed_sender": claimed[:64], "lane": frame.stored.lane, "entry": frame.stored.entry},
         )
 
-    def _judge_frame(
+    def _admit(
         self,
         frame: OpenedFrame,
+        header: FrameHeader,
         session: Session,
         lookups: Lookups,
         batch: Surroundings,
         left: dict[str, int],
         entries: Sequence[AgentEntry],
     ) -> None:
-        header, now = frame.header, batch.now
-        if header is None:
-            return
+        """Take a frame that comes in its turn; its messages wait to be judged together with those of others."""
         if not session.is_known:
             session.learn(lookups.sessions.get((session.agent_id, header.session), {}))
         lane = frame.stored.lane
         expected = session.last.get(lane, 0) + 1
         if header.counter != expected:
+            # Whoever asks again for the receipt of a frame in this very batch must find it.
+            self._judge_waiting(batch)
+            self._answer_frames()
             answer = session.receipt_of(lane, header.counter) if header.counter < expected else None
             self._outbound.receipt(
                 session.agent_id,
@@ -202,37 +206,96 @@ class Judge:
                 or FrameReceipt(header.session, self._partition, lane, header.counter, expected=expected),
             )
             return
+        session.last[lane] = header.counter
+        now = batch.now
         refusal = self._frame_refusal(frame, session, now)
-        positions: list[int] = []
-        receipts: list[Receipt] = []
-        envelopes = frame.envelopes or [Envelope("", "", "", b"{}", now) for _ in range(header.count)]
-        for position, envelope in enumerate(envelopes):
-            transit = Transit(envelope, session.agent_id, session.instance, session.key_id, now)
+        sender, instance, key_id = session.agent_id, session.instance, session.key_id
+        transits: list[Transit] = []
+        for envelope in frame.envelopes or [Envelope("", "", "", b"{}", now) for _ in range(header.count)]:
+            transit = Transit.of(envelope, sender, instance, key_id, now)
+            transits.append(transit)
             if refusal is not None:
                 transit.end(refusal)
                 self._ledger.record_message(transit)
             elif envelope.target == GATEWAY:
+                self._judge_waiting(batch)
                 transit.end(self._control(transit, lookups, entries))
             else:
                 if _is_counted(envelope):
-                    remaining = left.get(transit.sender, 0)
+                    remaining = left.get(sender, 0)
                     transit.is_within_limit = remaining > 0
-                    left[transit.sender] = remaining - 1
-                self._judge_message(transit, batch, lookups)
-            if transit.decision is not Decision.ALLOWED or transit.is_repeat:
-                positions.append(position)
-                receipts.append(transit.receipt())
-        receipt = FrameReceipt(
-            header.session, self._partition, lane, header.counter, tuple(receipts), tuple(positions)
-        )
-        text = _PACKER.encode(receipt)
-        slot = session.accept(lane, header.counter, text)
-        self._effects.append(
-            lambda commit: commit.remember_session(
-                session.agent_id, header.session, lane, header.counter, text, slot
+                    left[sender] = remaining - 1
+                self._take(transit, batch, lookups)
+        self._unanswered.append((frame, transits))
+
+    def _take(self, transit: Transit, batch: Surroundings, lookups: Lookups) -> None:
+        envelope = transit.envelope
+        name = _recurring_name(transit.sender, envelope) if envelope.flags else ""
+        if name:
+            if name in self._waiting_names:
+                self._judge_waiting(batch)
+            if self._repeat(transit, name, lookups):
+                self._judge_waiting(batch)
+                self._ledger.record_message(transit)
+                return
+            self._waiting_names[name] = transit
+        self._waiting.append(transit)
+
+    def _judge_waiting(self, batch: Surroundings) -> None:
+        """Decide, record and pass on the messages that were taken so far."""
+        transits, self._waiting = self._waiting, []
+        if not transits:
+            return
+        self._screening.screen(self._of_this_partition(transits), batch)
+        self._ledger.record_messages(transits)
+        self._pass_on(transits)
+        bucket = batch.now // REPLAY_WINDOW_MS
+        for name, transit in self._waiting_names.items():
+            if _is_remembered(transit):
+                text = _PACKER.encode(transit.receipt())
+                self._decided[0][name] = text
+                self._effects.append(_remember_id(bucket, name, text))
+        self._waiting_names.clear()
+
+    def _of_this_partition(self, transits: list[Transit]) -> list[Transit]:
+        if self._partitions == 1:
+            return transits
+        ours = []
+        for transit in transits:
+            if partition_of(transit.envelope.target, self._partitions) == self._partition:
+                ours.append(transit)
+            else:
+                transit.end(Verdict(Decision.INVALID, "the target belongs to another partition"))
+        return ours
+
+    def _answer_frames(self) -> None:
+        """Make the receipts of the frames whose messages are judged, and remember them."""
+        for frame, transits in self._unanswered:
+            session, header = frame.session, frame.header
+            if session is None or header is None:
+                continue
+            special = [
+                (position, transit.receipt())
+                for position, transit in enumerate(transits)
+                if transit.decision is not Decision.ALLOWED or transit.is_repeat
+            ]
+            lane, counter = frame.stored.lane, header.counter
+            text = _PACKER.encode(
+                FrameReceipt(
+                    header.session,
+                    self._partition,
+                    lane,
+                    counter,
+                    tuple(receipt for _, receipt in special),
+                    tuple(position for position, _ in special),
+                )
             )
-        )
-        self._outbound.receipt(session.agent_id, session.instance, session.key_id, text)
+            slot = session.keep_receipt(lane, counter, text)
+            self._effects.append(
+                _remember_session(session.agent_id, header.session, lane, counter, text, slot)
+            )
+            self._outbound.receipt(session.agent_id, session.instance, session.key_id, text)
+        self._unanswered.clear()
 
     def _frame_refusal(self, frame: OpenedFrame, session: Session, now: int) -> Verdict | None:
         key = self._directory.key(session.agent_id, session.key_id)
@@ -250,38 +313,6 @@ class Judge:
             return Verdict(Decision.INVALID, "the frame holds no readable messages")
         return None
 
-    def _judge_message(self, transit: Transit, batch: Surroundings, lookups: Lookups) -> None:
-        envelope = transit.envelope
-        name = _recurring_name(transit.sender, envelope)
-        if name and self._repeat(transit, name, lookups):
-            self._ledger.record_message(transit)
-            return
-        if partition_of(envelope.target, self._partitions) == self._partition:
-            self._pass_stages(transit, batch)
-        else:
-            transit.end(Verdict(Decision.INVALID, "the target belongs to another partition"))
-        self._ledger.record_message(transit)
-        if transit.decision.is_delivered:
-            self._pass_on(transit)
-        if name and _is_remembered(transit):
-            text = _PACKER.encode(transit.receipt())
-            self._decided[0][name] = text
-            bucket = batch.now // REPLAY_WINDOW_MS
-            self._effects.append(
-                lambda commit: commit.remember_id(bucket, name, text, 2 * REPLAY_WINDOW_MS + 60_000)
-            )
-
-    def _pass_stages(self, transit: Transit, batch: Surroundings) -> None:
-        for stage in self._stages:
-            try:
-                verdict = stage.check(transit, batch)
-            except Exception as error:  # noqa: BLE001 - one message must not stop a partition
-                log.error("stage.failed", stage=stage.name, trace=trace_of(error))
-                verdict = Verdict(Decision.UNSCANNABLE, f"the stage {stage.name} failed on this message")
-            if verdict is not None:
-                transit.end(verdict)
-                return
-
     def _repeat(self, transit: Transit, name: str, lookups: Lookups) -> bool:
         text = next((batch[name] for batch in self._decided if name in batch), lookups.seen.get(name))
         if text is None:
@@ -296,33 +327,36 @@ class Judge:
             transit.end(Verdict(Decision.REPLAYED, "this request was answered before"))
         return True
 
-    def _pass_on(self, transit: Transit) -> None:
-        envelope, now = transit.envelope, transit.now
-        expires_at = now + envelope.ttl_ms
-        permit = b""
-        if transit.expects_reply:
-            permit = make_permit(
-                self._keys,
-                Capsule(envelope.id, transit.sender, transit.instance, envelope.target, expires_at),
+    def _pass_on(self, transits: Sequence[Transit]) -> None:
+        for transit in transits:
+            if transit.decision is not Decision.ALLOWED and not transit.decision.is_delivered:
+                continue
+            envelope, now = transit.envelope, transit.now
+            expires_at = now + envelope.ttl_ms
+            permit = b""
+            if transit.expects_reply:
+                permit = make_permit(
+                    self._keys,
+                    Capsule(envelope.id, transit.sender, transit.instance, envelope.target, expires_at),
+                )
+            delivery = Delivery(
+                envelope.id,
+                transit.sender,
+                envelope.target,
+                envelope.type,
+                transit.data,
+                now,
+                expires_at,
+                envelope.priority,
+                envelope.flags & _DELIVERED_FLAGS,
+                envelope.correlation,
+                permit,
+                envelope.headers,
             )
-        delivery = Delivery(
-            envelope.id,
-            transit.sender,
-            envelope.target,
-            envelope.type,
-            transit.data,
-            now,
-            expires_at,
-            envelope.priority,
-            envelope.flags & _DELIVERED_FLAGS,
-            envelope.correlation,
-            permit,
-            envelope.headers,
-        )
-        if transit.capsule is not None:
-            self._outbound.answer(transit.capsule.instance, delivery)
-        else:
-            self._outbound.deliver(lane_of(envelope.priority), delivery)
+            if transit.capsule is not None:
+                self._outbound.answer(transit.capsule.instance, delivery)
+            else:
+                self._outbound.deliver(lane_of(envelope.priority), delivery)
 
     def _control(self, transit: Transit, lookups: Lookups, entries: Sequence[AgentEntry]) -> Verdict:
         message_type = transit.envelope.type
@@ -374,6 +408,16 @@ class Judge:
             commit.answer(agent_id, instance, frame)
         else:
             foreign.append((partition, agent_id, instance, frame))
+
+
+def _remember_id(bucket: int, name: str, text: bytes) -> Callable[[Commit], None]:
+    return lambda commit: commit.remember_id(bucket, name, text, 2 * REPLAY_WINDOW_MS + 60_000)
+
+
+def _remember_session(
+    agent_id: str, session: str, lane: str, counter: int, text: bytes, slot: int
+) -> Callable[[Commit], None]:
+    return lambda commit: commit.remember_session(agent_id, session, lane, counter, text, slot)
 
 
 def _is_counted(envelope: Envelope) -> bool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 
 from mas_core.audit.chain import Chain
 from mas_core.base.ids import AGENT_ID, MESSAGE_ID, MESSAGE_TYPE
@@ -38,32 +39,44 @@ class Ledger:
 
     def record_message(self, transit: Transit) -> None:
         """Record the decision about a message."""
-        envelope = transit.envelope
-        if transit.is_repeat:
-            decision, reason = Decision.REPLAYED, f"the same message was decided before: {transit.decision}"
-        else:
-            decision, reason = transit.decision, transit.reason
-        self._append(
-            AuditRecord(
-                seq=self._chain.seq + 1,
-                time=transit.now,
-                decision=decision,
-                reason=reason,
-                rule=transit.rule,
-                sender=transit.sender,
-                key_id=transit.key_id,
-                target=_if_formed(AGENT_ID, envelope.target),
-                type=_if_formed(MESSAGE_TYPE, envelope.type),
-                message_id=_if_formed(MESSAGE_ID, envelope.id),
-                correlation_id=_if_formed(MESSAGE_ID, envelope.correlation) if transit.is_reply else "",
-                instance=transit.instance,
-                size=len(envelope.data),
-                findings=transit.findings,
-                payload_hmac=self._keys.payload_hmac(envelope.data),
-                gateway=self._gateway_id,
-                prev=self._chain.head,
+        self.record_messages((transit,))
+
+    def record_messages(self, transits: Iterable[Transit]) -> None:
+        """Record the decisions about messages, in this order."""
+        chain, block, fingerprint = self._chain, self._block, self._keys.payload_hmac
+        for transit in transits:
+            envelope = transit.envelope
+            decision: str = transit.decision
+            reason = transit.reason
+            if transit.is_repeat:
+                decision, reason = Decision.REPLAYED, f"the same message was decided before: {decision}"
+            target, message_type, message_id = envelope.target, envelope.type, envelope.id
+            if not transit.is_well_formed:
+                # Of what is not an id the audit keeps nothing.
+                target = _if_formed(AGENT_ID, target)
+                message_type = _if_formed(MESSAGE_TYPE, message_type)
+                message_id = _if_formed(MESSAGE_ID, message_id)
+            record = AuditRecord(
+                chain.seq + 1,
+                transit.now,
+                "message",
+                decision,
+                reason,
+                transit.rule,
+                transit.sender,
+                transit.key_id,
+                target,
+                message_type,
+                message_id,
+                _if_formed(MESSAGE_ID, envelope.correlation) if transit.is_reply else "",
+                transit.instance,
+                len(envelope.data),
+                transit.findings,
+                fingerprint(envelope.data),
+                self._gateway_id,
+                prev=chain.head,
             )
-        )
+            block.append(chain.append_linked(record))
 
     def record_event(
         self,

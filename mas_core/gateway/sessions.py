@@ -41,10 +41,9 @@ class Session:
                 self.receipts[lane, int(slot)] = value
         self.is_known = True
 
-    def accept(self, lane: str, counter: int, receipt: bytes) -> int:
-        """Note that a frame was judged; the slot in which its receipt is kept."""
+    def keep_receipt(self, lane: str, counter: int, receipt: bytes) -> int:
+        """Keep the receipt of a frame that was judged; the slot in which it is kept."""
         slot = counter % MAX_UNANSWERED_FRAMES
-        self.last[lane] = counter
         self.receipts[lane, slot] = receipt
         return slot
 

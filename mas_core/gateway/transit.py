@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
+import msgspec
+
+from mas_core.base.logs import get_logger
+from mas_core.base.traces import trace_of
 from mas_core.model.decision import Decision, Finding, Receipt
 from mas_core.model.message import Capsule, Envelope, Flag
 
+log = get_logger(__name__)
 
-@dataclass(frozen=True, slots=True)
-class Verdict:
+
+class Verdict(msgspec.Struct, frozen=True):
     """The end of a message's journey: a decision and its reason."""
 
     decision: Decision
@@ -21,8 +27,7 @@ class Verdict:
     hint: tuple[str, ...] = ()
 
 
-@dataclass(slots=True)
-class Transit:
+class Transit(msgspec.Struct):
     """A message with everything the stages have learned about it.
 
     `sender`, `instance` and `key_id` come from the frame that opened, never from the message.
@@ -34,6 +39,10 @@ class Transit:
     key_id: str
     now: int
     """Unix milliseconds by the server's clock."""
+    is_reply: bool = False
+    """Whether this answers a request."""
+    expects_reply: bool = False
+    """Whether the sender waits for an answer."""
     value: object = None
     """The payload, once parsed."""
     data: bytes = b""
@@ -48,17 +57,19 @@ class Transit:
     """Of a reply: the permit it came with, once checked."""
     is_within_limit: bool = True
     """Whether a place of the sender's rate limit was reserved for it."""
-    is_reply: bool = field(init=False)
-    """Whether this answers a request."""
-    expects_reply: bool = field(init=False)
-    """Whether the sender waits for an answer."""
+    is_well_formed: bool = False
+    """Whether its ids and its type are what they should be, so that they can be recorded."""
     is_repeat: bool = False
     """The same message was decided before; its receipt is given again and nothing else happens."""
 
-    def __post_init__(self) -> None:
-        flags = self.envelope.flags
-        self.is_reply = bool(flags & Flag.IS_REPLY)
-        self.expects_reply = bool(flags & Flag.EXPECTS_REPLY)
+    @classmethod
+    def of(cls, envelope: Envelope, sender: str, instance: str, key_id: str, now: int) -> Transit:
+        """A message that begins its way."""
+        flags = envelope.flags
+        if not flags:
+            return cls(envelope, sender, instance, key_id, now)
+        is_reply, expects_reply = bool(flags & Flag.IS_REPLY), bool(flags & Flag.EXPECTS_REPLY)
+        return cls(envelope, sender, instance, key_id, now, is_reply, expects_reply)
 
     def end(self, verdict: Verdict) -> None:
         """Take over a verdict."""
@@ -98,3 +109,30 @@ class Stage(Protocol):
 
     def check(self, transit: Transit, batch: Surroundings) -> Verdict | None:
         """A verdict ends the journey; None lets the message go on."""
+
+
+@runtime_checkable
+class Sieve(Stage, Protocol):
+    """A stage that looks at many messages in less time than one by one."""
+
+    def sift(self, transits: Sequence[Transit], batch: Surroundings) -> Sequence[Transit]:
+        """Those that go on; the others have ended as by `check`."""
+
+
+def one_by_one(stage: Stage, transits: Iterable[Transit], batch: Surroundings) -> list[Transit]:
+    """Those that a stage lets go on when it looks at each alone; the others have ended.
+
+    A stage that fails on a message ends that message's journey, and only that.
+    """
+    going = []
+    for transit in transits:
+        try:
+            verdict = stage.check(transit, batch)
+        except Exception as error:  # noqa: BLE001 - one message must not stop a partition
+            log.error("stage.failed", stage=stage.name, trace=trace_of(error))
+            verdict = Verdict(Decision.UNSCANNABLE, f"the stage {stage.name} failed on this message")
+        if verdict is None:
+            going.append(transit)
+        else:
+            transit.end(verdict)
+    return going

@@ -7,7 +7,7 @@ import msgspec
 from mas_core.model.decision import Finding
 
 
-class AuditRecord(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
+class AuditRecord(msgspec.Struct, frozen=True, omit_defaults=True):
     """What was decided or changed, by whom and when.
 
     `seq` is dense within a partition, starting at 1, and `prev` is the SHA-256 (hex) of the encoded record
@@ -40,7 +40,7 @@ class AuditRecord(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True)
     actor: str = ""
     """For operator writes: user@host."""
     details: dict[str, object] = {}
-    prev: str
+    prev: str = ""
     """SHA-256 of the record before, hex."""
 
 

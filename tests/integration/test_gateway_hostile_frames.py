@@ -70,10 +70,10 @@ async def test_a_frame_that_cannot_be_judged_is_passed_over(monkeypatch):
     url = "memory://hostile-bug"
     original = Judge._pass_on
 
-    def failing(judge, transit):
-        if transit.envelope.type == "bug":
+    def failing(judge, transits):
+        if any(transit.envelope.type == "bug" for transit in transits):
             raise ZeroDivisionError
-        original(judge, transit)
+        original(judge, transits)
 
     monkeypatch.setattr(Judge, "_pass_on", failing)
     async with Sink("sink", redis_url=url) as sink, Agent("evil", redis_url=url) as evil:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from mas_core.gateway.transit import Surroundings, Transit, Verdict
 from mas_core.model.decision import Decision
 from mas_core.security.access import AccessPolicy, Action
@@ -14,6 +16,27 @@ class Authorise:
 
     def __init__(self, access: AccessPolicy) -> None:
         self._access = access
+
+    def sift(self, transits: Sequence[Transit], batch: Surroundings) -> Sequence[Transit]:
+        """Those that a rule allows; the rules are asked once for all messages that are alike."""
+        rules: dict[tuple[str, str, str, bool], str] = {}
+        going = []
+        for transit in transits:
+            if transit.is_reply:
+                going.append(transit)
+                continue
+            envelope = transit.envelope
+            alike = (transit.sender, envelope.target, envelope.type, transit.expects_reply)
+            rule = rules.get(alike)
+            if rule is not None:
+                transit.rule = rule
+                going.append(transit)
+            elif (verdict := self.check(transit, batch)) is None:
+                rules[alike] = transit.rule
+                going.append(transit)
+            else:
+                transit.end(verdict)
+        return going
 
     def check(self, transit: Transit, batch: Surroundings) -> Verdict | None:
         """Denied, or the rule that allows it in `transit.rule`."""

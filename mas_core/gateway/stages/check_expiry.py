@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from mas_core.gateway.transit import Surroundings, Transit, Verdict
+from collections.abc import Sequence
+
+from mas_core.gateway.transit import Surroundings, Transit, Verdict, one_by_one
 from mas_core.model.decision import Decision
 
 CLOCK_TOLERANCE_MS = 60_000
@@ -13,6 +15,14 @@ class CheckExpiry:
     """Time to live, counted from when the sender made the message."""
 
     name = "expiry"
+
+    def sift(self, transits: Sequence[Transit], batch: Surroundings) -> Sequence[Transit]:
+        """Those that are young enough."""
+        earliest = batch.now - CLOCK_TOLERANCE_MS
+        for transit in transits:
+            if transit.envelope.sent_at + transit.envelope.ttl_ms < earliest:
+                return one_by_one(self, transits, batch)
+        return transits
 
     def check(self, transit: Transit, batch: Surroundings) -> Verdict | None:
         """Expired, or nothing."""

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import re
+from collections.abc import Sequence
+
 from mas_core.base.ids import AGENT_ID, MESSAGE_ID, MESSAGE_TYPE
 from mas_core.errors import InvalidPayload
 from mas_core.gateway.transit import Surroundings, Transit, Verdict
@@ -15,6 +18,8 @@ MAX_CAPSULE_BYTES = 1024
 MAX_KNOWN_ADDRESSES = 10_000
 """Pairs of target and type that were found well-formed and are not looked at again."""
 
+_MESSAGE_IDS = re.compile(rf"{MESSAGE_ID.pattern}(?:\n{MESSAGE_ID.pattern})*+")
+
 
 class CheckForm:
     """Ids, types, headers and the payload's size and syntax."""
@@ -24,6 +29,32 @@ class CheckForm:
     def __init__(self, max_payload_bytes: int) -> None:
         self._max_payload_bytes = max_payload_bytes
         self._known_addresses: set[tuple[str, str]] = set()
+
+    def sift(self, transits: Sequence[Transit], batch: Surroundings) -> Sequence[Transit]:
+        """Those that are well-formed; of a plain message only what it does not share with others is looked at."""
+        ids = "\n".join([transit.envelope.id for transit in transits])
+        has_fine_ids = _MESSAGE_IDS.fullmatch(ids) and ids.count("\n") == len(transits) - 1
+        known, most = self._known_addresses, self._max_payload_bytes
+        going = []
+        for transit in transits:
+            envelope = transit.envelope
+            verdict: Verdict | None
+            if (
+                has_fine_ids
+                and (envelope.target, envelope.type) in known
+                and 0 <= envelope.priority <= 10
+                and 0 < envelope.ttl_ms <= MAX_TTL_MS
+                and not (envelope.correlation or envelope.capsule or envelope.headers)
+                and len(envelope.data) <= most
+            ):
+                verdict = self._parse(transit)
+            else:
+                verdict = self.check(transit, batch)
+            if verdict is None:
+                going.append(transit)
+            else:
+                transit.end(verdict)
+        return going
 
     def check(self, transit: Transit, batch: Surroundings) -> Verdict | None:
         """Invalid, or the payload parsed into `transit.value`."""
@@ -56,8 +87,13 @@ class CheckForm:
             return _invalid(
                 f"the payload has {len(envelope.data):,} bytes; at most {self._max_payload_bytes:,} are taken"
             )
+        return self._parse(transit)
+
+    def _parse(self, transit: Transit) -> Verdict | None:
         try:
-            transit.value, transit.data = parse_and_rewrite(envelope.data, max_bytes=self._max_payload_bytes)
+            transit.value, transit.data = parse_and_rewrite(
+                transit.envelope.data, max_bytes=self._max_payload_bytes
+            )
         except InvalidPayload as error:
             # A text of the payload must not get into the audit, not even the name of a key.
             return _invalid("an object has the same key twice" if "key" in error.details else error.message)
@@ -65,6 +101,7 @@ class CheckForm:
             return _invalid("the payload is too long once its numbers are written out")
         if not isinstance(transit.value, dict):
             return _invalid("the payload is not an object")
+        transit.is_well_formed = True
         return None
 
 

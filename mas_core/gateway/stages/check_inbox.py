@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Protocol
 
-from mas_core.gateway.transit import Surroundings, Transit, Verdict
+from mas_core.gateway.transit import Surroundings, Transit, Verdict, one_by_one
 from mas_core.model.decision import Decision
 from mas_core.model.priority import lane_of
 
@@ -15,8 +16,8 @@ class Inboxes(Protocol):
     def is_running(self, agent_id: str, now: int) -> bool:
         """Whether an instance of the agent has a fresh heartbeat."""
 
-    def take_place(self, agent_id: str, lane: str) -> bool:
-        """Count one more for an agent's lane, unless the bound is reached."""
+    def take_places(self, agent_id: str, lane: str, count: int) -> bool:
+        """Count so many more for an agent's lane, unless the bound is in the way; then none."""
 
 
 class CheckInbox:
@@ -26,6 +27,30 @@ class CheckInbox:
 
     def __init__(self, inboxes: Inboxes) -> None:
         self._inboxes = inboxes
+
+    def sift(self, transits: Sequence[Transit], batch: Surroundings) -> Sequence[Transit]:
+        """Those that their targets can take; places are taken at once for all that go the same way."""
+        counts: dict[tuple[str, int], int] = {}
+        for transit in transits:
+            if transit.is_reply or transit.expects_reply:
+                return one_by_one(self, transits, batch)
+            way = (transit.envelope.target, transit.envelope.priority)
+            counts[way] = counts.get(way, 0) + 1
+        full = {
+            (target, priority)
+            for (target, priority), count in counts.items()
+            if not self._inboxes.take_places(target, lane_of(priority), count)
+        }
+        if not full:
+            return transits
+        going = []
+        for transit in transits:
+            is_full = (transit.envelope.target, transit.envelope.priority) in full
+            if is_full and (verdict := self.check(transit, batch)) is not None:
+                transit.end(verdict)
+            else:
+                going.append(transit)
+        return going
 
     def check(self, transit: Transit, batch: Surroundings) -> Verdict | None:
         """Not found, backpressure, or nothing."""
@@ -39,7 +64,7 @@ class CheckInbox:
                 "no_responder",
                 hint=("mas status", f"mas agent describe {target}"),
             )
-        if self._inboxes.take_place(target, lane_of(transit.envelope.priority)):
+        if self._inboxes.take_places(target, lane_of(transit.envelope.priority), 1):
             return None
         return Verdict(
             Decision.BACKPRESSURE,

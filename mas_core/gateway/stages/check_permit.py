@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import msgspec
 
-from mas_core.gateway.transit import Surroundings, Transit, Verdict
+from mas_core.gateway.transit import Surroundings, Transit, Verdict, one_by_one
 from mas_core.model.decision import Decision
 from mas_core.model.message import Capsule
 from mas_core.registry.signed import Macs
@@ -25,6 +27,13 @@ class CheckPermit:
 
     def __init__(self, macs: Macs) -> None:
         self._macs = macs
+
+    def sift(self, transits: Sequence[Transit], batch: Surroundings) -> Sequence[Transit]:
+        """Those that need no permit, or have one."""
+        for transit in transits:
+            if transit.is_reply:
+                return one_by_one(self, transits, batch)
+        return transits
 
     def check(self, transit: Transit, batch: Surroundings) -> Verdict | None:
         """Denied, expired, or the permit in `transit.capsule`."""

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Protocol
 
-from mas_core.gateway.transit import Surroundings, Transit, Verdict
+from mas_core.gateway.transit import Surroundings, Transit, Verdict, one_by_one
 from mas_core.model.decision import Decision
 
 
@@ -25,6 +26,12 @@ class FindTarget:
 
     def __init__(self, agents: Registered) -> None:
         self._agents = agents
+
+    def sift(self, transits: Sequence[Transit], batch: Surroundings) -> Sequence[Transit]:
+        """Those whose target exists."""
+        if all(map(self._agents.has_key, {transit.envelope.target for transit in transits})):
+            return transits
+        return one_by_one(self, transits, batch)
 
     def check(self, transit: Transit, batch: Surroundings) -> Verdict | None:
         """Not found, or nothing."""

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from mas_core.gateway.transit import Surroundings, Transit, Verdict
+from collections.abc import Sequence
+
+from mas_core.gateway.transit import Surroundings, Transit, Verdict, one_by_one
 from mas_core.model.decision import Decision
 
 
@@ -10,6 +12,13 @@ class LimitRate:
     """Places are reserved once for a whole batch. Replies are bounded by the requests they answer."""
 
     name = "rate"
+
+    def sift(self, transits: Sequence[Transit], batch: Surroundings) -> Sequence[Transit]:
+        """Those for which a place was reserved."""
+        for transit in transits:
+            if not transit.is_within_limit:
+                return one_by_one(self, transits, batch)
+        return transits
 
     def check(self, transit: Transit, batch: Surroundings) -> Verdict | None:
         """Rate limited, or nothing."""

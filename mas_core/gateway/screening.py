@@ -1,0 +1,36 @@
+"""Passes messages through the stages: a batch through the first, what is left through the second, and so on.
+
+Stage by stage instead of message by message, what a stage must look up or prepare is paid once for the whole
+batch. A message is decided by the first stage that ends its journey, in either order.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+from mas_core.base.logs import get_logger
+from mas_core.base.traces import trace_of
+from mas_core.gateway.transit import Sieve, Stage, Surroundings, Transit, one_by_one
+
+log = get_logger(__name__)
+
+
+class Screening:
+    """The stages in their order."""
+
+    def __init__(self, stages: Iterable[Stage]) -> None:
+        self._stages = [(stage, stage if isinstance(stage, Sieve) else None) for stage in stages]
+
+    def screen(self, transits: Sequence[Transit], batch: Surroundings) -> None:
+        """Decide about messages; those that no stage stops are left as they are, to be delivered."""
+        for stage, sieve in self._stages:
+            if not transits:
+                return
+            if sieve is None:
+                transits = one_by_one(stage, transits, batch)
+                continue
+            try:
+                transits = sieve.sift(transits, batch)
+            except Exception as error:  # noqa: BLE001 - one message must not stop a partition
+                log.error("stage.failed", stage=stage.name, trace=trace_of(error))
+                transits = one_by_one(stage, [one for one in transits if one.decision.is_delivered], batch)
