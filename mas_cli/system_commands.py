@@ -5,6 +5,11 @@ from __future__ import annotations
 from mas_cli.command_entry import Command
 
 _NO_AGENT = {6: "there is no such agent"}
+_FOLLOWED = {
+    **_NO_AGENT,
+    4: "it is in force at the gateways, but not every instance followed in time",
+    8: "some followed in time and some did not",
+}
 _REFUSED = {
     5: "the gateway said no; the error names the policy",
     6: "there is no such agent, or none of it runs",
@@ -41,6 +46,54 @@ SYSTEM_COMMANDS: tuple[Command, ...] = (
         "agents:deregister",
         ("mas agent deregister billing", "mas agent deregister billing --yes"),
         _NO_AGENT,
+    ),
+    Command(
+        "agent pause",
+        "Keep what is sent to them, unhandled, until they resume",
+        "write",
+        "agent_standings:pause",
+        ("mas agent pause billing", "mas agent pause billing ledger --reason 'month-end close'"),
+        _FOLLOWED,
+        own_timeout=True,
+    ),
+    Command(
+        "agent resume",
+        "Let them work again",
+        "write",
+        "agent_standings:resume",
+        ("mas agent resume billing", "mas agent resume billing ledger"),
+        _FOLLOWED,
+        own_timeout=True,
+    ),
+    Command(
+        "agent drain",
+        "Refuse what is new for them, and finish what they have",
+        "write",
+        "agent_standings:drain",
+        ("mas agent drain billing", "mas agent drain billing --reason 'new version' --timeout 2m"),
+        _FOLLOWED,
+        own_timeout=True,
+    ),
+    Command(
+        "agent quarantine",
+        "Let nothing pass from them or to them",
+        "write",
+        "agent_standings:quarantine",
+        ("mas agent quarantine billing --reason 'sends to strangers'",),
+        _FOLLOWED,
+        own_timeout=True,
+    ),
+    Command(
+        "agent evict",
+        "Stop their instances and revoke their tokens",
+        "destroy",
+        "agent_standings:evict",
+        (
+            "mas agent evict billing --reason 'token leaked'",
+            "mas agent evict billing --reason 'token leaked' --yes --timeout 30s",
+        ),
+        _FOLLOWED,
+        own_timeout=True,
     ),
     Command(
         "agent token rotate",

@@ -34,6 +34,7 @@
     │  ├─ MessageExpired
     │  ├─ Backpressure
     │  ├─ StoreFull
+    │  ├─ Quarantined
     │  └─ CircuitOpen            target, retry_after
     ├─ AgentFailed               the agent answered with an error
     ├─ Unreachable
@@ -293,6 +294,12 @@ class StoreFull(Refused):
 
     code = "store_full"
     retryable = True
+
+
+class Quarantined(Refused):
+    """An operator has set the agent aside, so nothing from it or to it passes."""
+
+    code = "quarantined"
 
 
 class CircuitOpen(Refused):

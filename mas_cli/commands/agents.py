@@ -23,11 +23,11 @@ if TYPE_CHECKING:
 
 AgentId = Annotated[str, typer.Argument(metavar="AGENT", help="Id of the agent.")]
 
-_STATUSES = ("running", "draining", "stopped")
+_STATUSES = ("running", "draining", "stopped", "paused", "quarantined", "evicted")
 
 
 def _coloured(status: object) -> Style | None:
-    return {"running": "good", "draining": "warn", "stopped": "dim"}.get(str(status))  # type: ignore[return-value]
+    return {"running": "good", "stopped": "dim"}.get(str(status), "warn")  # type: ignore[return-value]
 
 
 _COLUMNS = (
@@ -41,6 +41,9 @@ _COLUMNS = (
 )
 _DETAILS = (
     *_COLUMNS,
+    Column("standing.reason", header="because"),
+    Column("standing.by", header="said by"),
+    Column("standing.since", header="since", kind="time"),
     Column("metadata"),
     Column("permitted_capabilities"),
     Column("per_minute", kind="number"),
@@ -172,6 +175,14 @@ def _summary(agent: AgentSummary) -> dict[str, object]:
         "backlog": agent.backlog,
         "last_seen": moment(agent.last_seen),
         "metadata": agent.metadata,
+        "standing": None
+        if agent.standing is None
+        else {
+            "kind": agent.standing.kind,
+            "reason": agent.standing.reason,
+            "by": agent.standing.by,
+            "since": moment(agent.standing.since),
+        },
     }
 
 
@@ -191,6 +202,7 @@ def _description(agent: AgentDescription, now: int) -> Record:
             {
                 "instance": item.instance,
                 "status": item.status,
+                "standing": item.standing,
                 "in_hand": item.in_hand,
                 "started": moment(item.started),
                 "seen": moment(item.seen),

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 def _coloured(status: object) -> Style | None:
-    return {"running": "good", "draining": "warn", "stopped": "dim"}.get(str(status))  # type: ignore[return-value]
+    return {"running": "good", "stopped": "dim"}.get(str(status), "warn")  # type: ignore[return-value]
 
 
 _COLUMNS = (

@@ -16,6 +16,7 @@ from mas_core.agent.client import Client
 from mas_core.agent.dispatch import NO_ANSWER, Dispatch
 from mas_core.agent.handlers import Handler, HandlerMethod, handlers_of, on
 from mas_core.agent.keeper import StateKeeper
+from mas_core.agent.obedience import Obedience
 from mas_core.agent.turn import current_turn
 from mas_core.base.ids import check_agent_id, check_capability
 from mas_core.base.logs import get_logger
@@ -23,6 +24,7 @@ from mas_core.errors import (
     GatewayDown,
     MasError,
     NotStarted,
+    Quarantined,
     SecretUnavailable,
     UsageError,
 )
@@ -30,6 +32,7 @@ from mas_core.gateway.in_process import InProcessGateway
 from mas_core.model.decision import Receipt
 from mas_core.model.message import ATTACH, BEAT, DEFAULT_TTL_MS, DETACH, AgentMessage
 from mas_core.model.priority import NORMAL
+from mas_core.model.standing import ACTIVE, HOLDING
 from mas_core.settings.agent_environment import read_agent_environment
 from mas_core.settings.private_files import read_token
 from mas_core.settings.target import resolve_target
@@ -111,6 +114,9 @@ class Agent(Generic[State]):
         self._keeper: StateKeeper[State] | None = None
         self._dispatch: Dispatch | None = None
         self._beating: asyncio.Task[None] | None = None
+        self._obedience: Obedience | None = None
+        self.evicted = asyncio.Event()
+        """Set once an operator has evicted this agent: it has stopped for good."""
 
     @staticmethod
     def on(
@@ -152,6 +158,10 @@ class Agent(Generic[State]):
         try:
             await client.start()
             self._client = client
+            self._obedience = Obedience(
+                self.id, hold=self._hold, resume=self._resume, leave=self._leave, confirm=self._confirm
+            )
+            client.on_directive = self._obedience.take
             agent_store = store.agent(self.id)
             await agent_store.create_inboxes()
             self._keeper = StateKeeper(agent_store, self._shape)
@@ -159,7 +169,10 @@ class Agent(Generic[State]):
             await self._say(ATTACH, START_TIMEOUT_S)
             self._dispatch = Dispatch(client, agent_store, self._keeper, self._handle, self._max_in_flight)
             await self.on_start()
+            if self._obedience.standing in HOLDING:
+                self._dispatch.hold()
             self._dispatch.start()
+            self._obedience.start()
             self._beating = asyncio.create_task(self._beat())
         except BaseException:
             await self._close()
@@ -193,6 +206,8 @@ class Agent(Generic[State]):
             with contextlib.suppress(asyncio.CancelledError):
                 await self._beating
             self._beating = None
+        if self._obedience is not None:
+            await self._obedience.stop()
         if self._dispatch is not None:
             await self._dispatch.stop()
             self._dispatch = None
@@ -380,6 +395,7 @@ class Agent(Generic[State]):
                 "in_hand": dispatch.in_hand if dispatch else 0,
                 "host": socket.gethostname(),
                 "pid": os.getpid(),
+                "standing": self._obedience.standing if self._obedience else ACTIVE,
             },
             timeout,
         )
@@ -394,7 +410,33 @@ class Agent(Generic[State]):
             except MasError as error:
                 log.error("heartbeat.refused", agent=self.id, reason=error.message)
 
+    def _hold(self) -> None:
+        if self._dispatch is not None:
+            self._dispatch.hold()
+
+    def _resume(self) -> None:
+        if self._dispatch is not None:
+            self._dispatch.resume()
+
+    async def _confirm(self) -> None:
+        await self._say(BEAT, START_TIMEOUT_S)
+
+    async def _leave(self, reason: str) -> None:
+        """An operator has evicted the agent: what it has in hand is given up, and it ends."""
+        log.error("agent.evicted", agent=self.id, reason=reason)
+        try:
+            if self._dispatch is not None:
+                await self._dispatch.stop()
+            await self.on_stop()
+            with contextlib.suppress(MasError):
+                await self._say(DETACH, 2.0)
+        finally:
+            await self._close()
+            self.evicted.set()
+
     def _started(self) -> Client:
+        if self._client is None and self.evicted.is_set():
+            raise Quarantined(f"{self.id} was evicted by an operator", hint=f"mas agent describe {self.id}")
         if self._client is None:
             raise NotStarted(
                 f"the agent {self.id} is not started: use `async with agent:` or `start()` first"

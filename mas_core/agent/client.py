@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from types import TracebackType
 from typing import Self
 
@@ -40,6 +40,7 @@ from mas_core.model.message import (
     DEFAULT_TTL_MS,
     DISCOVER,
     MAX_TTL_MS,
+    STANDING,
     AgentMessage,
     Delivery,
     Envelope,
@@ -49,6 +50,7 @@ from mas_core.model.message import (
 )
 from mas_core.model.priority import NORMAL, parse_priority
 from mas_core.model.registration import Registration
+from mas_core.model.standing import Directive
 from mas_core.security.tokens import derive_keys
 from mas_core.store.store import Store
 
@@ -99,6 +101,8 @@ class Client:
         self._link = Link(agent_id, derive_keys(token, agent_id), store.namespace)
         self._outbox = Outbox(self._link, self._agent_store, store.partitions)
         self._requests: dict[str, asyncio.Future[AgentMessage]] = {}
+        self.on_directive: Callable[[Directive], None] | None = None
+        """Gets what an operator said of this agent, as the gateway passes it on."""
         self._reading: asyncio.Task[None] | None = None
 
     @property
@@ -376,6 +380,10 @@ class Client:
             log.error("delivery.unauthentic", agent=self.agent_id, reason=str(error))
 
     def _take_reply(self, delivery: Delivery) -> None:
+        if delivery.sender == GATEWAY and delivery.type == STANDING:
+            if self.on_directive is not None:
+                self.on_directive(msgspec.json.decode(delivery.data, type=Directive))
+            return
         future = self._requests.get(delivery.correlation)
         if future is not None and not future.done() and not delivery.flags & Flag.PARTIAL:
             future.set_result(message_of(delivery))

@@ -70,6 +70,14 @@ class Dispatch:
         self._settler.start()
         self._inbox.start()
 
+    def hold(self) -> None:
+        """Start no handler until `resume`."""
+        self._inbox.hold()
+
+    def resume(self) -> None:
+        """Start handlers again."""
+        self._inbox.resume()
+
     async def drain(self, timeout_s: float) -> bool:
         """Take no more messages and let running handlers finish; whether they did."""
         drained = await self._inbox.drain(timeout_s)

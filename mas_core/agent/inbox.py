@@ -75,6 +75,9 @@ class Inbox:
         self._held: dict[tuple[str, str], int] = {}
         self._room = asyncio.Event()
         self._room.set()
+        self._gate = asyncio.Event()
+        """Cleared while an operator wants no handler to be started."""
+        self._gate.set()
         self._tasks: list[asyncio.Task[None]] = []
 
     @property
@@ -85,6 +88,15 @@ class Inbox:
     def start(self) -> None:
         """Start reading."""
         self._tasks = [asyncio.create_task(self._read()), asyncio.create_task(self._claim())]
+
+    def hold(self) -> None:
+        """Start no handler; those that run finish, and everything else waits."""
+        self._gate.clear()
+
+    def resume(self) -> None:
+        """Start handlers again."""
+        self._gate.set()
+        self._pump()
 
     async def drain(self, timeout_s: float) -> bool:
         """Stop reading and let what is in hand finish; False when it did not within the time."""
@@ -118,6 +130,7 @@ class Inbox:
         consumer = self._link.instance
         while True:
             await self._room.wait()
+            await self._gate.wait()
             try:
                 if self._must_look_back:
                     # A reply that was lost with the connection may have put frames into our hands unseen.
@@ -170,6 +183,8 @@ class Inbox:
             self._held.pop((lane, entry), None)
 
     def _pump(self) -> None:
+        if not self._gate.is_set():
+            return
         for _ in range(min(len(self._ready), self._max_in_flight - len(self._running))):
             worker = asyncio.create_task(self._work(self._ready.popleft()))
             self._running.add(worker)
@@ -182,7 +197,7 @@ class Inbox:
         since_pause = 0
         while True:
             await self._finish(self._handle(held))
-            if not self._ready:
+            if not self._ready or not self._gate.is_set():
                 self._room.set()
                 return
             held = self._ready.popleft()
@@ -200,6 +215,7 @@ class Inbox:
 
     async def _claim(self) -> None:
         while True:
+            await self._gate.wait()
             try:
                 claimed = await self._store.claim(self._link.instance, ALIVE_MS, CLAIM_FRAMES)
                 messages: list[Held] = []
@@ -218,6 +234,7 @@ class Inbox:
     async def _run_claimed(self, messages: list[Held]) -> None:
         """One by one and marked first, so that a message which kills its process burns only its own attempts."""
         for held in messages:
+            await self._gate.wait()
             worker = asyncio.create_task(self._finish(self._start_claimed(held)))
             self._claimed.add(worker)
             worker.add_done_callback(self._claimed.discard)

@@ -15,6 +15,7 @@ from mas_core.errors import (
     MessageExpired,
     NoResponder,
     PayloadBlocked,
+    Quarantined,
     RateLimited,
     Refused,
     ReplayDetected,
@@ -38,6 +39,7 @@ _ERRORS: Mapping[Decision, type[MasError]] = {
     Decision.INVALID: InvalidPayload,
     Decision.BACKPRESSURE: Backpressure,
     Decision.UNSCANNABLE: Unscannable,
+    Decision.QUARANTINED: Quarantined,
     Decision.NOT_FOUND: AgentNotFound,
     Decision.STORE_FULL: StoreFull,
 }

@@ -10,6 +10,7 @@ from mas_core.base.ids import CAPABILITY
 from mas_core.errors import InvalidPayload
 from mas_core.model.decision import Decision
 from mas_core.model.json_text import parse_json
+from mas_core.model.standing import ACTIVE, StandingKind
 
 MAX_METADATA_BYTES = 16 * 1024
 MAX_CAPABILITIES = 64
@@ -27,6 +28,8 @@ class AttachData(msgspec.Struct, forbid_unknown_fields=True):
     status: Literal["active", "draining"] = "active"
     host: str = ""
     pid: int = 0
+    standing: StandingKind = ACTIVE
+    """The operator's word that it obeys."""
 
 
 class NackData(msgspec.Struct, forbid_unknown_fields=True):

@@ -12,6 +12,7 @@ from mas_core.gateway.stages.authorise import Authorise
 from mas_core.gateway.stages.check_expiry import CheckExpiry
 from mas_core.gateway.stages.check_form import CheckForm
 from mas_core.gateway.stages.check_permit import CheckPermit
+from mas_core.gateway.stages.check_standing import CheckStanding
 from mas_core.gateway.stages.find_target import FindTarget
 from mas_core.gateway.stages.limit_rate import LimitRate
 from mas_core.gateway.stages.scan_payload import ScanPayload
@@ -89,6 +90,7 @@ class Directory:
             stages: list[Stage] = [
                 CheckForm(self._max_payload_bytes),
                 CheckExpiry(),
+                *([CheckStanding(policy.standings)] if policy.standings else []),
                 FindTarget(self),
                 CheckPermit(self._keys),
             ]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter, deque
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 
 from mas_core.model.priority import LANES
 from mas_core.model.registration import InstanceStatus
@@ -52,6 +52,13 @@ class Inboxes:
             status.seen + REGISTRATION_EXPIRY_MS > now
             for status in self._instances.get(agent_id, {}).values()
         )
+
+    def running(self, now: int) -> Iterator[tuple[str, InstanceStatus]]:
+        """Agent and status of every instance with a fresh heartbeat."""
+        for agent_id, instances in self._instances.items():
+            for status in instances.values():
+                if status.seen + REGISTRATION_EXPIRY_MS > now:
+                    yield agent_id, status
 
     def is_counted(self, agent_id: str) -> bool:
         """Whether the backlog of the agent is known."""

@@ -93,7 +93,15 @@ class Judge:
         self._waiting: list[Transit] = []
         self._waiting_names: dict[str, Transit] = {}
         self._presence = Presence(directory, keys, ledger, outbound, inboxes, self._effects)
+        self._has_looked_for_directives = self._has_directives = False
         self._redelivery = Redelivery(directory, AtRest(keys.at_rest_key), ledger, outbound, self._effects)
+
+    def has_directives(self, now: int) -> bool:
+        """Whether instances have to be told what an operator said, which a new judge looks for once."""
+        if not self._has_looked_for_directives:
+            self._has_looked_for_directives = True
+            self._has_directives = self._presence.has_directives(now)
+        return self._has_directives
 
     def needs_registry(self, frames: Sequence[OpenedFrame]) -> bool:
         """Whether a message in the batch asks who is there."""
@@ -166,6 +174,9 @@ class Judge:
         self._answer_frames()
         for name, body in lookups.due:
             self._redelivery.deliver_again(name, body, lookups.now)
+        if self.has_directives(lookups.now):
+            self._presence.direct_all(lookups.now)
+            self._has_directives = False
         return self._gather(commit, cursors, lookups.now)
 
     def _record_rejection(self, frame: OpenedFrame, now: int) -> None:

@@ -330,7 +330,7 @@ class PartitionOwner:
         # The clock never goes backwards for decisions, whatever the server's does.
         self._now = lookups.now = max(self._now, lookups.now)
         self._now_at = time.monotonic()
-        if not opened and not lookups.due:
+        if not opened and not lookups.due and not self._judge.has_directives(self._now):
             return None
         judged = self._judge.judge(opened, lookups, self._new_commit(opened), prepared.entries)
         self._audit = (str(self._ledger.seq), self._ledger.head) if self._ledger.seq else ("", "")

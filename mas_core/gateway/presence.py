@@ -2,20 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 import msgspec
 
-from mas_core.base.ids import GATEWAY
+from mas_core.base.ids import GATEWAY, new_message_id
 from mas_core.gateway.controls import AttachData, DiscoverData, check_claims, read_control
 from mas_core.gateway.directory import Directory
 from mas_core.gateway.inboxes import Inboxes
 from mas_core.gateway.ledger import Ledger
 from mas_core.gateway.outbound import Outbound
+from mas_core.gateway.stages.check_standing import isolated
 from mas_core.gateway.transit import Transit, Verdict
 from mas_core.model.decision import Decision
-from mas_core.model.message import ATTACH, DETACH, Delivery, Flag
+from mas_core.model.message import ATTACH, DETACH, STANDING, Delivery, Flag
 from mas_core.model.registration import InstanceStatus
+from mas_core.model.standing import ACTIVE, ISOLATING, Directive, Standing
 from mas_core.registry.registry import REGISTRATION_EXPIRY_MS, AgentEntry, instance_text
 from mas_core.registry.signed import Macs
 from mas_core.store.commits import Commit
@@ -25,6 +27,8 @@ MAX_ANSWER_BYTES = 512 * 1024
 """A longer list of agents is cut, and says so."""
 FORGET_AFTER_MS = 10 * REGISTRATION_EXPIRY_MS
 """Traces of an instance are dropped so long after its last heartbeat."""
+
+_ACTIVE = Standing(ACTIVE)
 
 
 class Presence:
@@ -62,6 +66,11 @@ class Presence:
             self._record("agent.detach", transit, Decision.ALLOWED, "")
             return Verdict(Decision.ALLOWED, "")
         registration = self._directory.registration(agent_id)
+        standing = self._directory.policy.standings.get(agent_id, _ACTIVE)
+        if standing.kind == "evicted" and known is None:
+            verdict = isolated(agent_id, standing)
+            self._record("agent.attach", transit, verdict.decision, verdict.reason)
+            return verdict
         refusal = check_claims(data, registration.capabilities if registration else ())
         if refusal is not None:
             self._record("agent.attach", transit, *refusal)
@@ -77,6 +86,7 @@ class Presence:
             data.slot,
             data.host[:64],
             data.pid,
+            data.standing,
         )
         text = instance_text(self._macs, agent_id, status)
         self._effects.append(lambda commit: commit.set_instance(agent_id, instance, text, now))
@@ -85,7 +95,40 @@ class Presence:
             if transit.envelope.type == ATTACH:
                 self._record("agent.attach", transit, Decision.ALLOWED, "")
         instances[instance] = status
+        if data.standing != standing.kind:
+            self._direct(agent_id, instance, standing, now)
         return Verdict(Decision.ALLOWED, "")
+
+    def has_directives(self, now: int) -> bool:
+        """Whether some running instance does not obey yet what an operator said of its agent."""
+        return next(self._disobedient(now), None) is not None
+
+    def direct_all(self, now: int) -> None:
+        """Tell every running instance that does not obey yet."""
+        for agent_id, instance, standing in self._disobedient(now):
+            self._direct(agent_id, instance, standing, now)
+
+    def _disobedient(self, now: int) -> Iterator[tuple[str, str, Standing]]:
+        standings = self._directory.policy.standings
+        for agent_id, status in self._inboxes.running(now):
+            standing = standings.get(agent_id, _ACTIVE)
+            if status.standing != standing.kind:
+                yield agent_id, status.instance, standing
+
+    def _direct(self, agent_id: str, instance: str, standing: Standing, now: int) -> None:
+        self._outbound.answer(
+            instance,
+            Delivery(
+                new_message_id(),
+                GATEWAY,
+                agent_id,
+                STANDING,
+                msgspec.json.encode(Directive(standing.kind, standing.reason)),
+                now,
+                now + ANSWER_TTL_MS,
+                flags=Flag.IS_REPLY,
+            ),
+        )
 
     def discover(self, transit: Transit, entries: Sequence[AgentEntry]) -> Verdict:
         """Answer with the running agents that the asker may talk to.
@@ -93,11 +136,17 @@ class Presence:
         Raises:
             msgspec.DecodeError: The question cannot be read.
         """
+        standings = self._directory.policy.standings
+        own = standings.get(transit.sender, _ACTIVE)
+        if own.kind in ISOLATING:
+            return isolated(transit.sender, own)
         wanted = read_control(transit.envelope.data, DiscoverData)
         found: list[dict[str, object]] = []
         size = 0
         for entry in entries:
             running = entry.running(transit.now)
+            if entry.agent_id in standings:
+                continue
             if not running or not self._directory.access.may_see(transit.sender, entry.agent_id, transit.now):
                 continue
             capabilities = entry.capabilities(transit.now)

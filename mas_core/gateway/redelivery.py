@@ -17,6 +17,7 @@ from mas_core.model.decision import Decision
 from mas_core.model.frame import DELIVERIES_DECODER, Frame
 from mas_core.model.message import Delivery, Envelope
 from mas_core.model.priority import lane_of
+from mas_core.model.standing import ISOLATING
 from mas_core.security.seals import AtRest, read_header
 from mas_core.store.commits import Commit
 from mas_core.store.partitions import Lookups
@@ -110,6 +111,11 @@ class Redelivery:
             return
         if now > delivery.expires_at:
             self._bury(delivery, now, "expired", "its time to live ended before the next attempt")
+        elif (standing := self._directory.policy.standings.get(delivery.target)) is not None and (
+            standing.kind in ISOLATING
+        ):
+            reason = f"{delivery.target} was {standing.kind} before the next attempt"
+            self._bury(delivery, now, "quarantined", reason)
         elif not self._directory.is_registered(delivery.target):
             self._bury(
                 delivery, now, "not_found", f"Agent not found: {delivery.target} was removed meanwhile"

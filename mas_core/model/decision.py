@@ -41,7 +41,13 @@ class Decision(StrEnum):
 
 _DELIVERED = frozenset({Decision.ALLOWED, Decision.ALERT, Decision.REDACTED})
 _TRANSIENT = frozenset(
-    {Decision.RATE_LIMITED, Decision.CIRCUIT_OPEN, Decision.BACKPRESSURE, Decision.STORE_FULL}
+    {
+        Decision.RATE_LIMITED,
+        Decision.CIRCUIT_OPEN,
+        Decision.BACKPRESSURE,
+        Decision.QUARANTINED,
+        Decision.STORE_FULL,
+    }
 )
 
 

@@ -89,6 +89,8 @@ BEAT = "mas.beat"
 DETACH = "mas.detach"
 NACK = "mas.nack"
 DISCOVER = "mas.discover"
+STANDING = "mas.standing"
+"""What the gateway tells an instance: the standing that an operator gave to its agent."""
 CONTROL_TYPES = frozenset({ATTACH, BEAT, DETACH, NACK, DISCOVER})
 """What an agent's own runtime says to the gateway; such messages go no further."""
 

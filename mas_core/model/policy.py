@@ -10,6 +10,8 @@ from typing import Literal
 
 import msgspec
 
+from mas_core.model.standing import ACTIVE, Standing, StandingKind
+
 Effect = Literal["allow", "deny"]
 
 ANYONE = "*"
@@ -88,11 +90,18 @@ class PolicyDocument(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Rule id or category -> block, redact, alert or off; overrides what the rule pack says."""
     routes: tuple[Route, ...] = ()
     """What is different for some senders and targets."""
+    standings: dict[str, Standing] = {}
+    """Agents that an operator has paused, drained, quarantined or evicted."""
     changed_by: str = ""
     changed_at: int = 0
     """Unix milliseconds."""
     change: str = ""
     """What the last change was, in words."""
+
+    def standing_of(self, agent_id: str) -> StandingKind:
+        """What an operator has said about an agent; active when nothing."""
+        standing = self.standings.get(agent_id)
+        return standing.kind if standing is not None else ACTIVE
 
     def limit_of(self, agent_id: str) -> RateLimit:
         """The rate limit of an agent: its own, the highest of its roles, or the default."""

@@ -56,3 +56,5 @@ class InstanceStatus(msgspec.Struct, frozen=True, omit_defaults=True):
     """The place that a supervisor gives to one instance at a time."""
     host: str = ""
     pid: int = 0
+    standing: str = "active"
+    """The operator's word that it obeys; see `mas_core.model.standing`."""

@@ -10,8 +10,9 @@ import msgspec
 
 from mas_core.base.ids import check_agent_id, check_capability
 from mas_core.errors import AgentNotFound, AlreadyRegistered, KeyNotFound, SecretUnavailable, TokenInvalid
-from mas_core.model.policy import RateLimit, Rule
+from mas_core.model.policy import PolicyDocument, RateLimit, Rule
 from mas_core.model.registration import AgentKey, Registration
+from mas_core.model.standing import Standing
 from mas_core.ops.system import System
 from mas_core.registry.registry import AgentEntry
 from mas_core.security.tokens import agent_key, derive_keys, new_token
@@ -39,7 +40,7 @@ class AgentSummary:
 
     id: str
     status: str
-    """running, stopped, or draining."""
+    """running, stopped or draining; or what an operator said: paused, draining, quarantined, evicted."""
     capabilities: tuple[str, ...]
     instances: int
     load: int
@@ -49,6 +50,8 @@ class AgentSummary:
     last_seen: int
     """Unix milliseconds of the last heartbeat; 0 for never."""
     metadata: dict[str, object]
+    standing: Standing | None = None
+    """What an operator said about it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,6 +113,10 @@ async def ensure_registered(system: System, agent_id: str, *, source: str) -> bo
     if not entries:
         await register(system, agent_id, source=source)
         return True
+    policy = await system.policy.load()
+    if policy is not None and policy.standing_of(agent_id) == "evicted":
+        # A new token would be what the eviction took away.
+        return False
     known = {key.key_id for key in entries[0].registration.keys if not key.revoked}
     try:
         if derive_keys(system.token_of(agent_id), agent_id).key_id in known:
@@ -175,13 +182,14 @@ async def revoke_token(system: System, agent_id: str, key_id: str = "") -> tuple
 
 
 async def deregister(system: System, agent_id: str) -> None:
-    """Remove an agent; its state stays.
+    """Remove an agent and what an operator said about it; its state stays.
 
     Raises:
         AgentNotFound: It is not registered.
     """
     await system.registry.get(agent_id)
     await system.registry.delete(agent_id)
+    await system.policy.change(lambda document: _without_standing(document, agent_id))
 
 
 async def list_agents(system: System, *, capability: str = "", status: str = "") -> list[AgentSummary]:
@@ -241,8 +249,17 @@ async def require_agents(system: System, *agent_ids: str) -> None:
             )
 
 
+def _without_standing(document: PolicyDocument, agent_id: str) -> PolicyDocument:
+    if agent_id not in document.standings:
+        return document
+    others = {name: item for name, item in document.standings.items() if name != agent_id}
+    return msgspec.structs.replace(document, standings=others, change=f"deregister {agent_id}")
+
+
 async def _summaries(system: System, entries: Sequence[AgentEntry]) -> list[AgentSummary]:
     now = await system.store.connection.time_ms()
+    policy = await system.policy.load()
+    standings = policy.standings if policy else {}
     backlogs = await system.store.records.backlogs([entry.agent_id for entry in entries])
     found = []
     for entry, backlog in zip(entries, backlogs, strict=True):
@@ -250,6 +267,9 @@ async def _summaries(system: System, entries: Sequence[AgentEntry]) -> list[Agen
         status = "stopped"
         if running:
             status = "draining" if all(item.status == "draining" for item in running) else "running"
+        standing = standings.get(entry.agent_id)
+        if standing is not None:
+            status = standing.kind
         found.append(
             AgentSummary(
                 entry.agent_id,
@@ -260,6 +280,7 @@ async def _summaries(system: System, entries: Sequence[AgentEntry]) -> list[Agen
                 backlog,
                 max((item.seen for item in entry.instances), default=0),
                 entry.metadata(now),
+                standing,
             )
         )
     return found

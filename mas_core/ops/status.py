@@ -85,10 +85,19 @@ class SystemStatus:
                 )
             )
         running = {agent.id: agent.instances for agent in self.agents}
+        standings = {agent.id: agent.standing for agent in self.agents if agent.standing is not None}
         found += [
             StatusProblem(f"the agent {agent_id} is not running", f"mas agent run {agent_id}")
             for agent_id in self.expected
-            if not running.get(agent_id)
+            if not running.get(agent_id) and agent_id not in standings
+        ]
+        found += [
+            StatusProblem(
+                f"the agent {agent_id} is {standing.kind}"
+                + (f": {standing.reason}" if standing.reason else ""),
+                f"mas agent resume {agent_id}",
+            )
+            for agent_id, standing in standings.items()
         ]
         if self.rules == 0:
             found.append(

@@ -84,6 +84,11 @@ class Records:
         replies = await self._connection.run(pipeline)
         return [sum(max(0, int(value or 0)) for value in reply) for reply in replies]
 
+    async def waiting_retries(self, partition: int, agent_id: str) -> int:
+        """Messages that an agent handed back and that are delivered to it again later."""
+        names = await self._connection.call("ZRANGE", self._keys.later(partition), 0, -1)
+        return sum(name.startswith(f"{agent_id}:".encode()) for name in names)
+
     async def policy(self) -> dict[str, bytes]:
         """Revision, document and MAC of the policy; empty when there is none."""
         return hash_of(await self._connection.call("HGETALL", self._keys.policy()))
