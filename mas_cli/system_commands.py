@@ -170,6 +170,17 @@ SYSTEM_COMMANDS: tuple[Command, ...] = (
         _NO_AGENT,
     ),
     Command(
+        "rbac hold",
+        "Let an agent send to others once a person approved it",
+        "write",
+        "rbac:hold",
+        (
+            "mas rbac hold clerk bank --type 'payment.*'",
+            "mas rbac hold '*' vault --action send --dry-run",
+        ),
+        _NO_AGENT,
+    ),
+    Command(
         "rbac revoke",
         "Remove rules",
         "write",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shlex
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -17,8 +17,8 @@ from mas_cli.output.safe_text import safe_text
 from mas_core.errors import UsageError
 
 if TYPE_CHECKING:
-    from mas_core.model.policy import PolicyDocument, Rule
-    from mas_core.ops.rbac import Action, Explanation
+    from mas_core.model.policy import Effect, PolicyDocument, Rule
+    from mas_core.ops.rbac import AccessDecision, Action, Explanation
 
 Sender = Annotated[str, typer.Argument(metavar="FROM", help="An agent; in rules also role:NAME or *.")]
 Targets = Annotated[list[str], typer.Argument(metavar="TO", help="Agents, role:NAME or *.")]
@@ -78,6 +78,26 @@ async def deny(
     return ExitCode.OK
 
 
+async def hold(
+    call: Invocation,
+    sender: Sender,
+    targets: Targets,
+    *,
+    message_type: TypeGlob = "*",
+    action: RuleAction = "*",
+    both: Both = False,
+    expires: Expires = None,
+    reason: Reason = "",
+    dry_run: DryRun = False,
+) -> ExitCode:
+    """Let an agent send to others, each message only once a person has approved it.
+
+    A rule that holds wins over all that allow, and needs none beside it; one that denies wins over both.
+    """
+    await _add(call, "hold", sender, targets, message_type, action, both, expires, reason, dry_run)
+    return ExitCode.OK
+
+
 async def revoke(
     call: Invocation,
     rule_ids: Annotated[list[str], typer.Argument(metavar="RULE", help="Ids, as in mas rbac list.")],
@@ -130,16 +150,20 @@ async def check(
     *,
     action: AskedAction = "send",
 ) -> ExitCode:
-    """Say yes or no: may this agent send that?"""
+    """Say yes or no: may this agent send that?
+
+    What a rule holds for a person is `held`, and no yes either.
+    """
     asked = _action(action)
     async with open_system(call) as system:
         from mas_core.ops import rbac
 
         decision = await rbac.check(system, sender, target, message_type, asked)
     call.out.text(
-        "yes" if decision.allowed else "no",
+        _answer(decision),
         {
             "allowed": decision.allowed,
+            "held": decision.held,
             "from": sender,
             "to": target,
             "type": message_type,
@@ -170,6 +194,7 @@ async def explain(
         _explained(found),
         {
             "allowed": found.decision.allowed,
+            "held": found.decision.held,
             "from": sender,
             "to": target,
             "type": message_type,
@@ -188,7 +213,7 @@ async def explain(
 
 async def _add(
     call: Invocation,
-    effect: Literal["allow", "deny"],
+    effect: Effect,
     sender: str,
     targets: list[str],
     message_type: str,
@@ -247,8 +272,12 @@ def _command_of(rule: Rule) -> str:
     return shlex.join(words)
 
 
+def _answer(decision: AccessDecision) -> str:
+    return "yes" if decision.allowed else "held" if decision.held else "no"
+
+
 def _explained(found: Explanation) -> str:
-    lines = [f"{'yes' if found.decision.allowed else 'no'}: {safe_text(found.decision.reason)}"]
+    lines = [f"{_answer(found.decision)}: {safe_text(found.decision.reason)}"]
     if found.rule is not None:
         lines.append(f"rule     {_rule_in_words(found.rule)}")
     for index, miss in enumerate(found.near_misses):

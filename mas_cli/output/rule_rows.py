@@ -9,7 +9,13 @@ from mas_core.model.policy import Rule
 
 
 def _coloured(effect: object) -> Style:
-    return "bad" if effect == "deny" else "good"
+    match effect:
+        case "deny":
+            return "bad"
+        case "hold":
+            return "warn"
+        case _:
+            return "good"
 
 
 RULE_COLUMNS = (

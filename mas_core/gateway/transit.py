@@ -53,6 +53,8 @@ class Transit(msgspec.Struct):
     findings: tuple[Finding, ...] = ()
     retry_after: float = 0.0
     hint: tuple[str, ...] = ()
+    hold_rule: str = ""
+    """The rule that lets it go only once a person has approved it."""
     capsule: Capsule | None = None
     """Of a reply: the permit it came with, once checked."""
     is_within_limit: bool = True

@@ -6,19 +6,26 @@ replaced as a whole.
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Final, Literal
 
 import msgspec
 
 from mas_core.model.standing import ACTIVE, Standing, StandingKind
 
-Effect = Literal["allow", "deny"]
+Effect = Literal["allow", "hold", "deny"]
+
+EFFECTS: Final[tuple[Effect, ...]] = ("allow", "hold", "deny")
+"""From the weakest to the strongest: deny wins over hold, and hold over allow."""
 
 ANYONE = "*"
 
 
 class Rule(msgspec.Struct, frozen=True, omit_defaults=True, forbid_unknown_fields=True):
-    """One line of the access policy; deny wins over allow, and nothing is allowed without a rule."""
+    """One line of the access policy.
+
+    Deny wins over hold, hold over allow, and nothing passes without a rule. What a rule holds may go once a
+    person has approved it, and needs no other rule to allow it.
+    """
 
     id: str
     effect: Effect
@@ -58,6 +65,18 @@ class Route(msgspec.Struct, frozen=True, omit_defaults=True, forbid_unknown_fiel
     """Where the route came from, as for rules."""
 
 
+class Mark(msgspec.Struct, frozen=True, omit_defaults=True, forbid_unknown_fields=True):
+    """Why an agent is trusted or blocked, and until when."""
+
+    reason: str = ""
+    expires: int = 0
+    """Unix milliseconds after which it no longer counts; 0 for never."""
+    by: str = ""
+    """Who said so: user@host."""
+    created: int = 0
+    """Unix milliseconds."""
+
+
 class RateLimit(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """How many messages an agent may send in any sliding minute and hour; 0 means none at all."""
 
@@ -92,6 +111,10 @@ class PolicyDocument(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """What is different for some senders and targets."""
     standings: dict[str, Standing] = {}
     """Agents that an operator has paused, drained, quarantined or evicted."""
+    blocked: dict[str, Mark] = {}
+    """Agent id -> why nothing from it or to it passes, whatever else is allowed."""
+    trusted: dict[str, Mark] = {}
+    """Agent id -> why it may send to everybody, without approval, unless a rule denies it."""
     changed_by: str = ""
     changed_at: int = 0
     """Unix milliseconds."""
@@ -102,6 +125,21 @@ class PolicyDocument(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         """What an operator has said about an agent; active when nothing."""
         standing = self.standings.get(agent_id)
         return standing.kind if standing is not None else ACTIVE
+
+    def block_rules(self) -> tuple[Rule, ...]:
+        """The blocks as rules: one for each direction, both of the same id."""
+        return tuple(
+            _marked(f"block:{agent_id}", "deny", sender, target, mark)
+            for agent_id, mark in self.blocked.items()
+            for sender, target in ((agent_id, ANYONE), (ANYONE, agent_id))
+        )
+
+    def trust_rules(self) -> tuple[Rule, ...]:
+        """What trust gives, as rules."""
+        return tuple(
+            _marked(f"trust:{agent_id}", "allow", agent_id, ANYONE, mark)
+            for agent_id, mark in self.trusted.items()
+        )
 
     def limit_of(self, agent_id: str) -> RateLimit:
         """The rate limit of an agent: its own, the highest of its roles, or the default."""
@@ -114,3 +152,17 @@ class PolicyDocument(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
             if agent_id in members and (limit := self.limits.get(f"role:{role}")) is not None
         ]
         return max(of_roles, key=lambda limit: limit.per_minute, default=self.default_limit)
+
+
+def _marked(rule_id: str, effect: Effect, sender: str, target: str, mark: Mark) -> Rule:
+    return Rule(
+        rule_id,
+        effect,
+        sender,
+        target,
+        expires=mark.expires,
+        source="operator",
+        reason=mark.reason,
+        by=mark.by,
+        created=mark.created,
+    )

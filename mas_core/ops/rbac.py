@@ -9,7 +9,9 @@ import msgspec
 from mas_core.model.policy import Effect, PolicyDocument, Rule
 from mas_core.ops.agents import require_agents
 from mas_core.ops.system import System
-from mas_core.security.access import AccessDecision, AccessPolicy, Action, Explanation
+from mas_core.security import access_explanation
+from mas_core.security.access import AccessDecision, AccessPolicy, Action
+from mas_core.security.access_explanation import Explanation
 from mas_core.security.policy_changes import add_rule, find_rule, remove_rule
 
 __all__ = [
@@ -136,7 +138,8 @@ async def explain(
     """
     await require_agents(system, sender, target)
     now = await system.store.connection.time_ms()
-    return AccessPolicy(await load(system)).explain(sender, target, message_type, action, now)
+    policy = AccessPolicy(await load(system))
+    return access_explanation.explain(policy, sender, target, message_type, action, now)
 
 
 async def _change(

@@ -1,12 +1,15 @@
-"""Who may send what to whom: the rules of a policy document, compiled.
+"""Who may send what to whom: a policy document, compiled.
 
-Deny wins over allow, and nothing is allowed without a rule. Whether sender and target are registered is not
-asked here: `*` in a rule stands for every id that an agent can have, and the caller looks up the agent.
+A block wins over everything, then deny over trust, trust over hold, hold over allow, and nothing passes
+without a rule. Whether sender and target are registered is not asked here: `*` in a rule stands for every id
+that an agent can have, and the caller looks up the agent.
+
+Rules are filed by sender, target, action and the fixed part of their pattern for types, so that a question
+looks at the few that may answer it, however many there are; answers are kept.
 """
 
 from __future__ import annotations
 
-import difflib
 import re
 import shlex
 from collections.abc import Iterator
@@ -14,54 +17,56 @@ from typing import Final, Literal, NamedTuple
 
 import msgspec
 
-from mas_core.base.clock import rfc3339
 from mas_core.base.ids import AGENT_ID, MESSAGE_TYPE
 from mas_core.errors import ConfigurationError
-from mas_core.model.policy import ANYONE, PolicyDocument, Rule
+from mas_core.model.policy import ANYONE, EFFECTS, PolicyDocument, Rule
+from mas_core.security.fair_cache import FairCache
 from mas_core.security.type_glob import TYPE_GLOB, compile_glob, glob_covers
+from mas_core.security.type_index import TypeIndex
 
 Action = Literal["send", "request"]
-Aspect = Literal["effect", "expires", "action", "type", "target", "sender"]
 
 ACTIONS: Final[tuple[Action, ...]] = ("send", "request")
-MAX_CACHED_DECISIONS: Final = 20_000
-MAX_NEAR_MISSES: Final = 5
+BLOCK: Final = "block:"
+"""What the id of the rule starts with that a block stands for."""
+TRUST: Final = "trust:"
+"""What the id of the rule starts with that trust stands for."""
+OPEN_REASON: Final = "the access rules are switched off"
 
-_ASPECTS: Final[tuple[Aspect, ...]] = ("effect", "expires", "action", "type", "target", "sender")
 PARTY = re.compile(rf"\*|(?:role:)?{AGENT_ID.pattern}")
 """What a rule may name as sender or target."""
+
+
+class Strength:
+    """Which of two rules wins: the stronger one, and of equals the earlier one."""
+
+    ALLOW: Final = 0
+    HOLD: Final = 1
+    TRUST: Final = 2
+    DENY: Final = 3
+    BLOCK: Final = 4
+
+
+_STRENGTHS = dict(zip(EFFECTS, (Strength.ALLOW, Strength.HOLD, Strength.DENY), strict=True))
 
 
 class AccessDecision(msgspec.Struct, frozen=True):
     """Whether a message may go, by which rule, and why in words."""
 
     allowed: bool
+    """It passes as it is."""
     rule_id: str
     """Empty when no rule speaks of it."""
     reason: str
-
-
-class NearMiss(msgspec.Struct, frozen=True):
-    """A rule that would have turned the decision but for one thing."""
-
-    rule: Rule
-    differs: Aspect
-    detail: str
-
-
-class Explanation(msgspec.Struct, frozen=True):
-    """A decision with what led to it and what would turn it."""
-
-    decision: AccessDecision
-    rule: Rule | None
-    """The rule that decided."""
-    near_misses: tuple[NearMiss, ...] = ()
-    """Best first."""
+    held: bool = False
+    """It passes once a person has approved it; `allowed` is false."""
     fix: tuple[str, ...] = ()
     """Commands that together permit it; empty when it is permitted, or never can be."""
 
 
-class _Question(NamedTuple):
+class Question(NamedTuple):
+    """What is asked about one message."""
+
     sender: str
     target: str
     message_type: str
@@ -69,11 +74,17 @@ class _Question(NamedTuple):
     now_ms: int
 
 
-class _CompiledRule:
-    __slots__ = ("matches_type", "order", "rule")
+class CompiledRule:
+    """A rule with its place in the order of precedence.
 
-    def __init__(self, rule: Rule, order: int) -> None:
-        if rule.effect not in ("allow", "deny") or rule.action not in (*ACTIONS, ANYONE):
+    Raises:
+        ConfigurationError: It makes no sense.
+    """
+
+    __slots__ = ("matches_type", "order", "place", "rule", "strength")
+
+    def __init__(self, rule: Rule, order: int, strength: int | None = None) -> None:
+        if rule.effect not in EFFECTS or rule.action not in (*ACTIONS, ANYONE):
             raise ConfigurationError(f"rule {rule.id} of the policy has an unknown effect or action")
         if not (PARTY.fullmatch(rule.sender) and PARTY.fullmatch(rule.target)):
             raise ConfigurationError(f"rule {rule.id} of the policy names neither agent, role:NAME nor *")
@@ -81,12 +92,16 @@ class _CompiledRule:
             raise ConfigurationError(f"rule {rule.id} of the policy has no pattern for message types")
         self.rule = rule
         self.order = order
+        self.strength = _STRENGTHS[rule.effect] if strength is None else strength
+        self.place = (-self.strength, order)
         self.matches_type = compile_glob(rule.type)
 
     def is_live(self, now_ms: int) -> bool:
+        """Whether it counts at this time."""
         return not self.rule.expires or now_ms < self.rule.expires
 
     def has_action(self, action: str) -> bool:
+        """Whether it speaks of this action."""
         return self.rule.action in (ANYONE, action)
 
 
@@ -98,155 +113,178 @@ class AccessPolicy:
     """
 
     def __init__(self, document: PolicyDocument) -> None:
-        self._rules = [_CompiledRule(rule, order) for order, rule in enumerate(document.rules)]
-        self._by_pair: dict[tuple[str, str], list[_CompiledRule]] = {}
-        for compiled in self._rules:
+        self.rules = tuple(_compiled(document))
+        """Every rule, what blocks and trust stand for included."""
+        self.is_open = not document.features.rbac
+        """Whether only blocks count, because the access rules are switched off."""
+        counting = [rule for rule in self.rules if not self.is_open or rule.strength == Strength.BLOCK]
+        self._filed: dict[tuple[str, str], dict[str, TypeIndex[CompiledRule]]] = {}
+        for compiled in sorted(counting, key=lambda rule: rule.place):
+            rule = compiled.rule
+            for action in ACTIONS if rule.action == ANYONE else (rule.action,):
+                targets = self._filed.setdefault((rule.sender, action), {})
+                targets.setdefault(rule.target, TypeIndex()).add(rule.type, compiled)
+        self._between: dict[tuple[str, str], list[CompiledRule]] = {}
+        for compiled in counting:
             pair = (compiled.rule.sender, compiled.rule.target)
-            self._by_pair.setdefault(pair, []).append(compiled)
+            self._between.setdefault(pair, []).append(compiled)
         self._names: dict[str, tuple[str, ...]] = {}
         for role, members in document.roles.items():
             for agent_id in dict.fromkeys(members):
                 self._names[agent_id] = (*self._names.get(agent_id, (agent_id, ANYONE)), f"role:{role}")
-        # A cached answer holds from the time it was found until the rule behind it expires.
-        self._cache: dict[tuple[str, str, str, str], tuple[int, float, AccessDecision]] = {}
+        # A kept answer holds from the time it was found until the rule behind it expires.
+        self._decisions: FairCache[tuple[int, float, AccessDecision]] = FairCache()
+        self._kept = self._decisions.answers
+        self._pairs: FairCache[tuple[TypeIndex[CompiledRule], ...]] = FairCache()
 
     def decide(
         self, sender: str, target: str, message_type: str, action: Action, now_ms: int
     ) -> AccessDecision:
         """Whether the message may go at `now_ms` (Unix milliseconds)."""
         key = (sender, target, message_type, action)
-        cached = self._cache.get(key)
-        if cached is not None and cached[0] <= now_ms < cached[1]:
-            return cached[2]
-        question = _Question(sender, target, message_type, action, now_ms)
-        rule = self._deciding_rule(question)
-        decision = _in_words(question, rule)
-        if len(self._cache) >= MAX_CACHED_DECISIONS:
-            self._cache.clear()
-        valid_until = rule.expires if rule is not None and rule.expires else float("inf")
-        self._cache[key] = (now_ms, valid_until, decision)
+        kept = self._kept.get(key)
+        if kept is not None and kept[0] <= now_ms < kept[1]:
+            return kept[2]
+        question = Question(sender, target, message_type, action, now_ms)
+        rule = self.deciding_rule(question)
+        decision = self.in_words(question, rule)
+        valid_until = rule.rule.expires if rule is not None and rule.rule.expires else float("inf")
+        self._decisions.keep(key, (now_ms, valid_until, decision))
         return decision
 
-    def explain(
-        self, sender: str, target: str, message_type: str, action: Action, now_ms: int
-    ) -> Explanation:
-        """The decision with its rule, the rules that nearly turned it, and what would permit the message."""
-        question = _Question(sender, target, message_type, action, now_ms)
-        rule = self._deciding_rule(question)
-        misses = [miss for compiled in self._rules if (miss := self._near_miss(compiled, question, rule))]
-        misses.sort(key=lambda miss: (_ASPECTS.index(miss.differs), -_likeness(miss, question)))
-        return Explanation(
-            _in_words(question, rule),
-            rule,
-            tuple(misses[:MAX_NEAR_MISSES]),
-            self.fix(sender, target, message_type, action, now_ms),
-        )
+    def deciding_rule(self, question: Question) -> CompiledRule | None:
+        """The strongest live rule about the message; None when no rule speaks of it."""
+        sender, target, message_type, action, now_ms = question
+        best: CompiledRule | None = None
+        for index in self._indexes(sender, target, action):
+            for rules in index.lists(message_type):
+                for compiled in rules:
+                    if best is not None and best.place <= compiled.place:
+                        break
+                    if compiled.is_live(now_ms) and compiled.matches_type(message_type):
+                        best = compiled
+                        break
+        return best
 
-    def fix(
-        self, sender: str, target: str, message_type: str, action: Action, now_ms: int
-    ) -> tuple[str, ...]:
+    def in_words(self, question: Question, deciding: CompiledRule | None) -> AccessDecision:
+        """The decision that a rule, or that none speaks of it, leads to."""
+        what = f"{question.sender} may not {question.action} {question.message_type} to {question.target}"
+        if deciding is None:
+            if self.is_open and are_agents(question.sender, question.target):
+                return AccessDecision(allowed=True, rule_id="", reason=OPEN_REASON)
+            return AccessDecision(False, "", f"no rule allows it: {what}", fix=self.fix(question))
+        rule = deciding.rule
+        if rule.effect == "allow":
+            return AccessDecision(allowed=True, rule_id=rule.id, reason=f"allowed by rule {rule.id}")
+        because = f" ({rule.reason})" if rule.reason else ""
+        if rule.effect == "hold":
+            reason = f"rule {rule.id}{because} holds it until a person approves it"
+        elif deciding.strength == Strength.BLOCK:
+            reason = f"{rule.id.removeprefix(BLOCK)} is blocked{because}: {what}"
+        else:
+            reason = f"rule {rule.id}{because} denies it: {what}"
+        return AccessDecision(False, rule.id, reason, held=rule.effect == "hold", fix=self.fix(question))
+
+    def fix(self, question: Question) -> tuple[str, ...]:
         """The commands that together permit the message; none when it is permitted, or never can be."""
-        if not (_are_agents(sender, target) and MESSAGE_TYPE.fullmatch(message_type)):
+        sender, target, message_type, _, now_ms = question
+        if not (are_agents(sender, target) and MESSAGE_TYPE.fullmatch(message_type)):
             return ()
-        question = _Question(sender, target, message_type, action, now_ms)
-        live = [compiled.rule for compiled in self._matching(question) if compiled.is_live(now_ms)]
-        commands = [f"mas rbac revoke {shlex.quote(rule.id)}" for rule in live if rule.effect == "deny"]
-        if all(rule.effect == "deny" for rule in live):
+        live = [compiled for compiled in self._matching(question) if compiled.is_live(now_ms)]
+        is_trusted = any(compiled.strength == Strength.TRUST for compiled in live)
+        in_the_way = [
+            compiled
+            for compiled in live
+            if compiled.rule.effect == "deny" or (compiled.rule.effect == "hold" and not is_trusted)
+        ]
+        commands = list(dict.fromkeys(_undoing(compiled) for compiled in in_the_way))
+        if not self.is_open and all(compiled.rule.effect != "allow" for compiled in live):
             commands.append(f"mas rbac allow {sender} {target} --type {shlex.quote(message_type)}")
         return tuple(commands)
 
     def may_see(self, viewer: str, other: str, now_ms: int) -> bool:
         """Whether a live rule lets `viewer` send anything at all to `other`.
 
-        An allow rule does not count when one deny rule takes back all that it gives. Several deny rules that
-        do so only together are not seen, so the answer can be yes where nothing is left, never the reverse.
+        A rule does not count when one deny rule takes back all that it gives. Several deny rules that do so
+        only together are not seen, so the answer can be yes where nothing is left, never the reverse.
         """
-        live = [compiled for compiled in self._between(viewer, other) if compiled.is_live(now_ms)]
+        live = [compiled for compiled in self.between(viewer, other) if compiled.is_live(now_ms)]
         denied = [compiled for compiled in live if compiled.rule.effect == "deny"]
+        if self.is_open:
+            return not denied and are_agents(viewer, other)
         return any(
             compiled.has_action(action)
             and not any(
                 deny.has_action(action) and glob_covers(deny.rule.type, compiled.rule.type) for deny in denied
             )
             for compiled in live
-            if compiled.rule.effect == "allow"
+            if compiled.rule.effect != "deny"
             for action in ACTIONS
         )
 
-    def _names_of(self, agent_id: str) -> tuple[str, ...]:
+    def names_of(self, agent_id: str) -> tuple[str, ...]:
+        """What rules may call this agent: its id, `*` and its roles."""
         return self._names.get(agent_id) or (agent_id, ANYONE)
 
-    def _between(self, sender: str, target: str) -> Iterator[_CompiledRule]:
-        """Every rule about this pair."""
-        if not _are_agents(sender, target):
+    def between(self, sender: str, target: str) -> Iterator[CompiledRule]:
+        """Every rule about this pair, of any type and action, live or not."""
+        if not are_agents(sender, target):
             return
-        target_names = self._names_of(target)
-        for sender_name in self._names_of(sender):
+        target_names = self.names_of(target)
+        for sender_name in self.names_of(sender):
             for target_name in target_names:
-                yield from self._by_pair.get((sender_name, target_name), ())
+                yield from self._between.get((sender_name, target_name), ())
 
-    def _matching(self, question: _Question) -> list[_CompiledRule]:
+    def _indexes(self, sender: str, target: str, action: str) -> tuple[TypeIndex[CompiledRule], ...]:
+        """Where the rules about this pair and action are filed."""
+        key = (sender, target, action)
+        kept = self._pairs.answers.get(key)
+        if kept is not None:
+            return kept
+        if not are_agents(sender, target):
+            return ()
+        target_names = self.names_of(target)
+        found = tuple(
+            index
+            for name in self.names_of(sender)
+            if (targets := self._filed.get((name, action)))
+            for target_name in target_names
+            if (index := targets.get(target_name)) is not None
+        )
+        self._pairs.keep(key, found)
+        return found
+
+    def _matching(self, question: Question) -> list[CompiledRule]:
         """Every rule about this message, live or not, in the order of the document."""
+        message_type = question.message_type
         found = [
             compiled
-            for compiled in self._between(question.sender, question.target)
-            if compiled.has_action(question.action) and compiled.matches_type(question.message_type)
+            for index in self._indexes(question.sender, question.target, question.action)
+            for rules in index.lists(message_type)
+            for compiled in rules
+            if compiled.matches_type(message_type)
         ]
         return sorted(found, key=lambda compiled: compiled.order)
 
-    def _deciding_rule(self, question: _Question) -> Rule | None:
-        allowing: Rule | None = None
-        for compiled in self._matching(question):
-            if not compiled.is_live(question.now_ms):
-                continue
-            if compiled.rule.effect == "deny":
-                return compiled.rule
-            allowing = allowing or compiled.rule
-        return allowing
 
-    def _near_miss(
-        self, compiled: _CompiledRule, question: _Question, deciding: Rule | None
-    ) -> NearMiss | None:
-        sender, target, message_type, action, now_ms = question
-        rule = compiled.rule
-        is_allowed = deciding is not None and deciding.effect == "allow"
-        if rule.effect != ("deny" if is_allowed else "allow") or not _are_agents(sender, target):
-            return None
-        found: list[tuple[Aspect, str]] = []
-        if not compiled.is_live(now_ms):
-            found.append(("expires", f"expired {rfc3339(rule.expires)}"))
-        if not compiled.has_action(action):
-            found.append(("action", f"is for {rule.action}, not {action}"))
-        if not compiled.matches_type(message_type):
-            found.append(("type", f"is for type {rule.type}, not {message_type}"))
-        if rule.target not in self._names_of(target):
-            found.append(("target", f"is for target {rule.target}, not {target}"))
-        if rule.sender not in self._names_of(sender):
-            found.append(("sender", f"is for sender {rule.sender}, not {sender}"))
-        if not found and deciding is not None:
-            found.append(("effect", f"is overruled: {deciding.id} denies, and deny wins"))
-        return NearMiss(rule, *found[0]) if len(found) == 1 else None
-
-
-def _are_agents(*names: str) -> bool:
+def are_agents(*names: str) -> bool:
+    """Whether each of these can be the id of an agent."""
     return all(AGENT_ID.fullmatch(name) for name in names)
 
 
-def _in_words(question: _Question, rule: Rule | None) -> AccessDecision:
-    if rule is not None and rule.effect == "allow":
-        return AccessDecision(allowed=True, rule_id=rule.id, reason=f"allowed by rule {rule.id}")
-    what = f"{question.sender} may not {question.action} {question.message_type} to {question.target}"
-    if rule is None:
-        return AccessDecision(allowed=False, rule_id="", reason=f"no rule allows it: {what}")
-    because = f" ({rule.reason})" if rule.reason else ""
-    return AccessDecision(allowed=False, rule_id=rule.id, reason=f"rule {rule.id}{because} denies it: {what}")
+def _compiled(document: PolicyDocument) -> Iterator[CompiledRule]:
+    order = 0
+    for rule in document.rules:
+        yield CompiledRule(rule, order)
+        order += 1
+    for rule in (*document.trust_rules(), *document.block_rules()):
+        strength = Strength.BLOCK if rule.effect == "deny" else Strength.TRUST
+        yield CompiledRule(rule, order, strength)
+        order += 1
 
 
-def _likeness(miss: NearMiss, question: _Question) -> float:
-    """How much the differing name looks like the wanted one: a slip of the pen comes first."""
-    named, wanted = {
-        "sender": (miss.rule.sender, question.sender),
-        "target": (miss.rule.target, question.target),
-        "type": (miss.rule.type, question.message_type),
-    }.get(miss.differs, ("", ""))
-    return difflib.SequenceMatcher(None, named, wanted).ratio()
+def _undoing(compiled: CompiledRule) -> str:
+    """The command that takes a rule away."""
+    if compiled.strength == Strength.BLOCK:
+        return f"mas agent unblock {shlex.quote(compiled.rule.id.removeprefix(BLOCK))}"
+    return f"mas rbac revoke {shlex.quote(compiled.rule.id)}"

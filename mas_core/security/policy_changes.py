@@ -13,7 +13,7 @@ import msgspec
 
 from mas_core.base.ids import check_agent_id
 from mas_core.errors import InvalidIdentifier, RuleNotFound, UsageError
-from mas_core.model.policy import ANYONE, PolicyDocument, RateLimit, Route, Rule
+from mas_core.model.policy import ANYONE, EFFECTS, PolicyDocument, RateLimit, Route, Rule
 from mas_core.security.access import ACTIONS, PARTY
 from mas_core.security.type_glob import check_glob
 
@@ -201,8 +201,8 @@ def _last_number(document: PolicyDocument) -> int:
 
 
 def _check_rule(document: PolicyDocument, rule: Rule) -> None:
-    if rule.effect not in ("allow", "deny"):
-        raise UsageError(f"{rule.effect!r} is no effect of a rule", hint="use allow or deny")
+    if rule.effect not in EFFECTS:
+        raise UsageError(f"{rule.effect!r} is no effect of a rule", hint="use allow, hold or deny")
     if rule.action not in (*ACTIONS, ANYONE):
         raise UsageError(f"{rule.action!r} is no action of a rule", hint="use send, request or *")
     if rule.expires < 0:

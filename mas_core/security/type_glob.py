@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
+from functools import lru_cache
 
 from mas_core.errors import UsageError
 
@@ -24,6 +25,7 @@ def check_glob(glob: str) -> str:
     return glob
 
 
+@lru_cache(maxsize=8192)
 def compile_glob(glob: str) -> Callable[[str], bool]:
     """A test whether a whole text matches `glob`, in time linear to text times glob."""
     if "*" not in glob and "?" not in glob:

@@ -3,6 +3,7 @@
 - allow: operator -> [calculator, notebook]
 - allow: cleaner <-> summarizer
   types: ["text.*"]
+- hold: clerk -> bank
 - deny: {from: "*", to: vault, action: send}
   reason: the vault only answers requests
 """
@@ -119,7 +120,9 @@ class Permission(BaseModel):
     allow: Annotated[Parts, BeforeValidator(_parts)] | None = None
     """Who may send to whom: `sender -> target`, `a <-> b`, or a mapping with from and to."""
     deny: Annotated[Parts, BeforeValidator(_parts)] | None = None
-    """Who may not; wins over every allow."""
+    """Who may not; wins over every allow and hold."""
+    hold: Annotated[Parts, BeforeValidator(_parts)] | None = None
+    """Whose messages wait for a person's approval; wins over every allow."""
     types: TypeGlobs = ["*"]
     """Patterns of message types: `math.*`."""
     action: Action = "*"
@@ -131,15 +134,21 @@ class Permission(BaseModel):
 
     @model_validator(mode="after")
     def _one_effect(self) -> Permission:
-        if (self.allow is None) == (self.deny is None):
-            raise ValueError("a rule has either allow or deny\nwrite  - allow: sender -> target")
+        if sum(parts is not None for parts in (self.allow, self.deny, self.hold)) != 1:
+            raise ValueError("a rule has either allow, hold or deny\nwrite  - allow: sender -> target")
         return self
+
+    def _effect(self) -> tuple[Effect, Parts]:
+        if self.deny is not None:
+            return "deny", self.deny
+        if self.hold is not None:
+            return "hold", self.hold
+        assert self.allow is not None  # noqa: S101 - the validator saw to it
+        return "allow", self.allow
 
     def rules(self, source: str) -> Iterator[Rule]:
         """The rules that it stands for."""
-        effect: Effect = "deny" if self.allow is None else "allow"
-        parts = self.allow or self.deny
-        assert parts is not None  # noqa: S101 - the validator saw to it
+        effect, parts = self._effect()
         pairs = [(sender, target) for sender in parts.sender for target in parts.target]
         if parts.both_ways:
             pairs += [(target, sender) for sender, target in pairs]

@@ -31,6 +31,7 @@ SYSTEM_CALLS = {
     "watch": ["--for", "50ms"],
     "rbac allow": ["outsider", "sleeper", "--dry-run"],
     "rbac deny": ["outsider", "sleeper", "--dry-run"],
+    "rbac hold": ["outsider", "sleeper", "--dry-run"],
     "rbac revoke": ["r1", "--dry-run"],
     "rbac list": [],
     "rbac check": ["operator", "calculator"],

@@ -39,21 +39,24 @@ class Authorise:
         return going
 
     def check(self, transit: Transit, batch: Surroundings) -> Verdict | None:
-        """Denied, or the rule that allows it in `transit.rule`."""
+        """Denied, or the rule that lets it go in `transit.rule`, and in `transit.hold_rule` if that holds it."""
         if transit.is_reply:
             return None
         envelope = transit.envelope
-        question = (transit.sender, envelope.target, envelope.type, _action(transit), batch.now)
-        found = self._access.decide(*question)
-        if found.allowed:
+        found = self._access.decide(
+            transit.sender, envelope.target, envelope.type, _action(transit), batch.now
+        )
+        if found.allowed or found.held:
             transit.rule = found.rule_id
+            if found.held:
+                transit.hold_rule = found.rule_id
             return None
         explain = f"mas rbac explain {transit.sender} {envelope.target} {envelope.type}"
         return Verdict(
             Decision.DENIED,
             f"Authorization denied: {found.reason}",
             found.rule_id,
-            hint=(explain, *self._access.fix(*question)),
+            hint=(explain, *found.fix),
         )
 
 
