@@ -128,6 +128,7 @@ SYSTEM_COMMANDS: tuple[Command, ...] = (
             """mas send notebook note.add '{"text":"buy milk"}'""",
             "mas send notebook note.add --field text='buy milk' --priority high",
             "mas send notebook note.add - --lines --rate 100 < notes.jsonl",
+            """mas send notebook note.add '{"text":"buy milk"}' --dry-run""",
         ),
         {**_REFUSED, 8: "some of many messages were not sent"},
     ),

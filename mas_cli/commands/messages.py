@@ -22,6 +22,7 @@ from mas_cli.output.columns import Column, Record, plain
 from mas_cli.output.exit_codes import ExitCode
 from mas_cli.output.formats import Format
 from mas_cli.output.refusals import say_plainly
+from mas_cli.output.rehearsals import show_rehearsal
 from mas_core.errors import AgentFailed, Forbidden, InvalidPayload, MasError, Unreachable, UsageError
 
 if TYPE_CHECKING:
@@ -55,6 +56,10 @@ Priority = Annotated[
 ]
 
 _SENT = (Column("id"), Column("target"), Column("decision"))
+DryRun = Annotated[
+    bool,
+    typer.Option("--dry-run", help="Deliver nothing, and tell what each stage of the gateway would say."),
+]
 _SENT_MANY = (*_SENT, Column("error.message", header="error", flexible=True))
 _FOUND = (
     Column("id", style=lambda _: "name"),
@@ -88,6 +93,7 @@ async def send(
     template: Annotated[
         bool, typer.Option("--template", help="Fill in {{count}}, {{id}}, {{now}} and {{random 8}}.")
     ] = False,
+    dry_run: DryRun = False,
 ) -> ExitCode:
     """Send messages and wait until the gateway has taken them.
 
@@ -98,6 +104,8 @@ async def send(
     if count < 1 or rate < 0:
         raise UsageError("--count is at least 1, and --rate is not negative")
     is_batch = lines or count > 1
+    if dry_run and is_batch:
+        raise UsageError("--dry-run tries one message; leave --lines and --count out")
     if is_batch and message_id:
         raise UsageError("--id is the id of one message; with --lines or --count every message has its own")
     source = PayloadSource(payload, fields or (), json_fields or (), lines=lines, template=template)
@@ -106,6 +114,13 @@ async def send(
         async with open_system(call) as system:
             from mas_core.ops import messages
 
+            if dry_run:
+                return show_rehearsal(
+                    call,
+                    await messages.rehearse(
+                        system, target, message_type, data, as_agent=as_agent, priority=priority, ttl=seconds
+                    ),
+                )
             with _refusals_in_words("send"):
                 receipt = await messages.send(
                     system,
@@ -146,6 +161,7 @@ async def request(
     raw: Annotated[
         bool, typer.Option("--raw", help="Of a reply with one field, only its value, text without quotes.")
     ] = False,
+    dry_run: DryRun = False,
 ) -> ExitCode:
     """Ask an agent and print the payload of its reply.
 
@@ -158,6 +174,20 @@ async def request(
     async with open_system(call) as system:
         from mas_core.ops import messages
 
+        if dry_run:
+            return show_rehearsal(
+                call,
+                await messages.rehearse(
+                    system,
+                    target,
+                    message_type,
+                    data,
+                    as_agent=as_agent,
+                    priority=priority,
+                    ttl=seconds,
+                    expects_reply=True,
+                ),
+            )
         async with messages.connected(system, as_agent) as client:
             started = time.perf_counter()
             with _refusals_in_words("request"), _logs_named(system.target.project, target):

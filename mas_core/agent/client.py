@@ -20,6 +20,7 @@ from mas_core.base.ids import (
     check_message_id,
     check_message_type,
     new_message_id,
+    partition_of,
 )
 from mas_core.base.logs import get_logger
 from mas_core.errors import (
@@ -40,6 +41,7 @@ from mas_core.model.message import (
     DEFAULT_TTL_MS,
     DISCOVER,
     MAX_TTL_MS,
+    REHEARSE,
     STANDING,
     AgentMessage,
     Delivery,
@@ -50,6 +52,7 @@ from mas_core.model.message import (
 )
 from mas_core.model.priority import NORMAL, parse_priority
 from mas_core.model.registration import Registration
+from mas_core.model.rehearsal import Rehearsal
 from mas_core.model.standing import Directive
 from mas_core.security.tokens import derive_keys
 from mas_core.store.store import Store
@@ -291,6 +294,42 @@ class Client:
         agents = reply.data.get("agents")
         return agents if isinstance(agents, list) else []
 
+    async def rehearse(
+        self,
+        target: str,
+        message_type: str,
+        data: object = None,
+        *,
+        priority: int | str = NORMAL,
+        ttl: float = DEFAULT_TTL_MS / 1000,
+        headers: dict[str, str] | None = None,
+        expects_reply: bool = False,
+        timeout: float = REQUEST_TIMEOUT_S,
+    ) -> Rehearsal:
+        """Ask what would become of a message: every stage is asked, nothing is delivered, counted or remembered.
+
+        Args:
+            target: Id of the agent that would get it.
+            message_type: Such as `task.process`.
+            data: A dict or a pydantic model.
+            priority: 0 to 10, or a name.
+            ttl: Seconds that the message would live.
+            headers: Short texts that would travel with it.
+            expects_reply: Whether it would be a request.
+            timeout: Seconds to wait.
+
+        Raises:
+            Refused: The gateway takes nothing from this agent.
+            GatewayDown: No gateway answered in time.
+        """
+        envelope = self._envelope(target, message_type, data, priority, ttl, "", headers)
+        if expects_reply:
+            envelope.flags |= Flag.EXPECTS_REPLY
+        asking = self._to_gateway(REHEARSE, None)
+        asking.data = msgspec.msgpack.encode(envelope)
+        reply = await self._ask(asking, timeout, partition_of(target, self._store.partitions))
+        return msgspec.convert(reply.data, Rehearsal)
+
     async def tell(self, message_type: str, data: object, timeout: float = SEND_TIMEOUT_S) -> Receipt:
         """Say something to the gateway itself; raises as `send` does."""
         envelope = self._to_gateway(message_type, data)
@@ -301,12 +340,14 @@ class Client:
         return await self._submit(envelope, timeout)
 
     async def _ask_gateway(self, message_type: str, data: object, timeout: float) -> AgentMessage:
-        envelope = self._to_gateway(message_type, data)
+        return await self._ask(self._to_gateway(message_type, data), timeout, self._agent_store.partition)
+
+    async def _ask(self, envelope: Envelope, timeout: float, partition: int) -> AgentMessage:
         answer: asyncio.Future[AgentMessage] = asyncio.get_running_loop().create_future()
         self._requests[envelope.id] = answer
         try:
             async with asyncio.timeout(timeout):
-                await self._submit(envelope, timeout + 1, self._agent_store.partition)
+                await self._submit(envelope, timeout + 1, partition)
                 return await answer
         except TimeoutError as error:
             if isinstance(error, MasError):

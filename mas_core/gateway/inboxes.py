@@ -78,6 +78,10 @@ class Inboxes:
         }
         self.doubtful.discard(agent_id)
 
+    def has_place(self, agent_id: str, lane: str) -> bool:
+        """Whether one more fits into an agent's lane."""
+        return self._unsettled.get(agent_id, {}).get(lane, 0) < self._bound
+
     def take_places(self, agent_id: str, lane: str, count: int) -> bool:
         """Count so many more for an agent's lane, unless the bound is in the way; then none."""
         counts = self._unsettled.setdefault(agent_id, dict.fromkeys(LANES, 0))

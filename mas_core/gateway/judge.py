@@ -7,6 +7,7 @@ does not go through.
 
 from __future__ import annotations
 
+import contextlib
 from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -21,6 +22,7 @@ from mas_core.gateway.opening import OpenedFrame
 from mas_core.gateway.outbound import Outbound
 from mas_core.gateway.presence import Presence
 from mas_core.gateway.redelivery import Redelivery
+from mas_core.gateway.rehearsal import Rehearsals, read_rehearsal
 from mas_core.gateway.screening import Screening
 from mas_core.gateway.sessions import Session
 from mas_core.gateway.stages.check_inbox import CheckInbox
@@ -32,6 +34,7 @@ from mas_core.model.message import (
     CONTROL_TYPES,
     DISCOVER,
     NACK,
+    REHEARSE,
     Capsule,
     Delivery,
     Envelope,
@@ -86,7 +89,9 @@ class Judge:
         self._partition = partition
         self._partitions = partitions
         self._answers_after_commit = answers_after_commit
-        self._screening = Screening((*directory.stages, CheckInbox(inboxes)))
+        stages = (*directory.stages, CheckInbox(inboxes))
+        self._screening = Screening(stages)
+        self._rehearsals = Rehearsals(stages, directory, ledger, outbound)
         self._decided: deque[dict[str, bytes]] = deque([{}], maxlen=DECIDED_BATCHES)
         self._effects: list[Callable[[Commit], None]] = []
         self._unanswered: list[tuple[OpenedFrame, list[Transit]]] = []
@@ -129,6 +134,9 @@ class Judge:
                 if envelope.target == GATEWAY:
                     if envelope.type == NACK:
                         self._redelivery.ask(sender, envelope, lookups)
+                    elif envelope.type == REHEARSE:
+                        with contextlib.suppress(msgspec.DecodeError):
+                            targets.add(read_rehearsal(envelope.data).target)
                     continue
                 name = _recurring_name(sender, envelope)
                 if name:
@@ -230,7 +238,7 @@ class Judge:
                 self._ledger.record_message(transit)
             elif envelope.target == GATEWAY:
                 self._judge_waiting(batch)
-                transit.end(self._control(transit, lookups, entries))
+                transit.end(self._control(transit, lookups, entries, batch))
             else:
                 if _is_counted(envelope):
                     remaining = left.get(sender, 0)
@@ -369,13 +377,20 @@ class Judge:
             else:
                 self._outbound.deliver(lane_of(envelope.priority), delivery)
 
-    def _control(self, transit: Transit, lookups: Lookups, entries: Sequence[AgentEntry]) -> Verdict:
+    def _control(
+        self, transit: Transit, lookups: Lookups, entries: Sequence[AgentEntry], batch: Surroundings
+    ) -> Verdict:
         message_type = transit.envelope.type
         if message_type not in CONTROL_TYPES:
             return Verdict(Decision.INVALID, "the gateway takes no messages of this type")
-        if partition_of(transit.sender, self._partitions) != self._partition:
-            return Verdict(Decision.INVALID, "this belongs to the partition of the agent")
         try:
+            if message_type == REHEARSE:
+                rehearsed = read_rehearsal(transit.envelope.data)
+                if partition_of(rehearsed.target, self._partitions) != self._partition:
+                    return Verdict(Decision.INVALID, "the target belongs to another partition")
+                return self._rehearsals.rehearse(transit, rehearsed, batch)
+            if partition_of(transit.sender, self._partitions) != self._partition:
+                return Verdict(Decision.INVALID, "this belongs to the partition of the agent")
             if message_type == NACK:
                 return self._redelivery.hand_back(transit, lookups)
             if message_type == DISCOVER:

@@ -89,9 +89,11 @@ BEAT = "mas.beat"
 DETACH = "mas.detach"
 NACK = "mas.nack"
 DISCOVER = "mas.discover"
+REHEARSE = "mas.rehearse"
+"""Asks what would become of a message, which is its data, packed as it would travel."""
 STANDING = "mas.standing"
 """What the gateway tells an instance: the standing that an operator gave to its agent."""
-CONTROL_TYPES = frozenset({ATTACH, BEAT, DETACH, NACK, DISCOVER})
+CONTROL_TYPES = frozenset({ATTACH, BEAT, DETACH, NACK, DISCOVER, REHEARSE})
 """What an agent's own runtime says to the gateway; such messages go no further."""
 
 

@@ -12,6 +12,7 @@ from mas_core.errors import MasError
 from mas_core.model.decision import Receipt
 from mas_core.model.message import DEFAULT_TTL_MS, AgentMessage, Payload
 from mas_core.model.priority import NORMAL
+from mas_core.model.rehearsal import Rehearsal
 from mas_core.ops.system import OPERATOR, System
 
 if TYPE_CHECKING:
@@ -145,6 +146,35 @@ async def request(
     """
     async with connected(system, as_agent) as client:
         return await client.request(target, message_type, payload, priority=priority, timeout=timeout)
+
+
+async def rehearse(
+    system: System,
+    target: str,
+    message_type: str,
+    payload: object = None,
+    *,
+    as_agent: str = OPERATOR,
+    priority: int | str = NORMAL,
+    ttl: float = DEFAULT_TTL_S,
+    expects_reply: bool = False,
+    timeout: float = 30.0,
+) -> Rehearsal:
+    """What would become of a message, stage by stage; parameters and errors as `Client.rehearse`.
+
+    Raises:
+        GatewayDown: No gateway runs.
+    """
+    async with connected(system, as_agent) as client:
+        return await client.rehearse(
+            target,
+            message_type,
+            payload,
+            priority=priority,
+            ttl=ttl,
+            expects_reply=expects_reply,
+            timeout=timeout,
+        )
 
 
 async def discover(

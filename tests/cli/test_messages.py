@@ -287,3 +287,33 @@ def test_without_a_gateway_nothing_waits(mas, running_project, tmp_path):
 
     assert (ran.code, ran.error["code"]) == (3, "gateway_down")
     assert "mas up" in ran.error["hint"]
+
+
+def test_a_dry_run_tells_what_each_stage_would_say(mas):
+    """0 when it would pass; nothing is delivered."""
+    ran = mas("send", "notebook", "note.add", '{"text":"never"}', "--dry-run", "-o", "json")
+    stages = {item["stage"]: item for item in ran.json["stages"]}
+
+    assert (ran.code, ran.json["would_pass"], ran.json["decision"]) == (0, True, "allowed")
+    assert next(iter(stages)) == "authenticate"
+    assert {"form", "target", "access", "rate", "dlp", "inbox"} <= set(stages)
+    assert "never" not in mas("state", "get", "notebook", "-o", "json").out
+    assert mas("request", "calculator", "math.add", '{"numbers":[1]}', "--dry-run").code == 0
+
+
+def test_a_dry_run_of_what_would_be_refused_ends_with_5(mas):
+    """With the stage, the reason, the places of what was found, and what was not reached."""
+    ran = mas("send", "notebook", "note.add", '{"text":"4111 1111 1111 1111"}', "--dry-run", "-o", "json")
+    table = mas("send", "notebook", "note.add", '{"text":"4111 1111 1111 1111"}', "--dry-run")
+    stages = {item["stage"]: item for item in ran.json["stages"]}
+
+    assert (ran.code, ran.json["decision"]) == (5, "blocked")
+    assert [(item["rule"], item["path"]) for item in stages["dlp"]["findings"]] == [("card", "/text")]
+    assert stages["inbox"]["verdict"] == "not reached"
+    assert table.code == 5
+    assert "card /text 0-19" in table.out
+    assert "it would be refused: blocked" in table.err
+    assert "4111" not in ran.out + ran.err + table.out + table.err
+    nobody = mas("send", "nobody", "x", "--dry-run", "-o", "json")
+    assert (nobody.code, nobody.json["decision"]) == (5, "not_found")
+    assert mas("send", "notebook", "x", "--dry-run", "--count", "2").code == 2

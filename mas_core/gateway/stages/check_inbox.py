@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Protocol
 
 from mas_core.gateway.transit import Surroundings, Transit, Verdict, one_by_one
@@ -15,6 +15,9 @@ class Inboxes(Protocol):
 
     def is_running(self, agent_id: str, now: int) -> bool:
         """Whether an instance of the agent has a fresh heartbeat."""
+
+    def has_place(self, agent_id: str, lane: str) -> bool:
+        """Whether one more would fit."""
 
     def take_places(self, agent_id: str, lane: str, count: int) -> bool:
         """Count so many more for an agent's lane, unless the bound is in the way; then none."""
@@ -54,6 +57,15 @@ class CheckInbox:
 
     def check(self, transit: Transit, batch: Surroundings) -> Verdict | None:
         """Not found, backpressure, or nothing."""
+        return self._check(transit, batch, lambda target, lane: self._inboxes.take_places(target, lane, 1))
+
+    def rehearse(self, transit: Transit, batch: Surroundings) -> Verdict | None:
+        """What `check` would say, and no place is taken."""
+        return self._check(transit, batch, self._inboxes.has_place)
+
+    def _check(
+        self, transit: Transit, batch: Surroundings, fits: Callable[[str, str], bool]
+    ) -> Verdict | None:
         if transit.is_reply:
             return None
         target = transit.envelope.target
@@ -64,7 +76,7 @@ class CheckInbox:
                 "no_responder",
                 hint=("mas status", f"mas agent describe {target}"),
             )
-        if self._inboxes.take_places(target, lane_of(transit.envelope.priority), 1):
+        if fits(target, lane_of(transit.envelope.priority)):
             return None
         return Verdict(
             Decision.BACKPRESSURE,
