@@ -107,6 +107,52 @@ async def register(
     return issued
 
 
+async def register_many(
+    system: System,
+    agent_ids: Sequence[str],
+    *,
+    capabilities: Sequence[str] | None = None,
+    source: str = "api",
+) -> dict[str, str]:
+    """Register many agents with one change of the registry.
+
+    Args:
+        system: The system.
+        agent_ids: Ids of the new agents.
+        capabilities: What each may claim to be able to do; None leaves it to them.
+        source: Where the registrations come from.
+
+    Returns:
+        Their tokens, which are kept nowhere else.
+
+    Raises:
+        AlreadyRegistered: There is an agent of one of these names; none is registered then.
+        InvalidIdentifier: An id or a capability cannot be one.
+    """
+    for agent_id in agent_ids:
+        check_agent_id(agent_id)
+    permitted = None if capabilities is None else tuple(check_capability(item) for item in capabilities)
+    existing = await system.registry.entries(agent_ids)
+    if existing:
+        raise AlreadyRegistered(
+            f"{existing[0].agent_id} is registered already",
+            hint=f"mas agent describe {existing[0].agent_id}",
+        )
+    now = await system.store.connection.time_ms()
+    tokens: dict[str, str] = {}
+    registrations: list[Registration] = []
+    for agent_id in agent_ids:
+        key, tokens[agent_id] = _new_key(system, agent_id, now, 0)
+        registrations.append(Registration(agent_id, (key,), permitted, created=now, source=source))
+    await system.registry.put_many(registrations)
+    return tokens
+
+
+async def deregister_many(system: System, agent_ids: Sequence[str]) -> None:
+    """Remove agents with one change of the registry; those that are not registered are passed over."""
+    await system.registry.delete_many(agent_ids)
+
+
 async def ensure_registered(system: System, agent_id: str, *, source: str) -> bool:
     """Register an agent unless it is registered and its token is at hand; whether anything was done."""
     entries = await system.registry.entries([agent_id])

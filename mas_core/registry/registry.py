@@ -85,14 +85,23 @@ class Registry:
 
     async def put(self, registration: Registration) -> None:
         """Write a registration and make the gateways read it before their next commit."""
-        text = msgspec.json.encode(registration)
-        mac = self._macs.mac(f"registration:{registration.agent_id}", text)
-        await self._records.put_registration(registration.agent_id, text, mac)
+        await self.put_many([registration])
+
+    async def put_many(self, registrations: Iterable[Registration]) -> None:
+        """Write registrations and make the gateways read them before their next commit."""
+        texts = [(item.agent_id, msgspec.json.encode(item)) for item in registrations]
+        await self._records.put_registrations(
+            [(name, text, self._macs.mac(f"registration:{name}", text)) for name, text in texts]
+        )
         await self._records.raise_revision()
 
     async def delete(self, agent_id: str) -> None:
         """Remove a registration; its gateways refuse the agent from their next commit on."""
-        await self._records.delete_registration(agent_id)
+        await self.delete_many([agent_id])
+
+    async def delete_many(self, agent_ids: Sequence[str]) -> None:
+        """Remove registrations; gateways refuse these agents from their next commit on."""
+        await self._records.delete_registrations(agent_ids)
         await self._records.raise_revision()
 
     def _entry(self, agent_id: str, fields: dict[str, bytes]) -> AgentEntry | None:

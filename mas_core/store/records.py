@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 from mas_core.base.ids import AGENT_ID, partition_of
 from mas_core.model.priority import LANES
@@ -14,6 +14,16 @@ from mas_core.store.partitions import hash_of
 
 AUDIT_PAGE = 32
 """Audit blocks read at once."""
+
+
+PIPELINE_AGENTS = 1000
+"""Agents that are read or written in one round trip."""
+
+Item = TypeVar("Item")
+
+
+def _chunks(items: Sequence[Item]) -> Iterator[Sequence[Item]]:
+    return (items[first : first + PIPELINE_AGENTS] for first in range(0, len(items), PIPELINE_AGENTS))
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,29 +57,34 @@ class Records:
 
     async def agents(self, agent_ids: Sequence[str]) -> list[dict[str, bytes]]:
         """The registration hashes of these agents; empty ones for those that are not registered."""
-        if not agent_ids:
-            return []
-        pipeline = Pipeline()
-        for agent_id in agent_ids:
-            partition = partition_of(agent_id, self._keys.partitions)
-            pipeline.add("HGETALL", self._keys.agent(partition, agent_id))
-        return [hash_of(reply) for reply in await self._connection.run(pipeline)]
+        found: list[dict[str, bytes]] = []
+        for chunk in _chunks(agent_ids):
+            pipeline = Pipeline()
+            for agent_id in chunk:
+                partition = partition_of(agent_id, self._keys.partitions)
+                pipeline.add("HGETALL", self._keys.agent(partition, agent_id))
+            found += [hash_of(reply) for reply in await self._connection.run(pipeline)]
+        return found
 
-    async def put_registration(self, agent_id: str, record: bytes, mac: bytes) -> None:
-        """Write a registration; the caller raises the policy revision afterwards."""
-        partition = partition_of(agent_id, self._keys.partitions)
-        pipeline = Pipeline()
-        pipeline.add("HSET", self._keys.agent(partition, agent_id), "record", record, "mac", mac)
-        pipeline.add("SADD", self._keys.agents(partition), agent_id)
-        await self._connection.run(pipeline)
+    async def put_registrations(self, registrations: Sequence[tuple[str, bytes, bytes]]) -> None:
+        """Write registrations (id, record, MAC); the caller raises the policy revision afterwards."""
+        for chunk in _chunks(registrations):
+            pipeline = Pipeline()
+            for agent_id, record, mac in chunk:
+                partition = partition_of(agent_id, self._keys.partitions)
+                pipeline.add("HSET", self._keys.agent(partition, agent_id), "record", record, "mac", mac)
+                pipeline.add("SADD", self._keys.agents(partition), agent_id)
+            await self._connection.run(pipeline)
 
-    async def delete_registration(self, agent_id: str) -> None:
-        """Remove an agent; its inboxes and its state stay."""
-        partition = partition_of(agent_id, self._keys.partitions)
-        pipeline = Pipeline()
-        pipeline.add("DEL", self._keys.agent(partition, agent_id))
-        pipeline.add("SREM", self._keys.agents(partition), agent_id)
-        await self._connection.run(pipeline)
+    async def delete_registrations(self, agent_ids: Sequence[str]) -> None:
+        """Remove agents; their inboxes and their state stay."""
+        for chunk in _chunks(agent_ids):
+            pipeline = Pipeline()
+            for agent_id in chunk:
+                partition = partition_of(agent_id, self._keys.partitions)
+                pipeline.add("DEL", self._keys.agent(partition, agent_id))
+                pipeline.add("SREM", self._keys.agents(partition), agent_id)
+            await self._connection.run(pipeline)
 
     async def backlogs(self, agent_ids: Sequence[str]) -> list[int]:
         """Unsettled messages of each of these agents."""

@@ -392,7 +392,7 @@ def test_bench_counts_every_message_and_leaves_nothing(running):
     """All handled once; its agents, rule and limit are gone afterwards."""
     before = running.mas("rbac", "list", "-o", "json").json
 
-    bench = running.mas("bench", "send", "--messages", "300", "-o", "json")
+    bench = running.mas("bench", "send", "--count", "300", "-o", "json")
 
     assert bench.code == 0
     counts = {name: bench.json[name] for name in ("sent", "handled", "refused", "lost", "duplicated")}

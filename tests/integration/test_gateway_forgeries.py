@@ -85,7 +85,7 @@ async def test_a_registration_that_the_gateway_did_not_sign_does_not_exist(syste
     token = new_token(system.keys.public_key)
     key = agent_key(derive_keys(token, "mallory"), created=1)
     forged = msgspec.json.encode(Registration("mallory", (key,)))
-    await system.store.records.put_registration("mallory", forged, b"\x00" * 32)
+    await system.store.records.put_registrations([("mallory", forged, b"\x00" * 32)])
     await system.store.records.raise_revision()
     bob = await system.run("bob")
     alice = await system.client("alice")
@@ -105,7 +105,7 @@ async def test_a_registration_that_the_gateway_did_not_sign_does_not_exist(syste
 async def test_a_registration_of_one_agent_does_not_count_for_another(system):
     """The MAC covers whose it is."""
     fields = (await system.store.records.agents(["mallory"]))[0]
-    await system.store.records.put_registration("alice", fields["record"], fields["mac"])
+    await system.store.records.put_registrations([("alice", fields["record"], fields["mac"])])
     await system.store.records.raise_revision()
 
     assert [entry.agent_id for entry in await system.system.registry.entries()] == ["bob", "mallory"]

@@ -88,7 +88,7 @@ def test_every_command_is_described(entry: Command):
 def test_every_example_parses(entry: Command):
     """What the help shows can be typed: the flags exist and the values fit."""
     for example in entry.examples:
-        call = re.search(r"mas [^|><()]*[^|><() ]", example)
+        call = re.search(r"mas (?:'[^']*'|[^|><()'])*(?:'[^']*'|[^|><()' ])", example)
         assert call is not None
         found = route(shlex.split(call[0])[1:])
         assert found.command is entry
@@ -201,7 +201,7 @@ def test_a_missing_project_names_init():
     assert raised.value.hint == ("mas init DIR",)
 
 
-OWN_STREAMS = {ROOT / "mas_core" / "base" / "logs.py", ROOT / "mas_core" / "ops" / "bench_receiver.py"}
+OWN_STREAMS = {ROOT / "mas_core" / "base" / "logs.py", ROOT / "mas_core" / "ops" / "bench" / "receiver.py"}
 """Where logs go, and a process that answers its parent over its own standard output."""
 
 

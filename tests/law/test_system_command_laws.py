@@ -49,7 +49,9 @@ SYSTEM_CALLS = {
 }
 """Arguments with which a command on the running system succeeds; `lawful-{n}` is an agent made for it."""
 
-RUNNING = {"up", "down", "gateway run", "agent run", "bench send"}
+RUNNING = {"up", "down", "gateway run", "agent run"} | {
+    f"bench {name}" for name in ("send", "request", "discover", "dlp", "policy")
+}
 """Commands that run or end something themselves; they have tests of their own."""
 
 SYSTEM = [entry for entry in COMMANDS if entry.scope == "system" and entry.name not in RUNNING]
