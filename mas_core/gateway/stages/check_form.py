@@ -9,7 +9,7 @@ from mas_core.base.ids import AGENT_ID, MESSAGE_ID, MESSAGE_TYPE
 from mas_core.errors import InvalidPayload
 from mas_core.gateway.transit import Surroundings, Transit, Verdict
 from mas_core.model.decision import Decision
-from mas_core.model.json_text import parse_and_rewrite
+from mas_core.model.json_text import Parsed, parse_all
 from mas_core.model.message import MAX_TTL_MS
 
 MAX_HEADERS = 32
@@ -34,30 +34,37 @@ class CheckForm:
         """Those that are well-formed; of a plain message only what it does not share with others is looked at."""
         ids = "\n".join([transit.envelope.id for transit in transits])
         has_fine_ids = _MESSAGE_IDS.fullmatch(ids) and ids.count("\n") == len(transits) - 1
-        known, most = self._known_addresses, self._max_payload_bytes
+        known = self._known_addresses
         going = []
         for transit in transits:
             envelope = transit.envelope
-            verdict: Verdict | None
             if (
                 has_fine_ids
                 and (envelope.target, envelope.type) in known
                 and 0 <= envelope.priority <= 10
                 and 0 < envelope.ttl_ms <= MAX_TTL_MS
                 and not (envelope.correlation or envelope.capsule or envelope.headers)
-                and len(envelope.data) <= most
-            ):
-                verdict = self._parse(transit)
-            else:
-                verdict = self.check(transit, batch)
-            if verdict is None:
+            ) or (verdict := self._check_envelope(transit)) is None:
                 going.append(transit)
             else:
                 transit.end(verdict)
-        return going
+        parsed = parse_all([transit.envelope.data for transit in going], max_bytes=self._max_payload_bytes)
+        well_formed = []
+        for transit, result in zip(going, parsed, strict=True):
+            if type(result) is tuple and type(result[0]) is dict and len(result[1]) <= self._max_payload_bytes:
+                transit.value, transit.data = result
+                transit.is_well_formed = True
+                well_formed.append(transit)
+            else:
+                transit.end(self._payload_verdict(result))
+        return well_formed
 
     def check(self, transit: Transit, batch: Surroundings) -> Verdict | None:
         """Invalid, or the payload parsed into `transit.value`."""
+        going = self.sift((transit,), batch)
+        return None if going else Verdict(transit.decision, transit.reason)
+
+    def _check_envelope(self, transit: Transit) -> Verdict | None:
         envelope = transit.envelope
         if not MESSAGE_ID.fullmatch(envelope.id):
             return _invalid("the message id has characters or a length that are not allowed")
@@ -83,26 +90,22 @@ class CheckForm:
             or any(len(name) + len(value) > MAX_HEADER_LENGTH for name, value in headers.items())
         ):
             return _invalid(f"more than {MAX_HEADERS} headers, or one longer than {MAX_HEADER_LENGTH}")
-        if len(envelope.data) > self._max_payload_bytes:
-            return _invalid(
-                f"the payload has {len(envelope.data):,} bytes; at most {self._max_payload_bytes:,} are taken"
-            )
-        return self._parse(transit)
-
-    def _parse(self, transit: Transit) -> Verdict | None:
-        try:
-            transit.value, transit.data = parse_and_rewrite(
-                transit.envelope.data, max_bytes=self._max_payload_bytes
-            )
-        except InvalidPayload as error:
-            # A text of the payload must not get into the audit, not even the name of a key.
-            return _invalid("an object has the same key twice" if "key" in error.details else error.message)
-        if len(transit.data) > self._max_payload_bytes:
-            return _invalid("the payload is too long once its numbers are written out")
-        if not isinstance(transit.value, dict):
-            return _invalid("the payload is not an object")
-        transit.is_well_formed = True
         return None
+
+    def _payload_verdict(self, result: Parsed | InvalidPayload) -> Verdict:
+        if not isinstance(result, InvalidPayload):
+            is_object = isinstance(result[0], dict)
+            return _invalid(
+                "the payload is too long once its numbers are written out"
+                if is_object
+                else "the payload is not an object"
+            )
+        if "size" in result.details:
+            return _invalid(
+                f"the payload has {result.details['size']:,} bytes; at most {self._max_payload_bytes:,} are taken"
+            )
+        # A text of the payload must not get into the audit, not even the name of a key.
+        return _invalid("an object has the same key twice" if "key" in result.details else result.message)
 
 
 def _invalid(reason: str) -> Verdict:
