@@ -53,6 +53,7 @@ REPLAY_WINDOW_MS = 3_600_000
 DECIDED_BATCHES = 4
 """Batches whose decisions are remembered here: lookups for one batch are sent before the last two are stored."""
 
+_ALLOWED = Decision.ALLOWED  # the members of an enum are slow to look up, and this one is asked for most
 _DELIVERED_FLAGS = Flag.EXPECTS_REPLY | Flag.IS_REPLY | Flag.PARTIAL | Flag.ERROR
 _RECEIPT_DECODER = msgspec.msgpack.Decoder(Receipt)
 _PACKER = msgspec.msgpack.Encoder()
@@ -113,6 +114,7 @@ class Judge:
         return any(
             envelope.target == GATEWAY and envelope.type == DISCOVER
             for frame in frames
+            if GATEWAY in frame.targets
             for envelope in frame.envelopes or ()
         )
 
@@ -130,6 +132,10 @@ class Judge:
             if not frame.session.is_known and (sender, frame.header.session) not in asked:
                 asked.add((sender, frame.header.session))
                 lookups.session(sender, frame.header.session)
+            if frame.is_plain:
+                senders[sender] = senders.get(sender, 0) + frame.header.count
+                targets |= frame.targets
+                continue
             for envelope in frame.envelopes or ():
                 if envelope.target == GATEWAY:
                     if envelope.type == NACK:
@@ -229,6 +235,14 @@ class Judge:
         now = batch.now
         refusal = self._frame_refusal(frame, session, now)
         sender, instance, key_id = session.agent_id, session.instance, session.key_id
+        if refusal is None and frame.is_plain and left.get(sender, 0) >= header.count:
+            left[sender] -= header.count
+            plain = [
+                Transit(envelope, sender, instance, key_id, now) for envelope in frame.envelopes or ()
+            ]
+            self._waiting += plain
+            self._unanswered.append((frame, plain))
+            return
         transits: list[Transit] = []
         for envelope in frame.envelopes or [Envelope("", "", "", b"{}", now) for _ in range(header.count)]:
             transit = Transit.of(envelope, sender, instance, key_id, now)
@@ -296,7 +310,7 @@ class Judge:
             special = [
                 (position, transit.receipt())
                 for position, transit in enumerate(transits)
-                if transit.decision is not Decision.ALLOWED or transit.is_repeat
+                if transit.decision is not _ALLOWED or transit.is_repeat
             ]
             lane, counter = frame.stored.lane, header.counter
             text = _PACKER.encode(
@@ -347,8 +361,9 @@ class Judge:
         return True
 
     def _pass_on(self, transits: Sequence[Transit]) -> None:
+        deliver = self._outbound.deliver
         for transit in transits:
-            if transit.decision is not Decision.ALLOWED and not transit.decision.is_delivered:
+            if transit.decision is not _ALLOWED and not transit.decision.is_delivered:
                 continue
             envelope, now = transit.envelope, transit.now
             expires_at = now + envelope.ttl_ms
@@ -375,7 +390,7 @@ class Judge:
             if transit.capsule is not None:
                 self._outbound.answer(transit.capsule.instance, delivery)
             else:
-                self._outbound.deliver(lane_of(envelope.priority), delivery)
+                deliver(lane_of(envelope.priority), delivery)
 
     def _control(
         self, transit: Transit, lookups: Lookups, entries: Sequence[AgentEntry], batch: Surroundings

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import msgspec
 
-from mas_core.base.ids import INSTANCE_ID
+from mas_core.base.ids import GATEWAY, INSTANCE_ID
 from mas_core.errors import DecryptionFailed
 from mas_core.gateway.directory import Directory
 from mas_core.gateway.sessions import Session, Sessions
@@ -33,6 +33,10 @@ class OpenedFrame:
     """None: the frame opened and holds no messages that can be read."""
     rejection: str = ""
     """Why it does not count as from anybody; empty when it opened."""
+    targets: set[str] = field(default_factory=set)
+    """Whom its messages are for."""
+    is_plain: bool = False
+    """Whether all its messages are ordinary ones: no requests, replies, chosen ids, and none to the gateway."""
 
 
 class Opener:
@@ -99,6 +103,10 @@ class Opener:
             envelopes = _readable(body)
         if len(envelopes) == header.count:
             opened.envelopes = envelopes
+            opened.targets = {envelope.target for envelope in envelopes}
+            opened.is_plain = GATEWAY not in opened.targets and not any(
+                [envelope.flags for envelope in envelopes]
+            )
         return ""
 
 
