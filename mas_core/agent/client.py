@@ -61,30 +61,32 @@ log = get_logger(__name__)
 
 REQUEST_TIMEOUT_S = 30.0
 _BLOCK_MS = 1000
+
+_decode_payload = msgspec.json.Decoder(dict[str, object]).decode
 _RECONNECT_S = 0.3
 
 
 def message_of(delivery: Delivery) -> AgentMessage:
     """A delivered message as handlers see it."""
     flags = delivery.flags
+    meta = MessageMeta(delivery.correlation or delivery.id)
+    if flags:
+        meta.expects_reply = bool(flags & Flag.EXPECTS_REPLY)
+        meta.is_reply = bool(flags & Flag.IS_REPLY)
+        meta.is_final = not flags & Flag.PARTIAL
+        meta.is_error = bool(flags & Flag.ERROR)
     return AgentMessage(
-        sender_id=delivery.sender,
-        target_id=delivery.target,
-        message_type=delivery.type,
-        data=msgspec.json.decode(delivery.data),
-        meta=MessageMeta(
-            correlation_id=delivery.correlation or delivery.id,
-            expects_reply=bool(flags & Flag.EXPECTS_REPLY),
-            is_reply=bool(flags & Flag.IS_REPLY),
-            is_final=not flags & Flag.PARTIAL,
-            is_error=bool(flags & Flag.ERROR),
-        ),
-        timestamp=delivery.accepted_at / 1000,
-        message_id=delivery.id,
-        priority=delivery.priority,
-        headers=delivery.headers or {},
-        attempt=delivery.attempt,
-        capsule=delivery.capsule,
+        delivery.sender,
+        delivery.target,
+        delivery.type,
+        _decode_payload(delivery.data),
+        meta,
+        delivery.accepted_at / 1000,
+        delivery.id,
+        delivery.priority,
+        delivery.headers or {},
+        delivery.attempt,
+        delivery.capsule,
     )
 
 

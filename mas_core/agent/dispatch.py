@@ -104,10 +104,12 @@ class Dispatch:
         message = message_of(delivery)
         message.replier = self._reply
         if message.message_type not in self._stateful_types:
-            with contextlib.suppress(MustRunAlone):
+            try:
                 await self._take_turn(held, message, is_alone=False)
+            except MustRunAlone:
+                self._stateful_types.add(message.message_type)
+            else:
                 return
-            self._stateful_types.add(message.message_type)
         async with self._keeper.alone:
             try:
                 while not await self._take_turn(held, message, is_alone=True):

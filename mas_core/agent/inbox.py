@@ -6,7 +6,6 @@ import asyncio
 import contextlib
 from collections import deque
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
 
 import msgspec
 
@@ -32,8 +31,7 @@ _RECONNECT_S = 0.3
 _COUNTS = {"high": 16, "normal": 8, "low": 2}
 
 
-@dataclass(frozen=True, slots=True)
-class Held:
+class Held(msgspec.Struct, frozen=True):
     """One message in this instance's hands."""
 
     lane: str
@@ -70,6 +68,8 @@ class Inbox:
         self._max_in_flight = max_in_flight
         self._ready: deque[Held] = deque()
         self._running: set[asyncio.Task[None]] = set()
+        self._pausing = 0
+        """Workers that go on in the next turn of the loop."""
         self._claimed: set[asyncio.Task[None]] = set()
         self._must_look_back = False
         self._held: dict[tuple[str, str], int] = {}
@@ -185,18 +185,39 @@ class Inbox:
     def _pump(self) -> None:
         if not self._gate.is_set():
             return
-        for _ in range(min(len(self._ready), self._max_in_flight - len(self._running))):
+        if self._ready and len(self._running) < self._max_in_flight:
+            self._start_workers(1)
+        if self._ready:
+            self._room.clear()
+
+    def _start_workers(self, count: int) -> None:
+        for _ in range(count):
             worker = asyncio.create_task(self._work(self._ready.popleft()))
             self._running.add(worker)
             worker.add_done_callback(self._running.discard)
-        if self._ready:
-            self._room.clear()
+        # Handlers that never wait are run by one worker; only where they wait, others are worth their price.
+        asyncio.get_running_loop().call_soon(self._grow)
+
+    def _grow(self) -> None:
+        """Start more workers when those there are all wait in their handlers; twice as many each time."""
+        if not self._ready or not self._gate.is_set():
+            return
+        if self._pausing:
+            asyncio.get_running_loop().call_soon(self._grow)
+        else:
+            running = len(self._running)
+            count = min(len(self._ready), self._max_in_flight - running, max(1, running))
+            if count > 0:
+                self._start_workers(count)
 
     async def _work(self, held: Held) -> None:
         """Handle one message after the other until there are no more."""
         since_pause = 0
         while True:
-            await self._finish(self._handle(held))
+            try:
+                await self._handle(held)
+            except Exception as error:  # noqa: BLE001 - a lost message must not take the others with it
+                log.error("handler.lost", agent=self._store.agent_id, trace=trace_of(error))
             if not self._ready or not self._gate.is_set():
                 self._room.set()
                 return
@@ -205,7 +226,11 @@ class Inbox:
             if since_pause == PAUSE_AFTER:
                 # Handlers that never wait must not keep others, and the reader, from running.
                 since_pause = 0
-                await asyncio.sleep(0)
+                self._pausing += 1
+                try:
+                    await asyncio.sleep(0)
+                finally:
+                    self._pausing -= 1
 
     async def _finish(self, handling: Awaitable[None]) -> None:
         try:

@@ -7,13 +7,13 @@ second run sends nothing twice; its state is committed together with the settlem
 from __future__ import annotations
 
 from contextvars import ContextVar
-from dataclasses import dataclass
+
+import msgspec
 
 from mas_core.base.ids import derived_message_id
 
 
-@dataclass(slots=True)
-class Turn:
+class Turn(msgspec.Struct):
     """The handling of one message."""
 
     message_id: str

@@ -237,9 +237,7 @@ class Judge:
         sender, instance, key_id = session.agent_id, session.instance, session.key_id
         if refusal is None and frame.is_plain and left.get(sender, 0) >= header.count:
             left[sender] -= header.count
-            plain = [
-                Transit(envelope, sender, instance, key_id, now) for envelope in frame.envelopes or ()
-            ]
+            plain = [Transit(envelope, sender, instance, key_id, now) for envelope in frame.envelopes or ()]
             self._waiting += plain
             self._unanswered.append((frame, plain))
             return

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass, field
 from typing import Final, Protocol
 
 import msgspec
@@ -106,8 +105,7 @@ class Replier(Protocol):
         """Send `data` as the answer to `message`."""
 
 
-@dataclass(slots=True)
-class MessageMeta:
+class MessageMeta(msgspec.Struct):
     """What a message says about itself beside its data."""
 
     correlation_id: str = ""
@@ -118,8 +116,7 @@ class MessageMeta:
     version: int = 1
 
 
-@dataclass(slots=True)
-class AgentMessage:
+class AgentMessage(msgspec.Struct):
     """A message as handlers and callers see it.
 
     `data` is the payload as a plain dict; `payload` is another name for it.
@@ -129,15 +126,15 @@ class AgentMessage:
     target_id: str
     message_type: str
     data: Payload
-    meta: MessageMeta = field(default_factory=MessageMeta)
-    timestamp: float = field(default_factory=lambda: now_ms() / 1000)
+    meta: MessageMeta = msgspec.field(default_factory=MessageMeta)
+    timestamp: float = msgspec.field(default_factory=lambda: now_ms() / 1000)
     """Unix seconds: when the gateway accepted it."""
-    message_id: str = field(default_factory=new_message_id)
+    message_id: str = msgspec.field(default_factory=new_message_id)
     priority: int = NORMAL
-    headers: dict[str, str] = field(default_factory=dict)
+    headers: dict[str, str] = {}
     attempt: int = 1
-    capsule: bytes = field(default=b"", repr=False)
-    replier: Replier | None = field(default=None, repr=False, compare=False)
+    capsule: bytes = b""
+    replier: Replier | None = None
 
     @property
     def payload(self) -> Payload:

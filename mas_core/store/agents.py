@@ -142,7 +142,7 @@ class AgentStore:
                 LANES.index(item.lane) + 1,
                 item.entry,
                 item.total,
-                " ".join(map(str, item.positions)),
+                "*" if set(item.positions) >= set(range(item.total)) else " ".join(map(str, item.positions)),
                 "" if item.expected_revision is None else item.expected_revision,
                 item.state,
             )

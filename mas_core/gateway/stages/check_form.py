@@ -51,7 +51,11 @@ class CheckForm:
         parsed = parse_all([transit.envelope.data for transit in going], max_bytes=self._max_payload_bytes)
         well_formed = []
         for transit, result in zip(going, parsed, strict=True):
-            if type(result) is tuple and type(result[0]) is dict and len(result[1]) <= self._max_payload_bytes:
+            if (
+                type(result) is tuple
+                and type(result[0]) is dict
+                and len(result[1]) <= self._max_payload_bytes
+            ):
                 transit.value, transit.data = result
                 transit.is_well_formed = True
                 well_formed.append(transit)
