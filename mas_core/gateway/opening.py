@@ -104,9 +104,9 @@ class Opener:
         if len(envelopes) == header.count:
             opened.envelopes = envelopes
             opened.targets = {envelope.target for envelope in envelopes}
-            opened.is_plain = GATEWAY not in opened.targets and not any(
-                [envelope.flags for envelope in envelopes]
-            )
+            opened.is_plain = GATEWAY not in opened.targets and {
+                envelope.flags for envelope in envelopes
+            } == {0}
         return ""
 
 
