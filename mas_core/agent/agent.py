@@ -6,7 +6,8 @@ import asyncio
 import contextlib
 import os
 import socket
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
+from pathlib import Path
 from types import TracebackType
 from typing import Any, ClassVar, Generic, Self, TypeVar, cast, get_args
 
@@ -33,6 +34,7 @@ from mas_core.model.decision import Receipt
 from mas_core.model.message import ATTACH, BEAT, DEFAULT_TTL_MS, DETACH, AgentMessage
 from mas_core.model.priority import NORMAL
 from mas_core.model.standing import ACTIVE, HOLDING
+from mas_core.security.key_files import key_files
 from mas_core.settings.agent_environment import read_agent_environment
 from mas_core.settings.private_files import read_token
 from mas_core.settings.target import resolve_target
@@ -63,6 +65,10 @@ class Agent(Generic[State]):
         max_in_flight: Handlers that run at the same time.
         heartbeat_interval: Seconds between heartbeats; must be well under 60.
         slot: Set by a supervisor: the place of this instance; a new one there replaces the old.
+        private_keys: Files with private keys for end-to-end encryption; those beside the token file when left
+            out. The key that derives from the token is always there.
+        pins: Agent id -> SHA-256 fingerprints (hex) of the only public keys of it that count.
+        require_signatures: Refuse messages that their sender did not sign, whatever the gateway lets through.
         use_gateway, gateway_url: Accepted for compatibility; the gateway is always on.
     """
 
@@ -83,6 +89,9 @@ class Agent(Generic[State]):
         slot: str = "",
         namespace: str | None = None,
         partitions: int | None = None,
+        private_keys: Sequence[str | Path] | None = None,
+        pins: Mapping[str, Collection[str]] | None = None,
+        require_signatures: bool = False,
         use_gateway: bool = True,  # noqa: ARG002 - the gateway is always on
         gateway_url: str | None = None,
     ) -> None:
@@ -105,6 +114,9 @@ class Agent(Generic[State]):
         self._heartbeat_interval = heartbeat_interval or environment.heartbeat_interval_s
         self._request_timeout = environment.request_timeout_s
         self._slot = slot
+        self._private_keys = None if private_keys is None else [Path(item) for item in private_keys]
+        self._pins = dict(pins or {})
+        self._require_signatures = require_signatures
         self._shape: StateShape[State] = StateShape(state_model or _model_of(type(self)))
         self._handlers: dict[str, Handler] = handlers_of(type(self))
         self._gateway: InProcessGateway | None = None
@@ -154,7 +166,14 @@ class Agent(Generic[State]):
             return
         store, token = await self._connect()
         self._store = store
-        client = Client(store, self.id, token)
+        client = Client(
+            store,
+            self.id,
+            token,
+            private_keys=self._private_keys or (),
+            pins=self._pins,
+            require_signatures=self._require_signatures,
+        )
         try:
             await client.start()
             self._client = client
@@ -277,6 +296,7 @@ class Agent(Generic[State]):
         ttl: float = DEFAULT_TTL_MS / 1000,
         message_id: str = "",
         headers: dict[str, str] | None = None,
+        encrypt: bool = False,
     ) -> Receipt:
         """Send a message; returns the gateway's receipt once it is safely on its way.
 
@@ -288,7 +308,14 @@ class Agent(Generic[State]):
         if turn is not None and not message_id and turn.agent_id == self.id:
             message_id = turn.next_message_id()
         return await client.send(
-            target, message_type, data, priority=priority, ttl=ttl, message_id=message_id, headers=headers
+            target,
+            message_type,
+            data,
+            priority=priority,
+            ttl=ttl,
+            message_id=message_id,
+            headers=headers,
+            encrypt=encrypt,
         )
 
     async def request(
@@ -300,6 +327,7 @@ class Agent(Generic[State]):
         timeout: float | None = None,
         priority: int | str = NORMAL,
         headers: dict[str, str] | None = None,
+        encrypt: bool = False,
     ) -> AgentMessage:
         """Send a message and wait for the reply, 30 s unless told otherwise. Errors as for `Client.request`.
 
@@ -313,6 +341,7 @@ class Agent(Generic[State]):
             timeout=timeout or self._request_timeout,
             priority=priority,
             headers=headers,
+            encrypt=encrypt,
         )
 
     async def discover(
@@ -376,6 +405,8 @@ class Agent(Generic[State]):
                     hint=(f"Agent('{self.id}', token=...)", f"mas agent register {self.id}"),
                 )
             token = self._token = read_token(target.tokens_dir, self.id)
+        if self._private_keys is None:
+            self._private_keys = key_files(target.tokens_dir, self.id)
         self._owns_store = True
         store = Store(
             target.url,

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
+from pathlib import Path
 from types import TracebackType
 from typing import Self
 
@@ -13,6 +14,7 @@ import msgspec
 from mas_core.agent.link import Link
 from mas_core.agent.outbox import SEND_TIMEOUT_S, Outbox
 from mas_core.agent.outcomes import failure, refusal
+from mas_core.agent.peers import Peers
 from mas_core.base.clock import now_ms
 from mas_core.base.ids import (
     GATEWAY,
@@ -30,6 +32,7 @@ from mas_core.errors import (
     MasError,
     NotStarted,
     RequestTimedOut,
+    SignatureInvalid,
     TokenExpired,
     TokenInvalid,
     TokenRevoked,
@@ -40,6 +43,7 @@ from mas_core.model.frame import DELIVERIES_DECODER, RECEIPTS_DECODER, Frame, Pl
 from mas_core.model.message import (
     DEFAULT_TTL_MS,
     DISCOVER,
+    KEYS,
     MAX_TTL_MS,
     REHEARSE,
     STANDING,
@@ -53,7 +57,10 @@ from mas_core.model.message import (
 from mas_core.model.priority import NORMAL, parse_priority
 from mas_core.model.registration import Registration
 from mas_core.model.rehearsal import Rehearsal
+from mas_core.model.signature import SIGNATURE_REQUIRED
 from mas_core.model.standing import Directive
+from mas_core.security.key_files import load_private_keys
+from mas_core.security.signing import sign
 from mas_core.security.tokens import derive_keys
 from mas_core.store.store import Store
 
@@ -97,17 +104,38 @@ class Client:
         store: The system to talk to; the client does not close it.
         agent_id: Who sends.
         token: The agent's token.
+        private_keys: Files with private keys of the agent for end-to-end encryption, beside the key that
+            derives from its token.
+        pins: Agent id -> SHA-256 fingerprints (hex) of the only public keys of it that count.
+        require_signatures: Refuse messages that their sender did not sign.
     """
 
-    def __init__(self, store: Store, agent_id: str, token: str) -> None:
+    def __init__(
+        self,
+        store: Store,
+        agent_id: str,
+        token: str,
+        *,
+        private_keys: Sequence[Path] = (),
+        pins: Mapping[str, Collection[str]] | None = None,
+        require_signatures: bool = False,
+    ) -> None:
         self.agent_id = check_agent_id(agent_id)
         self._store = store
         self._agent_store = store.agent(agent_id)
         self._link = Link(agent_id, derive_keys(token, agent_id), store.namespace)
         self._outbox = Outbox(self._link, self._agent_store, store.partitions)
-        self._requests: dict[str, asyncio.Future[AgentMessage]] = {}
+        self._requests: dict[str, asyncio.Future[Delivery]] = {}
         self.on_directive: Callable[[Directive], None] | None = None
         """Gets what an operator said of this agent, as the gateway passes it on."""
+        self._signs = False
+        self._peers = Peers(
+            self._link,
+            self._ask_keys,
+            private_keys=load_private_keys(list(private_keys)),
+            pins=pins or {},
+            requires_signatures=require_signatures,
+        )
         self._reading: asyncio.Task[None] | None = None
 
     @property
@@ -194,6 +222,7 @@ class Client:
         ttl: float = DEFAULT_TTL_MS / 1000,
         message_id: str = "",
         headers: dict[str, str] | None = None,
+        encrypt: bool = False,
         timeout: float = SEND_TIMEOUT_S,
     ) -> Receipt:
         """Send a message and wait for the gateway's receipt, which is given once it is safely on its way.
@@ -206,6 +235,7 @@ class Client:
             ttl: Seconds after which the message is of no use any more.
             message_id: An id of your own: sending it again has no second effect and gives the first receipt.
             headers: Short texts that travel with the message, such as a trace context.
+            encrypt: Encrypt the payload so that only the target can read it, where the policy lets it.
             timeout: Seconds to wait for the receipt.
 
         Raises:
@@ -213,9 +243,12 @@ class Client:
             Refused: The gateway said no; the subclass says which stage.
             AgentNotFound: There is no such agent.
             InvalidPayload: The payload is not an object or too large, or a header is not text.
+            KeyNotFound: It is to be encrypted, and the target has no key for that.
             GatewayDown: No receipt came in time; the message may still be delivered.
         """
         envelope = self._envelope(target, message_type, data, priority, ttl, message_id, headers)
+        if encrypt:
+            await self._peers.encrypt(envelope)
         return await self._submit(envelope, timeout)
 
     async def request(
@@ -227,6 +260,7 @@ class Client:
         timeout: float = REQUEST_TIMEOUT_S,
         priority: int | str = NORMAL,
         headers: dict[str, str] | None = None,
+        encrypt: bool = False,
     ) -> AgentMessage:
         """Send a message and wait for the answer of its target.
 
@@ -237,9 +271,13 @@ class Client:
             timeout: Seconds to wait for the reply.
             priority: 0 to 10, or a name.
             headers: Short texts that travel with the message.
+            encrypt: Encrypt the payload so that only the target can read it; the reply is encrypted as well.
 
         Raises:
             Refused: The gateway said no.
+            KeyNotFound: It is to be encrypted, and one of the two has no key for that.
+            DecryptionFailed: The reply does not open.
+            SignatureInvalid: The signature of the reply is not right.
             AgentNotFound: There is no such agent.
             NoResponder: No instance of it is running.
             RequestTimedOut: No reply came in time.
@@ -248,12 +286,14 @@ class Client:
         """
         envelope = self._envelope(target, message_type, data, priority, timeout, "", headers)
         envelope.flags |= Flag.EXPECTS_REPLY
-        answer: asyncio.Future[AgentMessage] = asyncio.get_running_loop().create_future()
+        answer: asyncio.Future[Delivery] = asyncio.get_running_loop().create_future()
         self._requests[envelope.id] = answer
         try:
             async with asyncio.timeout(timeout):
+                if encrypt:
+                    await self._peers.encrypt(envelope)
                 await self._submit(envelope, timeout + 1)
-                reply = await answer
+                reply = await self.received(await answer)
         except TimeoutError as error:
             if isinstance(error, MasError):
                 raise
@@ -327,6 +367,7 @@ class Client:
         envelope = self._envelope(target, message_type, data, priority, ttl, "", headers)
         if expects_reply:
             envelope.flags |= Flag.EXPECTS_REPLY
+        self._sign(envelope)
         asking = self._to_gateway(REHEARSE, None)
         asking.data = msgspec.msgpack.encode(envelope)
         reply = await self._ask(asking, timeout, partition_of(target, self._store.partitions))
@@ -335,22 +376,57 @@ class Client:
     async def tell(self, message_type: str, data: object, timeout: float = SEND_TIMEOUT_S) -> Receipt:
         """Say something to the gateway itself; raises as `send` does."""
         envelope = self._to_gateway(message_type, data)
-        return await self._submit(envelope, timeout, self._agent_store.partition)
+        return await self._outbox_receipt(envelope, timeout, self._agent_store.partition)
 
     async def submit(self, envelope: Envelope, timeout: float = SEND_TIMEOUT_S) -> Receipt:
         """Send a message that is made already; raises as `send` does."""
         return await self._submit(envelope, timeout)
 
+    async def encrypt(self, envelope: Envelope) -> None:
+        """Make the payload of a message readable for its target alone; raises as `send` does."""
+        await self._peers.encrypt(envelope)
+
+    def is_plain(self, delivery: Delivery) -> bool:
+        """Whether there is no signature to check and nothing to decrypt."""
+        return (
+            delivery.proof is None
+            and not delivery.flags & Flag.ENCRYPTED
+            and not self._peers.requires_signatures
+        )
+
+    async def received(self, delivery: Delivery) -> AgentMessage:
+        """A delivery as the message that it is, its signature checked and its payload decrypted.
+
+        Raises:
+            SignatureInvalid: The sender's signature is not right, or is missing though required.
+            DecryptionFailed: The payload is encrypted and does not open here.
+            GatewayDown: No gateway tells the sender's keys.
+        """
+        if self.is_plain(delivery):
+            return message_of(delivery)
+        signed = await self._peers.verify(delivery)
+        key_id = ""
+        if delivery.flags & Flag.ENCRYPTED:
+            key_id, data = self._peers.decrypt(delivery)
+            delivery = msgspec.structs.replace(delivery, data=data)
+        message = message_of(delivery)
+        message.encrypted_for = key_id
+        message.signed = signed
+        return message
+
+    async def _ask_keys(self, agent_ids: list[str]) -> AgentMessage:
+        return await self._ask_gateway(KEYS, {"agents": agent_ids}, REQUEST_TIMEOUT_S)
+
     async def _ask_gateway(self, message_type: str, data: object, timeout: float) -> AgentMessage:
         return await self._ask(self._to_gateway(message_type, data), timeout, self._agent_store.partition)
 
     async def _ask(self, envelope: Envelope, timeout: float, partition: int) -> AgentMessage:
-        answer: asyncio.Future[AgentMessage] = asyncio.get_running_loop().create_future()
+        answer: asyncio.Future[Delivery] = asyncio.get_running_loop().create_future()
         self._requests[envelope.id] = answer
         try:
             async with asyncio.timeout(timeout):
-                await self._submit(envelope, timeout + 1, partition)
-                return await answer
+                await self._outbox_receipt(envelope, timeout + 1, partition)
+                return message_of(await answer)
         except TimeoutError as error:
             if isinstance(error, MasError):
                 raise
@@ -387,7 +463,26 @@ class Client:
             headers=headers,
         )
 
-    async def _submit(self, envelope: Envelope, timeout: float, partition: int | None = None) -> Receipt:
+    async def _submit(self, envelope: Envelope, timeout: float) -> Receipt:
+        if self._signs:
+            self._sign(envelope)
+        try:
+            return await self._outbox_receipt(envelope, timeout)
+        except SignatureInvalid as error:
+            if envelope.signature is not None or error.details.get("rule") != SIGNATURE_REQUIRED:
+                raise
+            # The gateway wants signatures: from here on it gets them.
+            self._signs = True
+            self._sign(envelope)
+            return await self._outbox_receipt(envelope, timeout)
+
+    def _sign(self, envelope: Envelope) -> None:
+        envelope.flags |= Flag.SIGNED
+        envelope.signature = sign(self._link.keys, self._link.namespace, envelope)
+
+    async def _outbox_receipt(
+        self, envelope: Envelope, timeout: float, partition: int | None = None
+    ) -> Receipt:
         self._check_started()
         receipt = await self._outbox.submit(envelope, partition=partition, timeout_s=timeout)
         if not receipt.is_delivered:
@@ -429,4 +524,4 @@ class Client:
             return
         future = self._requests.get(delivery.correlation)
         if future is not None and not future.done() and not delivery.flags & Flag.PARTIAL:
-            future.set_result(message_of(delivery))
+            future.set_result(delivery)

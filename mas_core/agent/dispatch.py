@@ -17,7 +17,14 @@ from mas_core.base.backoff import exponential_delays
 from mas_core.base.ids import derived_message_id
 from mas_core.base.logs import get_logger
 from mas_core.base.traces import trace_of
-from mas_core.errors import GatewayDown, InvalidPayload, MasError, UsageError
+from mas_core.errors import (
+    DecryptionFailed,
+    GatewayDown,
+    InvalidPayload,
+    MasError,
+    SignatureInvalid,
+    UsageError,
+)
 from mas_core.model.decision import Receipt
 from mas_core.model.message import NACK, AgentMessage, Envelope, Flag, payload_bytes
 from mas_core.store.agents import STATE_CHANGED, AgentStore, Settlement
@@ -101,7 +108,18 @@ class Dispatch:
         if self._client.now_ms() > delivery.expires_at:
             await self._hand_back(held, "expired", "its time to live ended in the inbox", retryable=False)
             return
-        message = message_of(delivery)
+        try:
+            if self._client.is_plain(delivery):
+                message = message_of(delivery)
+            else:
+                message = await self._client.received(delivery)
+        except (SignatureInvalid, DecryptionFailed, InvalidPayload) as error:
+            log.error("delivery.refused", agent=delivery.target, sender=delivery.sender, reason=error.message)
+            await self._hand_back(held, error.code, error.message, retryable=False)
+            return
+        except MasError as error:
+            await self._hand_back(held, error.code, error.message, retryable=True)
+            return
         message.replier = self._reply
         if message.message_type not in self._stateful_types:
             try:
@@ -259,4 +277,6 @@ class Dispatch:
             correlation=message.message_id,
             capsule=message.capsule,
         )
+        if message.encrypted:
+            await self._client.encrypt(envelope)
         return await self._client.submit(envelope)

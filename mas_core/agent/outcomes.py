@@ -19,6 +19,7 @@ from mas_core.errors import (
     RateLimited,
     Refused,
     ReplayDetected,
+    SignatureInvalid,
     StoreFull,
     TokenExpired,
     TokenRevoked,
@@ -27,6 +28,7 @@ from mas_core.errors import (
 )
 from mas_core.model.decision import Decision, Receipt
 from mas_core.model.message import AgentMessage
+from mas_core.model.signature import SIGNATURE_INVALID, SIGNATURE_REQUIRED
 
 _ERRORS: Mapping[Decision, type[MasError]] = {
     Decision.BLOCKED: PayloadBlocked,
@@ -48,6 +50,8 @@ _BY_RULE: Mapping[str, type[MasError]] = {
     "token_revoked": TokenRevoked,
     "token_expired": TokenExpired,
     "no_responder": NoResponder,
+    SIGNATURE_REQUIRED: SignatureInvalid,
+    SIGNATURE_INVALID: SignatureInvalid,
 }
 
 

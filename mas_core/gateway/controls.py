@@ -14,6 +14,7 @@ from mas_core.model.standing import ACTIVE, StandingKind
 
 MAX_METADATA_BYTES = 16 * 1024
 MAX_CAPABILITIES = 64
+MAX_ASKED_AGENTS = 64
 MAX_CONTROL_BYTES = 64 * 1024
 
 
@@ -52,7 +53,13 @@ class DiscoverData(msgspec.Struct, forbid_unknown_fields=True):
     status: str = ""
 
 
-ControlData = TypeVar("ControlData", AttachData, NackData, DiscoverData)
+class KeysData(msgspec.Struct, forbid_unknown_fields=True):
+    """Whose public keys are wanted."""
+
+    agents: Annotated[tuple[str, ...], msgspec.Meta(max_length=MAX_ASKED_AGENTS)]
+
+
+ControlData = TypeVar("ControlData", AttachData, NackData, DiscoverData, KeysData)
 
 
 def read_control(text: bytes, kind: type[ControlData]) -> ControlData:

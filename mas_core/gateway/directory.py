@@ -9,9 +9,11 @@ from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PublicKey
 from mas_core.base.logs import get_logger
 from mas_core.errors import ConfigurationError, IntegrityError
 from mas_core.gateway.stages.authorise import Authorise
+from mas_core.gateway.stages.check_encryption import CheckEncryption
 from mas_core.gateway.stages.check_expiry import CheckExpiry
 from mas_core.gateway.stages.check_form import CheckForm
 from mas_core.gateway.stages.check_permit import CheckPermit
+from mas_core.gateway.stages.check_signature import CheckSignature
 from mas_core.gateway.stages.check_standing import CheckStanding
 from mas_core.gateway.stages.find_target import FindTarget
 from mas_core.gateway.stages.limit_rate import LimitRate
@@ -24,6 +26,7 @@ from mas_core.registry.registry import Registry
 from mas_core.security.access import AccessPolicy
 from mas_core.security.dlp import RulePack, Scanner
 from mas_core.security.gateway_keys import GatewayKeys
+from mas_core.security.routes import Routes
 from mas_core.security.seals import SealKey
 from mas_core.store.records import Records
 
@@ -87,7 +90,10 @@ class Directory:
         if policy != self.policy or not self.stages:
             self.access = AccessPolicy(policy)
             self.policy = policy
-            stages: list[Stage] = [
+            stages: list[Stage] = []
+            if policy.features.message_signing:
+                stages.append(CheckSignature(self, self._namespace, policy.signature_max_age_s))
+            stages += [
                 CheckForm(self._max_payload_bytes),
                 CheckExpiry(),
                 *([CheckStanding(policy.standings)] if policy.standings else []),
@@ -98,6 +104,14 @@ class Directory:
                 stages.append(Authorise(self.access))
             if policy.features.rate_limit:
                 stages.append(LimitRate())
+            stages.append(
+                CheckEncryption(
+                    Routes(policy),
+                    policy.e2e_suites,
+                    is_scanned=policy.features.dlp,
+                    may_be_required=any(route.e2e == "require" for route in policy.routes),
+                )
+            )
             if policy.features.dlp:
                 stages.append(ScanPayload(Scanner(self._pack, policy.dlp_actions), self._max_payload_bytes))
             self.stages = tuple(stages)

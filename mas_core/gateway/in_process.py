@@ -113,6 +113,7 @@ class InProcessGateway:
             document,
             default_limit=self.settings.default_limit,
             features=self.settings.policy_features,
+            signature_max_age_s=self.settings.message_signing.max_age_s,
             change="start with the settings of the gateway",
         )
 

@@ -17,6 +17,7 @@ import msgspec
 from mas_core.base.ids import GATEWAY, partition_of
 from mas_core.gateway.directory import Directory
 from mas_core.gateway.inboxes import Inboxes
+from mas_core.gateway.key_answers import KeyAnswers
 from mas_core.gateway.ledger import Ledger
 from mas_core.gateway.opening import OpenedFrame
 from mas_core.gateway.outbound import Outbound
@@ -27,12 +28,14 @@ from mas_core.gateway.screening import Screening
 from mas_core.gateway.sessions import Session
 from mas_core.gateway.stages.check_inbox import CheckInbox
 from mas_core.gateway.stages.check_permit import make_permit
+from mas_core.gateway.stages.check_signature import proof_of_delivery
 from mas_core.gateway.transit import Surroundings, Transit, Verdict
 from mas_core.model.decision import Decision, Receipt
 from mas_core.model.frame import Frame, FrameHeader, FrameReceipt
 from mas_core.model.message import (
     CONTROL_TYPES,
     DISCOVER,
+    KEYS,
     NACK,
     REHEARSE,
     Capsule,
@@ -100,6 +103,7 @@ class Judge:
         self._waiting_names: dict[str, Transit] = {}
         self._presence = Presence(directory, keys, ledger, outbound, inboxes, self._effects)
         self._has_looked_for_directives = self._has_directives = False
+        self._key_answers = KeyAnswers(directory, outbound)
         self._redelivery = Redelivery(directory, AtRest(keys.at_rest_key), ledger, outbound, self._effects)
 
     def has_directives(self, now: int) -> bool:
@@ -364,12 +368,22 @@ class Judge:
             if transit.decision is not _ALLOWED and not transit.decision.is_delivered:
                 continue
             envelope, now = transit.envelope, transit.now
+            flags = envelope.flags & _DELIVERED_FLAGS
+            if transit.is_encrypted:
+                flags |= Flag.ENCRYPTED
             expires_at = now + envelope.ttl_ms
             permit = b""
             if transit.expects_reply:
                 permit = make_permit(
                     self._keys,
-                    Capsule(envelope.id, transit.sender, transit.instance, envelope.target, expires_at),
+                    Capsule(
+                        envelope.id,
+                        transit.sender,
+                        transit.instance,
+                        envelope.target,
+                        expires_at,
+                        is_encrypted=transit.is_encrypted,
+                    ),
                 )
             delivery = Delivery(
                 envelope.id,
@@ -380,10 +394,11 @@ class Judge:
                 now,
                 expires_at,
                 envelope.priority,
-                envelope.flags & _DELIVERED_FLAGS,
+                flags,
                 envelope.correlation,
                 permit,
                 envelope.headers,
+                proof=proof_of_delivery(transit) if transit.proof is not None else None,
             )
             if transit.capsule is not None:
                 self._outbound.answer(transit.capsule.instance, delivery)
@@ -406,6 +421,8 @@ class Judge:
                 return Verdict(Decision.INVALID, "this belongs to the partition of the agent")
             if message_type == NACK:
                 return self._redelivery.hand_back(transit, lookups)
+            if message_type == KEYS:
+                return self._key_answers.answer(transit)
             if message_type == DISCOVER:
                 return self._presence.discover(transit, entries)
             return self._presence.tell(transit)
@@ -468,11 +485,12 @@ def _is_remembered(transit: Transit) -> bool:
     """Whether a decision stands for good: a refused reply may be followed by one that tells of the refusal."""
     if transit.is_reply:
         return transit.decision.is_delivered
-    return not transit.decision.is_transient
+    # A message whose signature was not right is not known to be its sender's, so it decides nothing.
+    return not transit.decision.is_transient and transit.decision is not Decision.UNAUTHENTICATED
 
 
 def _recurring_name(sender: str, envelope: Envelope) -> str:
     """Under which name a decision is remembered; empty when the id cannot occur again."""
     if envelope.flags & Flag.IS_REPLY and not envelope.flags & Flag.PARTIAL:
         return f"{sender} reply {envelope.correlation[:128]}"
-    return f"{sender} {envelope.id[:128]}" if envelope.flags & Flag.CHOSEN_ID else ""
+    return f"{sender} {envelope.id[:128]}" if envelope.flags & (Flag.CHOSEN_ID | Flag.SIGNED) else ""

@@ -74,6 +74,7 @@ class Ledger:
                 transit.findings,
                 fingerprint(envelope.data),
                 self._gateway_id,
+                details=transit.details or {},
                 prev=chain.head,
             )
             block.append(chain.append_linked(record))

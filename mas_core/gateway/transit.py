@@ -12,6 +12,7 @@ from mas_core.base.logs import get_logger
 from mas_core.base.traces import trace_of
 from mas_core.model.decision import Decision, Finding, Receipt
 from mas_core.model.message import Capsule, Envelope, Flag
+from mas_core.model.signature import Proof
 
 log = get_logger(__name__)
 
@@ -57,6 +58,12 @@ class Transit(msgspec.Struct):
     """The rule that lets it go only once a person has approved it."""
     capsule: Capsule | None = None
     """Of a reply: the permit it came with, once checked."""
+    proof: Proof | None = None
+    """The sender's signature, once checked."""
+    details: dict[str, object] | None = None
+    """What the audit keeps of it beside the decision."""
+    is_encrypted: bool = False
+    """Whether the payload is end-to-end encrypted, so that nobody here can scan it."""
     is_within_limit: bool = True
     """Whether a place of the sender's rate limit was reserved for it."""
     is_well_formed: bool = False

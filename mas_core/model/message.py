@@ -9,10 +9,11 @@ import msgspec
 
 from mas_core.base.clock import now_ms
 from mas_core.base.ids import new_message_id
-from mas_core.errors import InvalidPayload, UsageError
+from mas_core.errors import InvalidPayload, SignatureInvalid, UsageError
 from mas_core.model.decision import Receipt
 from mas_core.model.json_text import encode_json
 from mas_core.model.priority import NORMAL
+from mas_core.model.signature import Proof, Signature, SignedStatement
 
 Payload = dict[str, object]
 
@@ -31,6 +32,10 @@ class Flag:
     """An earlier part of a reply; the final one follows."""
     ERROR: Final = 16
     """A reply that tells of a failure."""
+    SIGNED: Final = 32
+    """It carries a signature of its sender, and its id must not come again."""
+    ENCRYPTED: Final = 64
+    """Of a delivery: its payload is encrypted for the target, and only the target can read it."""
 
 
 class Envelope(msgspec.Struct, array_like=True, gc=False):
@@ -51,6 +56,7 @@ class Envelope(msgspec.Struct, array_like=True, gc=False):
     capsule: bytes = b""
     """Of a reply: the permit that came with the request."""
     headers: dict[str, str] | None = None
+    signature: Signature | None = None
 
 
 class Delivery(msgspec.Struct, array_like=True, gc=False):
@@ -70,6 +76,8 @@ class Delivery(msgspec.Struct, array_like=True, gc=False):
     capsule: bytes = b""
     headers: dict[str, str] | None = None
     attempt: int = 1
+    proof: Proof | None = None
+    """The sender's signature, where it signs its messages."""
 
 
 class Capsule(msgspec.Struct, array_like=True, frozen=True):
@@ -81,6 +89,8 @@ class Capsule(msgspec.Struct, array_like=True, frozen=True):
     replier: str
     expires_at: int
     mac: bytes = b""
+    is_encrypted: bool = False
+    """Whether the payload was end-to-end encrypted, so that the answer has to be as well."""
 
 
 ATTACH = "mas.attach"
@@ -88,11 +98,13 @@ BEAT = "mas.beat"
 DETACH = "mas.detach"
 NACK = "mas.nack"
 DISCOVER = "mas.discover"
+KEYS = "mas.keys"
+"""Asks for the public keys of agents."""
 REHEARSE = "mas.rehearse"
 """Asks what would become of a message, which is its data, packed as it would travel."""
 STANDING = "mas.standing"
 """What the gateway tells an instance: the standing that an operator gave to its agent."""
-CONTROL_TYPES = frozenset({ATTACH, BEAT, DETACH, NACK, DISCOVER, REHEARSE})
+CONTROL_TYPES = frozenset({ATTACH, BEAT, DETACH, NACK, DISCOVER, KEYS, REHEARSE})
 """What an agent's own runtime says to the gateway; such messages go no further."""
 
 
@@ -135,6 +147,10 @@ class AgentMessage(msgspec.Struct):
     attempt: int = 1
     capsule: bytes = b""
     replier: Replier | None = None
+    encrypted_for: str = ""
+    """Key id under which the payload was decrypted here; empty when it came in clear."""
+    signed: SignedStatement | None = None
+    """What the sender signed, where it signs its messages."""
 
     @property
     def payload(self) -> Payload:
@@ -150,6 +166,29 @@ class AgentMessage(msgspec.Struct):
     def is_reply(self) -> bool:
         """Whether this answers a request."""
         return self.meta.is_reply
+
+    @property
+    def encrypted(self) -> bool:
+        """Whether nobody between the sender and this agent could read the payload."""
+        return bool(self.encrypted_for)
+
+    def verify(self, public_key: bytes | str) -> SignedStatement:
+        """Check the sender's signature without asking anybody.
+
+        Args:
+            public_key: The sender's Ed25519 public key, got from a source that you trust: 32 bytes, or hex.
+
+        Returns:
+            What was signed. `covers_payload` is False when the gateway has changed the payload since, for
+            example to redact it: then the signature is of the payload as it was sent.
+
+        Raises:
+            SignatureInvalid: There is no signature, or it is not of this key.
+        """
+        if self.signed is None:
+            raise SignatureInvalid("the message carries no signature of its sender")
+        self.signed.statement.verify(self.signed.value, public_key)
+        return self.signed
 
     async def reply(self, message_type: str, data: object = None, *, final: bool = True) -> Receipt:
         """Answer the request; the reply goes to the very instance that asked.

@@ -90,6 +90,7 @@ class Features(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     rbac: bool = True
     rate_limit: bool = True
     dlp: bool = True
+    message_signing: bool = False
 
 
 class PolicyDocument(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -115,6 +116,10 @@ class PolicyDocument(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Agent id -> why nothing from it or to it passes, whatever else is allowed."""
     trusted: dict[str, Mark] = {}
     """Agent id -> why it may send to everybody, without approval, unless a rule denies it."""
+    signature_max_age_s: float = 300.0
+    """Seconds for which a signed message is accepted after it was signed."""
+    e2e_suites: tuple[str, ...] = ("hpke", "rsa-oaep")
+    """Ways of end-to-end encryption that are let through, preferred first."""
     changed_by: str = ""
     changed_at: int = 0
     """Unix milliseconds."""

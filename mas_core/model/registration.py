@@ -19,6 +19,28 @@ class AgentKey(msgspec.Struct, frozen=True, omit_defaults=True):
     """Unix milliseconds; 0 for never."""
     revoked: int = 0
     """Unix milliseconds of the revocation; 0 when it still counts."""
+    encryption_key: str = ""
+    """X25519 public key for end-to-end encryption, hex; tokens of before it have none."""
+
+    def is_valid(self, now: int) -> bool:
+        """Whether this key may be used at `now` (Unix milliseconds)."""
+        return not self.revoked and (not self.expires or now < self.expires)
+
+
+class DecryptionKey(msgspec.Struct, frozen=True, omit_defaults=True):
+    """The public half of a key for end-to-end encryption whose private half lies in a file of the agent."""
+
+    key_id: str
+    kind: str
+    """x25519 or rsa."""
+    public_key: str
+    """DER of SubjectPublicKeyInfo (RFC 5280), base64."""
+    created: int
+    """Unix milliseconds."""
+    expires: int = 0
+    """Unix milliseconds; 0 for never."""
+    revoked: int = 0
+    """Unix milliseconds of the revocation; 0 when it still counts."""
 
     def is_valid(self, now: int) -> bool:
         """Whether this key may be used at `now` (Unix milliseconds)."""
@@ -36,6 +58,8 @@ class Registration(msgspec.Struct, frozen=True, omit_defaults=True):
     created: int = 0
     """Unix milliseconds."""
     source: str = "cli"
+    decryption_keys: tuple[DecryptionKey, ...] = ()
+    """Beside those of the tokens, and before them: newest first."""
 
 
 class InstanceStatus(msgspec.Struct, frozen=True, omit_defaults=True):

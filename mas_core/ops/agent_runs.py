@@ -133,6 +133,7 @@ def with_file_policy(document: PolicyDocument, loaded: LoadedConfig, policy: Fil
         default_limit=policy.default_limit or settings.default_limit,
         limits={OPERATOR: OPERATOR_LIMIT, **document.limits, **policy.limits},
         features=settings.policy_features,
+        signature_max_age_s=settings.message_signing.max_age_s,
         dlp_actions=policy.dlp_actions,
     )
     return replace_file_rules(replace_file_routes(changed, policy.routes), policy.rules)

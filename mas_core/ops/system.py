@@ -90,8 +90,10 @@ class System:
             SecretUnavailable: It is not.
         """
         from mas_core.agent.client import Client  # noqa: PLC0415 - slow, and few commands send
+        from mas_core.security.key_files import key_files  # noqa: PLC0415
 
-        return Client(self.store, as_agent, self.token_of(as_agent))
+        files = key_files(self.target.tokens_dir, as_agent)
+        return Client(self.store, as_agent, self.token_of(as_agent), private_keys=files)
 
     async def gateways(self) -> list[GatewayStatus]:
         """The gateways that run now."""

@@ -1,8 +1,9 @@
 """Tokens: the one credential of an agent, and the keys that derive from it.
 
-A token holds 32 random bytes and the public key of the gateway it is for. The agent's X25519 and Ed25519 keys
-derive from the random bytes by HKDF-SHA-256 (RFC 5869), so the token itself never travels and the registry
-holds public keys only; the gateway's key in it keeps anyone else from posing as the gateway.
+A token holds 32 random bytes and the public key of the gateway it is for. The agent's keys derive from the random
+bytes by HKDF-SHA-256 (RFC 5869): X25519 for seals and for end-to-end encryption, Ed25519 for signatures. So the
+token itself never travels and the registry holds public keys only; the gateway's key in it keeps anyone else from
+posing as the gateway.
 """
 
 from __future__ import annotations
@@ -36,6 +37,7 @@ class AgentKeys:
     gateway_key_id: str
     seal_key: X25519PrivateKey = field(repr=False)
     signing_key: Ed25519PrivateKey = field(repr=False)
+    encryption_key: X25519PrivateKey = field(repr=False)
 
 
 def key_id_of(public_key: bytes) -> str:
@@ -59,6 +61,7 @@ def derive_keys(token: str, agent_id: str) -> AgentKeys:
     secret, gateway_public_key = body[:_KEY_SIZE], body[_KEY_SIZE:]
     seal_key = X25519PrivateKey.from_private_bytes(_derive(secret, f"mas/seal/{agent_id}"))
     signing_key = Ed25519PrivateKey.from_private_bytes(_derive(secret, f"mas/sign/{agent_id}"))
+    encryption_key = X25519PrivateKey.from_private_bytes(_derive(secret, f"mas/encrypt/{agent_id}"))
     return AgentKeys(
         agent_id,
         key_id_of(seal_key.public_key().public_bytes_raw()),
@@ -66,6 +69,7 @@ def derive_keys(token: str, agent_id: str) -> AgentKeys:
         key_id_of(gateway_public_key),
         seal_key,
         signing_key,
+        encryption_key,
     )
 
 
@@ -77,6 +81,7 @@ def agent_key(keys: AgentKeys, *, created: int, expires: int = 0) -> AgentKey:
         keys.signing_key.public_key().public_bytes_raw().hex(),
         created,
         expires,
+        encryption_key=keys.encryption_key.public_key().public_bytes_raw().hex(),
     )
 
 

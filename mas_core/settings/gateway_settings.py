@@ -110,8 +110,8 @@ class PriorityQueueSettings(Section):
 class MessageSigningSettings(Section):
     """What counts as a fresh signature."""
 
-    max_age_s: float = Field(default=300, gt=0)
-    """Seconds for which a signed message is accepted."""
+    max_age_s: float = Field(default=300, gt=0, le=3600)
+    """Seconds for which a signed message is accepted after it was signed."""
 
 
 class GatewaySettings(BaseSettings):
@@ -187,7 +187,10 @@ class GatewaySettings(BaseSettings):
     def policy_features(self) -> policy.Features:
         """The switches of the stages, as the policy document has them."""
         return policy.Features(
-            rbac=self.features.rbac, rate_limit=self.features.rate_limit, dlp=self.features.dlp
+            rbac=self.features.rbac,
+            rate_limit=self.features.rate_limit,
+            dlp=self.features.dlp,
+            message_signing=self.features.message_signing,
         )
 
 

@@ -21,6 +21,8 @@ class ScanPayload:
         """Blocked, unscannable, or nothing; redaction changes `transit.data`."""
         if transit.envelope.headers and (verdict := self._check_headers(transit.envelope.headers)):
             return verdict
+        if transit.is_encrypted:
+            return None
         result = self._scanner.scan(transit.value)  # type: ignore[arg-type]
         if result.action == "pass":
             return None
