@@ -37,7 +37,7 @@ gen: $(DEV)    ## write generated files: completions
 	@$(BIN)/python -m mas_cli.completion.generate
 
 bench: $(DEV)  ## measure against baselines in the same run
-	@$(BIN)/python benchmarks/end_to_end.py
+	@$(BIN)/python -m benchmarks $(BENCH)
 
 clean:
 	rm -rf $(VENV) .mas

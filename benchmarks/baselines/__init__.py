@@ -1,0 +1,1 @@
+"""The same work done by plain redis-py, without any policy."""

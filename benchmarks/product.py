@@ -1,0 +1,102 @@
+"""One run of the product: a sending process, the gateways, a receiving process, and what each of them used."""
+
+from __future__ import annotations
+
+from array import array
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from benchmarks.processes import module, worker
+from benchmarks.workers.sender import SenderLaunch, SenderReport
+from benchmarks.workplace import Workplace
+from mas_core.model.priority import LANES
+from mas_core.ops.bench.figures import Spread, Use, spread
+from mas_core.ops.bench.load import Load, Sent
+from mas_core.ops.bench.receiving import receiving
+from mas_core.ops.bench.send import SendResult, result_of
+
+
+@dataclass(frozen=True, slots=True)
+class ProductRun:
+    """What one run gave."""
+
+    result: SendResult
+    to_handler: Spread
+    gateway_us: float
+    """Microseconds of processor time a message, of all gateways together."""
+    server_us: float
+    sender_us: float
+    receiver_us: float
+    messages_a_frame: float
+    """Messages that a frame held on the average on their way to the gateway."""
+
+
+class Incomplete(Exception):
+    """Messages were lost, handled twice or refused, so the run does not count."""
+
+
+async def run_product(place: Workplace, routes: Sequence[tuple[str, str]], load: Load) -> ProductRun:
+    """Send a load over these routes and measure.
+
+    Raises:
+        Incomplete: Not every message was handled once.
+    """
+    system = place.system
+    launch = SenderLaunch(
+        place.url,
+        system.store.namespace,
+        system.store.partitions,
+        tuple((sender, place.tokens[sender], target) for sender, target in routes),
+        load,
+    )
+    targets = dict.fromkeys(target for _, target in routes)
+    async with (
+        receiving(system, [(name, place.tokens[name], ()) for name in targets]) as receivers,
+        worker("the sender", module("benchmarks.workers.sender"), launch) as sender,
+    ):
+        frames = await frames_taken(place)
+        gateway_s, server_s = place.gateway_cpu_s(), place.server_cpu_s()
+        await sender.told(b"go")
+        report = await sender.answered(SenderReport)
+        sent = Sent(_times(report.sent), _times(report.receipts), report.refused, report.failed, report.cpu_s)
+        received = await receivers.report(len(sent.accepted))
+        gateway_s, server_s = place.gateway_cpu_s() - gateway_s, place.server_cpu_s() - server_s
+        frames = await frames_taken(place) - frames
+    count = max(1, len(sent.sent_ns))
+    result = result_of(sent, received, Use(0, 0.0, 0.0), Use(count, gateway_s, server_s))
+    if not result.is_complete:
+        raise Incomplete(
+            f"{result.handled} of {result.sent} handled, {result.refused} refused, {result.failed} unconfirmed, "
+            f"{result.lost} lost, {result.duplicated} twice"
+        )
+    handled_ns = received.handled_ns(count)
+    return ProductRun(
+        result,
+        spread(handled - began for handled, began in zip(handled_ns, sent.sent_ns, strict=True)),
+        gateway_s / count * 1e6,
+        server_s / count * 1e6,
+        sent.cpu_s / count * 1e6,
+        received.cpu_s / count * 1e6,
+        count / max(1, frames),
+    )
+
+
+def _times(text: bytes) -> array[int]:
+    times = array("q")
+    times.frombytes(text)
+    return times
+
+
+async def frames_taken(place: Workplace) -> int:
+    """Frames that were ever put into the ingress streams."""
+    connection, keys = place.system.store.connection, place.system.store.keys
+    total = 0
+    for partition in range(place.partitions):
+        for lane in LANES:
+            key = keys.ingress(partition, lane)
+            if await connection.call("EXISTS", key):
+                fields = await connection.call("XINFO", "STREAM", key)
+                if isinstance(fields, list):
+                    fields = dict(zip(fields[::2], fields[1::2], strict=True))
+                total += int(fields[b"entries-added"])
+    return total

@@ -1,0 +1,67 @@
+"""The sending process: reads a `SenderLaunch`, says `ready`, sends when told to, tells what it saw."""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+from contextlib import AsyncExitStack
+
+import msgspec
+
+from mas_core.agent.client import Client
+from mas_core.base.event_loop import run
+from mas_core.ops.bench.load import Load, send_all
+from mas_core.store.store import Store
+
+STARTS_AT_ONCE = 50
+
+
+class SenderLaunch(msgspec.Struct, frozen=True):
+    """Who sends how much to whom."""
+
+    url: str
+    namespace: str
+    partitions: int
+    routes: tuple[tuple[str, str, str], ...]
+    """Agent, its token, its target."""
+    load: Load
+
+
+class SenderReport(msgspec.Struct, frozen=True):
+    """What was sent; times by message number as 64-bit integers in monotonic nanoseconds."""
+
+    sent: bytes
+    receipts: bytes
+    refused: int
+    failed: int
+    cpu_s: float
+
+
+async def _main(launch: SenderLaunch) -> None:
+    starting = asyncio.Semaphore(STARTS_AT_ONCE)
+    async with (
+        Store(launch.url, namespace=launch.namespace, partitions=launch.partitions) as store,
+        AsyncExitStack() as stack,
+    ):
+
+        async def start(agent: str, token: str, target: str) -> tuple[Client, str]:
+            async with starting:
+                return await stack.enter_async_context(Client(store, agent, token)), target
+
+        routes = await asyncio.gather(*(start(*item) for item in launch.routes))
+        _say(b"ready")
+        await asyncio.get_running_loop().run_in_executor(None, sys.stdin.buffer.readline)
+        sent = await send_all(routes, launch.load)
+    report = SenderReport(
+        sent.sent_ns.tobytes(), sent.receipt_ns.tobytes(), sent.refused, sent.failed, sent.cpu_s
+    )
+    _say(msgspec.json.encode(report))
+
+
+def _say(line: bytes) -> None:
+    sys.stdout.buffer.write(line + b"\n")
+    sys.stdout.buffer.flush()
+
+
+if __name__ == "__main__":
+    run(_main(msgspec.json.decode(sys.stdin.buffer.readline(), type=SenderLaunch)))
