@@ -17,7 +17,7 @@ __all__ = ["COMMANDS", "GROUPS", "SECTIONS", "Command", "Impact", "Scope"]
 SECTIONS: tuple[tuple[str, tuple[str, ...]], ...] = (
     ("Run", ("init", "up", "down", "status", "gateway", "agent")),
     ("Talk", ("discover", "send", "request", "watch", "bench")),
-    ("Rules", ("rbac",)),
+    ("Rules", ("rbac", "breaker")),
     ("Evidence and state", ("audit", "state")),
     ("Set-up", ("config", "context", "completion", "spec", "help", "version")),
 )
@@ -28,6 +28,7 @@ GROUPS: dict[str, str] = {
     "agent token": "Tokens of agents",
     "audit": "What was decided, by whom and why, with proof",
     "bench": "Measurements of a running system",
+    "breaker": "Circuits: what keeps messages from targets that fail",
     "completion": "Completion scripts for the shell",
     "config": "Settings and where each comes from",
     "context": "Named servers to work with",

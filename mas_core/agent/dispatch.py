@@ -26,7 +26,7 @@ from mas_core.errors import (
     UsageError,
 )
 from mas_core.model.decision import Receipt
-from mas_core.model.message import NACK, AgentMessage, Envelope, Flag, payload_bytes
+from mas_core.model.message import NACK, OUTCOME, AgentMessage, Envelope, Flag, payload_bytes
 from mas_core.store.agents import STATE_CHANGED, AgentStore, Settlement
 
 log = get_logger(__name__)
@@ -37,6 +37,8 @@ ERROR_ORDINAL = -1
 """Ordinal of the error reply, which is another message than the final reply that was refused before it."""
 NO_ANSWER: Final = object()
 """What a handler gives back that answers later, or not at all."""
+MAX_TELLING = 64
+"""Outcomes that are on their way to the gateway at the same time; more are not told."""
 _RETRY_S = 0.5
 _MAX_RETRY_S = 30.0
 
@@ -66,6 +68,7 @@ class Dispatch:
         self._inbox = Inbox(client.link, store, self._take, self._give_up, max_in_flight)
         self._settler = Settler(store, client.instance, self._inbox.release)
         self._stateful_types: set[str] = set()
+        self._telling: set[asyncio.Task[None]] = set()
 
     @property
     def in_hand(self) -> int:
@@ -97,6 +100,9 @@ class Dispatch:
         """Stop at once."""
         await self._inbox.stop()
         await self._settler.stop()
+        for task in list(self._telling):
+            task.cancel()
+        await asyncio.gather(*self._telling, return_exceptions=True)
 
     async def _take(self, held: Held) -> None:
         delivery = held.delivery
@@ -158,6 +164,8 @@ class Dispatch:
             current_turn.reset(mark)
         if not await self._settle(held, turn):
             return False
+        if held.delivery is not None and held.delivery.flags & Flag.TRIAL:
+            self._tell_outcome(message, "")
         if turn.has_changed_state:
             # Only now is it certain that this is the run whose state counts, and so its answer.
             try:
@@ -212,6 +220,7 @@ class Dispatch:
                 message_id=message.message_id,
                 trace=trace_of(error),
             )
+        code = error.code if isinstance(error, MasError) else "handler_failed"
         # Whether a reply arrived is unknown without a gateway; a second run gives the same one.
         if message.expects_reply and not isinstance(error, GatewayDown):
             refused = await self._answer_with_error(message, error)
@@ -219,8 +228,8 @@ class Dispatch:
                 await self._hand_back(held, refused.code, refused.message, retryable=True)
                 return
             self._settler.settle(held.lane, held.entry, held.total, held.position)
+            self._tell_outcome(message, code)
             return
-        code = error.code if isinstance(error, MasError) else "handler_failed"
         reason = error.message if isinstance(error, MasError) else type(error).__name__
         await self._hand_back(held, code, reason, retryable=not expected)
 
@@ -228,6 +237,18 @@ class Dispatch:
         await self._hand_back(
             held, "poison", "every instance that started it died before it was done", retryable=False
         )
+
+    def _tell_outcome(self, message: AgentMessage, code: str) -> None:
+        """Tell the gateway what became of a settled message, for its circuits; it does not matter if it is lost."""
+        if len(self._telling) < MAX_TELLING:
+            data = {"message_id": message.message_id, "sender": message.sender_id, "code": code[:64]}
+            task = asyncio.create_task(self._tell(OUTCOME, data))
+            self._telling.add(task)
+            task.add_done_callback(self._telling.discard)
+
+    async def _tell(self, message_type: str, data: object) -> None:
+        with contextlib.suppress(MasError):
+            await self._client.tell(message_type, data)
 
     async def _hand_back(self, held: Held, code: str, reason: str, *, retryable: bool) -> None:
         data = {

@@ -44,6 +44,15 @@ class NackData(msgspec.Struct, forbid_unknown_fields=True):
     retryable: bool = True
 
 
+class OutcomeData(msgspec.Struct, forbid_unknown_fields=True):
+    """What became of a message that the agent settled itself."""
+
+    message_id: Annotated[str, msgspec.Meta(max_length=128)]
+    sender: Annotated[str, msgspec.Meta(max_length=63)]
+    code: Annotated[str, msgspec.Meta(max_length=64)] = ""
+    """Why it failed; empty when it did not."""
+
+
 class DiscoverData(msgspec.Struct, forbid_unknown_fields=True):
     """What to look for."""
 
@@ -59,7 +68,7 @@ class KeysData(msgspec.Struct, forbid_unknown_fields=True):
     agents: Annotated[tuple[str, ...], msgspec.Meta(max_length=MAX_ASKED_AGENTS)]
 
 
-ControlData = TypeVar("ControlData", AttachData, NackData, DiscoverData, KeysData)
+ControlData = TypeVar("ControlData", AttachData, NackData, OutcomeData, DiscoverData, KeysData)
 
 
 def read_control(text: bytes, kind: type[ControlData]) -> ControlData:

@@ -114,6 +114,7 @@ class InProcessGateway:
             default_limit=self.settings.default_limit,
             features=self.settings.policy_features,
             signature_max_age_s=self.settings.message_signing.max_age_s,
+            default_breaker=self.settings.circuit_breaker.as_breaker_limits(),
             change="start with the settings of the gateway",
         )
 

@@ -15,6 +15,8 @@ from dataclasses import dataclass
 import msgspec
 
 from mas_core.base.ids import GATEWAY, partition_of
+from mas_core.gateway.breakers import Breakers
+from mas_core.gateway.controls import OutcomeData, read_control
 from mas_core.gateway.directory import Directory
 from mas_core.gateway.inboxes import Inboxes
 from mas_core.gateway.key_answers import KeyAnswers
@@ -24,9 +26,11 @@ from mas_core.gateway.outbound import Outbound
 from mas_core.gateway.presence import Presence
 from mas_core.gateway.redelivery import Redelivery
 from mas_core.gateway.rehearsal import Rehearsals, read_rehearsal
+from mas_core.gateway.rerouting import try_backup
 from mas_core.gateway.screening import Screening
 from mas_core.gateway.sessions import Session
-from mas_core.gateway.stages.check_inbox import CheckInbox
+from mas_core.gateway.stages.check_breaker import CheckBreaker
+from mas_core.gateway.stages.check_inbox import NO_RESPONDER, CheckInbox
 from mas_core.gateway.stages.check_permit import make_permit
 from mas_core.gateway.stages.check_signature import proof_of_delivery
 from mas_core.gateway.transit import Surroundings, Transit, Verdict
@@ -37,6 +41,7 @@ from mas_core.model.message import (
     DISCOVER,
     KEYS,
     NACK,
+    OUTCOME,
     REHEARSE,
     Capsule,
     Delivery,
@@ -80,6 +85,7 @@ class Judge:
         ledger: Ledger,
         outbound: Outbound,
         inboxes: Inboxes,
+        breakers: Breakers,
         *,
         partition: int,
         partitions: int,
@@ -93,7 +99,9 @@ class Judge:
         self._partition = partition
         self._partitions = partitions
         self._answers_after_commit = answers_after_commit
-        stages = (*directory.stages, CheckInbox(inboxes))
+        self._breakers = breakers
+        last_stages = (CheckBreaker(breakers),) if breakers.enabled else ()
+        stages = (*directory.stages, *last_stages, CheckInbox(inboxes))
         self._screening = Screening(stages)
         self._rehearsals = Rehearsals(stages, directory, ledger, outbound)
         self._decided: deque[dict[str, bytes]] = deque([{}], maxlen=DECIDED_BATCHES)
@@ -101,10 +109,12 @@ class Judge:
         self._unanswered: list[tuple[OpenedFrame, list[Transit]]] = []
         self._waiting: list[Transit] = []
         self._waiting_names: dict[str, Transit] = {}
-        self._presence = Presence(directory, keys, ledger, outbound, inboxes, self._effects)
+        self._presence = Presence(directory, keys, ledger, outbound, inboxes, breakers, self._effects)
         self._has_looked_for_directives = self._has_directives = False
         self._key_answers = KeyAnswers(directory, outbound)
-        self._redelivery = Redelivery(directory, AtRest(keys.at_rest_key), ledger, outbound, self._effects)
+        self._redelivery = Redelivery(
+            directory, AtRest(keys.at_rest_key), ledger, outbound, breakers, self._effects
+        )
 
     def has_directives(self, now: int) -> bool:
         """Whether instances have to be told what an operator said, which a new judge looks for once."""
@@ -147,6 +157,8 @@ class Judge:
                     elif envelope.type == REHEARSE:
                         with contextlib.suppress(msgspec.DecodeError):
                             targets.add(read_rehearsal(envelope.data).target)
+                    elif envelope.type == OUTCOME and self._breakers.enabled:
+                        lookups.handled_messages(sender)
                     continue
                 name = _recurring_name(sender, envelope)
                 if name:
@@ -162,6 +174,7 @@ class Judge:
             for sender, count in senders.items():
                 limit = self._directory.limit(sender)
                 lookups.reserve(partition_of(sender, self._partitions), sender, count, limit)
+        targets.update([backup for name, backup in self._directory.policy.backups.items() if name in targets])
         for target in targets:
             if self._directory.is_registered(target) and not self._inboxes.is_counted(target):
                 lookups.backlog(target)
@@ -282,6 +295,8 @@ class Judge:
         if not transits:
             return
         self._screening.screen(self._of_this_partition(transits), batch)
+        if batch.turned_back:
+            self._turn_back(batch)
         self._ledger.record_messages(transits)
         self._pass_on(transits)
         bucket = batch.now // REPLAY_WINDOW_MS
@@ -348,6 +363,21 @@ class Judge:
             return Verdict(Decision.INVALID, "the frame holds no readable messages")
         return None
 
+    def _turn_back(self, batch: Surroundings) -> None:
+        """What the last stages turned back tells of its target, and may go to the backup of that one."""
+        turned_back, batch.turned_back = batch.turned_back, []
+        for transit in turned_back:
+            target = transit.envelope.target
+            self._breakers.turned_back(transit.sender, target, transit.envelope.id)
+            if transit.rule == NO_RESPONDER:
+                self._breakers.absent(target, batch.now)
+            elif transit.decision is Decision.CIRCUIT_OPEN:
+                backup = self._breakers.backup_of(transit.sender, target)
+                if backup:
+                    is_here = partition_of(backup, self._partitions) == self._partition
+                    try_backup(transit, backup, batch, self._screening, is_here=is_here)
+        batch.turned_back.clear()
+
     def _repeat(self, transit: Transit, name: str, lookups: Lookups) -> bool:
         text = next((batch[name] for batch in self._decided if name in batch), lookups.seen.get(name))
         if text is None:
@@ -363,7 +393,7 @@ class Judge:
         return True
 
     def _pass_on(self, transits: Sequence[Transit]) -> None:
-        deliver = self._outbound.deliver
+        deliver, watched = self._outbound.deliver, self._breakers.watched
         for transit in transits:
             if transit.decision is not _ALLOWED and not transit.decision.is_delivered:
                 continue
@@ -400,6 +430,8 @@ class Judge:
                 envelope.headers,
                 proof=proof_of_delivery(transit) if transit.proof is not None else None,
             )
+            if watched:
+                self._breakers.deliver(delivery)
             if transit.capsule is not None:
                 self._outbound.answer(transit.capsule.instance, delivery)
             else:
@@ -423,11 +455,19 @@ class Judge:
                 return self._redelivery.hand_back(transit, lookups)
             if message_type == KEYS:
                 return self._key_answers.answer(transit)
+            if message_type == OUTCOME:
+                return self._take_outcome(transit, lookups)
             if message_type == DISCOVER:
                 return self._presence.discover(transit, entries)
             return self._presence.tell(transit)
         except msgspec.DecodeError as error:
             return Verdict(Decision.INVALID, f"the gateway cannot read this: {error}")
+
+    def _take_outcome(self, transit: Transit, lookups: Lookups) -> Verdict:
+        data = read_control(transit.envelope.data, OutcomeData)
+        handled = lookups.handled.get(transit.sender)
+        self._breakers.told(transit.sender, data.sender, data.message_id, data.code, handled, transit.now)
+        return Verdict(Decision.ALLOWED, "")
 
     def _gather(self, commit: Commit, cursors: dict[str, str], now: int) -> JudgedBatch:
         block = self._ledger.take_block()
@@ -439,6 +479,7 @@ class Judge:
             commit.deliver(agent_id, lane, frame, count)
         for effect in self._effects:
             effect(commit)
+        self._breakers.write(commit, now)
         foreign: list[tuple[int, str, str, Frame]] = []
         for agent_id, instance, frame in self._outbound.reply_frames(now):
             self._put_answer(commit, foreign, agent_id, instance, frame, may_wait=False)

@@ -91,6 +91,7 @@ class Ledger:
         message_type: str = "",
         message_id: str = "",
         instance: str = "",
+        actor: str = "",
         details: dict[str, object] | None = None,
     ) -> None:
         """Record something that is not a message passing through."""
@@ -107,6 +108,7 @@ class Ledger:
                 message_id=message_id,
                 instance=instance,
                 gateway=self._gateway_id,
+                actor=actor,
                 details=details or {},
                 prev=self._chain.head,
             )

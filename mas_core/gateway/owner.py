@@ -17,7 +17,8 @@ from typing import Any
 from mas_core.base.ids import new_instance_id, partition_of
 from mas_core.base.logs import get_logger
 from mas_core.base.traces import trace_of
-from mas_core.errors import MasError, StoreFull, StoreUnreachable
+from mas_core.errors import InternalError, MasError, StoreFull, StoreUnreachable
+from mas_core.gateway.breakers import Breakers
 from mas_core.gateway.directory import Directory
 from mas_core.gateway.inboxes import Inboxes
 from mas_core.gateway.judge import Judge, JudgedBatch
@@ -100,6 +101,7 @@ class PartitionOwner:
         self._ledger = Ledger(keys, settings.gateway_id)
         self._sessions = Sessions()
         self._inboxes = Inboxes(settings.inbox_bound)
+        self._breakers = Breakers(keys, self._ledger)
         self._outbound = Outbound(
             directory,
             namespace=store.namespace,
@@ -126,6 +128,11 @@ class PartitionOwner:
         self._now_at = 0.0
         self._due_at = 0.0
         self.counters = Counters()
+
+    @property
+    def breaker_records_unreadable(self) -> int:
+        """Records of circuits that could not be read, so that these count as closed."""
+        return self._breakers.unreadable
 
     async def acquire(self, *, only_orphaned: bool = False) -> bool:
         """Take the lease if it is free, and start from what the store says."""
@@ -218,18 +225,29 @@ class PartitionOwner:
         self._cursors = dict(meta.cursors)
         self._read_cursors = dict(meta.cursors)
         self._audit = (meta.audit_seq, meta.audit_head)
+        self._now = await self._store.connection.time_ms()
+        self._now_at = time.monotonic()
+        await self._load_breakers()
         self._judge = Judge(
             self._directory,
             self._keys,
             self._ledger,
             self._outbound,
             self._inboxes,
+            self._breakers,
             partition=self.partition,
             partitions=self._store.partitions,
             answers_after_commit=self._settings.replicas > 0,
         )
-        self._now = await self._store.connection.time_ms()
-        self._now_at = time.monotonic()
+
+    async def _load_breakers(self) -> None:
+        fields: dict[str, bytes] = {}
+        if self._directory.policy.features.circuit_breaker:
+            try:
+                fields = await self._partition.breakers()
+            except InternalError as error:
+                self._breakers.note_unreadable(error.message)
+        self._breakers.restart(self._directory.policy, fields, self._now)
 
     async def _work(self) -> None:
         """Judge one batch while the one before is committed and the one after is looked up."""
@@ -330,7 +348,8 @@ class PartitionOwner:
         # The clock never goes backwards for decisions, whatever the server's does.
         self._now = lookups.now = max(self._now, lookups.now)
         self._now_at = time.monotonic()
-        if not opened and not lookups.due and not self._judge.has_directives(self._now):
+        has_more = self._breakers.has_writes or self._judge.has_directives(self._now)
+        if not opened and not lookups.due and not has_more:
             return None
         judged = self._judge.judge(opened, lookups, self._new_commit(opened), prepared.entries)
         self._audit = (str(self._ledger.seq), self._ledger.head) if self._ledger.seq else ("", "")

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator, Sequence
 import msgspec
 
 from mas_core.base.ids import GATEWAY, new_message_id
+from mas_core.gateway.breakers import Breakers
 from mas_core.gateway.controls import AttachData, DiscoverData, check_claims, read_control
 from mas_core.gateway.directory import Directory
 from mas_core.gateway.inboxes import Inboxes
@@ -41,6 +42,7 @@ class Presence:
         ledger: Ledger,
         outbound: Outbound,
         inboxes: Inboxes,
+        breakers: Breakers,
         effects: list[Callable[[Commit], None]],
     ) -> None:
         self._directory = directory
@@ -48,6 +50,7 @@ class Presence:
         self._ledger = ledger
         self._outbound = outbound
         self._inboxes = inboxes
+        self._breakers = breakers
         self._effects = effects
 
     def tell(self, transit: Transit) -> Verdict:
@@ -91,6 +94,7 @@ class Presence:
         text = instance_text(self._macs, agent_id, status)
         self._effects.append(lambda commit: commit.set_instance(agent_id, instance, text, now))
         if known is None:
+            self._breakers.came(agent_id, now)
             self._retire(agent_id, instances, data.slot, now)
             if transit.envelope.type == ATTACH:
                 self._record("agent.attach", transit, Decision.ALLOWED, "")

@@ -8,6 +8,7 @@ from collections.abc import Callable
 import msgspec
 
 from mas_core.errors import DecryptionFailed
+from mas_core.gateway.breakers import Breakers
 from mas_core.gateway.controls import NackData, read_control
 from mas_core.gateway.directory import Directory
 from mas_core.gateway.ledger import Ledger
@@ -42,12 +43,14 @@ class Redelivery:
         at_rest: AtRest,
         ledger: Ledger,
         outbound: Outbound,
+        breakers: Breakers,
         effects: list[Callable[[Commit], None]],
     ) -> None:
         self._directory = directory
         self._at_rest = at_rest
         self._ledger = ledger
         self._outbound = outbound
+        self._breakers = breakers
         self._effects = effects
         self._delivered: dict[str, None] = {}
 
@@ -59,6 +62,8 @@ class Redelivery:
             return
         if _is_entry(nack.entry):
             lookups.inbox_frame(agent_id, nack.lane, nack.entry)
+            if self._breakers.enabled:
+                lookups.handled_messages(agent_id)
 
     def hand_back(self, transit: Transit, lookups: Lookups) -> Verdict:
         """An agent could not handle a message: try it again later, or keep it as a dead letter.
@@ -77,6 +82,8 @@ class Redelivery:
             delivery = deliveries[nack.position]
         except (DecryptionFailed, msgspec.DecodeError, IndexError):
             return Verdict(Decision.INVALID, "the frame that this names cannot be read")
+        handled = lookups.handled.get(agent_id)
+        self._breakers.failed(agent_id, delivery.sender, delivery.id, nack.code, handled, now)
         reason = f"{nack.code}: {nack.reason}"[:500]
         if nack.retryable and delivery.attempt < MAX_ATTEMPTS:
             delivery.attempt += 1
@@ -98,13 +105,10 @@ class Redelivery:
         if name in self._delivered:
             # It was asked for again before the commit that took it away.
             return
-        self._delivered[name] = None
-        if len(self._delivered) > MAX_REMEMBERED:
-            del self._delivered[next(iter(self._delivered))]
-        self._effects.append(lambda commit: commit.remove_later(name))
         try:
             delivery = _DELIVERY_DECODER.decode(self._at_rest.open("later", body))
         except (DecryptionFailed, msgspec.DecodeError):
+            self._take_away(name)
             self._ledger.record_event(
                 "delivery.dead", now, reason="a message kept for later cannot be read", details={"name": name}
             )
@@ -120,8 +124,21 @@ class Redelivery:
             self._bury(
                 delivery, now, "not_found", f"Agent not found: {delivery.target} was removed meanwhile"
             )
+        elif wait := self._breakers.postponed_ms(delivery, now):
+            due = min(now + wait, delivery.expires_at + 1)
+            self._effects.append(lambda commit: commit.add_later(name, due, body))
+            return
         else:
+            self._breakers.passes(delivery.sender, delivery.target, delivery.id, now)
+            self._breakers.deliver(delivery)
             self._outbound.deliver(lane_of(delivery.priority), delivery)
+        self._take_away(name)
+
+    def _take_away(self, name: str) -> None:
+        self._delivered[name] = None
+        if len(self._delivered) > MAX_REMEMBERED:
+            del self._delivered[next(iter(self._delivered))]
+        self._effects.append(lambda commit: commit.remove_later(name))
 
     def _open(self, agent_id: str, frame: Frame) -> list[Delivery]:
         header = read_header(frame)

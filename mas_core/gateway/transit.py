@@ -109,6 +109,8 @@ class Surroundings:
     now: int
     limit_retry: dict[str, tuple[float, str]] = field(default_factory=dict)
     """Sender -> seconds until more, and the window that is full."""
+    turned_back: list[Transit] = field(default_factory=list)
+    """Messages that an open circuit, an absent target or a full inbox has stopped."""
 
 
 class Stage(Protocol):

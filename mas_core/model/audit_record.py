@@ -19,7 +19,7 @@ class AuditRecord(msgspec.Struct, frozen=True, omit_defaults=True):
     """Unix milliseconds by the server's clock."""
     kind: str = "message"
     """message, or what else happened: frame, agent.attach, agent.detach, delivery.retry, delivery.dead,
-    operator."""
+    breaker.open, breaker.close, breaker.reset."""
     decision: str = ""
     reason: str = ""
     rule: str = ""

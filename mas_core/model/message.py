@@ -36,6 +36,8 @@ class Flag:
     """It carries a signature of its sender, and its id must not come again."""
     ENCRYPTED: Final = 64
     """Of a delivery: its payload is encrypted for the target, and only the target can read it."""
+    TRIAL: Final = 128
+    """Of a delivery: a circuit waits for its outcome, so the agent tells it."""
 
 
 class Envelope(msgspec.Struct, array_like=True, gc=False):
@@ -97,6 +99,7 @@ ATTACH = "mas.attach"
 BEAT = "mas.beat"
 DETACH = "mas.detach"
 NACK = "mas.nack"
+OUTCOME = "mas.outcome"
 DISCOVER = "mas.discover"
 KEYS = "mas.keys"
 """Asks for the public keys of agents."""
@@ -104,7 +107,7 @@ REHEARSE = "mas.rehearse"
 """Asks what would become of a message, which is its data, packed as it would travel."""
 STANDING = "mas.standing"
 """What the gateway tells an instance: the standing that an operator gave to its agent."""
-CONTROL_TYPES = frozenset({ATTACH, BEAT, DETACH, NACK, DISCOVER, KEYS, REHEARSE})
+CONTROL_TYPES = frozenset({ATTACH, BEAT, DETACH, NACK, OUTCOME, DISCOVER, KEYS, REHEARSE})
 """What an agent's own runtime says to the gateway; such messages go no further."""
 
 

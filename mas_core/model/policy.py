@@ -84,6 +84,27 @@ class RateLimit(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     per_hour: int = 1000
 
 
+class BreakerLimits(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """When a circuit opens, and how it closes again."""
+
+    failures: int = 5
+    """Failures in a row that open it."""
+    rate: float = 0.5
+    """Share of failures that opens it too, where there are enough calls to speak of a share."""
+    calls: int = 10
+    """Calls from which on the share counts."""
+    window_ms: int = 60_000
+    """How long a call counts; what came before the first failure does not."""
+    timeout_ms: int = 60_000
+    """How long it stays open before trials pass."""
+    jitter: float = 0.2
+    """By which part of itself the time-out is lengthened at most, by chance."""
+    trials: int = 1
+    """Trials that are on their way at the same time."""
+    successes: int = 2
+    """Trials that have to go well for it to close."""
+
+
 class Features(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Switches of the policy stages. Authentication, replay guard and audit are not optional."""
 
@@ -91,6 +112,7 @@ class Features(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     rate_limit: bool = True
     dlp: bool = True
     message_signing: bool = False
+    circuit_breaker: bool = False
 
 
 class PolicyDocument(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -120,6 +142,11 @@ class PolicyDocument(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Seconds for which a signed message is accepted after it was signed."""
     e2e_suites: tuple[str, ...] = ("hpke", "rsa-oaep")
     """Ways of end-to-end encryption that are let through, preferred first."""
+    default_breaker: BreakerLimits = BreakerLimits()
+    breakers: dict[str, BreakerLimits] = {}
+    """Target -> when its circuits open, where that differs from the default."""
+    backups: dict[str, str] = {}
+    """Target -> the agent that gets its messages while its circuit is open."""
     changed_by: str = ""
     changed_at: int = 0
     """Unix milliseconds."""
@@ -145,6 +172,10 @@ class PolicyDocument(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
             _marked(f"trust:{agent_id}", "allow", agent_id, ANYONE, mark)
             for agent_id, mark in self.trusted.items()
         )
+
+    def breaker_of(self, target: str) -> BreakerLimits:
+        """When the circuits of a target open."""
+        return self.breakers.get(target, self.default_breaker)
 
     def limit_of(self, agent_id: str) -> RateLimit:
         """The rate limit of an agent: its own, the highest of its roles, or the default."""

@@ -134,6 +134,9 @@ def with_file_policy(document: PolicyDocument, loaded: LoadedConfig, policy: Fil
         limits={OPERATOR: OPERATOR_LIMIT, **document.limits, **policy.limits},
         features=settings.policy_features,
         signature_max_age_s=settings.message_signing.max_age_s,
+        default_breaker=policy.default_breaker or settings.circuit_breaker.as_breaker_limits(),
+        breakers=policy.breakers,
+        backups=policy.backups,
         dlp_actions=policy.dlp_actions,
     )
     return replace_file_rules(replace_file_routes(changed, policy.routes), policy.rules)

@@ -93,7 +93,28 @@ class CircuitBreakerSettings(Section):
     success_threshold: int = Field(default=2, ge=1)
     """Successes that close it again."""
     timeout_s: float = Field(default=60, gt=0)
-    """Seconds until a trial message is let through."""
+    """Seconds until trial messages are let through."""
+    window_s: float = Field(default=60, ge=1)
+    """Seconds for which a failure counts."""
+    minimum_calls: int = Field(default=10, ge=1)
+    """Messages from which on the share counts."""
+    trials: int = Field(default=1, ge=1)
+    """Trial messages that are on their way at the same time."""
+    jitter: float = Field(default=0.2, ge=0, le=1)
+    """By which part of itself the time-out is lengthened at most, by chance."""
+
+    def as_breaker_limits(self) -> policy.BreakerLimits:
+        """The same, as the policy document has it."""
+        return policy.BreakerLimits(
+            failures=self.failure_threshold,
+            rate=self.failure_rate,
+            calls=self.minimum_calls,
+            window_ms=int(self.window_s * 1000),
+            timeout_ms=max(1, int(self.timeout_s * 1000)),
+            jitter=self.jitter,
+            trials=self.trials,
+            successes=self.success_threshold,
+        )
 
 
 class PriorityQueueSettings(Section):
@@ -191,6 +212,7 @@ class GatewaySettings(BaseSettings):
             rate_limit=self.features.rate_limit,
             dlp=self.features.dlp,
             message_signing=self.features.message_signing,
+            circuit_breaker=self.features.circuit_breaker,
         )
 
 

@@ -7,6 +7,10 @@ roles:
 limits:
   default: {per_minute: 100, per_hour: 1000}
   role:auditors: {per_minute: 600, per_hour: 20000}
+breaker:
+  default: {failure_threshold: 5, failure_rate: 0.5, timeout_s: 60}
+backups:
+  ledger: ledger-2
 dlp:
   card: block
   email: alert
@@ -26,7 +30,8 @@ from typing import Annotated
 
 from pydantic import AfterValidator, BaseModel, ConfigDict
 
-from mas_core.model.policy import RateLimit, Route, Rule
+from mas_core.model.policy import BreakerLimits, RateLimit, Route, Rule
+from mas_core.settings.gateway_settings import CircuitBreakerSettings
 from mas_core.settings.permissions import (
     DlpAction,
     Limit,
@@ -53,13 +58,17 @@ class FilePolicy:
     limits: dict[str, RateLimit] = field(default_factory=dict)
     dlp_actions: dict[str, str] = field(default_factory=dict)
     routes: tuple[Route, ...] = ()
+    default_breaker: BreakerLimits | None = None
+    breakers: dict[str, BreakerLimits] = field(default_factory=dict)
+    backups: dict[str, str] = field(default_factory=dict)
 
     def joined(self, others: Iterable[FilePolicy]) -> FilePolicy:
-        """This and the others as one; where they disagree about a limit or an action the later wins."""
+        """This and the others as one; where they disagree about one thing the later wins."""
         rules = list(self.rules)
         roles = {name: list(members) for name, members in self.roles.items()}
         limits, actions, default = dict(self.limits), dict(self.dlp_actions), self.default_limit
         routes = list(self.routes)
+        breakers, backups, default_breaker = dict(self.breakers), dict(self.backups), self.default_breaker
         for other in others:
             rules += other.rules
             for name, members in other.roles.items():
@@ -67,6 +76,9 @@ class FilePolicy:
             limits |= other.limits
             actions |= other.dlp_actions
             routes += other.routes
+            breakers |= other.breakers
+            backups |= other.backups
+            default_breaker = other.default_breaker or default_breaker
             default = other.default_limit or default
         return FilePolicy(
             without_repeats(rules),
@@ -75,6 +87,9 @@ class FilePolicy:
             limits,
             actions,
             tuple(routes),
+            default_breaker,
+            breakers,
+            backups,
         )
 
 
@@ -93,6 +108,10 @@ class PolicyFile(BaseModel):
     """Rule id, category or `*` -> block, redact, alert, off or encrypt:NAME."""
     routes: list[RouteEntry] = []
     """What is different for the messages of some senders to some targets."""
+    breaker: dict[Name, CircuitBreakerSettings] = {}
+    """Target or `default` -> when its circuits open, and how they close again."""
+    backups: dict[Name, Name] = {}
+    """Target -> the agent that gets its messages while its circuit is open."""
 
 
 def load_policy_file(path: Path, source: str = "") -> FilePolicy:
@@ -105,6 +124,8 @@ def load_policy_file(path: Path, source: str = "") -> FilePolicy:
     limits = {who: limit.as_rate_limit() for who, limit in read.limits.items()}
     default = limits.pop(DEFAULT_LIMIT, None)
     source = source or f"file:{path.name}"
+    breakers = {target: limits.as_breaker_limits() for target, limits in read.breaker.items()}
+    default_breaker = breakers.pop(DEFAULT_LIMIT, None)
     return FilePolicy(
         rules=rules_of(read.rules, source),
         roles={name: tuple(members) for name, members in read.roles.items()},
@@ -112,6 +133,9 @@ def load_policy_file(path: Path, source: str = "") -> FilePolicy:
         limits=limits,
         dlp_actions=dict(read.dlp),
         routes=tuple(route for entry in read.routes for route in entry.routes(source)),
+        default_breaker=default_breaker,
+        breakers=breakers,
+        backups=dict(read.backups),
     )
 
 

@@ -131,6 +131,14 @@ class Commit:
         self._add("ZREM", "zset", self.keys.later(self.partition), name)
         self._add("HDEL", "hash", self.keys.later_bodies(self.partition), name)
 
+    def set_breaker(self, field: str, record: bytes | None) -> None:
+        """Write a record about circuits, or remove it; a key that cannot take it stops nothing."""
+        key = self.keys.breakers(self.partition)
+        if record is None:
+            self._add("HDEL", "any", key, field)
+        else:
+            self._add("HSET", "any", key, field, record)
+
     def settle(self, agent_id: str, lane: str, frame: str, total: int, position: int) -> None:
         """Mark one message of a delivered frame as done, on behalf of the agent."""
         inbox = self._index(self.keys.inbox(self.partition, agent_id, lane), "stream")

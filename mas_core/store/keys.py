@@ -63,7 +63,7 @@ class Keys:
         return f"{self._prefix[partition]}inbox:{agent_id}:{lane}"
 
     def work(self, partition: int, agent_id: str) -> str:
-        """Hash: what is settled and started of pending frames, and the unsettled count of each lane."""
+        """Hash: what is settled and started of pending frames, and counts of unsettled and handled messages."""
         return f"{self._prefix[partition]}work:{agent_id}"
 
     def replies(self, partition: int, agent_id: str, instance: str) -> str:
@@ -93,6 +93,10 @@ class Keys:
     def dead(self, partition: int) -> str:
         """Stream: dead letters."""
         return self._prefix[partition] + "dead"
+
+    def breakers(self, partition: int) -> str:
+        """Hash: circuits that are open, and what operators want of them."""
+        return self._prefix[partition] + "breakers"
 
     def agents(self, partition: int) -> str:
         """Set: ids of the agents registered in this partition."""

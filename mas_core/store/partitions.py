@@ -162,6 +162,14 @@ class PartitionStore:
         pipeline.add("PEXPIRE", key, 3_600_000)
         await self._connection.run(pipeline)
 
+    async def breakers(self) -> dict[str, bytes]:
+        """Records of circuits that are open, and what operators want of them.
+
+        Raises:
+            InternalError: The key holds something else.
+        """
+        return hash_of(await self._connection.call("HGETALL", self.keys.breakers(self.partition)))
+
     def lookups(self) -> Lookups:
         """A new set of questions to be answered in one round trip."""
         return Lookups(self._connection, self.keys, self.partition)
@@ -201,6 +209,8 @@ class Lookups:
         self.inbox_frames: dict[tuple[str, str, str], Frame | None] = {}
         self.inbox_marks: dict[tuple[str, str, str], str] = {}
         """One character a message, "." open and "x" settled; empty when none is settled."""
+        self.handled: dict[str, int] = {}
+        """Agent -> how many messages it has handled."""
         self.due: list[tuple[str, bytes]] = []
 
     def session(self, agent_id: str, session: str) -> None:
@@ -238,6 +248,11 @@ class Lookups:
         self._pipeline.add("HGET", self._keys.work(self._partition, agent_id), f"frame:{lane}:{entry}")
         self._readers.append(("marks", (agent_id, lane, entry)))
 
+    def handled_messages(self, agent_id: str) -> None:
+        """Ask how many messages an agent of this partition has handled."""
+        self._pipeline.add("HGET", self._keys.work(self._partition, agent_id), "handled")
+        self._readers.append(("handled", agent_id))
+
     def due_messages(self, now: int, most: int) -> None:
         """Ask for messages that were kept until now."""
         self._pipeline.add("ZRANGEBYSCORE", self._keys.later(self._partition), "-inf", now, "LIMIT", 0, most)
@@ -270,6 +285,8 @@ class Lookups:
                     self.inbox_frames[subject] = frame_of(reply[0][1]) if reply else None
                 case "marks":
                     self.inbox_marks[subject] = (reply or b"").decode()
+                case "handled":
+                    self.handled[subject] = _number(reply)
                 case _:
                     await self._fetch_due([name.decode() for name in reply])
 

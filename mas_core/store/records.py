@@ -104,6 +104,18 @@ class Records:
         names = await self._connection.call("ZRANGE", self._keys.later(partition), 0, -1)
         return sum(name.startswith(f"{agent_id}:".encode()) for name in names)
 
+    async def breakers(self) -> list[dict[str, bytes]]:
+        """Of each partition: records of circuits that are open, and what operators want of them."""
+        pipeline = Pipeline()
+        for partition in range(self._keys.partitions):
+            pipeline.add("HGETALL", self._keys.breakers(partition))
+        return [hash_of(reply) for reply in await self._connection.run(pipeline)]
+
+    async def put_breaker_order(self, target: str, field: str, order: bytes) -> None:
+        """Write what an operator wants of a target's circuits; the caller raises the revision afterwards."""
+        partition = partition_of(target, self._keys.partitions)
+        await self._connection.call("HSET", self._keys.breakers(partition), field, order)
+
     async def policy(self) -> dict[str, bytes]:
         """Revision, document and MAC of the policy; empty when there is none."""
         return hash_of(await self._connection.call("HGETALL", self._keys.policy()))

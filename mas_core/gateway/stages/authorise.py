@@ -19,7 +19,7 @@ class Authorise:
 
     def sift(self, transits: Sequence[Transit], batch: Surroundings) -> Sequence[Transit]:
         """Those that a rule allows; the rules are asked once for all messages that are alike."""
-        rules: dict[tuple[str, str, str, bool], str] = {}
+        rules: dict[tuple[str, str, str, bool], tuple[str, str]] = {}
         going = []
         for transit in transits:
             if transit.is_reply:
@@ -27,12 +27,12 @@ class Authorise:
                 continue
             envelope = transit.envelope
             alike = (transit.sender, envelope.target, envelope.type, transit.expects_reply)
-            rule = rules.get(alike)
-            if rule is not None:
-                transit.rule = rule
+            known = rules.get(alike)
+            if known is not None:
+                transit.rule, transit.hold_rule = known
                 going.append(transit)
             elif (verdict := self.check(transit, batch)) is None:
-                rules[alike] = transit.rule
+                rules[alike] = (transit.rule, transit.hold_rule)
                 going.append(transit)
             else:
                 transit.end(verdict)

@@ -9,6 +9,9 @@ from mas_core.gateway.transit import Surroundings, Transit, Verdict, one_by_one
 from mas_core.model.decision import Decision
 from mas_core.model.priority import lane_of
 
+NO_RESPONDER = "no_responder"
+"""Names the reason in a receipt, where rules are named otherwise."""
+
 
 class Inboxes(Protocol):
     """Who runs, and how much is delivered but not settled."""
@@ -57,7 +60,10 @@ class CheckInbox:
 
     def check(self, transit: Transit, batch: Surroundings) -> Verdict | None:
         """Not found, backpressure, or nothing."""
-        return self._check(transit, batch, lambda target, lane: self._inboxes.take_places(target, lane, 1))
+        verdict = self._check(transit, batch, lambda target, lane: self._inboxes.take_places(target, lane, 1))
+        if verdict is not None:
+            batch.turned_back.append(transit)
+        return verdict
 
     def rehearse(self, transit: Transit, batch: Surroundings) -> Verdict | None:
         """What `check` would say, and no place is taken."""
@@ -73,7 +79,7 @@ class CheckInbox:
             return Verdict(
                 Decision.NOT_FOUND,
                 f"no instance of {target} is running that could answer",
-                "no_responder",
+                NO_RESPONDER,
                 hint=("mas status", f"mas agent describe {target}"),
             )
         if fits(target, lane_of(transit.envelope.priority)):

@@ -3,7 +3,8 @@
 -- KEYS[1]  meta; the others are what the commands write
 -- SETTLE (key: work; arguments: key index of the inbox, lane, frame, total, positions) is settle_function.lua.
 -- ARGV     lease in ms, number of expected meta fields, (field, value)*,
---          (type of KEYS[2])*, then commands: (name, number of arguments, key index, arguments...)*
+--          (type of KEYS[2], or "any" where a wrong one stops nothing)*,
+--          then commands: (name, number of arguments, key index, arguments...)*
 local now = redis.call('TIME')
 local now_ms = now[1] * 1000 + math.floor(now[2] / 1000)
 local meta_type = redis.call('TYPE', KEYS[1]).ok
@@ -20,7 +21,7 @@ local is_new = {}
 for index = 2, #KEYS do
   local found = redis.call('TYPE', KEYS[index]).ok
   is_new[KEYS[index]] = found == 'none'
-  if found ~= 'none' and found ~= ARGV[at] then return {'wrong_type', KEYS[index], found} end
+  if found ~= 'none' and found ~= ARGV[at] and ARGV[at] ~= 'any' then return {'wrong_type', KEYS[index], found} end
   at = at + 1
 end
 

@@ -1,0 +1,51 @@
+"""Messages for a target whose circuit is open go to its backup, if their sender may send to that one too."""
+
+from __future__ import annotations
+
+from mas_core.gateway.screening import Screening
+from mas_core.gateway.transit import Surroundings, Transit, Verdict
+from mas_core.model.decision import Decision
+
+
+def try_backup(
+    transit: Transit, backup: str, batch: Surroundings, screening: Screening, *, is_here: bool
+) -> None:
+    """Judge a message that met an open circuit as one to the backup.
+
+    It passes every stage again, since what is allowed, held or looked for may differ from target to target.
+    If it does not get through, it stays refused as it was, and the reason says what kept it from the backup.
+
+    Args:
+        transit: The message, refused.
+        backup: Who gets it instead.
+        batch: What is true for the batch.
+        screening: The stages.
+        is_here: Whether the backup belongs to the same partition; others cannot be delivered to from here.
+    """
+    envelope, target = transit.envelope, transit.envelope.target
+    refusal = Verdict(transit.decision, transit.reason, transit.rule, (), transit.retry_after, transit.hint)
+    if not is_here:
+        _stay_refused(transit, refusal, f"its backup {backup} belongs to another partition")
+        return
+    envelope.target = backup
+    transit.findings, transit.hold_rule = (), ""
+    transit.details = {"original_target": target}
+    transit.end(Verdict(Decision.ALLOWED, ""))
+    screening.screen([transit], batch)
+    if transit.decision.is_delivered or transit.decision is Decision.HELD:
+        transit.reason = transit.reason or f"sent to the backup of {target}, whose circuit is open"
+        return
+    envelope.target, transit.details = target, None
+    _stay_refused(transit, refusal, f"its backup {backup} cannot take it: {transit.decision}")
+
+
+def _stay_refused(transit: Transit, refusal: Verdict, why: str) -> None:
+    transit.end(
+        Verdict(
+            refusal.decision,
+            f"{refusal.reason}; {why}",
+            refusal.rule,
+            retry_after=refusal.retry_after,
+            hint=refusal.hint,
+        )
+    )
