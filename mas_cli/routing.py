@@ -99,8 +99,9 @@ def _value(name: str, rest: list[str]) -> list[str]:
 def _unknown(path: tuple[str, ...]) -> UsageError:
     *group, word = path
     siblings = [name for name, _ in members(tuple(group))]
-    close = [" ".join(("mas", *group, name)) for name in get_close_matches(word, siblings, 2)]
+    # A word that is right elsewhere was meant rather than one that only looks like it.
+    close = [f"mas {command.name}" for end, command in BY_PATH.items() if end[-1] == word][:3]
     if not close:
-        close = [f"mas {command.name}" for end, command in BY_PATH.items() if end[-1] == word][:3]
+        close = [" ".join(("mas", *group, name)) for name in get_close_matches(word, siblings, 2)]
     where = " ".join(("mas", *group))
     return UsageError(f"{where} has no command {word!r}", hint=close or f"{where} --help", closest=close)
