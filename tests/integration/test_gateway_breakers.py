@@ -399,3 +399,34 @@ async def test_a_slow_target_is_not_a_failing_one(system):
             await alice.request("worker", "x", {}, timeout=0.1)
     assert await circuits(system) == []
     gate.set()
+
+
+async def test_one_trial_at_a_time_also_within_one_batch(system):
+    """Messages that come together are not all trials."""
+    await system.change_policy(default_breaker=QUICK)
+    worker = await system.run("worker", Worker)
+    alice = await system.run("alice")
+    await fail(alice)
+    await opens(system, ("worker", "alice", "half_open"))
+
+    results = await asyncio.gather(
+        *(alice.send("worker", "x", {"n": n}) for n in range(30)), return_exceptions=True
+    )
+
+    passed = [item for item in results if not isinstance(item, CircuitOpen)]
+    assert len(passed) == 1
+    await until(lambda: len(worker.messages) == 4)
+
+
+async def test_a_rehearsal_takes_no_trial(system):
+    """Asking what would become of a message leaves the trial to those in earnest."""
+    await system.change_policy(default_breaker=QUICK)
+    await system.run("worker", Worker)
+    alice = await system.run("alice")
+    await fail(alice)
+    asker = await system.client("alice")
+    await opens(system, ("worker", "alice", "half_open"))
+
+    for _ in range(5):
+        assert (await asker.rehearse("worker", "x", {})).decision == "allowed"
+    await alice.send("worker", "x", {})
