@@ -27,6 +27,11 @@ def try_backup(
     if not is_here:
         _stay_refused(transit, refusal, f"its backup {backup} belongs to another partition")
         return
+    if transit.is_encrypted:
+        _stay_refused(
+            transit, refusal, f"it is encrypted for {target}, so its backup {backup} could not read it"
+        )
+        return
     envelope.target = backup
     transit.findings, transit.hold_rule = (), ""
     transit.details = {"original_target": target}
