@@ -22,7 +22,7 @@ from mas_core.gateway.transit import Stage
 from mas_core.model.policy import PolicyDocument, RateLimit
 from mas_core.model.registration import AgentKey, Registration
 from mas_core.registry.policy_record import PolicyRecord
-from mas_core.registry.registry import Registry
+from mas_core.registry.roster import Roster
 from mas_core.security.access import AccessPolicy
 from mas_core.security.dlp import RulePack, Scanner
 from mas_core.security.gateway_keys import GatewayKeys
@@ -41,25 +41,27 @@ class Directory:
     """
 
     def __init__(
-        self, records: Records, keys: GatewayKeys, namespace: str, pack: RulePack, max_payload_bytes: int
+        self,
+        records: Records,
+        keys: GatewayKeys,
+        namespace: str,
+        pack: RulePack,
+        max_payload_bytes: int,
+        roster: Roster,
     ) -> None:
         self._keys = keys
         self._namespace = namespace
-        self._registry = Registry(records, keys)
+        self._registrations = roster.registrations
+        self.roster = roster
+        """The registered agents; all partitions of a gateway share it."""
         self._policy_record = PolicyRecord(records, keys)
         self._pack = pack
         self._max_payload_bytes = max_payload_bytes
-        self._registrations: dict[str, Registration] = {}
         self._reported: set[str] = set()
         self.policy = PolicyDocument()
         self.access = AccessPolicy(self.policy)
         self.stages: tuple[Stage, ...] = ()
         """Stages up to the scan; the owner of a partition adds the one that needs its inboxes."""
-
-    @property
-    def registry(self) -> Registry:
-        """The registry that this reads."""
-        return self._registry
 
     async def refresh(self) -> None:
         """Read policy and registrations again.
@@ -75,11 +77,10 @@ class Directory:
         if policy is None:
             log.warning("policy.missing", effect="nothing is allowed")
             policy = PolicyDocument()
-        entries = await self._registry.entries()
-        self._registrations = {entry.agent_id: entry.registration for entry in entries}
-        for agent_id in self._registry.forged - self._reported:
+        await self.roster.refresh()
+        for agent_id in self.roster.forged - self._reported:
             log.error("registration.ignored", agent=agent_id, reason="it does not carry the gateway's MAC")
-        self._reported |= self._registry.forged
+        self._reported |= self.roster.forged
         try:
             self._compile(policy)
         except ConfigurationError as error:

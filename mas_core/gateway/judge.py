@@ -49,7 +49,6 @@ from mas_core.model.message import (
     Flag,
 )
 from mas_core.model.priority import lane_of
-from mas_core.registry.registry import AgentEntry
 from mas_core.security.gateway_keys import GatewayKeys
 from mas_core.security.seals import AtRest
 from mas_core.store.commits import Commit
@@ -184,7 +183,6 @@ class Judge:
         frames: Sequence[OpenedFrame],
         lookups: Lookups,
         commit: Commit,
-        entries: Sequence[AgentEntry] = (),
     ) -> JudgedBatch:
         """Judge the frames in order and put everything that follows into `commit`."""
         for agent_id, counts in lookups.unsettled.items():
@@ -200,7 +198,7 @@ class Judge:
             if frame.session is None or frame.header is None:
                 self._record_rejection(frame, lookups.now)
             else:
-                self._admit(frame, frame.header, frame.session, lookups, batch, left, entries)
+                self._admit(frame, frame.header, frame.session, lookups, batch, left)
         self._judge_waiting(batch)
         self._answer_frames()
         for name, body in lookups.due:
@@ -228,7 +226,6 @@ class Judge:
         lookups: Lookups,
         batch: Surroundings,
         left: dict[str, int],
-        entries: Sequence[AgentEntry],
     ) -> None:
         """Take a frame that comes in its turn; its messages wait to be judged together with those of others."""
         if not session.is_known:
@@ -267,7 +264,7 @@ class Judge:
                 self._ledger.record_message(transit)
             elif envelope.target == GATEWAY:
                 self._judge_waiting(batch)
-                transit.end(self._control(transit, lookups, entries, batch))
+                transit.end(self._control(transit, lookups, batch))
             else:
                 if _is_counted(envelope):
                     remaining = left.get(sender, 0)
@@ -437,9 +434,7 @@ class Judge:
             else:
                 deliver(lane_of(envelope.priority), delivery)
 
-    def _control(
-        self, transit: Transit, lookups: Lookups, entries: Sequence[AgentEntry], batch: Surroundings
-    ) -> Verdict:
+    def _control(self, transit: Transit, lookups: Lookups, batch: Surroundings) -> Verdict:
         message_type = transit.envelope.type
         if message_type not in CONTROL_TYPES:
             return Verdict(Decision.INVALID, "the gateway takes no messages of this type")
@@ -458,7 +453,7 @@ class Judge:
             if message_type == OUTCOME:
                 return self._take_outcome(transit, lookups)
             if message_type == DISCOVER:
-                return self._presence.discover(transit, entries)
+                return self._presence.discover(transit)
             return self._presence.tell(transit)
         except msgspec.DecodeError as error:
             return Verdict(Decision.INVALID, f"the gateway cannot read this: {error}")

@@ -14,7 +14,7 @@ from collections import deque
 from dataclasses import dataclass
 from typing import Any
 
-from mas_core.base.ids import new_instance_id, partition_of
+from mas_core.base.ids import new_instance_id
 from mas_core.base.logs import get_logger
 from mas_core.base.traces import trace_of
 from mas_core.errors import InternalError, MasError, StoreFull, StoreUnreachable
@@ -27,7 +27,6 @@ from mas_core.gateway.opening import OpenedFrame, Opener
 from mas_core.gateway.outbound import Outbound
 from mas_core.gateway.sessions import Sessions
 from mas_core.model.frame import MAX_FRAME_BYTES
-from mas_core.registry.registry import AgentEntry
 from mas_core.security.gateway_keys import GatewayKeys
 from mas_core.security.seals import read_header
 from mas_core.store.commits import Commit, CommitResult
@@ -74,7 +73,6 @@ class _Prepared:
 
     opened: list[OpenedFrame]
     lookups: Lookups
-    entries: list[AgentEntry]
 
 
 class StartOver(Exception):
@@ -212,12 +210,7 @@ class PartitionOwner:
         self._revision = meta.policy_revision
         self._epoch = meta.epoch
         await self._directory.refresh()
-        entries = await self._directory.registry.entries()
-        self._inboxes.restart(
-            entry
-            for entry in entries
-            if partition_of(entry.agent_id, self._store.partitions) == self.partition
-        )
+        self._inboxes.restart(self._directory.roster.attached(self.partition))
         self._ledger.restart(int(meta.audit_seq or 0), meta.audit_head)
         self._sessions.clear()
         self._outbound.clear()
@@ -319,8 +312,9 @@ class PartitionOwner:
             lookups.due_messages(now, MAX_BATCH_MESSAGES // 2)
             self._due_at = time.monotonic() + DUE_INTERVAL_S
         await lookups.run()
-        entries = await self._directory.registry.entries() if self._judge.needs_registry(opened) else []
-        return _Prepared(opened, lookups, entries)
+        if self._judge.needs_registry(opened):
+            await self._directory.roster.refresh()
+        return _Prepared(opened, lookups)
 
     def _open(self, stored: StoredFrame) -> OpenedFrame:
         if (stored.lane, stored.entry) in self._condemned:
@@ -351,7 +345,7 @@ class PartitionOwner:
         has_more = self._breakers.has_writes or self._judge.has_directives(self._now)
         if not opened and not lookups.due and not has_more:
             return None
-        judged = self._judge.judge(opened, lookups, self._new_commit(opened), prepared.entries)
+        judged = self._judge.judge(opened, lookups, self._new_commit(opened))
         self._audit = (str(self._ledger.seq), self._ledger.head) if self._ledger.seq else ("", "")
         self._note(opened)
         return judged

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 
 import msgspec
 
@@ -19,7 +19,7 @@ from mas_core.model.decision import Decision
 from mas_core.model.message import ATTACH, DETACH, STANDING, Delivery, Flag
 from mas_core.model.registration import InstanceStatus
 from mas_core.model.standing import ACTIVE, ISOLATING, Directive, Standing
-from mas_core.registry.registry import REGISTRATION_EXPIRY_MS, AgentEntry, instance_text
+from mas_core.registry.registry import REGISTRATION_EXPIRY_MS, instance_text
 from mas_core.registry.signed import Macs
 from mas_core.store.commits import Commit
 
@@ -134,7 +134,7 @@ class Presence:
             ),
         )
 
-    def discover(self, transit: Transit, entries: Sequence[AgentEntry]) -> Verdict:
+    def discover(self, transit: Transit) -> Verdict:
         """Answer with the running agents that the asker may talk to.
 
         Raises:
@@ -147,7 +147,7 @@ class Presence:
         wanted = read_control(transit.envelope.data, DiscoverData)
         found: list[dict[str, object]] = []
         size = 0
-        for entry in entries:
+        for entry in self._directory.roster.candidates(wanted.capabilities, match_all=wanted.match_all):
             running = entry.running(transit.now)
             if entry.agent_id in standings:
                 continue

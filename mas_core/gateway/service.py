@@ -19,6 +19,7 @@ from mas_core.base.traces import trace_of
 from mas_core.errors import MasError
 from mas_core.gateway.directory import Directory
 from mas_core.gateway.owner import OwnerSettings, PartitionOwner
+from mas_core.registry.roster import Roster
 from mas_core.security.dlp import load_pack
 from mas_core.security.gateway_keys import GatewayKeys
 from mas_core.settings.gateway_settings import GatewaySettings
@@ -71,6 +72,7 @@ class Gateway:
         self.settings = settings or GatewaySettings()
         self.gateway_id = gateway_id or f"gw-{new_instance_id()[:8]}"
         self._pack = load_pack(self.settings.dlp.pack)
+        self._roster = Roster(store.records, keys, store.partitions)
         self._owner_settings = OwnerSettings(
             self.gateway_id,
             lease_ms=self.settings.lease_ms,
@@ -124,6 +126,8 @@ class Gateway:
             await asyncio.sleep(BALANCE_INTERVAL_S)
             try:
                 await self._balance()
+                # Kept up as it goes, so that neither a question nor a change of the policy has much to read.
+                await self._roster.refresh()
             except MasError as error:
                 log.warning("store.unavailable", reason=error.message)
 
@@ -154,6 +158,7 @@ class Gateway:
             self._store.namespace,
             self._pack,
             self.settings.max_payload_bytes,
+            self._roster,
         )
         owner = PartitionOwner(self._store, partition, self._keys, directory, self._owner_settings)
         if await owner.acquire(only_orphaned=only_orphaned):

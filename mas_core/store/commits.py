@@ -14,6 +14,9 @@ SESSION_EXPIRY_MS = 2 * 3_600_000
 """How long a sending session may be silent; longer than frames are accepted, so none is taken twice."""
 
 
+KEPT_CHANGES = 10_000
+"""Entries of the log of changed agents, about; who is further behind reads all agents."""
+
 END_OF_TIME_MS = 7_258_118_400_000
 """The year 2200: no honest entry has such an id."""
 
@@ -104,17 +107,25 @@ class Commit:
         """Note what an instance says of itself."""
         key = self.keys.agent(self.partition, agent_id)
         self._add("HSET", "hash", key, f"instance:{instance}", status, f"seen:{instance}", now)
+        self._note_change(agent_id)
 
     def end_instance(self, agent_id: str, instance: str) -> None:
         """Note that an instance is gone; what it held can be claimed at once."""
         key = self.keys.agent(self.partition, agent_id)
         self._add("HDEL", "hash", key, f"instance:{instance}")
         self._add("HSET", "hash", key, f"seen:{instance}", 0)
+        self._note_change(agent_id)
 
     def forget_instances(self, agent_id: str, instances: Sequence[str]) -> None:
         """Drop the traces of instances that ended long ago."""
         names = [f"{kind}:{instance}" for instance in instances for kind in ("seen", "instance")]
         self._add("HDEL", "hash", self.keys.agent(self.partition, agent_id), *names)
+        self._note_change(agent_id)
+
+    def _note_change(self, agent_id: str) -> None:
+        key = self.keys.changed_agents(self.partition)
+        self._add("XADD", "stream", key, "*", "a", agent_id)
+        self._add("XTRIM", "stream", key, "MAXLEN", "~", KEPT_CHANGES)
 
     def add_dead_letter(self, fields: Mapping[str, Argument]) -> None:
         """Keep a message that could not be handled."""

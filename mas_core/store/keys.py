@@ -102,6 +102,10 @@ class Keys:
         """Set: ids of the agents registered in this partition."""
         return self._prefix[partition] + "agents"
 
+    def changed_agents(self, partition: int) -> str:
+        """Stream: ids of agents whose registration or instances changed, one an entry."""
+        return self._prefix[partition] + "agents:changed"
+
     def agent(self, partition: int, agent_id: str) -> str:
         """Hash: the registration of an agent and the status of its instances."""
         return f"{self._prefix[partition]}agent:{agent_id}"

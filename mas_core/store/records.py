@@ -8,6 +8,7 @@ from typing import Any, TypeVar
 
 from mas_core.base.ids import AGENT_ID, partition_of
 from mas_core.model.priority import LANES
+from mas_core.store.commits import KEPT_CHANGES
 from mas_core.store.connection import Connection, Pipeline
 from mas_core.store.keys import Keys
 from mas_core.store.partitions import hash_of
@@ -39,6 +40,17 @@ class AuditBlock:
         return self.text.split(b"\n")
 
 
+@dataclass(frozen=True, slots=True)
+class ChangeLog:
+    """Which agents of a partition changed since the log was read last."""
+
+    agent_ids: tuple[str, ...]
+    read_to: str
+    """Where to go on; empty while there is no log."""
+    is_whole: bool
+    """False when the log does not reach back so far: any agent may have changed."""
+
+
 class Records:
     """The shared records of one system."""
 
@@ -46,14 +58,26 @@ class Records:
         self._connection = connection
         self._keys = keys
 
-    async def agent_ids(self) -> list[str]:
-        """Ids of all registered agents, sorted."""
+    async def agent_ids(self, partition: int | None = None) -> list[str]:
+        """Ids of all registered agents, or of those of one partition, sorted."""
         pipeline = Pipeline()
-        for partition in range(self._keys.partitions):
-            pipeline.add("SMEMBERS", self._keys.agents(partition))
+        for number in range(self._keys.partitions) if partition is None else (partition,):
+            pipeline.add("SMEMBERS", self._keys.agents(number))
         replies = await self._connection.run(pipeline)
         names = (member.decode(errors="replace") for reply in replies for member in reply)
         return sorted(name for name in names if AGENT_ID.fullmatch(name))
+
+    async def changed_agents(self, read_to: Sequence[str]) -> list[ChangeLog]:
+        """For each partition the agents that changed since its log was read up to `read_to`."""
+        pipeline = Pipeline()
+        for partition, entry in enumerate(read_to):
+            key = self._keys.changed_agents(partition)
+            if entry:
+                pipeline.add("XRANGE", key, entry, "+")
+            else:
+                pipeline.add("XREVRANGE", key, "+", "-", "COUNT", 1)
+        replies = await self._connection.run(pipeline)
+        return [_change_log(entry, reply) for entry, reply in zip(read_to, replies, strict=True)]
 
     async def agents(self, agent_ids: Sequence[str]) -> list[dict[str, bytes]]:
         """The registration hashes of these agents; empty ones for those that are not registered."""
@@ -74,6 +98,7 @@ class Records:
                 partition = partition_of(agent_id, self._keys.partitions)
                 pipeline.add("HSET", self._keys.agent(partition, agent_id), "record", record, "mac", mac)
                 pipeline.add("SADD", self._keys.agents(partition), agent_id)
+                self._note_change(pipeline, partition, agent_id)
             await self._connection.run(pipeline)
 
     async def delete_registrations(self, agent_ids: Sequence[str]) -> None:
@@ -84,7 +109,12 @@ class Records:
                 partition = partition_of(agent_id, self._keys.partitions)
                 pipeline.add("DEL", self._keys.agent(partition, agent_id))
                 pipeline.add("SREM", self._keys.agents(partition), agent_id)
+                self._note_change(pipeline, partition, agent_id)
             await self._connection.run(pipeline)
+
+    def _note_change(self, pipeline: Pipeline, partition: int, agent_id: str) -> None:
+        key = self._keys.changed_agents(partition)
+        pipeline.add("XADD", key, "MAXLEN", "~", KEPT_CHANGES, "*", "a", agent_id)
 
     async def backlogs(self, agent_ids: Sequence[str]) -> list[int]:
         """Unsettled messages of each of these agents."""
@@ -224,3 +254,20 @@ def dict_of(fields: Any) -> dict[bytes, bytes]:
 
 def _audit_text(fields: Any) -> bytes:
     return dict_of(fields).get(b"r", b"")
+
+
+def _change_log(entry: str, reply: Any) -> ChangeLog:
+    found = [(name.decode(), _agent_in(fields)) for name, fields in reply or ()]
+    newest = found[-1][0] if found else ""
+    if not entry or not found or found[0][0] != entry:
+        # What was read last is not there any more, so what came after it may be gone as well.
+        return ChangeLog((), newest, is_whole=False)
+    names = dict.fromkeys(agent_id for _, agent_id in found[1:])
+    return ChangeLog(tuple(name for name in names if AGENT_ID.fullmatch(name)), newest, is_whole=True)
+
+
+def _agent_in(fields: Any) -> str:
+    if isinstance(fields, list):
+        fields = dict(zip(fields[::2], fields[1::2], strict=False))
+    value: bytes = fields.get(b"a", b"")
+    return value.decode(errors="replace")

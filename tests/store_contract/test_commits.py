@@ -78,6 +78,7 @@ async def test_everything_of_a_batch_is_there_after_it(store, partition):
     assert written == {
         keys.meta(0), keys.audit(0), keys.inbox(0, "bob", "normal"), keys.work(0, "bob"),
         keys.replies(0, "alice", "i1"), keys.session(0, "alice", "s1"), keys.seen(0, 1), keys.agent(0, "bob"),
+        keys.changed_agents(0),
         keys.dead(0), keys.later(0), keys.later_bodies(0),
     }  # fmt: skip
     assert (await store.agent("bob").backlog())["normal"] == 3 or store.agent("bob").partition != 0

