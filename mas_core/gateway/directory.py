@@ -9,6 +9,7 @@ from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PublicKey
 from mas_core.base.logs import get_logger
 from mas_core.errors import ConfigurationError, IntegrityError
 from mas_core.gateway.stages.authorise import Authorise
+from mas_core.gateway.stages.cap_priority import CapPriority
 from mas_core.gateway.stages.check_encryption import CheckEncryption
 from mas_core.gateway.stages.check_expiry import CheckExpiry
 from mas_core.gateway.stages.check_form import CheckForm
@@ -19,13 +20,14 @@ from mas_core.gateway.stages.find_target import FindTarget
 from mas_core.gateway.stages.limit_rate import LimitRate
 from mas_core.gateway.stages.scan_payload import ScanPayload
 from mas_core.gateway.transit import Stage
-from mas_core.model.policy import PolicyDocument, RateLimit
+from mas_core.model.policy import PolicyDocument
 from mas_core.model.registration import AgentKey, Registration
 from mas_core.registry.policy_record import PolicyRecord
 from mas_core.registry.roster import Roster
 from mas_core.security.access import AccessPolicy
 from mas_core.security.dlp import RulePack, Scanner
 from mas_core.security.gateway_keys import GatewayKeys
+from mas_core.security.rate_limits import RateLimits
 from mas_core.security.routes import Routes
 from mas_core.security.seals import SealKey
 from mas_core.store.records import Records
@@ -60,6 +62,7 @@ class Directory:
         self._reported: set[str] = set()
         self.policy = PolicyDocument()
         self.access = AccessPolicy(self.policy)
+        self.limits = RateLimits(self.policy)
         self.stages: tuple[Stage, ...] = ()
         """Stages up to the scan; the owner of a partition adds the one that needs its inboxes."""
 
@@ -90,6 +93,7 @@ class Directory:
     def _compile(self, policy: PolicyDocument) -> None:
         if policy != self.policy or not self.stages:
             self.access = AccessPolicy(policy)
+            self.limits = RateLimits(policy)
             self.policy = policy
             stages: list[Stage] = []
             if policy.features.message_signing:
@@ -115,6 +119,8 @@ class Directory:
             )
             if policy.features.dlp:
                 stages.append(ScanPayload(Scanner(self._pack, policy.dlp_actions), self._max_payload_bytes))
+            if self.limits.has_ceilings:
+                stages.append(CapPriority(self.limits))
             self.stages = tuple(stages)
 
     def is_registered(self, agent_id: str) -> bool:
@@ -136,10 +142,6 @@ class Directory:
         if registration is None:
             return None
         return next((key for key in registration.keys if key.key_id == key_id), None)
-
-    def limit(self, agent_id: str) -> RateLimit:
-        """The rate limit of an agent: its own, the highest of its roles, or the default."""
-        return self.policy.limit_of(agent_id)
 
     def seal_key(self, agent_id: str, key: AgentKey, *, session: str, to_gateway: bool) -> SealKey:
         """The key that this gateway shares with one agent key for one session."""

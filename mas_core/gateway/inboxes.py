@@ -46,6 +46,10 @@ class Inboxes:
         """Instance -> what it last said; a dict that may be changed."""
         return self._instances.setdefault(agent_id, {})
 
+    def capabilities(self, agent_id: str) -> set[str]:
+        """What instances of the agent have said that they can do, those included that ended lately."""
+        return {name for status in self._instances.get(agent_id, {}).values() for name in status.capabilities}
+
     def is_running(self, agent_id: str, now: int) -> bool:
         """Whether an instance of the agent has a fresh heartbeat."""
         return any(

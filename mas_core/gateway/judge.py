@@ -7,25 +7,27 @@ does not go through.
 
 from __future__ import annotations
 
-import contextlib
 from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import msgspec
 
 from mas_core.base.ids import GATEWAY, partition_of
 from mas_core.gateway.breakers import Breakers
-from mas_core.gateway.controls import OutcomeData, read_control
+from mas_core.gateway.control_budget import ControlBudget
+from mas_core.gateway.control_desk import ControlDesk
 from mas_core.gateway.directory import Directory
 from mas_core.gateway.inboxes import Inboxes
 from mas_core.gateway.key_answers import KeyAnswers
 from mas_core.gateway.ledger import Ledger
 from mas_core.gateway.opening import OpenedFrame
 from mas_core.gateway.outbound import Outbound
+from mas_core.gateway.places import Grants, Places, is_counted
 from mas_core.gateway.presence import Presence
 from mas_core.gateway.redelivery import Redelivery
-from mas_core.gateway.rehearsal import Rehearsals, read_rehearsal
+from mas_core.gateway.rehearsal import Rehearsals
 from mas_core.gateway.rerouting import try_backup
 from mas_core.gateway.screening import Screening
 from mas_core.gateway.sessions import Session
@@ -33,16 +35,12 @@ from mas_core.gateway.stages.check_breaker import CheckBreaker
 from mas_core.gateway.stages.check_inbox import NO_RESPONDER, CheckInbox
 from mas_core.gateway.stages.check_permit import make_permit
 from mas_core.gateway.stages.check_signature import proof_of_delivery
+from mas_core.gateway.stages.limit_totals import LimitTotals
+from mas_core.gateway.totals import Totals
 from mas_core.gateway.transit import Surroundings, Transit, Verdict
 from mas_core.model.decision import Decision, Receipt
 from mas_core.model.frame import Frame, FrameHeader, FrameReceipt
 from mas_core.model.message import (
-    CONTROL_TYPES,
-    DISCOVER,
-    KEYS,
-    NACK,
-    OUTCOME,
-    REHEARSE,
     Capsule,
     Delivery,
     Envelope,
@@ -72,6 +70,9 @@ class JudgedBatch:
 
     commit: Commit
     foreign_answers: list[tuple[int, str, str, Frame]]
+    grants: Grants
+    places: dict[str, int]
+    """Places of the grants that no message took."""
 
 
 class Judge:
@@ -89,6 +90,8 @@ class Judge:
         partition: int,
         partitions: int,
         answers_after_commit: bool,
+        places: Places,
+        controls: ControlBudget,
     ) -> None:
         self._directory = directory
         self._keys = keys
@@ -99,8 +102,11 @@ class Judge:
         self._partitions = partitions
         self._answers_after_commit = answers_after_commit
         self._breakers = breakers
+        self._places = places
+        self._totals = Totals(directory, inboxes) if directory.limits.totals else None
+        totals = (LimitTotals(self._totals),) if self._totals else ()
         last_stages = (CheckBreaker(breakers),) if breakers.enabled else ()
-        stages = (*directory.stages, *last_stages, CheckInbox(inboxes))
+        stages = (*directory.stages, *totals, *last_stages, CheckInbox(inboxes))
         self._screening = Screening(stages)
         self._rehearsals = Rehearsals(stages, directory, ledger, outbound)
         self._decided: deque[dict[str, bytes]] = deque([{}], maxlen=DECIDED_BATCHES)
@@ -110,9 +116,19 @@ class Judge:
         self._waiting_names: dict[str, Transit] = {}
         self._presence = Presence(directory, keys, ledger, outbound, inboxes, breakers, self._effects)
         self._has_looked_for_directives = self._has_directives = False
-        self._key_answers = KeyAnswers(directory, outbound)
         self._redelivery = Redelivery(
             directory, AtRest(keys.at_rest_key), ledger, outbound, breakers, self._effects
+        )
+        self._desk = ControlDesk(
+            self._presence,
+            self._redelivery,
+            self._rehearsals,
+            KeyAnswers(directory, outbound),
+            breakers,
+            ledger,
+            controls,
+            partition=partition,
+            partitions=partitions,
         )
 
     def has_directives(self, now: int) -> bool:
@@ -122,14 +138,9 @@ class Judge:
             self._has_directives = self._presence.has_directives(now)
         return self._has_directives
 
-    def needs_registry(self, frames: Sequence[OpenedFrame]) -> bool:
+    def needs_registry(self, frames: Sequence[OpenedFrame], now: int) -> bool:
         """Whether a message in the batch asks who is there."""
-        return any(
-            envelope.target == GATEWAY and envelope.type == DISCOVER
-            for frame in frames
-            if GATEWAY in frame.targets
-            for envelope in frame.envelopes or ()
-        )
+        return self._desk.needs_registry(frames, now)
 
     def ask(self, frames: Sequence[OpenedFrame], lookups: Lookups, now: int) -> None:
         """Ask everything that judging these frames needs; `now` may be a little behind."""
@@ -151,18 +162,12 @@ class Judge:
                 continue
             for envelope in frame.envelopes or ():
                 if envelope.target == GATEWAY:
-                    if envelope.type == NACK:
-                        self._redelivery.ask(sender, envelope, lookups)
-                    elif envelope.type == REHEARSE:
-                        with contextlib.suppress(msgspec.DecodeError):
-                            targets.add(read_rehearsal(envelope.data).target)
-                    elif envelope.type == OUTCOME and self._breakers.enabled:
-                        lookups.handled_messages(sender)
+                    self._desk.ask(sender, envelope, lookups, targets, now)
                     continue
                 name = _recurring_name(sender, envelope)
                 if name:
                     recurring.add(name)
-                if _is_counted(envelope):
+                if is_counted(envelope):
                     senders[sender] = senders.get(sender, 0) + 1
                     targets.add(envelope.target)
         if recurring:
@@ -170,9 +175,11 @@ class Judge:
             for number in (bucket - 1, bucket):
                 lookups.seen_ids(number, sorted(recurring))
         if self._directory.policy.features.rate_limit:
+            self._places.give_back(lookups)
             for sender, count in senders.items():
-                limit = self._directory.limit(sender)
-                lookups.reserve(partition_of(sender, self._partitions), sender, count, limit)
+                lookups.reserve(sender, count, self._directory.limits.of(sender))
+            if self._totals is not None:
+                lookups.ask_totals = partial(self._totals.reservation, frames)
         targets.update([backup for name, backup in self._directory.policy.backups.items() if name in targets])
         for target in targets:
             if self._directory.is_registered(target) and not self._inboxes.is_counted(target):
@@ -188,17 +195,17 @@ class Judge:
         for agent_id, counts in lookups.unsettled.items():
             self._inboxes.set_backlog(agent_id, counts, lookups.asked_after)
         batch = Surroundings(lookups.now)
-        left = {}
-        for sender, grant in lookups.grants.items():
-            left[sender] = grant.granted
-            batch.limit_retry[sender] = (grant.retry_after_ms / 1000, grant.window or "minute")
+        for subject, grant in lookups.grants.items():
+            batch.places[subject] = grant.granted
+            if grant.window:
+                batch.limit_retry[subject] = (grant.retry_after_ms / 1000, grant.window)
         cursors: dict[str, str] = {}
         for frame in frames:
             cursors[frame.stored.lane] = frame.stored.entry
             if frame.session is None or frame.header is None:
                 self._record_rejection(frame, lookups.now)
             else:
-                self._admit(frame, frame.header, frame.session, lookups, batch, left)
+                self._admit(frame, frame.header, frame.session, lookups, batch)
         self._judge_waiting(batch)
         self._answer_frames()
         for name, body in lookups.due:
@@ -206,7 +213,7 @@ class Judge:
         if self.has_directives(lookups.now):
             self._presence.direct_all(lookups.now)
             self._has_directives = False
-        return self._gather(commit, cursors, lookups.now)
+        return self._gather(commit, cursors, lookups, batch)
 
     def _record_rejection(self, frame: OpenedFrame, now: int) -> None:
         claimed = frame.header.agent if frame.header else ""
@@ -225,7 +232,6 @@ class Judge:
         session: Session,
         lookups: Lookups,
         batch: Surroundings,
-        left: dict[str, int],
     ) -> None:
         """Take a frame that comes in its turn; its messages wait to be judged together with those of others."""
         if not session.is_known:
@@ -249,8 +255,9 @@ class Judge:
         now = batch.now
         refusal = self._frame_refusal(frame, session, now)
         sender, instance, key_id = session.agent_id, session.instance, session.key_id
-        if refusal is None and frame.is_plain and left.get(sender, 0) >= header.count:
-            left[sender] -= header.count
+        places = batch.places
+        if refusal is None and frame.is_plain and places.get(sender, 0) >= header.count:
+            places[sender] -= header.count
             plain = [Transit(envelope, sender, instance, key_id, now) for envelope in frame.envelopes or ()]
             self._waiting += plain
             self._unanswered.append((frame, plain))
@@ -264,12 +271,12 @@ class Judge:
                 self._ledger.record_message(transit)
             elif envelope.target == GATEWAY:
                 self._judge_waiting(batch)
-                transit.end(self._control(transit, lookups, batch))
+                transit.end(self._desk.answer(transit, lookups, batch))
             else:
-                if _is_counted(envelope):
-                    remaining = left.get(sender, 0)
+                if is_counted(envelope):
+                    remaining = places.get(sender, 0)
                     transit.is_within_limit = remaining > 0
-                    left[sender] = remaining - 1
+                    places[sender] = remaining - 1
                 self._take(transit, batch, lookups)
         self._unanswered.append((frame, transits))
 
@@ -324,7 +331,7 @@ class Judge:
             special = [
                 (position, transit.receipt())
                 for position, transit in enumerate(transits)
-                if transit.decision is not _ALLOWED or transit.is_repeat
+                if transit.decision is not _ALLOWED or transit.reason or transit.is_repeat
             ]
             lane, counter = frame.stored.lane, header.counter
             text = _PACKER.encode(
@@ -434,37 +441,10 @@ class Judge:
             else:
                 deliver(lane_of(envelope.priority), delivery)
 
-    def _control(self, transit: Transit, lookups: Lookups, batch: Surroundings) -> Verdict:
-        message_type = transit.envelope.type
-        if message_type not in CONTROL_TYPES:
-            return Verdict(Decision.INVALID, "the gateway takes no messages of this type")
-        try:
-            if message_type == REHEARSE:
-                rehearsed = read_rehearsal(transit.envelope.data)
-                if partition_of(rehearsed.target, self._partitions) != self._partition:
-                    return Verdict(Decision.INVALID, "the target belongs to another partition")
-                return self._rehearsals.rehearse(transit, rehearsed, batch)
-            if partition_of(transit.sender, self._partitions) != self._partition:
-                return Verdict(Decision.INVALID, "this belongs to the partition of the agent")
-            if message_type == NACK:
-                return self._redelivery.hand_back(transit, lookups)
-            if message_type == KEYS:
-                return self._key_answers.answer(transit)
-            if message_type == OUTCOME:
-                return self._take_outcome(transit, lookups)
-            if message_type == DISCOVER:
-                return self._presence.discover(transit)
-            return self._presence.tell(transit)
-        except msgspec.DecodeError as error:
-            return Verdict(Decision.INVALID, f"the gateway cannot read this: {error}")
-
-    def _take_outcome(self, transit: Transit, lookups: Lookups) -> Verdict:
-        data = read_control(transit.envelope.data, OutcomeData)
-        handled = lookups.handled.get(transit.sender)
-        self._breakers.told(transit.sender, data.sender, data.message_id, data.code, handled, transit.now)
-        return Verdict(Decision.ALLOWED, "")
-
-    def _gather(self, commit: Commit, cursors: dict[str, str], now: int) -> JudgedBatch:
+    def _gather(
+        self, commit: Commit, cursors: dict[str, str], lookups: Lookups, batch: Surroundings
+    ) -> JudgedBatch:
+        now = lookups.now
         block = self._ledger.take_block()
         if block:
             commit.add_audit(block, self._ledger.seq, self._ledger.head)
@@ -483,7 +463,7 @@ class Judge:
         self._effects.clear()
         self._decided.appendleft({})
         self._inboxes.end_batch()
-        return JudgedBatch(commit, foreign)
+        return JudgedBatch(commit, foreign, lookups.grants, batch.places)
 
     def _put_answer(
         self,
@@ -510,11 +490,6 @@ def _remember_session(
     agent_id: str, session: str, lane: str, counter: int, text: bytes, slot: int
 ) -> Callable[[Commit], None]:
     return lambda commit: commit.remember_session(agent_id, session, lane, counter, text, slot)
-
-
-def _is_counted(envelope: Envelope) -> bool:
-    """Whether a message takes a place of its sender's rate limit: all but the final replies to requests."""
-    return envelope.flags & (Flag.IS_REPLY | Flag.PARTIAL) != Flag.IS_REPLY
 
 
 def _is_remembered(transit: Transit) -> bool:

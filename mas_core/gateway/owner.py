@@ -19,12 +19,14 @@ from mas_core.base.logs import get_logger
 from mas_core.base.traces import trace_of
 from mas_core.errors import InternalError, MasError, StoreFull, StoreUnreachable
 from mas_core.gateway.breakers import Breakers
+from mas_core.gateway.control_budget import ControlBudget
 from mas_core.gateway.directory import Directory
 from mas_core.gateway.inboxes import Inboxes
 from mas_core.gateway.judge import Judge, JudgedBatch
 from mas_core.gateway.ledger import Ledger
 from mas_core.gateway.opening import OpenedFrame, Opener
 from mas_core.gateway.outbound import Outbound
+from mas_core.gateway.places import Places
 from mas_core.gateway.sessions import Sessions
 from mas_core.model.frame import MAX_FRAME_BYTES
 from mas_core.security.gateway_keys import GatewayKeys
@@ -54,6 +56,8 @@ class OwnerSettings:
     gateway_id: str
     lease_ms: int = 1500
     inbox_bound: int = 10_000
+    control_per_minute: int = 1200
+    """Messages to the gateway itself that an agent may send."""
     replicas: int = 0
     """Replicas that must have a commit before it is answered; 0 outside the `ha` profile."""
     replica_timeout_ms: int = 1000
@@ -114,6 +118,8 @@ class PartitionOwner:
             partition=partition,
             gateway_key_id=keys.key_id,
         )
+        self._places = Places()
+        self._controls = ControlBudget(settings.control_per_minute)
         self._stopping = asyncio.Event()
         self._buffer: deque[StoredFrame] = deque()
         self._in_hand: list[StoredFrame] = []
@@ -207,6 +213,7 @@ class PartitionOwner:
 
     async def _start_from(self, meta: Meta) -> None:
         self._meta = meta
+        self._places.start_over()
         self._revision = meta.policy_revision
         self._epoch = meta.epoch
         await self._directory.refresh()
@@ -231,6 +238,8 @@ class PartitionOwner:
             partition=self.partition,
             partitions=self._store.partitions,
             answers_after_commit=self._settings.replicas > 0,
+            places=self._places,
+            controls=self._controls,
         )
 
     async def _load_breakers(self) -> None:
@@ -312,7 +321,8 @@ class PartitionOwner:
             lookups.due_messages(now, MAX_BATCH_MESSAGES // 2)
             self._due_at = time.monotonic() + DUE_INTERVAL_S
         await lookups.run()
-        if self._judge.needs_registry(opened):
+        self._places.reserved(lookups.grants)
+        if self._judge.needs_registry(opened, now):
             await self._directory.roster.refresh()
         return _Prepared(opened, lookups)
 
@@ -371,11 +381,14 @@ class PartitionOwner:
         self.counters.messages += sum(len(frame.envelopes or ()) for frame in opened)
 
     async def _commit(self, batch: JudgedBatch) -> None:
+        self._places.commit_begins(batch.grants)
         reply = await self._partition.commit(batch.commit)
+        is_done = reply.result is CommitResult.DONE
+        self._places.commit_ends(batch.grants, batch.places, is_done=is_done)
         if reply.result is CommitResult.BLOCKED:
             log.error("partition.blocked", partition=self.partition, key=reply.key)
             await asyncio.sleep(1)
-        if reply.result is not CommitResult.DONE or batch.commit.makes_anew:
+        if not is_done or batch.commit.makes_anew:
             raise StartOver
         self._inboxes.committed_batches += 1
         if self._settings.replicas:

@@ -25,9 +25,9 @@ log = get_logger(__name__)
 ANSWER_TTL_MS = 60_000
 UNKNOWN = "unknown"
 
-_ABOUT_THE_SENDER = frozenset({"expiry", "access", "rate", "dlp"})
+_ABOUT_THE_SENDER = frozenset({"expiry", "access", "rate", "dlp", "priority"})
 """Stages that are asked behind a refusal too: they tell the sender of itself, nothing of its target."""
-_COUNTING = frozenset({"rate"})
+_COUNTING = frozenset({"rate", "totals"})
 """Stages that look at places which are only reserved for messages in earnest."""
 _NEED_A_FORM = "form"
 _ENVELOPE = msgspec.msgpack.Decoder(Envelope)

@@ -77,6 +77,7 @@ class Gateway:
             self.gateway_id,
             lease_ms=self.settings.lease_ms,
             inbox_bound=self.settings.inbox_bound,
+            control_per_minute=self.settings.rate_limit.control_per_minute,
             replicas=replicas,
         )
         self._owners: dict[int, tuple[PartitionOwner, asyncio.Task[None]]] = {}

@@ -107,8 +107,10 @@ class Surroundings:
     """What is true for a whole batch."""
 
     now: int
+    places: dict[str, int] = field(default_factory=dict)
+    """Sender, or name of a total -> places of its rate limit that no message has taken yet."""
     limit_retry: dict[str, tuple[float, str]] = field(default_factory=dict)
-    """Sender -> seconds until more, and the window that is full."""
+    """Sender, or name of a total -> seconds until one more fits, and the window that is full."""
     turned_back: list[Transit] = field(default_factory=list)
     """Messages that an open circuit, an absent target or a full inbox has stopped."""
 

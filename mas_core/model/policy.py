@@ -78,10 +78,12 @@ class Mark(msgspec.Struct, frozen=True, omit_defaults=True, forbid_unknown_field
 
 
 class RateLimit(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """How many messages an agent may send in any sliding minute and hour; 0 means none at all."""
+    """How many messages may be sent in any sliding minute and hour; 0 means none at all."""
 
     per_minute: int = 100
     per_hour: int = 1000
+    burst: int = 0
+    """In any sliding second; 0 sets no bound of its own."""
 
 
 class BreakerLimits(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -126,7 +128,12 @@ class PolicyDocument(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Role name -> ids of its members."""
     default_limit: RateLimit = RateLimit()
     limits: dict[str, RateLimit] = {}
-    """Agent id or `role:NAME` -> its limit."""
+    """Agent id, or `role:NAME` for each of its members -> its limit."""
+    totals: dict[str, RateLimit] = {}
+    """`role:NAME` -> what its members may send together; `capability:NAME` -> what all may send together to
+    agents that have it."""
+    ceilings: dict[str, int] = {}
+    """Agent id, `role:NAME` or `*` -> the highest priority of what it sends; above it is lowered to it."""
     features: Features = Features()
     dlp_actions: dict[str, str] = {}
     """Rule id or category -> block, redact, alert or off; overrides what the rule pack says."""
@@ -176,18 +183,6 @@ class PolicyDocument(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     def breaker_of(self, target: str) -> BreakerLimits:
         """When the circuits of a target open."""
         return self.breakers.get(target, self.default_breaker)
-
-    def limit_of(self, agent_id: str) -> RateLimit:
-        """The rate limit of an agent: its own, the highest of its roles, or the default."""
-        own = self.limits.get(agent_id)
-        if own is not None:
-            return own
-        of_roles = [
-            limit
-            for role, members in self.roles.items()
-            if agent_id in members and (limit := self.limits.get(f"role:{role}")) is not None
-        ]
-        return max(of_roles, key=lambda limit: limit.per_minute, default=self.default_limit)
 
 
 def _marked(rule_id: str, effect: Effect, sender: str, target: str, mark: Mark) -> Rule:

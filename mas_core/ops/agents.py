@@ -15,6 +15,7 @@ from mas_core.model.registration import AgentKey, Registration
 from mas_core.model.standing import Standing
 from mas_core.ops.system import System
 from mas_core.registry.registry import AgentEntry
+from mas_core.security.rate_limits import RateLimits
 from mas_core.security.tokens import agent_key, derive_keys, new_token
 from mas_core.settings.private_files import write_token
 
@@ -264,7 +265,7 @@ async def describe(system: System, agent_id: str) -> AgentDescription:
     if policy:
         roles = {f"role:{role}" for role, members in policy.roles.items() if agent_id in members}
         names |= roles
-        limit = policy.limit_of(agent_id)
+        limit = RateLimits(policy).of(agent_id)
     store = system.store.agent(agent_id)
     revision, _ = await store.get_state()
     return AgentDescription(

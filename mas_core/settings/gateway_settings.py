@@ -46,6 +46,10 @@ class RateLimitSettings(Section):
     """In any sliding minute."""
     per_hour: int = Field(default=1000, ge=0)
     """In any sliding hour."""
+    burst: int = Field(default=0, ge=0)
+    """In any sliding second; 0 sets no bound of its own."""
+    control_per_minute: int = Field(default=1200, ge=1)
+    """Messages to the gateway itself that one agent may send: discover, attach, heartbeats and the like."""
 
 
 class FeatureSettings(Section):
@@ -202,7 +206,8 @@ class GatewaySettings(BaseSettings):
     @property
     def default_limit(self) -> policy.RateLimit:
         """The limit of agents without one of their own, as the policy document has it."""
-        return policy.RateLimit(per_minute=self.rate_limit.per_minute, per_hour=self.rate_limit.per_hour)
+        limit = self.rate_limit
+        return policy.RateLimit(limit.per_minute, limit.per_hour, limit.burst)
 
     @property
     def policy_features(self) -> policy.Features:

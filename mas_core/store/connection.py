@@ -30,7 +30,9 @@ _SCRIPTS: Final = {
     "renew": ("renew",),
     "claim": ("claim",),
     "start": ("start",),
-    "reserve": ("reserve",),
+    "reserve": ("limit_windows", "reserve"),
+    "give_back": ("limit_windows", "give_back"),
+    "limit_use": ("limit_windows", "limit_use"),
     "set_state": ("set_state",),
     "set_policy": ("set_policy",),
 }

@@ -114,6 +114,6 @@ class Keys:
         """Hash: the state of an agent and its revision."""
         return f"{self._prefix[partition]}state:{agent_id}"
 
-    def limit(self, partition: int, agent_id: str) -> str:
-        """Hash with expiry: messages that an agent sent, by second and by minute."""
-        return f"{self._prefix[partition]}limit:{agent_id}"
+    def limit(self, partition: int, subject: str, window: str) -> str:
+        """List with expiry: places taken of a rate limit, the running total at each moment."""
+        return f"{self._prefix[partition]}limit:{subject}:{window}"

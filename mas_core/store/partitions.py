@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,6 +13,7 @@ from mas_core.model.priority import LANES
 from mas_core.store.commits import Commit, CommitReply, CommitResult
 from mas_core.store.connection import Connection, Pipeline
 from mas_core.store.keys import Keys
+from mas_core.store.limits import Grant, Reservation, queue_give_back
 
 READ_WEIGHTS = {"high": 16, "normal": 8, "low": 2}
 """Frames read of each lane in one round while there is more than enough to do."""
@@ -45,15 +46,6 @@ class LeaseHeld:
 
     owner: str
     remaining_ms: int
-
-
-@dataclass(slots=True)
-class Grant:
-    """How much of a rate limit was reserved."""
-
-    granted: int
-    retry_after_ms: int
-    window: str
 
 
 class PartitionStore:
@@ -197,6 +189,9 @@ class Lookups:
         self._pipeline.add("TIME")
         self._pipeline.add("HGET", keys.meta(partition), "policy_revision")
         self._readers: list[tuple[str, Any]] = []
+        self._reservation = Reservation(keys)
+        self.ask_totals: Callable[[Lookups], Reservation] | None = None
+        """Says which totals to ask for, once it is known what the senders' own limits grant."""
         self.asked_after = 0
         """How many batches were known to be in the store when this was asked."""
         self.now = 0
@@ -223,15 +218,18 @@ class Lookups:
         self._pipeline.add("HMGET", self._keys.seen(self._partition, bucket), *names)
         self._readers.append(("seen", list(names)))
 
-    def reserve(self, partition: int, agent_id: str, wanted: int, limit: RateLimit) -> None:
-        """Reserve messages of an agent's rate limit; `partition` is the agent's own."""
-        self._connection.add_script(
-            self._pipeline,
-            "reserve",
-            [self._keys.limit(partition, agent_id)],
-            [wanted, limit.per_minute, limit.per_hour],
-        )
-        self._readers.append(("grant", agent_id))
+    def reserve(self, agent_id: str, wanted: int, limit: RateLimit) -> None:
+        """Reserve places of an agent's rate limit."""
+        self._reservation.add(agent_id, wanted, limit)
+
+    def give_back(self, subject: str, at: int, places: int) -> None:
+        """Give back places that were reserved at `at` and not used."""
+        queue_give_back(self._connection, self._pipeline, self._keys, subject, at, places)
+        self._readers.append(("done", None))
+
+    def new_reservation(self) -> Reservation:
+        """An empty reservation, for `ask_totals`."""
+        return Reservation(self._keys)
 
     def backlog(self, agent_id: str) -> None:
         """Ask how many messages of an agent of this partition are not settled."""
@@ -264,7 +262,11 @@ class Lookups:
         Raises:
             StoreUnreachable: The server does not answer.
         """
+        reserving = self._reservation.queue(self._connection, self._pipeline)
         replies = await self._connection.run(self._pipeline)
+        if reserving:
+            self.grants = self._reservation.grants(replies[-reserving:])
+            del replies[-reserving:]
         seconds, microseconds = replies[0]
         self.now = int(seconds) * 1000 + int(microseconds) // 1000
         self.policy_revision = (replies[1] or b"").decode()
@@ -276,8 +278,6 @@ class Lookups:
                     self.seen.update(
                         {name: value for name, value in zip(subject, reply, strict=True) if value is not None}
                     )
-                case "grant":
-                    self.grants[subject] = Grant(int(reply[0]), int(reply[1]), reply[2].decode())
                 case "backlog":
                     counts = (_number(value) for value in reply)
                     self.unsettled[subject] = dict(zip(LANES, counts, strict=True))
@@ -287,8 +287,15 @@ class Lookups:
                     self.inbox_marks[subject] = (reply or b"").decode()
                 case "handled":
                     self.handled[subject] = _number(reply)
-                case _:
+                case "due":
                     await self._fetch_due([name.decode() for name in reply])
+        if self.ask_totals is not None:
+            await self._reserve_totals(self.ask_totals(self))
+
+    async def _reserve_totals(self, reservation: Reservation) -> None:
+        pipeline = Pipeline()
+        if reservation.queue(self._connection, pipeline):
+            self.grants.update(reservation.grants(await self._connection.run(pipeline)))
 
     async def _fetch_due(self, names: Sequence[str]) -> None:
         if not names:

@@ -8,6 +8,7 @@ from typing import Self
 from mas_core.store.agents import AgentStore
 from mas_core.store.connection import Connection
 from mas_core.store.keys import Keys
+from mas_core.store.limits import LimitCounts
 from mas_core.store.partitions import PartitionStore
 from mas_core.store.records import Records
 
@@ -25,6 +26,7 @@ class Store:
         self.connection = Connection(url)
         self.keys = Keys(namespace, partitions)
         self.records = Records(self.connection, self.keys)
+        self.limits = LimitCounts(self.connection, self.keys)
 
     @property
     def namespace(self) -> str:

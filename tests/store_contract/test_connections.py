@@ -20,7 +20,7 @@ async def test_scripts_are_loaded_again_when_the_server_forgot_them(store):
 
     await store.connection.call("SCRIPT", "FLUSH")
     lookups = store.partition(0).lookups()
-    lookups.reserve(0, "alice", 3, RateLimit())
+    lookups.reserve("alice", 3, RateLimit())
     await lookups.run()
     assert lookups.grants["alice"].granted == 3
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from mas_core.gateway.places import limit_verdict
 from mas_core.gateway.transit import Surroundings, Transit, Verdict, one_by_one
-from mas_core.model.decision import Decision
 
 
 class LimitRate:
@@ -24,9 +24,4 @@ class LimitRate:
         """Rate limited, or nothing."""
         if transit.is_within_limit:
             return None
-        retry_after, window = batch.limit_retry.get(transit.sender, (0.0, "minute"))
-        return Verdict(
-            Decision.RATE_LIMITED,
-            f"Rate limit exceeded: {transit.sender} has used its messages of this {window}",
-            retry_after=retry_after,
-        )
+        return limit_verdict(transit.sender, transit.sender, batch)

@@ -1,0 +1,81 @@
+"""Places of rate limits: reserved for a whole batch, and given back where they were not used.
+
+A message takes the place of its sender whatever becomes of it, so that refusals count too. A place of a total is
+taken by what passes all other checks. Places that a batch did not need, and all of a batch that was not
+committed, are given back with the next questions to the store. Where it is not known whether a batch was
+committed, or whether places were reserved, they stay counted: rather too many than too few.
+"""
+
+from __future__ import annotations
+
+from mas_core.gateway.transit import Surroundings, Verdict
+from mas_core.model.decision import Decision
+from mas_core.model.message import Envelope, Flag
+from mas_core.store.limits import Grant
+from mas_core.store.partitions import Lookups
+
+Grants = dict[str, Grant]
+
+
+class Places:
+    """The places that an owner has reserved for batches which are not committed yet, and those to give back."""
+
+    def __init__(self) -> None:
+        self._open: dict[int, Grants] = {}
+        self._unused: list[tuple[str, int, int]] = []
+
+    def give_back(self, lookups: Lookups) -> None:
+        """Give back what was not used, with these questions.
+
+        It is done once: when no answer comes nobody knows whether it was, and doing it twice would free
+        places of messages that were let through.
+        """
+        for subject, at, places in self._unused:
+            lookups.give_back(subject, at, places)
+        self._unused.clear()
+
+    def reserved(self, grants: Grants) -> None:
+        """Places were reserved for a batch."""
+        if grants:
+            self._open[id(grants)] = grants
+
+    def commit_begins(self, grants: Grants) -> None:
+        """From here on it is not known what becomes of the batch."""
+        self._open.pop(id(grants), None)
+
+    def commit_ends(self, grants: Grants, left: dict[str, int], *, is_done: bool) -> None:
+        """Now it is known; `left` are the places of each subject that no message took."""
+        for subject, grant in grants.items():
+            unused = left.get(subject, 0) if is_done else grant.granted
+            if unused > 0:
+                self._unused.append((subject, grant.at, unused))
+
+    def start_over(self) -> None:
+        """Everything that was not committed is judged anew, with new places."""
+        for grants in self._open.values():
+            self.commit_ends(grants, {}, is_done=False)
+        self._open.clear()
+
+
+def is_counted(envelope: Envelope) -> bool:
+    """Whether a message takes a place of its sender's rate limit: all but the final replies to requests."""
+    return envelope.flags & (Flag.IS_REPLY | Flag.PARTIAL) != Flag.IS_REPLY
+
+
+def limit_verdict(subject: str, sender: str, batch: Surroundings) -> Verdict:
+    """The verdict on a message for which `subject` has no place left."""
+    retry_after, window = batch.limit_retry.get(subject, (0.0, "minute"))
+    whose = subject if subject == sender else f"{sender}: everybody under the total of {subject}"
+    if window == "unreadable":
+        what = "cannot be counted, because somebody else wrote into its counts"
+        hint = f"mas limit reset {subject}"
+    else:
+        verb = "has" if retry_after else "may send nothing and has"
+        what = f"{verb} used all messages of this {window}"
+        hint = f"mas limit get {subject}"
+    return Verdict(
+        Decision.RATE_LIMITED,
+        f"Rate limit exceeded: {whose} {what}",
+        retry_after=retry_after,
+        hint=(hint,),
+    )
