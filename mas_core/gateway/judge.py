@@ -175,9 +175,7 @@ class Judge:
             for number in (bucket - 1, bucket):
                 lookups.seen_ids(number, sorted(recurring))
         if self._directory.policy.features.rate_limit:
-            self._places.give_back(lookups)
-            for sender, count in senders.items():
-                lookups.reserve(sender, count, self._directory.limits.of(sender))
+            self._places.ask(lookups, senders, self._directory.limits)
             if self._totals is not None:
                 lookups.ask_totals = partial(self._totals.reservation, frames)
         targets.update([backup for name, backup in self._directory.policy.backups.items() if name in targets])
@@ -196,7 +194,7 @@ class Judge:
             self._inboxes.set_backlog(agent_id, counts, lookups.asked_after)
         batch = Surroundings(lookups.now)
         for subject, grant in lookups.grants.items():
-            batch.places[subject] = grant.granted
+            batch.places[subject] = grant.granted - lookups.owed.get(subject, 0)
             if grant.window:
                 batch.limit_retry[subject] = (grant.retry_after_ms / 1000, grant.window)
         cursors: dict[str, str] = {}
@@ -400,6 +398,8 @@ class Judge:
         deliver, watched = self._outbound.deliver, self._breakers.watched
         for transit in transits:
             if transit.decision is not _ALLOWED and not transit.decision.is_delivered:
+                if not is_counted(transit.envelope):
+                    self._places.owe(transit.sender)
                 continue
             envelope, now = transit.envelope, transit.now
             flags = envelope.flags & _DELIVERED_FLAGS

@@ -354,6 +354,7 @@ class PartitionOwner:
         self._now_at = time.monotonic()
         has_more = self._breakers.has_writes or self._judge.has_directives(self._now)
         if not opened and not lookups.due and not has_more:
+            self._places.keep(lookups.grants)
             return None
         judged = self._judge.judge(opened, lookups, self._new_commit(opened))
         self._audit = (str(self._ledger.seq), self._ledger.head) if self._ledger.seq else ("", "")
@@ -381,7 +382,7 @@ class PartitionOwner:
         self.counters.messages += sum(len(frame.envelopes or ()) for frame in opened)
 
     async def _commit(self, batch: JudgedBatch) -> None:
-        self._places.commit_begins(batch.grants)
+        self._places.keep(batch.grants)
         reply = await self._partition.commit(batch.commit)
         is_done = reply.result is CommitResult.DONE
         self._places.commit_ends(batch.grants, batch.places, is_done=is_done)

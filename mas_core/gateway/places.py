@@ -11,6 +11,7 @@ from __future__ import annotations
 from mas_core.gateway.transit import Surroundings, Verdict
 from mas_core.model.decision import Decision
 from mas_core.model.message import Envelope, Flag
+from mas_core.security.rate_limits import RateLimits
 from mas_core.store.limits import Grant
 from mas_core.store.partitions import Lookups
 
@@ -23,9 +24,10 @@ class Places:
     def __init__(self) -> None:
         self._open: dict[int, Grants] = {}
         self._unused: list[tuple[str, int, int]] = []
+        self._owed: dict[str, int] = {}
 
-    def give_back(self, lookups: Lookups) -> None:
-        """Give back what was not used, with these questions.
+    def ask(self, lookups: Lookups, wanted: dict[str, int], limits: RateLimits) -> None:
+        """Reserve places for the messages of each sender, and give back what was not used before.
 
         It is done once: when no answer comes nobody knows whether it was, and doing it twice would free
         places of messages that were let through.
@@ -33,14 +35,23 @@ class Places:
         for subject, at, places in self._unused:
             lookups.give_back(subject, at, places)
         self._unused.clear()
+        lookups.owed, self._owed = self._owed, {}
+        for sender, count in lookups.owed.items():
+            wanted[sender] = wanted.get(sender, 0) + count
+        for sender, count in wanted.items():
+            lookups.reserve(sender, count, limits.of(sender))
+
+    def owe(self, sender: str) -> None:
+        """A reply takes no place, unless it is refused: then it takes one of the next that there are."""
+        self._owed[sender] = self._owed.get(sender, 0) + 1
 
     def reserved(self, grants: Grants) -> None:
         """Places were reserved for a batch."""
         if grants:
             self._open[id(grants)] = grants
 
-    def commit_begins(self, grants: Grants) -> None:
-        """From here on it is not known what becomes of the batch."""
+    def keep(self, grants: Grants) -> None:
+        """From here on it is not known what becomes of the batch, or there was none: the places stay counted."""
         self._open.pop(id(grants), None)
 
     def commit_ends(self, grants: Grants, left: dict[str, int], *, is_done: bool) -> None:

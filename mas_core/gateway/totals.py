@@ -35,7 +35,9 @@ class Totals:
 
     def reservation(self, frames: Sequence[OpenedFrame], lookups: Lookups) -> Reservation:
         """Places for those messages that their senders' own limits let through."""
-        left = {sender: grant.granted for sender, grant in lookups.grants.items()}
+        left = {
+            sender: grant.granted - lookups.owed.get(sender, 0) for sender, grant in lookups.grants.items()
+        }
         wanted: dict[str, int] = {}
         for frame in frames:
             if frame.session is None:

@@ -200,6 +200,8 @@ class Lookups:
         """Agent and session -> what is known of it."""
         self.seen: dict[str, bytes] = {}
         self.grants: dict[str, Grant] = {}
+        self.owed: dict[str, int] = {}
+        """Sender -> places among those granted that go to messages of earlier batches."""
         self.unsettled: dict[str, dict[str, int]] = {}
         self.inbox_frames: dict[tuple[str, str, str], Frame | None] = {}
         self.inbox_marks: dict[tuple[str, str, str], str] = {}

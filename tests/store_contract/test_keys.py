@@ -30,6 +30,12 @@ arguments = {
     "instance": instances,
     "session": instances,
     "bucket": st.integers(0, 10**6),
+    "subject": st.one_of(
+        agent_ids,
+        agent_ids.map("role:{}".format),
+        st.from_regex(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}", fullmatch=True).map("capability:{}".format),
+    ),
+    "window": st.sampled_from(["second", "minute", "hour"]),
 }
 BUILDERS = sorted(
     name for name, _ in inspect.getmembers(Keys, inspect.isfunction) if not name.startswith("_")
