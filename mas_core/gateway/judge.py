@@ -223,6 +223,18 @@ class Judge:
             details={"claimed_sender": claimed[:64], "lane": frame.stored.lane, "entry": frame.stored.entry},
         )
 
+    def _record_repetition(self, frame: OpenedFrame, header: FrameHeader, now: int) -> None:
+        """A frame came again: its sender missed the receipt, or somebody plays it back."""
+        self._ledger.record_event(
+            "frame",
+            now,
+            decision=Decision.REPLAYED,
+            reason="the frame was judged before; nothing was delivered again",
+            sender=header.agent,
+            instance=header.instance,
+            details={"session": header.session, "counter": header.counter, "lane": frame.stored.lane},
+        )
+
     def _admit(
         self,
         frame: OpenedFrame,
@@ -240,7 +252,10 @@ class Judge:
             # Whoever asks again for the receipt of a frame in this very batch must find it.
             self._judge_waiting(batch)
             self._answer_frames()
-            answer = session.receipt_of(lane, header.counter) if header.counter < expected else None
+            answer = None
+            if header.counter < expected:
+                answer = session.receipt_of(lane, header.counter)
+                self._record_repetition(frame, header, lookups.now)
             self._outbound.receipt(
                 session.agent_id,
                 session.instance,
@@ -359,8 +374,9 @@ class Judge:
             return Verdict(
                 Decision.UNAUTHENTICATED, "Authentication failed: the token has expired", "token_expired"
             )
-        if frame.header is not None and now - frame.header.time > REPLAY_WINDOW_MS:
-            return Verdict(Decision.EXPIRED, "the frame is older than the replay window")
+        # Sessions are remembered for twice as long, so a frame of either side of the window never comes anew.
+        if frame.header is not None and abs(now - frame.header.time) > REPLAY_WINDOW_MS:
+            return Verdict(Decision.EXPIRED, "the frame is not of the time of the replay window")
         if frame.envelopes is None:
             return Verdict(Decision.INVALID, "the frame holds no readable messages")
         return None
