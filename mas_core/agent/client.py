@@ -47,6 +47,7 @@ from mas_core.model.message import (
     MAX_TTL_MS,
     REHEARSE,
     STANDING,
+    UNAUTHENTIC_DELIVERY,
     AgentMessage,
     Delivery,
     Envelope,
@@ -515,7 +516,7 @@ class Client:
                 for delivery in DELIVERIES_DECODER.decode(body):
                     self._take_reply(delivery)
         except (DecryptionFailed, msgspec.DecodeError) as error:
-            log.error("delivery.unauthentic", agent=self.agent_id, reason=str(error))
+            log.error("delivery.refused", agent=self.agent_id, code=UNAUTHENTIC_DELIVERY, reason=str(error))
 
     def _take_reply(self, delivery: Delivery) -> None:
         if delivery.sender == GATEWAY and delivery.type == STANDING:

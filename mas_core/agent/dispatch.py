@@ -106,6 +106,9 @@ class Dispatch:
 
     async def _take(self, held: Held) -> None:
         delivery = held.delivery
+        if held.refusal:
+            await self._hand_back(held, held.refusal, "", retryable=False)
+            return
         if delivery is None:
             await self._hand_back(
                 held, "unopenable", "it is sealed for a key that the instance does not have", retryable=True

@@ -14,8 +14,8 @@ from mas_core.base.backoff import exponential_delays
 from mas_core.base.logs import get_logger
 from mas_core.base.traces import trace_of
 from mas_core.errors import DecryptionFailed, MasError
-from mas_core.model.frame import DELIVERIES_DECODER, Frame, Place
-from mas_core.model.message import Delivery
+from mas_core.model.frame import DELIVERIES_DECODER, Frame, FrameHeader, Place
+from mas_core.model.message import REPEATED_DELIVERY, UNAUTHENTIC_DELIVERY, Delivery
 from mas_core.store.agents import AgentStore
 
 log = get_logger(__name__)
@@ -26,6 +26,7 @@ ALIVE_MS = 60_000
 MAX_STARTS = 3
 """How often a message may be started after the instance that held it died."""
 PAUSE_AFTER = 32
+MAX_SESSIONS = 256
 _BLOCK_MS = 1000
 _RECONNECT_S = 0.3
 _COUNTS = {"high": 16, "normal": 8, "low": 2}
@@ -39,7 +40,9 @@ class Held(msgspec.Struct, frozen=True):
     total: int
     position: int
     delivery: Delivery | None
-    """None: its frame is sealed for a key that this instance does not have."""
+    """None: its frame is sealed for a key that this instance does not have, or refused."""
+    refusal: str = ""
+    """Why the whole frame is refused: the gateway did not put it there."""
 
 
 class Inbox:
@@ -73,6 +76,8 @@ class Inbox:
         self._claimed: set[asyncio.Task[None]] = set()
         self._must_look_back = False
         self._held: dict[tuple[str, str], int] = {}
+        self._newest: dict[tuple[str, str], int] = {}
+        """(Session of the gateway, lane) -> counter of its newest frame here."""
         self._room = asyncio.Event()
         self._room.set()
         self._gate = asyncio.Event()
@@ -144,35 +149,53 @@ class Inbox:
                 await asyncio.sleep(_RECONNECT_S)
                 continue
             for stored in stored_frames:
-                self._take_frame(stored.lane, stored.entry, stored.frame, "")
+                self._take_frame(stored.lane, stored.entry, stored.frame, "", is_new=True)
 
-    def _take_frame(self, lane: str, entry: str, frame: Frame, marks: str) -> None:
-        self._ready.extend(self._hold(lane, entry, frame, marks))
+    def _take_frame(self, lane: str, entry: str, frame: Frame, marks: str, *, is_new: bool = False) -> None:
+        self._ready.extend(self._hold(lane, entry, frame, marks, is_new=is_new))
         self._pump()
 
-    def _hold(self, lane: str, entry: str, frame: Frame, marks: str) -> list[Held]:
+    def _hold(self, lane: str, entry: str, frame: Frame, marks: str, *, is_new: bool = False) -> list[Held]:
         if (lane, entry) in self._held:
             return []
-        messages = self._open(lane, entry, frame, marks)
+        messages = self._open(lane, entry, frame, marks, is_new=is_new)
         if messages:
             self._held[lane, entry] = len(messages)
         return messages
 
-    def _open(self, lane: str, entry: str, frame: Frame, marks: str) -> list[Held]:
+    def _open(self, lane: str, entry: str, frame: Frame, marks: str, *, is_new: bool) -> list[Held]:
+        refusal = UNAUTHENTIC_DELIVERY
         try:
             header, body = self._link.open(frame, Place.INBOX)
             deliveries: list[Delivery | None] = []
             if header.lane == lane:
-                deliveries.extend(DELIVERIES_DECODER.decode(body))
+                if is_new and self._is_repeated(header):
+                    refusal = REPEATED_DELIVERY
+                else:
+                    deliveries.extend(DELIVERIES_DECODER.decode(body))
         except (DecryptionFailed, msgspec.DecodeError):
             deliveries = [None] * self._link.count_for_other_key(frame, lane)
         if not deliveries:
-            log.error("delivery.unauthentic", agent=self._store.agent_id, lane=lane, entry=entry)
+            log.error("delivery.refused", agent=self._store.agent_id, lane=lane, entry=entry, code=refusal)
+            return [Held(lane, entry, 1, 0, None, refusal)]
         return [
             Held(lane, entry, len(deliveries), position, delivery)
             for position, delivery in enumerate(deliveries)
             if marks[position : position + 1] != "x"
         ]
+
+    def _is_repeated(self, header: FrameHeader) -> bool:
+        """Whether a frame that is delivered for the first time is one that was here before.
+
+        The gateway counts, so in the order of a stream its frames have ever higher numbers.
+        """
+        name = (header.session, header.lane)
+        if header.counter <= self._newest.get(name, 0):
+            return True
+        if len(self._newest) >= MAX_SESSIONS:
+            self._newest.clear()
+        self._newest[name] = header.counter
+        return False
 
     def release(self, lane: str, entry: str, count: int) -> None:
         """Messages of a frame are settled or handed back; they are no longer in our hands."""

@@ -16,7 +16,7 @@ from mas_core.gateway.outbound import Outbound
 from mas_core.gateway.transit import Transit, Verdict
 from mas_core.model.decision import Decision
 from mas_core.model.frame import DELIVERIES_DECODER, Frame
-from mas_core.model.message import Delivery, Envelope
+from mas_core.model.message import REPEATED_DELIVERY, UNAUTHENTIC_DELIVERY, Delivery, Envelope
 from mas_core.model.priority import lane_of
 from mas_core.model.standing import ISOLATING
 from mas_core.security.seals import AtRest, read_header
@@ -30,6 +30,12 @@ RETRY_DELAYS_MS = (1_000, 4_000)
 """Delay before the second and the third attempt."""
 
 MAX_REMEMBERED = 10_000
+
+REFUSALS = {
+    UNAUTHENTIC_DELIVERY: "somebody else than a gateway put it into the inbox",
+    REPEATED_DELIVERY: "somebody put it into the inbox a second time",
+}
+"""Why an agent takes a frame for not meant by the gateway, and it leaves the inbox unhandled."""
 
 _DELIVERY_DECODER = msgspec.msgpack.Decoder(Delivery)
 
@@ -77,11 +83,15 @@ class Redelivery:
         frame = lookups.inbox_frames.get(place)
         if frame is None or lookups.inbox_marks.get(place, "")[nack.position : nack.position + 1] == "x":
             return Verdict(Decision.ALLOWED, "the message is settled already")
+        if nack.code in REFUSALS:
+            return self._refuse(transit, nack, nack.code)
         try:
-            deliveries = self._open(agent_id, frame)
+            deliveries = self._open(agent_id, nack.lane, frame)
             delivery = deliveries[nack.position]
-        except (DecryptionFailed, msgspec.DecodeError, IndexError):
-            return Verdict(Decision.INVALID, "the frame that this names cannot be read")
+        except (DecryptionFailed, msgspec.DecodeError):
+            return self._refuse(transit, nack, UNAUTHENTIC_DELIVERY)
+        except IndexError:
+            return Verdict(Decision.INVALID, "the frame that this names has fewer messages")
         handled = lookups.handled.get(agent_id)
         self._breakers.failed(agent_id, delivery.sender, delivery.id, nack.code, handled, now)
         reason = f"{nack.code}: {nack.reason}"[:500]
@@ -140,10 +150,25 @@ class Redelivery:
             del self._delivered[next(iter(self._delivered))]
         self._effects.append(lambda commit: commit.remove_later(name))
 
-    def _open(self, agent_id: str, frame: Frame) -> list[Delivery]:
+    def _refuse(self, transit: Transit, nack: NackData, code: str) -> Verdict:
+        """Take a frame out of an inbox that no gateway put there, and record that it was there."""
+        agent_id = transit.sender
+        self._effects.append(lambda commit: commit.drop_delivery(agent_id, nack.lane, nack.entry))
+        self._ledger.record_event(
+            "delivery.refused",
+            transit.now,
+            decision=Decision.REPLAYED if code == REPEATED_DELIVERY else Decision.UNAUTHENTICATED,
+            reason=f"{code}: {REFUSALS[code]}",
+            target=agent_id,
+            instance=transit.instance,
+            details={"lane": nack.lane, "entry": nack.entry},
+        )
+        return Verdict(Decision.ALLOWED, "")
+
+    def _open(self, agent_id: str, lane: str, frame: Frame) -> list[Delivery]:
         header = read_header(frame)
         key = self._directory.key(agent_id, header.agent_key_id)
-        if key is None or header.agent != agent_id:
+        if key is None or (header.agent, header.lane) != (agent_id, lane):
             raise DecryptionFailed
         seal_key = self._directory.seal_key(agent_id, key, session=header.session, to_gateway=False)
         return DELIVERIES_DECODER.decode(seal_key.open(header, frame))

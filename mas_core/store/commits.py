@@ -156,6 +156,14 @@ class Commit:
         work = self.keys.work(self.partition, agent_id)
         self._add("SETTLE", "hash", work, inbox, lane, frame, total, position)
 
+    def drop_delivery(self, agent_id: str, lane: str, frame: str) -> None:
+        """Take a frame out of an inbox that no gateway put there, so that it counts for nothing."""
+        inbox = self.keys.inbox(self.partition, agent_id, lane)
+        self._add("XACK", "stream", inbox, "agent", frame)
+        self._add("XDEL", "stream", inbox, frame)
+        work = self.keys.work(self.partition, agent_id)
+        self._add("HDEL", "hash", work, f"frame:{lane}:{frame}", f"started:{lane}:{frame}")
+
     def _index(self, key: str, kind: str) -> int:
         index = self._key_index.get(key)
         if index is None:

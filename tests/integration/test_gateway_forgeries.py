@@ -38,8 +38,8 @@ async def _at_least(system, count, **wanted):
     return found if len(found) >= count else None
 
 
-async def test_a_delivery_without_the_gateways_seal_is_dropped(system):
-    """Who has the server's password but no key cannot give an agent anything to do (S3)."""
+async def test_s3_a_delivery_without_the_gateways_seal_is_dropped(system):
+    """Who has the server's password but no key cannot give an agent anything to do; it is logged and recorded."""
     bob = await system.run("bob")
     alice = await system.client("alice")
     tap = Tap(alice)
@@ -58,8 +58,40 @@ async def test_a_delivery_without_the_gateways_seal_is_dropped(system):
 
     await alice.send("bob", "x", {"n": 2})
     await until(lambda: 2 in bob.numbers)
+    found = await until(lambda: _at_least(system, 4, kind="delivery.refused"))
 
     assert bob.numbers == [1, 2]
+    assert {(record.target, record.decision) for record in found} == {("bob", "unauthenticated")}
+    assert all(record.reason.startswith("unauthentic_delivery: ") for record in found)
+    await until(lambda: _is_empty(system, inbox))
+
+
+async def _is_empty(system, stream):
+    return await system.store.connection.call("XLEN", stream) == 0
+
+
+@pytest.mark.parametrize("lane", ["normal", "high"])
+async def test_s3_a_delivery_that_is_put_into_the_inbox_again_is_dropped(system, lane):
+    """A real frame of the gateway, copied within the inbox or into another lane of it, runs no handler again."""
+    bob = await system.run("bob")
+    alice = await system.client("alice")
+    inbox, call = system.store.keys.inbox(0, "bob", "normal"), system.store.connection.call
+    bob._dispatch._inbox.hold()
+    await alice.send("bob", "x", {"n": 1})
+    ((_, fields),) = await call("XRANGE", inbox, "-", "+")
+    flat = fields if isinstance(fields, list) else [part for item in fields.items() for part in item]
+    bob._dispatch._inbox.resume()
+    await until(lambda: bob.messages)
+    for _ in range(3):
+        await call("XADD", system.store.keys.inbox(0, "bob", lane), "*", *flat)
+
+    found = await until(lambda: _at_least(system, 3, kind="delivery.refused"))
+    await alice.send("bob", "x", {"n": 2})
+    await until(lambda: 2 in bob.numbers)
+
+    assert bob.numbers == [1, 2]
+    wanted = "replayed" if lane == "normal" else "unauthenticated"
+    assert {record.decision for record in found} == {wanted}
 
 
 async def test_a_delivery_of_another_agent_is_dropped(system):
