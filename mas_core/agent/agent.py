@@ -22,6 +22,7 @@ from mas_core.agent.turn import current_turn
 from mas_core.base.ids import check_agent_id, check_capability
 from mas_core.base.logs import get_logger
 from mas_core.errors import (
+    Forbidden,
     GatewayDown,
     MasError,
     NotStarted,
@@ -127,8 +128,10 @@ class Agent(Generic[State]):
         self._dispatch: Dispatch | None = None
         self._beating: asyncio.Task[None] | None = None
         self._obedience: Obedience | None = None
+        self._incarnation = 0
         self.evicted = asyncio.Event()
-        """Set once an operator has evicted this agent: it has stopped for good."""
+        """Set once this agent has stopped for good: evicted, or replaced by a younger instance."""
+        self._farewell = ""
 
     @staticmethod
     def on(
@@ -180,6 +183,7 @@ class Agent(Generic[State]):
             self._obedience = Obedience(
                 self.id, hold=self._hold, resume=self._resume, leave=self._leave, confirm=self._confirm
             )
+            self._incarnation = client.now_ms()
             client.on_directive = self._obedience.take
             agent_store = store.agent(self.id)
             await agent_store.create_inboxes()
@@ -426,6 +430,7 @@ class Agent(Generic[State]):
                 "in_hand": dispatch.in_hand if dispatch else 0,
                 "host": socket.gethostname(),
                 "pid": os.getpid(),
+                "incarnation": self._incarnation,
                 "standing": self._obedience.standing if self._obedience else ACTIVE,
             },
             timeout,
@@ -438,6 +443,11 @@ class Agent(Generic[State]):
                 await self._say(BEAT, self._heartbeat_interval)
             except GatewayDown as error:
                 log.warning("heartbeat.unconfirmed", agent=self.id, reason=error.message)
+            except Forbidden as error:
+                reason = error.details.get("because", error.message)
+                log.error("heartbeat.refused", agent=self.id, reason=reason)
+                if error.details.get("rule") == "incarnation":
+                    await self._begin_again()
             except MasError as error:
                 log.error("heartbeat.refused", agent=self.id, reason=error.message)
 
@@ -452,8 +462,19 @@ class Agent(Generic[State]):
     async def _confirm(self) -> None:
         await self._say(BEAT, START_TIMEOUT_S)
 
+    async def _begin_again(self) -> None:
+        """The gateway took this instance for dead: it has to say that it is there, unless it was replaced."""
+        try:
+            await self._say(ATTACH, START_TIMEOUT_S)
+        except Forbidden as error:
+            if error.details.get("rule") == "incarnation" and self._obedience is not None:
+                self._obedience.leave("a younger instance has taken its place")
+        except MasError as error:
+            log.warning("heartbeat.unconfirmed", agent=self.id, reason=error.message)
+
     async def _leave(self, reason: str) -> None:
-        """An operator has evicted the agent: what it has in hand is given up, and it ends."""
+        """End for good, with what is in hand given up."""
+        self._farewell = reason
         log.error("agent.evicted", agent=self.id, reason=reason)
         try:
             if self._dispatch is not None:
@@ -465,9 +486,19 @@ class Agent(Generic[State]):
             await self._close()
             self.evicted.set()
 
+    def check_not_evicted(self) -> None:
+        """Make sure that this agent has not stopped for good.
+
+        Raises:
+            Quarantined: It has; says why.
+        """
+        if self.evicted.is_set():
+            raise Quarantined(
+                f"{self.id} has stopped for good: {self._farewell}", hint=f"mas agent describe {self.id}"
+            )
+
     def _started(self) -> Client:
-        if self._client is None and self.evicted.is_set():
-            raise Quarantined(f"{self.id} was evicted by an operator", hint=f"mas agent describe {self.id}")
+        self.check_not_evicted()
         if self._client is None:
             raise NotStarted(
                 f"the agent {self.id} is not started: use `async with agent:` or `start()` first"

@@ -55,8 +55,12 @@ class Obedience:
             self._hold()
         else:
             self._resume()
-        self._eviction = directive.reason
+        self._eviction = directive.reason or "evicted by an operator"
         self._must_confirm.set()
+
+    def leave(self, reason: str) -> None:
+        """End the agent for good."""
+        self.take(Directive("evicted", reason))
 
     def start(self) -> None:
         """Confirm what is told from here on."""

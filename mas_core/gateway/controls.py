@@ -29,6 +29,8 @@ class AttachData(msgspec.Struct, forbid_unknown_fields=True):
     status: Literal["active", "draining"] = "active"
     host: str = ""
     pid: int = 0
+    incarnation: int = 0
+    """When this life of the instance began, in Unix milliseconds by the server's clock."""
     standing: StandingKind = ACTIVE
     """The operator's word that it obeys."""
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 
 import msgspec
 
@@ -16,7 +16,7 @@ from mas_core.gateway.outbound import Outbound
 from mas_core.gateway.stages.check_standing import isolated
 from mas_core.gateway.transit import Transit, Verdict
 from mas_core.model.decision import Decision
-from mas_core.model.message import ATTACH, DETACH, STANDING, Delivery, Flag
+from mas_core.model.message import ATTACH, BEAT, DETACH, STANDING, Delivery, Flag
 from mas_core.model.registration import InstanceStatus
 from mas_core.model.standing import ACTIVE, ISOLATING, Directive, Standing
 from mas_core.registry.registry import REGISTRATION_EXPIRY_MS, instance_text
@@ -69,6 +69,10 @@ class Presence:
             self._record("agent.detach", transit, Decision.ALLOWED, "")
             return Verdict(Decision.ALLOWED, "")
         registration = self._directory.registration(agent_id)
+        if (verdict := _out_of_date(transit, data, instances)) is not None:
+            kind = transit.envelope.type.replace("mas.", "agent.")
+            self._record(kind, transit, verdict.decision, verdict.reason)
+            return verdict
         standing = self._directory.policy.standings.get(agent_id, _ACTIVE)
         if standing.kind == "evicted" and known is None:
             verdict = isolated(agent_id, standing)
@@ -89,6 +93,7 @@ class Presence:
             data.slot,
             data.host[:64],
             data.pid,
+            data.incarnation,
             data.standing,
         )
         text = instance_text(self._macs, agent_id, status)
@@ -210,3 +215,31 @@ class Presence:
             sender=transit.sender,
             instance=transit.instance,
         )
+
+
+def _out_of_date(
+    transit: Transit, data: AttachData, instances: Mapping[str, InstanceStatus]
+) -> Verdict | None:
+    """Refuse lives of an instance that have ended: late heartbeats, and those whose place was taken.
+
+    Only attaching begins a life. A heartbeat keeps up the one that it belongs to, while that lasts.
+    """
+    known = instances.get(transit.instance)
+    if transit.envelope.type == BEAT:
+        if known is None or known.seen + REGISTRATION_EXPIRY_MS <= transit.now:
+            return _ended("this instance has expired or was ended")
+        if data.incarnation != known.incarnation:
+            return _ended("this heartbeat is of another life of the instance")
+    elif known is not None and data.incarnation < known.incarnation:
+        return _ended("a later life of this instance has begun")
+    if any(
+        other.slot == data.slot and other.incarnation > data.incarnation
+        for other in instances.values()
+        if data.slot and other.instance != transit.instance
+    ):
+        return _ended("a younger instance has taken its place")
+    return None
+
+
+def _ended(reason: str) -> Verdict:
+    return Verdict(Decision.DENIED, f"Authorization denied: {reason}", "incarnation")

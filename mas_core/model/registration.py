@@ -80,5 +80,7 @@ class InstanceStatus(msgspec.Struct, frozen=True, omit_defaults=True):
     """The place that a supervisor gives to one instance at a time."""
     host: str = ""
     pid: int = 0
+    incarnation: int = 0
+    """When this life of the instance began; of two in one slot the younger one counts."""
     standing: str = "active"
     """The operator's word that it obeys; see `mas_core.model.standing`."""

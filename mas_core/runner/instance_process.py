@@ -19,7 +19,7 @@ import msgspec
 
 from mas_core.base.event_loop import run
 from mas_core.base.logs import log_to_stderr
-from mas_core.errors import ConfigurationError, MasError, NotFound, Quarantined, Refused, UsageError
+from mas_core.errors import ConfigurationError, MasError, NotFound, Refused, UsageError
 from mas_core.runner.class_loading import ClassLoader
 from mas_core.runner.launch import Launch, Report
 from mas_core.settings.private_files import read_token
@@ -85,8 +85,7 @@ async def _run(launch: Launch, report: Any) -> int:
         ending.cancel()
         watching.cancel()
         leaving.cancel()
-    if agent.evicted.is_set():
-        raise Quarantined(f"{agent.id} was evicted by an operator", hint=f"mas agent describe {agent.id}")
+    agent.check_not_evicted()
     if program_ended.is_set() and not end.is_set():
         ended = Report(kind="failed", message=f"the program of {agent.id} has ended", code="program_ended")
         with contextlib.suppress(OSError):

@@ -10,8 +10,12 @@ import msgspec
 from pydantic import BaseModel, ValidationError
 
 from mas_core.errors import InvalidPayload
+from mas_core.model.json_text import MAX_BYTES
 
 S = TypeVar("S")
+
+MAX_STATE_BYTES = MAX_BYTES
+"""Longest text of a state: what a payload may have, so that every command can show it."""
 
 
 class StateShape(Generic[S]):
@@ -42,13 +46,24 @@ class StateShape(Generic[S]):
         return self._checked(value)
 
     def encode(self, state: object) -> bytes:
-        """The text of a state."""
+        """The text of a state.
+
+        Raises:
+            InvalidPayload: JSON cannot say it, or it is too long.
+        """
         if isinstance(state, BaseModel):
             state = state.model_dump(mode="json")
         try:
-            return msgspec.json.encode(state)
+            text = msgspec.json.encode(state)
         except (TypeError, ValueError, RecursionError) as error:
             raise InvalidPayload(f"the state cannot be written as JSON: {error}") from error
+        if len(text) > MAX_STATE_BYTES:
+            raise InvalidPayload(
+                f"the state has {len(text):,} bytes; at most {MAX_STATE_BYTES:,} are kept",
+                size=len(text),
+                limit=MAX_STATE_BYTES,
+            )
+        return text
 
     def updated(self, state: object, changes: Mapping[str, object]) -> Any:
         """A new state with `changes`; `state` stays as it is.

@@ -52,7 +52,7 @@ async def raw(client, data, **fields):
     ],
     ids=lambda value: None if isinstance(value, bytes) else value.replace(" ", "-")[:30],
 )
-async def test_payloads_that_are_not_strict_json_are_refused_and_recorded(system, data, reason):
+async def test_s20_payloads_that_are_not_strict_json_are_refused_and_recorded(system, data, reason):
     """With what is wrong, and without a harm to the next message (S19, S20)."""
     bob = await system.run("bob")
     alice = await system.client("alice")

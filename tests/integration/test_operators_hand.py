@@ -159,7 +159,7 @@ async def test_an_evicted_agent_ends_and_cannot_come_back(system):
 
     assert (report.is_done, report.instances) == (True, 0)
     await until(bob.evicted.is_set)
-    with pytest.raises(Quarantined, match="bob was evicted"):
+    with pytest.raises(Quarantined, match="bob has stopped for good: token leaked"):
         await bob.send("alice", "x", {})
     with pytest.raises(Quarantined, match="bob is evicted: token leaked"):
         await alice.send("bob", "x", {})

@@ -37,7 +37,7 @@ def folder(tmp_path):
         "",
     ],
 )
-def test_what_is_outside_is_refused_before_it_is_imported(folder, tmp_path, monkeypatch, class_path):
+def test_s24_what_is_outside_is_refused_before_it_is_imported(folder, tmp_path, monkeypatch, class_path):
     """Nothing of a refused module runs, even when Python could import it."""
     elsewhere = tmp_path / "elsewhere"
     elsewhere.mkdir()
@@ -52,7 +52,7 @@ def test_what_is_outside_is_refused_before_it_is_imported(folder, tmp_path, monk
     assert not {"telltale", "marked"} & (set(sys.modules) - before)
 
 
-def test_a_link_does_not_lead_out_of_the_project(folder, tmp_path):
+def test_s24_a_link_does_not_lead_out_of_the_project(folder, tmp_path):
     """A module is where its file really is."""
     (tmp_path / "outside.py").write_text("class X: pass\n")
     (folder / "inside.py").symlink_to(tmp_path / "outside.py")
@@ -88,7 +88,7 @@ def test_a_broken_module_names_its_line(folder):
         ClassLoader([folder]).check("broken:A")
 
 
-def test_only_agents_are_loaded_and_the_files_are_known(folder):
+def test_s24_only_agents_are_loaded_and_the_files_are_known(folder):
     """A class that is no Agent is refused; a module of the project wins over an installed one of its name."""
     (folder / "pip.py").write_text(
         "from mas_core.agent import Agent\nimport shared_thing\nclass A(Agent): pass\n"

@@ -57,7 +57,7 @@ def test_every_key_knows_its_line():
         ("a: \x07", 0, "characters"),
     ],
 )
-def test_what_is_no_plain_data_is_refused_with_its_line(text, line, words):
+def test_s23_what_is_no_plain_data_is_refused_with_its_line(text, line, words):
     """Each refusal says where; no tag is ever constructed."""
     with pytest.raises(SpecInvalid) as caught:
         parse_yaml(text, "f.yaml")
@@ -66,7 +66,7 @@ def test_what_is_no_plain_data_is_refused_with_its_line(text, line, words):
     assert words in caught.value.message
 
 
-def test_an_alias_bomb_is_refused():
+def test_s23_an_alias_bomb_is_refused():
     """Nine aliases of nine aliases of ... do not fill the memory."""
     lines = ["a0: &a0 [x,x,x,x,x,x,x,x,x]"]
     lines += [f"a{n}: &a{n} [{','.join([f'*a{n - 1}'] * 9)}]" for n in range(1, 12)]
@@ -75,7 +75,7 @@ def test_an_alias_bomb_is_refused():
         parse_yaml("\n".join(lines), "f.yaml")
 
 
-def test_a_large_file_is_refused_before_it_is_parsed(tmp_path):
+def test_s23_a_large_file_is_refused_before_it_is_parsed(tmp_path):
     """One byte over the limit is too much."""
     path = tmp_path / "big.yaml"
     path.write_bytes(b"#" * 1_000_001)
