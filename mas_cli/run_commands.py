@@ -52,7 +52,7 @@ RUN_COMMANDS: tuple[Command, ...] = (
         "read",
         "gateway:status",
         ("mas gateway status",),
-        {1: "none runs, or nobody takes the messages of some partition"},
+        {1: "none runs, nobody takes the messages of some partition, or something is wrong"},
     ),
     Command(
         "agent run",

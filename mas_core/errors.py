@@ -34,6 +34,7 @@
     │  ├─ MessageExpired
     │  ├─ Backpressure
     │  ├─ StoreFull
+    │  ├─ AuditUnavailable
     │  ├─ Quarantined
     │  └─ CircuitOpen            target, retry_after
     ├─ AgentFailed               the agent answered with an error
@@ -293,6 +294,13 @@ class StoreFull(Refused):
     """The server is out of memory and takes no new messages."""
 
     code = "store_full"
+    retryable = True
+
+
+class AuditUnavailable(Refused):
+    """The audit takes no records, and nothing is delivered without one."""
+
+    code = "audit_unavailable"
     retryable = True
 
 

@@ -27,6 +27,7 @@ _COLUMNS = (
     Column("cpu_us_per_message", header="us/message", kind="number"),
     Column("host", flexible=True),
     Column("pid", kind="number"),
+    Column("alarms", flexible=True, usual=[]),
 )
 
 
@@ -60,7 +61,7 @@ def run(
 
 
 async def status(call: Invocation) -> ExitCode:
-    """Show the gateways that run; exit code 1 when messages of some partition are not taken."""
+    """Show the gateways that run; exit code 1 when messages are not taken or something is wrong."""
     async with open_system(call) as system:
         from mas_core.ops.gateways import gateways_status
 
@@ -69,11 +70,14 @@ async def status(call: Invocation) -> ExitCode:
     if not found.gateways:
         call.talk.say("no gateway is running, messages wait; start one with: mas gateway run")
         return ExitCode.NO
+    alarms = dict.fromkeys(alarm for gateway in found.gateways for alarm in gateway.alarms)
+    for alarm in alarms:
+        call.talk.warn(alarm)
     if found.unowned:
         numbers = ", ".join(map(str, found.unowned))
         call.talk.say(f"no gateway has partition {numbers} yet; look again in 2 seconds")
         return ExitCode.NO
-    return ExitCode.OK
+    return ExitCode.NO if alarms else ExitCode.OK
 
 
 def _records(found: GatewaysStatus) -> list[dict[str, object]]:
@@ -86,6 +90,7 @@ def _records(found: GatewaysStatus) -> list[dict[str, object]]:
             "cpu_us_per_message": _cpu_us(gateway),
             "host": gateway.host,
             "pid": gateway.pid,
+            "alarms": list(gateway.alarms),
         }
         for gateway in found.gateways
     ]

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from mas_core.errors import (
     AgentFailed,
     AgentNotFound,
+    AuditUnavailable,
     Backpressure,
     CircuitOpen,
     Forbidden,
@@ -50,6 +51,7 @@ _BY_RULE: Mapping[str, type[MasError]] = {
     "token_revoked": TokenRevoked,
     "token_expired": TokenExpired,
     "no_responder": NoResponder,
+    "audit_unavailable": AuditUnavailable,
     SIGNATURE_REQUIRED: SignatureInvalid,
     SIGNATURE_INVALID: SignatureInvalid,
 }

@@ -60,6 +60,8 @@ class Directory:
         self._pack = pack
         self._max_payload_bytes = max_payload_bytes
         self._reported: set[str] = set()
+        self.alarms: list[str] = []
+        """What is wrong with policy and registrations, in words."""
         self.policy = PolicyDocument()
         self.access = AccessPolicy(self.policy)
         self.limits = RateLimits(self.policy)
@@ -74,20 +76,27 @@ class Directory:
         """
         try:
             policy = await self._policy_record.load()
+            self.alarms = []
         except IntegrityError as error:
             log.error("policy.ignored", reason=error.message)
             policy = self.policy
+            self.alarms = [f"{error.message}: {self._last_good()}"]
         if policy is None:
-            log.warning("policy.missing", effect="nothing is allowed")
+            log.error("policy.missing", effect="nothing is allowed")
             policy = PolicyDocument()
+            self.alarms = ["there is no policy: nothing is allowed"]
         await self.roster.refresh()
         for agent_id in self.roster.forged - self._reported:
             log.error("registration.ignored", agent=agent_id, reason="it does not carry the gateway's MAC")
         self._reported |= self.roster.forged
+        if self.roster.forged:
+            names = ", ".join(sorted(self.roster.forged)[:5])
+            self.alarms.append(f"records that are not ours are ignored: {names}")
         try:
             self._compile(policy)
         except ConfigurationError as error:
             log.error("policy.ignored", reason=error.message)
+            self.alarms.append(f"the policy cannot be used: {error.message}: {self._last_good()}")
             self._compile(self.policy)
 
     def _compile(self, policy: PolicyDocument) -> None:
@@ -122,6 +131,11 @@ class Directory:
             if self.limits.has_ceilings:
                 stages.append(CapPriority(self.limits))
             self.stages = tuple(stages)
+
+    def _last_good(self) -> str:
+        if self.policy.revision:
+            return f"the last good one, revision {self.policy.revision}, stays in force"
+        return "nothing is allowed"
 
     def is_registered(self, agent_id: str) -> bool:
         """Whether there is such an agent."""

@@ -111,6 +111,7 @@ class Judge:
         self._rehearsals = Rehearsals(stages, directory, ledger, outbound)
         self._decided: deque[dict[str, bytes]] = deque([{}], maxlen=DECIDED_BATCHES)
         self._effects: list[Callable[[Commit], None]] = []
+        self._closed: Verdict | None = None
         self._unanswered: list[tuple[OpenedFrame, list[Transit]]] = []
         self._waiting: list[Transit] = []
         self._waiting_names: dict[str, Transit] = {}
@@ -211,6 +212,25 @@ class Judge:
         if self.has_directives(lookups.now):
             self._presence.direct_all(lookups.now)
             self._has_directives = False
+        return self._gather(commit, cursors, lookups, batch)
+
+    def refuse_all(
+        self, frames: Sequence[OpenedFrame], lookups: Lookups, commit: Commit, refusal: Verdict
+    ) -> JudgedBatch:
+        """Refuse whatever is in these frames, without a record: for when there can be none."""
+        seq, head = self._ledger.seq, self._ledger.head
+        self._closed = refusal
+        batch = Surroundings(lookups.now)
+        cursors: dict[str, str] = {}
+        try:
+            for frame in frames:
+                cursors[frame.stored.lane] = frame.stored.entry
+                if frame.session is not None and frame.header is not None:
+                    self._admit(frame, frame.header, frame.session, lookups, batch)
+            self._answer_frames()
+        finally:
+            self._closed = None
+            self._ledger.restart(seq, head)
         return self._gather(commit, cursors, lookups, batch)
 
     def _record_rejection(self, frame: OpenedFrame, now: int) -> None:
@@ -365,6 +385,8 @@ class Judge:
         self._unanswered.clear()
 
     def _frame_refusal(self, frame: OpenedFrame, session: Session, now: int) -> Verdict | None:
+        if self._closed is not None:
+            return self._closed
         key = self._directory.key(session.agent_id, session.key_id)
         if key is None or key.revoked:
             return Verdict(

@@ -28,6 +28,8 @@ from mas_core.gateway.opening import OpenedFrame, Opener
 from mas_core.gateway.outbound import Outbound
 from mas_core.gateway.places import Places
 from mas_core.gateway.sessions import Sessions
+from mas_core.gateway.transit import Verdict
+from mas_core.model.decision import Decision
 from mas_core.model.frame import MAX_FRAME_BYTES
 from mas_core.security.gateway_keys import GatewayKeys
 from mas_core.security.seals import read_header
@@ -45,6 +47,15 @@ DUE_INTERVAL_S = 0.25
 """How often messages that were kept for later are looked for."""
 RECOVERY_DELAY_S = 0.2
 BLOCK_MS = 1000
+AUDIT_RETRY_S = 1.0
+"""How long everything is refused after the audit took no record, until it is tried again."""
+AUDIT_UNAVAILABLE = Verdict(
+    Decision.STORE_FULL,
+    "the audit takes no records, and nothing is delivered without one",
+    "audit_unavailable",
+    retry_after=AUDIT_RETRY_S,
+    hint=("mas status", "mas audit verify"),
+)
 MAX_READ_AHEAD = 64
 """Frames that are read before they are judged."""
 
@@ -131,12 +142,22 @@ class PartitionOwner:
         self._now = 0
         self._now_at = 0.0
         self._due_at = 0.0
+        self.audit_blocked_until = 0.0
+        """Until then everything is refused, because the audit takes no records; 0 when it does."""
         self.counters = Counters()
 
     @property
     def breaker_records_unreadable(self) -> int:
         """Records of circuits that could not be read, so that these count as closed."""
         return self._breakers.unreadable
+
+    @property
+    def alarms(self) -> list[str]:
+        """What is wrong and needs an operator."""
+        found = list(self._directory.alarms)
+        if self.audit_blocked_until:
+            found.append(f"the audit of partition {self.partition} takes no records: everything is refused")
+        return found
 
     async def acquire(self, *, only_orphaned: bool = False) -> bool:
         """Take the lease if it is free, and start from what the store says."""
@@ -356,6 +377,12 @@ class PartitionOwner:
         if not opened and not lookups.due and not has_more:
             self._places.keep(lookups.grants)
             return None
+        if self.audit_blocked_until > self._now_at:
+            if not opened:
+                self._places.keep(lookups.grants)
+                return None
+            self._note(opened)
+            return self._judge.refuse_all(opened, lookups, self._new_commit(opened), AUDIT_UNAVAILABLE)
         judged = self._judge.judge(opened, lookups, self._new_commit(opened))
         self._audit = (str(self._ledger.seq), self._ledger.head) if self._ledger.seq else ("", "")
         self._note(opened)
@@ -388,10 +415,16 @@ class PartitionOwner:
         self._places.commit_ends(batch.grants, batch.places, is_done=is_done)
         if reply.result is CommitResult.BLOCKED:
             log.error("partition.blocked", partition=self.partition, key=reply.key)
+            if reply.key == self._store.keys.audit(self.partition):
+                self.audit_blocked_until = time.monotonic() + AUDIT_RETRY_S
+                raise StartOver
             await asyncio.sleep(1)
         if not is_done or batch.commit.makes_anew:
             raise StartOver
         self._inboxes.committed_batches += 1
+        if self.audit_blocked_until and self.audit_blocked_until <= time.monotonic():
+            self.audit_blocked_until = 0.0
+            log.warning("audit.available", partition=self.partition)
         if self._settings.replicas:
             await self._wait_for_replicas()
         for partition, agent_id, instance, frame in batch.foreign_answers:

@@ -45,6 +45,8 @@ class GatewayStatus(msgspec.Struct, frozen=True):
     messages: int = 0
     cpu_s: float = 0.0
     """Processor time that the whole process has used."""
+    alarms: tuple[str, ...] = ()
+    """What is wrong and needs an operator, in words."""
 
 
 class Gateway:
@@ -182,6 +184,7 @@ class Gateway:
             os.getpid(),
             self._messages + sum(owner.counters.messages for owner, _ in self._owners.values()),
             time.process_time(),
+            tuple(dict.fromkeys(alarm for owner, _ in self._owners.values() for alarm in owner.alarms)),
         )
 
 

@@ -97,7 +97,9 @@ def parse_all(texts: Iterable[bytes], *, max_bytes: int = MAX_BYTES) -> list[Par
         try:
             results.append(parse_and_rewrite(text, max_bytes=max_bytes))
         except InvalidPayload as error:
-            results.append(error)
+            # Its traceback holds this frame, and with it every text, until a search for cycles comes by.
+            error.__context__ = None
+            results.append(error.with_traceback(None))
     return results
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from mas_core.errors import SpecInvalid
+from mas_core.errors import IntegrityError, SpecInvalid
 from mas_core.gateway.service import GatewayStatus
 from mas_core.ops.agents import AgentSummary, list_agents
 from mas_core.ops.system import System
@@ -69,6 +69,8 @@ class SystemStatus:
     """Ids of the agents that the specs of the project say should run."""
     spec_problem: str = ""
     """Why the specs of the project cannot be read."""
+    policy_problem: str = ""
+    """Why the stored policy cannot be read."""
 
     @property
     def problems(self) -> list[StatusProblem]:
@@ -99,7 +101,11 @@ class SystemStatus:
             )
             for agent_id, standing in standings.items()
         ]
-        if self.rules == 0:
+        alarms = dict.fromkeys(alarm for gateway in self.gateways for alarm in gateway.alarms)
+        if self.policy_problem and not any(alarm.startswith(self.policy_problem) for alarm in alarms):
+            found.append(StatusProblem(self.policy_problem, "mas gateway status"))
+        found += [StatusProblem(alarm, "mas gateway status") for alarm in alarms]
+        if self.rules == 0 and not self.policy_problem:
             found.append(
                 StatusProblem("the policy has no rules: nothing is allowed", "mas rbac allow operator AGENT")
             )
@@ -132,7 +138,11 @@ async def status(system: System) -> SystemStatus:
     """
     records = system.store.records
     metas = await records.metas()
-    policy = await system.policy.load()
+    policy, policy_problem = None, ""
+    try:
+        policy = await system.policy.load()
+    except IntegrityError as error:
+        policy_problem = error.message
     agents = await list_agents(system)
     expected, spec_problem = _expected(system.target.project)
     return SystemStatus(
@@ -157,6 +167,7 @@ async def status(system: System) -> SystemStatus:
         await records.dead_letters(),
         expected,
         spec_problem,
+        policy_problem,
     )
 
 

@@ -28,14 +28,17 @@ class PolicyRecord:
         """The policy in force; None when there is none.
 
         Raises:
-            IntegrityError: What is stored was not written by this system.
+            IntegrityError: What is stored was not written by this system, or cannot be read by it.
         """
         fields = await self._records.policy()
         if "document" not in fields:
             return None
         if not self._macs.check_mac("policy", fields["document"], fields.get("mac", b"")):
             raise IntegrityError("the stored policy does not carry this system's MAC and is ignored")
-        return _DOCUMENT.decode(fields["document"])
+        try:
+            return _DOCUMENT.decode(fields["document"])
+        except (msgspec.DecodeError, RecursionError) as error:
+            raise IntegrityError(f"the stored policy cannot be read and is ignored ({error})") from None
 
     async def change(self, edit: Callable[[PolicyDocument], PolicyDocument]) -> PolicyDocument:
         """Replace the document with what `edit` makes of it; in force when this returns.

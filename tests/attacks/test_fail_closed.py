@@ -12,6 +12,7 @@ from mas_core.gateway.stages.check_permit import CheckPermit
 from mas_core.gateway.stages.find_target import FindTarget
 from mas_core.gateway.stages.limit_rate import LimitRate
 from mas_core.gateway.stages.scan_payload import ScanPayload
+from mas_core.ops.gateways import gateways_status
 from mas_core.ops.status import status
 
 
@@ -27,7 +28,9 @@ async def problems(system):
 
 
 @pytest.mark.parametrize(
-    "stage", [CheckExpiry, FindTarget, CheckPermit, Authorise, LimitRate, ScanPayload], ids=lambda kind: kind.name
+    "stage",
+    [CheckExpiry, FindTarget, CheckPermit, Authorise, LimitRate, ScanPayload],
+    ids=lambda kind: kind.name,
 )
 async def test_a_stage_that_breaks_refuses_and_is_logged(system, stage, monkeypatch, caplog):
     """Whatever it raises: the message is refused and recorded, and the gateway goes on."""
@@ -96,23 +99,24 @@ async def test_without_any_policy_nothing_is_allowed_and_the_start_says_so(serve
 
 
 async def test_s31_a_blocked_audit_stops_deliveries_and_heals(system):
-    """Somebody has pushed the end of the audit to the end of time: nothing is delivered until it is mended."""
+    """Somebody has put something else in its place: everything is refused until it is mended, and told."""
     bob, alice = await system.run("bob"), await system.run("alice")
     await alice.send("bob", "x", {"n": 1})
     await until(lambda: bob.messages)
     key = system.store.keys.audit(0)
-    await system.store.connection.call("XADD", key, f"{2**64 - 2}-0", "r", b"")
+    await system.store.connection.call("RENAME", key, f"{key}:hidden")
+    await system.store.connection.call("SET", key, "no stream")
 
     with pytest.raises(MasError) as caught:
         await alice._client.send("bob", "x", {"n": 2}, timeout=3)
     told = await until(lambda: _alarm(system))
+    shown = await gateways_status(system.system)
 
     assert caught.value.code == "audit_unavailable"
     assert bob.numbers == [1]
-    assert "audit" in told
-    await system.store.connection.call("XDEL", key, f"{2**64 - 2}-0")
-    last = (await system.store.connection.call("XREVRANGE", key, "+", "-", "COUNT", 1))[0][0]
-    await system.store.connection.call("XSETID", key, last)
+    assert told == "the audit of partition 0 takes no records: everything is refused"
+    assert shown.gateways[0].alarms == (told,)
+    await system.store.connection.call("RENAME", f"{key}:hidden", key)
     receipt = await until(lambda: _sent(alice))
     assert receipt.is_delivered
     assert await system.audit_holds()

@@ -1,5 +1,6 @@
 """Hostile specs, project files and policies: nothing of them runs, each is refused with its line (S23, S24)."""
 
+import json
 import subprocess
 import sys
 from pathlib import Path
@@ -37,14 +38,13 @@ def test_s23_hostile_yaml_runs_nothing_and_names_its_line(tmp_path, name, kind):
     (tmp_path / "mas.yaml").write_text("")
     path.write_text(text)
 
+    load = {
+        "spec": lambda: load_specs(tmp_path / "agents.d"),
+        "policy": lambda: load_policy_file(path),
+        "project": lambda: load_config(project_at(tmp_path)),
+    }[kind]
     with pytest.raises(SpecInvalid) as caught:
-        match kind:
-            case "spec":
-                load_specs(tmp_path / "agents.d")
-            case "policy":
-                load_policy_file(path)
-            case _:
-                load_config(project_at(tmp_path))
+        load()
 
     assert not telltale.exists()
     assert str(path) in caught.value.message
@@ -54,7 +54,16 @@ def test_s23_hostile_yaml_runs_nothing_and_names_its_line(tmp_path, name, kind):
 
 @pytest.mark.parametrize(
     "class_path",
-    ["os.system", "os:system", "subprocess:Popen", "../../x", "..:x", "telltale:x/y", "builtins:eval", "a b:C"],
+    [
+        "os.system",
+        "os:system",
+        "subprocess:Popen",
+        "../../x",
+        "..:x",
+        "telltale:x/y",
+        "builtins:eval",
+        "a b:C",
+    ],
 )
 def test_s24_a_class_from_elsewhere_is_refused_by_the_command(tmp_path, class_path):
     """`mas agent validate` says so with file and line, and imports nothing."""
@@ -64,7 +73,7 @@ def test_s24_a_class_from_elsewhere_is_refused_by_the_command(tmp_path, class_pa
     (tmp_path / "agents.d" / "a.yaml").write_text(f"agent_id: a\nclass_path: '{class_path}'\n")
 
     ran = subprocess.run(
-        [sys.executable, "-m", "mas_cli", "agent", "validate", "--config", str(tmp_path)],
+        [sys.executable, "-m", "mas_cli", "agent", "validate", "--config", str(tmp_path), "-o", "json"],
         capture_output=True,
         text=True,
         timeout=60,
@@ -72,6 +81,7 @@ def test_s24_a_class_from_elsewhere_is_refused_by_the_command(tmp_path, class_pa
     )
 
     assert ran.returncode in {1, 2}
-    assert "a.yaml:2" in ran.stdout + ran.stderr
+    (problem,) = json.loads(ran.stdout)
+    assert (Path(problem["path"]).name, problem["line"]) == ("a.yaml", 2)
     assert "imported" not in ran.stdout + ran.stderr
     assert "Traceback" not in ran.stderr

@@ -40,7 +40,9 @@ async def test_s40_an_agent_reaches_its_own_state_only(system):
     assert (await states.get(system.system, "bob")).value == {"secret": 1}
 
 
-@pytest.mark.parametrize("name", ["__class__", "__dict__", "model_fields", "__pydantic_private__", "model_config"])
+@pytest.mark.parametrize(
+    "name", ["__class__", "__dict__", "model_fields", "__pydantic_private__", "model_config"]
+)
 async def test_s40_keys_that_python_knows_are_plain_data(system, name):
     """In a dict they are keys like others; a model does not take them, and keeps its class."""
     alice = await system.run("alice")

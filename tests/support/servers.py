@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 
+import pytest
 import pytest_asyncio
 
 from mas_core.store.embedded_server import EmbeddedServer
@@ -28,3 +29,9 @@ async def server_url() -> AsyncIterator[str]:
     """URL of the server that all tests share; namespaces keep them apart."""
     async with embedded_server() as server:
         yield server.url
+
+
+@pytest.fixture(params=["memory", "server"])
+def any_url(request: pytest.FixtureRequest) -> str:
+    """URL of the in-process fake, then of a real server."""
+    return "memory://" if request.param == "memory" else request.getfixturevalue("server_url")
