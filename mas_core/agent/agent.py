@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 import os
 import socket
-from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Any, ClassVar, Generic, Self, TypeVar, cast, get_args
@@ -320,6 +320,26 @@ class Agent(Generic[State]):
             message_id=message_id,
             headers=headers,
             encrypt=encrypt,
+        )
+
+    async def send_many(
+        self,
+        target: str,
+        message_type: str,
+        payloads: Iterable[object],
+        *,
+        priority: int | str = NORMAL,
+        ttl: float = DEFAULT_TTL_MS / 1000,
+    ) -> list[Receipt]:
+        """Send messages in this order; returns all receipts, also of what was refused. As `Client.send_many`."""
+        client = self._started()
+        turn = current_turn.get()
+        payloads = list(payloads)
+        ids: list[str] = []
+        if turn is not None and turn.agent_id == self.id:
+            ids = [turn.next_message_id() for _ in payloads]
+        return await client.send_many(
+            target, message_type, payloads, priority=priority, ttl=ttl, message_ids=ids
         )
 
     async def request(

@@ -210,12 +210,17 @@ class Inbox:
             return
         if self._ready and len(self._running) < self._max_in_flight:
             self._start_workers(1)
-        if self._ready:
+        if self._is_full:
             self._room.clear()
+
+    @property
+    def _is_full(self) -> bool:
+        """Whether there are more messages than can be started."""
+        return len(self._ready) + len(self._running) > self._max_in_flight
 
     def _start_workers(self, count: int) -> None:
         for _ in range(count):
-            worker = asyncio.create_task(self._work(self._ready.popleft()))
+            worker = asyncio.create_task(self._work())
             self._running.add(worker)
             worker.add_done_callback(self._running.discard)
         # Handlers that never wait are run by one worker; only where they wait, others are worth their price.
@@ -233,18 +238,20 @@ class Inbox:
             if count > 0:
                 self._start_workers(count)
 
-    async def _work(self, held: Held) -> None:
-        """Handle one message after the other until there are no more."""
+    async def _work(self) -> None:
+        """Handle one message after the other until there are no more.
+
+        It takes each just before it starts its handler, so that handlers start in the order of arrival.
+        """
         since_pause = 0
-        while True:
+        while self._ready and self._gate.is_set():
+            held = self._ready.popleft()
+            if not self._is_full:
+                self._room.set()
             try:
                 await self._handle(held)
             except Exception as error:  # noqa: BLE001 - a lost message must not take the others with it
                 log.error("handler.lost", agent=self._store.agent_id, trace=trace_of(error))
-            if not self._ready or not self._gate.is_set():
-                self._room.set()
-                return
-            held = self._ready.popleft()
             since_pause += 1
             if since_pause == PAUSE_AFTER:
                 # Handlers that never wait must not keep others, and the reader, from running.
@@ -254,6 +261,7 @@ class Inbox:
                     await asyncio.sleep(0)
                 finally:
                     self._pausing -= 1
+        self._room.set()
 
     async def _finish(self, handling: Awaitable[None]) -> None:
         try:

@@ -49,21 +49,24 @@ MAX_MESSAGE_BYTES = 3 * MAX_FRAME_BYTES
 
 log = get_logger(__name__)
 
+_ALLOWED = Decision.ALLOWED
 _PACKER = msgspec.msgpack.Encoder()
 
 
-@dataclass(slots=True)
-class _Waiting:
-    message_id: str
-    packed: msgspec.Raw
-    answer: asyncio.Future[Receipt]
+class _Waiting(msgspec.Struct, eq=False):
+    """Messages that were submitted together; they travel in one frame and get their receipts together."""
+
+    ids: list[str]
+    packed: list[msgspec.Raw]
+    size: int
+    answer: asyncio.Future[list[Receipt]]
     deadline: float
 
 
 @dataclass(slots=True)
 class _SentFrame:
     frame: Frame
-    messages: list[_Waiting]
+    groups: list[_Waiting]
     sent_at: float
 
 
@@ -97,7 +100,7 @@ class _Queue:
 
     def all_waiting(self) -> list[_Waiting]:
         """Messages without a receipt."""
-        sent = [waiting for frame in self.unanswered.values() for waiting in frame.messages]
+        sent = [waiting for frame in self.unanswered.values() for waiting in frame.groups]
         return [*sent, *self.waiting]
 
 
@@ -136,31 +139,43 @@ class Outbox:
         """The server's clock, by estimate."""
         return time.time_ns() // 1_000_000 + self.clock_offset_ms
 
-    def submit(
+    async def submit(
         self, envelope: Envelope, *, partition: int | None = None, timeout_s: float = SEND_TIMEOUT_S
-    ) -> asyncio.Future[Receipt]:
-        """Queue a message; the future gives the gateway's receipt.
+    ) -> Receipt:
+        """Send a message and wait for the gateway's receipt; parameters and errors as for `submit_all`."""
+        return (await self.submit_all([envelope], partition=partition, timeout_s=timeout_s))[0]
+
+    def submit_all(
+        self,
+        envelopes: Sequence[Envelope],
+        *,
+        partition: int | None = None,
+        timeout_s: float = SEND_TIMEOUT_S,
+    ) -> asyncio.Future[list[Receipt]]:
+        """Queue messages for one target and lane; the future gives the gateway's receipts.
 
         Args:
-            envelope: The message.
-            partition: Where it goes; the partition of its target when left out.
+            envelopes: The messages, 1 to MAX_FRAME_MESSAGES; several must fit into one frame.
+            partition: Where they go; the partition of their target when left out.
             timeout_s: After so many seconds without a receipt the future fails with GatewayDown.
 
         Raises:
-            InvalidPayload: The message is too large to be sent at all, or holds what no frame can carry.
+            InvalidPayload: A message is too large to be sent at all, or holds what no frame can carry.
         """
-        packed = _pack_envelope(envelope)
-        size = len(packed)
+        packed = [_pack_envelope(envelope) for envelope in envelopes]
+        size = sum(map(len, packed))
         if size > MAX_MESSAGE_BYTES:
             raise InvalidPayload(
                 f"the message has {size:,} bytes; at most {MAX_BYTES:,} are taken", size=size, limit=MAX_BYTES
             )
+        first = envelopes[0]
         if partition is None:
-            partition = partition_of(envelope.target, self._partitions)
-        lane = lane_of(envelope.priority)
+            partition = partition_of(first.target, self._partitions)
+        lane = lane_of(first.priority)
         queue = self._queues.get((partition, lane)) or self._new_queue(partition, lane)
-        answer: asyncio.Future[Receipt] = asyncio.get_running_loop().create_future()
-        queue.waiting.append(_Waiting(envelope.id, packed, answer, time.monotonic() + timeout_s))
+        answer: asyncio.Future[list[Receipt]] = asyncio.get_running_loop().create_future()
+        ids = [envelope.id for envelope in envelopes]
+        queue.waiting.append(_Waiting(ids, packed, size, answer, time.monotonic() + timeout_s))
         self._wake.set()
         return answer
 
@@ -185,11 +200,14 @@ class Outbox:
                 if queue.answered_at - earlier.sent_at > RESEND_AFTER_S:
                     earlier.sent_at = 0.0
             special = dict(zip(receipt.positions, receipt.receipts, strict=True))
-            for position, waiting in enumerate(sent.messages):
+            position = 0
+            for waiting in sent.groups:
                 if not waiting.answer.done():
-                    waiting.answer.set_result(
-                        special.get(position) or Receipt(waiting.message_id, Decision.ALLOWED)
-                    )
+                    given = [Receipt(message_id, _ALLOWED) for message_id in waiting.ids]
+                    if special:
+                        given = [special.get(position + at, plain) for at, plain in enumerate(given)]
+                    waiting.answer.set_result(given)
+                position += len(waiting.ids)
         self._wake.set()
 
     def _new_queue(self, partition: int, lane: Lane) -> _Queue:
@@ -201,8 +219,8 @@ class Outbox:
     def _resynchronise(self, queue: _Queue, expected: int) -> None:
         if expected not in queue.unanswered:
             # The gateway has forgotten this session, so everything unanswered was not accepted under it.
-            messages = [waiting for sent in queue.unanswered.values() for waiting in sent.messages]
-            queue.waiting.extendleft(reversed(messages))
+            groups = [waiting for sent in queue.unanswered.values() for waiting in sent.groups]
+            queue.waiting.extendleft(reversed(groups))
             queue.unanswered.clear()
             queue.session = new_instance_id()
             queue.seal_key = self._link.sending_key(queue.session)
@@ -235,7 +253,7 @@ class Outbox:
             self._mark_for_resending(sent for _, sent in frames)
         except MasError as error:
             # Frames stay in their sequence; the next message that is sent, or the sweep, brings them up again.
-            for waiting in chain.from_iterable(sent.messages for _, sent in frames):
+            for waiting in chain.from_iterable(sent.groups for _, sent in frames):
                 if not waiting.answer.done():
                     waiting.answer.set_exception(error)
             await asyncio.sleep(SWEEP_INTERVAL_S)
@@ -257,17 +275,20 @@ class Outbox:
         return frames
 
     def _pack(self, queue: _Queue, now: float) -> _SentFrame | None:
-        messages: list[_Waiting] = []
+        groups: list[_Waiting] = []
+        packed: list[msgspec.Raw] = []
         size = 0
-        while queue.waiting and len(messages) < MAX_FRAME_MESSAGES:
+        while queue.waiting:
             waiting = queue.waiting[0]
-            size += len(waiting.packed)
-            if messages and size > MAX_FRAME_BYTES:
+            size += waiting.size
+            is_full = size > MAX_FRAME_BYTES or len(packed) + len(waiting.packed) > MAX_FRAME_MESSAGES
+            if groups and is_full:
                 break
             queue.waiting.popleft()
             if not waiting.answer.done():
-                messages.append(waiting)
-        if not messages:
+                groups.append(waiting)
+                packed += waiting.packed
+        if not groups:
             return None
         queue.counter += 1
         header = FrameHeader(
@@ -282,11 +303,11 @@ class Outbox:
             self._link.keys.key_id,
             self._link.keys.gateway_key_id,
             queue.counter,
-            len(messages),
+            len(packed),
             self.now_ms(),
         )
-        frame = queue.seal_key.seal(header, _PACKER.encode([waiting.packed for waiting in messages]))
-        sent = queue.unanswered[queue.counter] = _SentFrame(frame, messages, now)
+        frame = queue.seal_key.seal(header, _PACKER.encode(packed))
+        sent = queue.unanswered[queue.counter] = _SentFrame(frame, groups, now)
         return sent
 
     async def _sweep(self) -> None:
@@ -306,7 +327,7 @@ class Outbox:
                             GatewayDown(
                                 "no gateway confirmed the message in time; it may still be delivered",
                                 hint=("mas gateway status", "mas up"),
-                                message_id=waiting.message_id,
+                                message_id=waiting.ids[0],
                             )
                         )
 
@@ -318,9 +339,10 @@ class Outbox:
 
 def _pack_envelope(envelope: Envelope) -> msgspec.Raw:
     """The message as it stands in a frame. Packed here, one that cannot be packed spoils no frame."""
-    for text in chain.from_iterable((envelope.headers or {}).items()):
-        if not isinstance(text, str):
-            raise InvalidPayload(f"names and values of headers must be str, not {type(text).__name__}")
+    if envelope.headers:
+        for text in chain.from_iterable(envelope.headers.items()):
+            if not isinstance(text, str):
+                raise InvalidPayload(f"names and values of headers must be str, not {type(text).__name__}")
     try:
         return msgspec.Raw(_PACKER.encode(envelope))
     except (TypeError, ValueError, OverflowError) as error:

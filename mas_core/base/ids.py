@@ -8,8 +8,9 @@ import random
 import re
 import secrets
 import time
+from collections.abc import Iterator
 from functools import lru_cache
-from typing import Any
+from itertools import count
 
 from ulid import ULID
 
@@ -23,12 +24,24 @@ INSTANCE_ID = re.compile(r"[0-9a-f]{16}")
 
 _ALPHABET = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"
 _PAIRS = [first + second for first in _ALPHABET for second in _ALPHABET]
-_SHIFTS = range(70, -1, -10)
+_NUMBER_BITS = 30
+"""The last six characters of an id count the ids of one millisecond, from a random number on."""
 _random = random.Random(secrets.token_bytes(32))  # noqa: S311 - see new_message_id
-_stamp: list[Any] = [0, ""]
-"""The last millisecond and its ten characters: python-ulid takes ten times as long for each id."""
+_stamp: tuple[int, str, Iterator[int]] = (0, "", count())
+"""The last millisecond, how its ids begin, and how they go on.
 
-os.register_at_fork(after_in_child=lambda: _random.seed(secrets.token_bytes(32)))
+python-ulid takes ten times as long for each id. Replaced as a whole and counted by one call, so that threads
+never make the same id.
+"""
+
+
+def _forget_stamp() -> None:
+    global _stamp  # noqa: PLW0603 - the ids of this process are one sequence
+    _stamp = (0, "", count())
+    _random.seed(secrets.token_bytes(32))
+
+
+os.register_at_fork(after_in_child=_forget_stamp)
 
 GATEWAY = "gateway"
 """The name that control messages are addressed to; no agent can have it."""
@@ -96,12 +109,16 @@ def check_capability(capability: str) -> str:
 
 def new_message_id() -> str:
     """A fresh ULID: 26 characters that sort by the millisecond they were made in."""
+    global _stamp  # noqa: PLW0603 - the ids of this process are one sequence
     now = time.time_ns() // 1_000_000
-    if now != _stamp[0]:
-        _stamp[:] = [now, str(ULID.from_timestamp(now / 1000))[:10]]
-    # Ids must be different, not secret, so a generator that was seeded once will do.
-    bits = _random.getrandbits(80)
-    return f"{_stamp[1]}" + "".join([_PAIRS[bits >> shift & 1023] for shift in _SHIFTS])
+    stamp = _stamp
+    if now != stamp[0]:
+        # Ids must be different, not secret, so a generator that was seeded once will do.
+        bits = _random.getrandbits(80)
+        text = str(ULID.from_int(now << 80 | bits))
+        stamp = _stamp = (now, text[:20], count(bits & (1 << _NUMBER_BITS - 1) - 1))
+    number = next(stamp[2])
+    return f"{stamp[1]}{_PAIRS[number >> 20]}{_PAIRS[number >> 10 & 1023]}{_PAIRS[number & 1023]}"
 
 
 def derived_message_id(parent_id: str, agent_id: str, ordinal: int) -> str:

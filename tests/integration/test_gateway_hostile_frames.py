@@ -77,7 +77,7 @@ async def test_a_frame_that_cannot_be_judged_is_passed_over(monkeypatch):
 
     monkeypatch.setattr(Judge, "_pass_on", failing)
     async with Sink("sink", redis_url=url) as sink, Agent("evil", redis_url=url) as evil:
-        doomed = evil._client._outbox.submit(envelope("sink", "bug", b"{}"))
+        doomed = asyncio.create_task(evil._client._outbox.submit(envelope("sink", "bug", b"{}")))
 
         assert (await asyncio.wait_for(sink.send("sink", "note", {}), WAIT_S)).is_delivered
         doomed.cancel()

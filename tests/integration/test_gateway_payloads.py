@@ -260,8 +260,8 @@ async def test_no_digits_of_a_card_are_anywhere_on_the_server_or_in_its_files():
         await alice.send("bob", "pay", {"card": OTHER_CARDS[1]})
         await until(lambda: system.audit(kind="delivery.retry"))
         await system.gateways[0].stop()
-        waiting = alice._outbox.submit(
-            Envelope("w1", "bob", "pay", msgspec.json.encode({"card": CARD}), alice.now_ms())
+        waiting = alice._outbox.submit_all(
+            [Envelope("w1", "bob", "pay", msgspec.json.encode({"card": CARD}), alice.now_ms())]
         )
 
         async def is_waiting():
