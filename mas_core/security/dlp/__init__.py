@@ -6,7 +6,8 @@ sender's own, passes.
 """
 
 from mas_core.security.dlp.document import JsonValue
-from mas_core.security.dlp.rules import Rule, RulePack, load_pack
+from mas_core.security.dlp.packs import RulePack, load_pack
+from mas_core.security.dlp.rules import Rule
 from mas_core.security.dlp.scanner import Scanner, ScanResult
 
 __all__ = ["JsonValue", "Rule", "RulePack", "ScanResult", "Scanner", "load_pack"]

@@ -1,20 +1,22 @@
 """A JSON tree as one text to search in, with a way back from each place in it to the leaf.
 
 The text holds every key, followed by KEY_END, and every scalar, followed by VALUE_END. Beside it stand the
-seams: the neighbouring strings of each container put together, and its neighbouring numbers with dashes
-between, so that what was cut into parts is whole again.
+runs: the neighbouring strings of each container, its neighbouring numbers, and each key with its value, to
+be put together so that what was cut into parts is whole again.
 """
 
 from __future__ import annotations
 
+import math
 from bisect import bisect_right
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from itertools import groupby, repeat
+from itertools import groupby
 from typing import Final, Literal
 
-from mas_core.security.dlp.normalise import fold_marked, normalise, origins
+from mas_core.model.json_text import encode_json
+from mas_core.security.dlp.normalise import normalise, origins
 
 JsonValue = None | bool | int | float | str | list["JsonValue"] | dict[str, "JsonValue"]
 Path = tuple[str | int, ...]
@@ -58,7 +60,7 @@ class Document:
     def __init__(self, value: JsonValue) -> None:
         self.leaves: list[Leaf] = []
         self.runs: list[list[Leaf]] = []
-        """Neighbouring scalars of one kind in one container, two or more."""
+        """Neighbouring scalars of one kind in one container, two or more; and each key with its scalar."""
         self._starts: list[int] = []
         self._length = 0
         self._parts: list[str] = []
@@ -95,8 +97,11 @@ class Document:
             if not isinstance(key, str):
                 raise TypeError("a key is not text")
             inner = (*path, key)
-            self._add(Leaf(inner, "key", key, normalise(key)), KEY_END)
-            scalars.append(self._walk(child, inner))
+            name = self._add(Leaf(inner, "key", key, normalise(key)), KEY_END)
+            scalar = self._walk(child, inner)
+            scalars.append(scalar)
+            if scalar is not None:
+                self.runs.append([name, scalar])
         self._add_runs(scalars)
 
     def _add_runs(self, children: Sequence[Leaf | None]) -> None:
@@ -118,69 +123,11 @@ class Document:
 
 
 def number_text(number: float) -> str:
-    """The digits of a number; of a whole float without the point."""
-    if isinstance(number, float) and number.is_integer() and abs(number) < 1e21:
+    """The digits of a number: as JSON has them, but those of a whole float without the point."""
+    if isinstance(number, int):
+        return str(number)
+    if not math.isfinite(number):
+        return str(number)
+    if number.is_integer() and abs(number) < 1e21:
         return str(int(number))
-    return str(number)
-
-
-def flatten(value: JsonValue) -> str | None:
-    """The text and the seams of a tree in one string, fast, as a reader sees them.
-
-    None when some leaf holds the marks that end keys and values, so that only a `Document` can tell.
-
-    Raises:
-        DepthError: The tree has more than MAX_DEPTH levels.
-        TypeError: It holds something that is not JSON.
-    """
-    parts: list[str] = []
-    seams: list[str] = []
-    marks = _flatten([value], -1, parts, seams)
-    text = "".join(parts)
-    if text.count(VALUE_END) + text.count(KEY_END) != marks:
-        return None
-    text += "".join(seams)
-    return text if text.isascii() else fold_marked(text)
-
-
-def _flatten(
-    container: dict[str, JsonValue] | list[JsonValue], depth: int, parts: list[str], seams: list[str]
-) -> int:
-    """Append the pieces of a container; the number of marks that they hold."""
-    if depth >= MAX_DEPTH:
-        raise DepthError
-    if type(container) is dict:
-        marks = 2 * len(container)
-        children: Iterable[tuple[str, JsonValue]] = container.items()
-    else:
-        marks = len(container)
-        children = zip(repeat(""), container, strict=False)
-    mark = KEY_END if type(container) is dict else ""
-    previous: type | None = None
-    for key, child in children:
-        kind = type(child)
-        if type(key) is not str:
-            raise TypeError("a key is not text")
-        if kind is str:
-            parts.append(f"{key}{mark}{child}{VALUE_END}")
-            if previous is not str:
-                seams.append(VALUE_END)
-            seams.append(child)  # type: ignore[arg-type]
-            previous = str
-        elif kind is int or kind is float:
-            text = number_text(child)  # type: ignore[arg-type]
-            parts.append(f"{key}{mark}{text}{VALUE_END}")
-            seams.append(NUMBER_SEAM if previous is int else VALUE_END)
-            seams.append(text)
-            previous = int
-        elif child is None or kind is bool:
-            parts.append(f"{key}{mark}{VALUE_END}")
-            previous = None
-        elif kind is dict or kind is list:
-            parts.append(f"{key}{mark}")
-            seams.append(VALUE_END)
-            marks += _flatten(child, depth + 1, parts, seams) - 1  # type: ignore[arg-type]
-            previous = None
-        else:
-            raise TypeError("not a JSON value")
-    return marks
+    return encode_json(number).decode()

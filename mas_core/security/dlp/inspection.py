@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import re
 from bisect import bisect_left, bisect_right
 from collections.abc import Iterator
 from itertools import accumulate
 from typing import Final
 
-from mas_core.security.dlp.document import KEY_END, NUMBER_SEAM, Document, JsonValue, Leaf
+from mas_core.security.dlp.document import KEY_END, NUMBER_SEAM, VALUE_END, Document, JsonValue, Leaf
 from mas_core.security.dlp.layers import LAYERS, MAX_LAYERS, Budget, BudgetError
 from mas_core.security.dlp.matcher import Matcher
 from mas_core.security.dlp.normalise import normalise
@@ -15,13 +16,11 @@ from mas_core.security.dlp.redaction import Hit
 from mas_core.security.dlp.rules import Rule
 from mas_core.security.dlp.validators import VALIDATORS
 
-HINTS: Final = {name: layer.hint for name, layer in LAYERS.items()} | {
-    "controls": r"[\x00-\x08\x0b\x0c\x0e-\x1d\x7f]",
-    "cut:ssn": r"(?:^|[\x1e\x1f])\d{3}\x1e(?:[^\x1e\x1f]*\x1f)?\d{2}\x1e(?:[^\x1e\x1f]*\x1f)?\d{4}\x1e",
-}
-"""What, beside a rule, makes a close look necessary."""
+HINTS: Final = {name: layer.hint for name, layer in LAYERS.items()}
+"""What, beside a rule, makes a closer look necessary."""
 
 _MOST_DIGITS: Final = 19
+_LINE_END: Final = re.compile(r"(?<![ \t])[ \t]*+[\r\n]+[ \t]*")
 
 
 class Inspection:
@@ -44,7 +43,10 @@ class Inspection:
         """Everything found in a document that is `layer` encodings deep, under keys that are context."""
         matches = self._matcher.match(f"{above}{KEY_END}{document.text}")
         found = [hit for rule in matches.rules for hit in self._in_leaves(rule, document, above)]
-        found += self._in_seams(document, above)
+        found += [hit for rule in matches.backwards for hit in self._backwards(rule, document)]
+        found += self._over_lines(document)
+        found += self._in_seams(document, "")
+        found += self._in_seams(document, NUMBER_SEAM)
         found += self._in_layers(document, matches.hints, layer, above)
         return list(dict.fromkeys(found))
 
@@ -54,27 +56,64 @@ class Inspection:
             if self._matcher.has_context(rule, _keys_of(leaf, above), leaf.folded, first, last):
                 yield Hit(rule, leaf.path, leaf.place, *leaf.original_span(first, last))
 
-    def _in_seams(self, document: Document, above: str) -> Iterator[Hit]:
-        for run in document.runs:
-            if run[0].place == "text":
-                yield from self._in_run(run, "", above)
-                yield from self._in_run(run, NUMBER_SEAM, above)
-            elif len(run) <= _MOST_DIGITS:
-                yield from self._in_run(run, NUMBER_SEAM, above)
+    def _backwards(self, rule: Rule, document: Document) -> Iterator[Hit]:
+        validator = VALIDATORS.get(rule.validator)
 
-    def _in_run(self, run: list[Leaf], seam: str, above: str) -> Iterator[Hit]:
-        text = seam.join(leaf.folded for leaf in run)
+        def judge(start: int, end: int) -> tuple[int, int] | None:
+            self._budget.spend_candidate()
+            leaf, first, last = document.locate(start, end)
+            if leaf.place == "number":
+                return None
+            size = len(leaf.folded)
+            turned = leaf.folded[::-1]
+            span = (size - last, size - first)
+            confirmed = validator(turned, *span) if validator else span
+            return confirmed and (start, end)
+
+        for start, end in self._matcher.spans(rule, document.text, judge, backwards=True):
+            leaf, first, last = document.locate(start, end)
+            yield Hit(rule, leaf.path, leaf.place, *leaf.original_span(first, last))
+
+    def _over_lines(self, document: Document) -> Iterator[Hit]:
+        """What was broken over several lines; numbers with a checksum may hold line ends by themselves."""
+        for leaf in document.leaves:
+            if "\n" not in leaf.folded:
+                continue
+            places: list[int] = []
+            position = 0
+            for found in _LINE_END.finditer(leaf.folded):
+                places += range(position, found.start())
+                position = found.end()
+            places += range(position, len(leaf.folded))
+            text = "".join(leaf.folded[place] for place in places)
+            for rule in self._matcher.match(text).rules:
+                if rule.cut == "never" or rule.validator:
+                    continue
+                for start, end in self._confirmed(rule, text):
+                    first, last = places[start], places[end - 1] + 1
+                    if last - first > end - start:
+                        yield Hit(rule, leaf.path, leaf.place, *leaf.original_span(first, last))
+
+    def _in_seams(self, document: Document, seam: str) -> Iterator[Hit]:
+        runs = [run for run in document.runs if _is_joined(run, seam)]
+        texts = [seam.join(leaf.folded for leaf in run) for run in runs]
+        if not runs:
+            return
+        rules = [rule for rule in self._matcher.match(VALUE_END.join(texts)).rules if rule.cut != "never"]
+        for rule in rules:
+            for run, text in zip(runs, texts, strict=True):
+                if _can_be_cut(rule, run, seam):
+                    yield from self._in_run(rule, run, text, seam)
+
+    def _in_run(self, rule: Rule, run: list[Leaf], text: str, seam: str) -> Iterator[Hit]:
         starts = list(accumulate((len(leaf.folded) + len(seam) for leaf in run), initial=0))
         ends = [start + len(leaf.folded) for start, leaf in zip(starts, run, strict=False)]
-        for rule in self._matcher.match(f"{above}{KEY_END}{text}").rules:
-            if not _can_be_cut(rule, run, seam):
-                continue
-            for start, end in self._confirmed(rule, text):
-                first, last = bisect_right(starts, start) - 1, bisect_left(ends, end)
-                is_whole = start == starts[first] and end == ends[last] and _stands_alone(run, first, last)
-                if last > first and (is_whole or not rule.validator):
-                    for leaf in run[first : last + 1]:
-                        yield Hit(rule, leaf.path, leaf.place, 0, len(leaf.text))
+        for start, end in self._confirmed(rule, text):
+            first, last = bisect_right(starts, start) - 1, bisect_left(ends, end)
+            is_whole = start == starts[first] and end == ends[last] and _stands_alone(run, first, last)
+            if last > first and (is_whole or not rule.validator):
+                for leaf in run[first : last + 1]:
+                    yield Hit(rule, leaf.path, leaf.place, 0, len(leaf.text))
 
     def _in_layers(self, document: Document, hints: frozenset[str], layer: int, above: str) -> Iterator[Hit]:
         layers = [LAYERS[name] for name in sorted(hints & LAYERS.keys(), reverse=True)]
@@ -107,6 +146,13 @@ def _keys_of(leaf: Leaf, above: str) -> str:
     return " ".join((above, *(normalise(part) for part in path if isinstance(part, str))))
 
 
+def _is_joined(run: list[Leaf], seam: str) -> bool:
+    """Whether a run is put together with this seam at all: rows of many numbers are tables and vectors."""
+    if run[0].place == "key":
+        return bool(seam) or run[1].place == "text"
+    return run[0].place == "text" or (bool(seam) and len(run) <= _MOST_DIGITS)
+
+
 def _can_be_cut(rule: Rule, run: list[Leaf], seam: str) -> bool:
     """Whether a rule is looked for in a run that is put together with this seam.
 
@@ -115,11 +161,9 @@ def _can_be_cut(rule: Rule, run: list[Leaf], seam: str) -> bool:
     """
     if run[0].place == "number":
         return rule.cut == "scalars"
-    if rule.cut == "never":
-        return False
     if seam:
         return bool(rule.validator)
-    return not rule.validator or isinstance(run[0].path[-1], int)
+    return not rule.validator or (run[0].place == "text" and isinstance(run[0].path[-1], int))
 
 
 def _stands_alone(run: list[Leaf], first: int, last: int) -> bool:

@@ -75,6 +75,8 @@ class Layer(NamedTuple):
     """One kind of encoding."""
 
     hint: str
+    json_hint: str
+    """The same for JSON text, in which U+0002 stands for a quotation mark inside a string."""
     decode: Callable[[str, Budget], Iterator[Decoded]]
 
 
@@ -126,9 +128,14 @@ def _plain_character(code: str) -> str:
     return "\ufffd" if 0xD800 <= number < 0xE000 else chr(number)
 
 
-# Three or more groups of four that each decode to ASCII, which random text hardly ever has, or a gzip header.
+_ASCII_GROUP: Final = r"[I-Za-f][C-HS-Xi-ny-z0-3][ABEFIJMNQRUVYZcdghklopstwx014589][A-Za-z0-9+/_-]"
+_UTF16_GROUP: Final = r"A[A-H][AEIMQUYcgkosw048]A"
+# Three or more groups of four that each decode to ASCII, which random text hardly ever has; the same in
+# UTF-16; or the first bytes of gzip or zlib.
 _BASE64_TEXT: Final = (
-    r"(?:[I-Za-f][C-HS-Xi-ny-z0-3][ABEFIJMNQRUVYZcdghklopstwx014589][A-Za-z0-9+/_-]){3}|H4sIA[A-Za-z0-9+/_-]"
+    rf"(?:{_ASCII_GROUP}){{3}}|H4sIA[A-Za-z0-9+/_-]|"
+    rf"{_UTF16_GROUP}[A-Za-z0-9+/_-][AQgw][AB][A-Za-z0-9+/_-]{_UTF16_GROUP}|"
+    r"(?:^|[^A-Za-z0-9+/_-])e(?:A[E-H]|F[4-7]|J[w-z]|N[o-r])[A-Za-z0-9+/_-]{9}"
 )
 _BASE64_HINT: Final = re.compile(_BASE64_TEXT)
 _BASE64_TOKEN: Final = re.compile(r"[A-Za-z0-9+/_-]{12,}(?:\r?\n[A-Za-z0-9+/_-]+)*")
@@ -148,7 +155,10 @@ def _base64(text: str, budget: Budget) -> Iterator[Decoded]:
             yield Decoded(_text_of(data, budget), token.start(), token.end())
 
 
-_HEX_TEXT: Final = r"(?:[2-7][0-9A-Fa-f]){9}"
+_HEX_TEXT: Final = (
+    r"(?:[2-7][0-9A-Fa-f]){9}|(?:[2-7][0-9A-Fa-f]00){5}|1[fF]8[bB]080|"
+    r"(?:^|[^0-9A-Za-z])78(?:01|5[eE]|9[cC]|[dD][aA])[0-9A-Fa-f]{16}"
+)
 _HEX_TOKEN: Final = re.compile(r"[0-9A-Fa-f]{18,}")
 _HEX_HINT: Final = re.compile(_HEX_TEXT)
 
@@ -165,21 +175,28 @@ def _hex(text: str, budget: Budget) -> Iterator[Decoded]:
 
 
 def _text_of(data: bytes, budget: Budget) -> str:
-    """Bytes as text, unpacked when they are gzip; what is no text becomes U+FFFD."""
-    if data[:2] == b"\x1f\x8b":
-        unpacker = zlib.decompressobj(wbits=31)
-        # What was cut, or is no gzip after all, is looked at as it stands.
+    """Bytes as text, unpacked when they are gzip or zlib; what is no text becomes U+FFFD."""
+    if data[:2] == b"\x1f\x8b" or (data[:1] == b"\x78" and int.from_bytes(data[:2], "big") % 31 == 0):
+        unpacker = zlib.decompressobj(wbits=47)
+        # What was cut, or is not packed after all, is looked at as it stands.
         with contextlib.suppress(zlib.error):
             data = unpacker.decompress(data, budget.characters + 1) + unpacker.unused_data
     budget.spend(len(data))
+    if data.count(0) * 3 > len(data):
+        encoding = "utf-16-be" if data[::2].count(0) > data[1::2].count(0) else "utf-16-le"
+        return data.decode(encoding, errors="replace")
     return data.decode(errors="replace")
 
 
+_CHARACTERS_HINT: Final = r"%[0-7C-Fc-f][0-9A-Fa-f]|\\[ux][0-9A-Fa-f]{2}|&#?[0-9A-Za-z]{2,31};"
+
 LAYERS: Final[dict[str, Layer]] = {
-    "layer:json": Layer(r'(?:^|[\x1e\x1f])\s*[\[{"]', _json),
-    "layer:characters": Layer(
-        r"%[2-7CcEeFf][0-9A-Fa-f]|\\[ux][0-9A-Fa-f]{2}|&#?[0-9A-Za-z]{2,31};", _characters
+    "layer:json": Layer(
+        r'(?:^|[\x1e\x1f])\s*[\[{"]',
+        r'"\s*(?:\[[^"]*\]|\{[^"]*\}|\x02[^"]*\x02)\s*"',
+        _json,
     ),
-    "layer:base64": Layer(_BASE64_TEXT, _base64),
-    "layer:hex": Layer(_HEX_TEXT, _hex),
+    "layer:characters": Layer(_CHARACTERS_HINT, _CHARACTERS_HINT, _characters),
+    "layer:base64": Layer(_BASE64_TEXT, _BASE64_TEXT, _base64),
+    "layer:hex": Layer(_HEX_TEXT, _HEX_TEXT, _hex),
 }

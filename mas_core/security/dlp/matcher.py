@@ -7,22 +7,24 @@ from typing import Final, NamedTuple
 
 import re2
 
+from mas_core.security.dlp.context import context_pattern
 from mas_core.security.dlp.document import VALUE_END
-from mas_core.security.dlp.rules import QUIET, Rule
+from mas_core.security.dlp.first_look import AUTOMATON_BYTES, EngineError
+from mas_core.security.dlp.packs import QUIET
+from mas_core.security.dlp.patterns import hint
+from mas_core.security.dlp.rules import Rule
 
-_AUTOMATON_BYTES: Final = 64 << 20
 _LONG_MATCH: Final = 128
 _NO_SPAN: Final = (-1, -1)
 
-
-class EngineError(RuntimeError):
-    """The automaton gave no answer."""
+Judge = Callable[[int, int], tuple[int, int] | None]
 
 
 class Matches(NamedTuple):
     """What may be in a text."""
 
     rules: tuple[Rule, ...]
+    backwards: tuple[Rule, ...]
     hints: frozenset[str]
 
 
@@ -35,38 +37,31 @@ class Matcher:
     """
 
     def __init__(self, rules: Sequence[Rule], hints: Mapping[str, str]) -> None:
-        self._rules = {rule.id: rule for rule in rules}
-        self._patterns = {rule.id: re2.compile(rule.pattern, QUIET) for rule in rules}
+        self._rules = tuple(rules)
+        self._patterns = {(rule.id, False): re2.compile(rule.pattern, QUIET) for rule in rules} | {
+            (rule.id, True): re2.compile(rule.backwards, QUIET) for rule in rules if rule.backwards
+        }
         self._contexts = {
             rule.id: re2.compile(context_pattern(rule), QUIET) for rule in rules if rule.context
         }
         options = re2.Options()
         options.log_errors = False
         options.never_capture = True
-        options.max_mem = _AUTOMATON_BYTES
-        automaton = re2.Set.SearchSet(options)
+        options.max_mem = AUTOMATON_BYTES
+        self._automaton = re2.Set.SearchSet(options)
         # The end is always found, so an empty answer means that the automaton gave up.
-        automaton.Add(VALUE_END + r"\z")
-        self._names: list[str] = [""]
-        for rule in rules:
-            automaton.Add(context_pattern(rule) if rule.context else rule.pattern)
-            self._names.append(rule.id)
-        for name, pattern in hints.items():
-            automaton.Add(pattern)
-            self._names.append(name)
-        automaton.Compile()
-        self._automaton = automaton
-
-    def is_clean(self, text: str) -> bool:
-        """Whether nothing at all may be in a text; one pass.
-
-        Raises:
-            EngineError: The automaton gave up.
-        """
-        found = self._automaton.Match(text + VALUE_END)
-        if not found:
-            raise EngineError
-        return len(found) == 1
+        self._automaton.Add(VALUE_END + r"\z")
+        self._indexes = {
+            (rule.id, kind): self._automaton.Add(pattern)
+            for rule in rules
+            for kind, pattern in (
+                ("pattern", context_pattern(rule) if rule.context else hint(rule.pattern)),
+                ("backwards", rule.backwards and hint(rule.backwards)),
+            )
+            if pattern
+        }
+        self._hints = {name: self._automaton.Add(pattern) for name, pattern in hints.items()}
+        self._automaton.Compile()
 
     def match(self, text: str) -> Matches:
         """Which rules and hints may be in a text; one pass.
@@ -74,23 +69,26 @@ class Matcher:
         Raises:
             EngineError: The automaton gave up.
         """
-        found = self._automaton.Match(text + VALUE_END)
+        found = frozenset(self._automaton.Match(text + VALUE_END))
         if not found:
             raise EngineError
-        names = [self._names[index] for index in sorted(found)]
+        if len(found) == 1:
+            return Matches((), (), frozenset())
+        indexes = self._indexes
         return Matches(
-            tuple(self._rules[name] for name in names if name in self._rules),
-            frozenset(name for name in names if name not in self._rules),
+            tuple(rule for rule in self._rules if indexes[rule.id, "pattern"] in found),
+            tuple(rule for rule in self._rules if rule.backwards and indexes[rule.id, "backwards"] in found),
+            frozenset(name for name, index in self._hints.items() if index in found),
         )
 
     def spans(
-        self, rule: Rule, text: str, judge: Callable[[int, int], tuple[int, int] | None]
+        self, rule: Rule, text: str, judge: Judge, *, backwards: bool = False
     ) -> Iterator[tuple[int, int]]:
         """Spans of a rule's pattern that `judge` confirms, possibly shortened by it.
 
         After a refusal the search goes on behind the first word of the match, as a match may start there.
         """
-        pattern = self._patterns[rule.id]
+        pattern = self._patterns[rule.id, backwards]
         groups = range(1, pattern.groups + 1) or (0,)
         data = text.encode()
         is_ascii = len(data) == len(text)
@@ -123,14 +121,6 @@ class Matcher:
             return True
         near = text[max(start - rule.window, 0) : start] + " " + text[end : end + rule.window]
         return self._contexts[rule.id].search(f"{keys} {near}") is not None
-
-
-def context_pattern(rule: Rule) -> str:
-    """A pattern for any of a rule's context words, in any case, as a word or a hump of camelCase."""
-    words = [r"[\s_-]*".join(map(re2.escape, word.split())) for word in rule.context]
-    humps = "|".join(f"{word[0].upper()}(?i:{word[1:]})" for word in words)
-    tail = "(?i:s|no|num|number|code|id|value)?(?:[^a-z]|$)"
-    return f"(?:(?:^|[^A-Za-z])(?i:{'|'.join(words)})|[a-z](?:{humps})){tail}"
 
 
 def _count(data: bytes, start: int, end: int) -> int:

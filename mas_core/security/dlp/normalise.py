@@ -1,11 +1,12 @@
 """Text as a reader sees it: one form for the many ways to write the same characters.
 
 Compatibility forms, digits of every script, look-alike letters, dashes and spaces become ASCII; characters
-that show nothing are dropped. Whether the text says something else when read backwards is not looked at.
+that show nothing are dropped.
 """
 
 from __future__ import annotations
 
+import re
 import unicodedata
 from collections.abc import Sequence
 from typing import Final
@@ -50,20 +51,15 @@ def fold(character: str) -> str:
 class _FoldTable(dict[int, str]):
     """Folds each character once; emptied when hostile text has filled it."""
 
-    def __init__(self, kept: str = "") -> None:
-        self._kept = {ord(character): character for character in kept}
-        super().__init__(self._kept)
-
     def __missing__(self, code: int) -> str:
         if len(self) > 20_000:
             self.clear()
-            self.update(self._kept)
         folded = self[code] = fold(chr(code))
         return folded
 
 
 _TABLE: Final = _FoldTable()
-_MARKED_TABLE: Final = _FoldTable(kept="\x1e\x1f")
+_BEYOND_ASCII: Final = re.compile(r"[^\x00-\x7f]+")
 
 
 def normalise(text: str) -> str:
@@ -73,9 +69,9 @@ def normalise(text: str) -> str:
     return text.translate(_TABLE)
 
 
-def fold_marked(text: str) -> str:
-    """Like `normalise`, but for the marks between leaves, which stay."""
-    return text.translate(_MARKED_TABLE)
+def fold_beyond_ascii(text: str, quote: str) -> str:
+    """`text` with everything beyond ASCII folded, and `quote` for each quotation mark that comes of it."""
+    return _BEYOND_ASCII.sub(lambda found: found[0].translate(_TABLE).replace('"', quote), text)
 
 
 def origins(text: str) -> Sequence[int]:

@@ -1,25 +1,37 @@
-"""Scan a payload and say what is to be done about it."""
+"""Scan a payload and say what is to be done about it.
+
+A gateway scans in two steps. `Scanner.suspects(texts)` takes the JSON texts of a batch, as `encode_json`
+writes them, and gives the indexes of those that may hold something; `scan` of any other would give "pass",
+so it need not be called. `Scanner.scan(value, route)` looks closely at one parsed payload. What is looked for
+is the same for all routes and compiled once; what is done about it may differ from route to route.
+"""
 
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from functools import lru_cache
 from typing import Final, Literal, NamedTuple
 
-import msgspec
-
-from mas_core.errors import ConfigurationError
 from mas_core.model.decision import Finding
-from mas_core.security.dlp.document import MAX_DEPTH, DepthError, JsonValue, Path, flatten
+from mas_core.security.dlp.actions import EVERY, Actions, check_actions
+from mas_core.security.dlp.allow_list import AllowList
+from mas_core.security.dlp.document import MAX_DEPTH, DepthError, JsonValue, Path, number_text
+from mas_core.security.dlp.first_look import FirstLook
 from mas_core.security.dlp.inspection import HINTS, Inspection
 from mas_core.security.dlp.layers import BudgetError
 from mas_core.security.dlp.matcher import Matcher
-from mas_core.security.dlp.redaction import Hit, pointer, redact
-from mas_core.security.dlp.rules import ACTIONS, CATEGORIES, RulePack
+from mas_core.security.dlp.packs import RulePack
+from mas_core.security.dlp.patterns import UntranslatableError
+from mas_core.security.dlp.redaction import Hit, masked, pointer, redact
+from mas_core.security.dlp.rules import ENCRYPT, Rule
+from mas_core.security.dlp.sealed_values import ValueSealer
 
 Outcome = Literal["pass", "alert", "redact", "block", "unscannable"]
 
-_STRENGTH: Final = {"alert": 1, "redact": 2, "block": 3}
+NO_ROUTE: Final[tuple[Mapping[str, str], ...]] = ()
+
+_STRENGTH: Final = {"off": 0, "alert": 1, "encrypt": 2, "redact": 3, "block": 4}
 
 
 class ScanResult(NamedTuple):
@@ -28,7 +40,7 @@ class ScanResult(NamedTuple):
     action: Outcome
     findings: tuple[Finding, ...]
     value: JsonValue
-    """The redacted tree when the action is redact, else what was given."""
+    """The tree without what was found when the action is redact, else what was given."""
     reason: str
     """One sentence that holds nothing of the value."""
 
@@ -40,40 +52,65 @@ class Scanner:
 
     Args:
         pack: The rules.
-        actions: Rule id or category -> block, redact, alert or off, in place of what the pack says; a
-            rule id wins over its category.
+        actions: Rule id, category or `*` -> block, redact, alert, off or encrypt:NAME, in place of what the
+            pack says; a rule id wins over its category.
+        keys: Name of a key -> its public half, for what is encrypted.
+        routes: What the routes of the policy say, all of it: what is on for one of them is looked for.
 
     Raises:
-        ConfigurationError: An action is not known, or is for a rule or category that does not exist.
+        ConfigurationError: An action is not known, is for a rule or category that does not exist, or names
+            a key that is not there.
     """
 
-    def __init__(self, pack: RulePack, actions: Mapping[str, str] | None = None) -> None:
-        actions = actions or {}
-        known = CATEGORIES | {rule.id for rule in pack.rules}
-        for name, action in actions.items():
-            if name not in known:
-                raise ConfigurationError(
-                    f"{name!r} is neither a rule nor a category of rule pack {pack.id}", hint="mas dlp rules"
-                )
-            if action not in ACTIONS:
-                raise ConfigurationError(
-                    f"{action!r} is not an action for {name}", hint=f"one of {', '.join(sorted(ACTIONS))}"
-                )
-        rules = [
-            msgspec.structs.replace(
-                rule, action=actions.get(rule.id, actions.get(rule.category, rule.action))
-            )
+    def __init__(
+        self,
+        pack: RulePack,
+        actions: Mapping[str, str] | None = None,
+        *,
+        keys: Mapping[str, str] | None = None,
+        routes: Iterable[Mapping[str, str]] = (),
+    ) -> None:
+        layers = tuple(routes)
+        self._sealer = ValueSealer(keys or {})
+        for layer in (actions or {}, *layers):
+            check_actions(layer, pack, self._sealer.names)
+        check_actions({rule.id: rule.action for rule in pack.rules}, pack, self._sealer.names)
+        self._actions = Actions(actions or {})
+        active = tuple(
+            rule
             for rule in pack.rules
-        ]
-        self._matcher = Matcher([rule for rule in rules if rule.action != "off"], HINTS)
+            if self._actions.of(rule, ()) != "off"
+            or any(
+                layer.get(name, "off") != "off"
+                for layer in layers
+                for name in (rule.id, rule.category, EVERY)
+            )
+        )
+        self._first_look, self._matcher = _compiled(active)
+        self._allow = AllowList(pack.allow) if pack.allow else None
 
-    def scan(self, value: JsonValue) -> ScanResult:
-        """Look through a value; never raises."""
+    def suspects(self, texts: Sequence[bytes]) -> Sequence[int]:
+        """Indexes of the payloads that `scan` must look at; never raises.
+
+        Args:
+            texts: JSON texts as `encode_json` writes them, of values with at most 64 levels.
+        """
+        if self._first_look is None:
+            return range(len(texts))
         try:
-            text = flatten(value)
-            if text is not None and self._matcher.is_clean(text):
-                return ScanResult("pass", (), value, "")
-            return self._judge(value)
+            return self._first_look.suspects(texts)
+        except Exception:  # noqa: BLE001 - whatever it was, nothing was told about any of them
+            return range(len(texts))
+
+    def scan(self, value: JsonValue, route: tuple[Mapping[str, str], ...] = NO_ROUTE) -> ScanResult:
+        """Look through a value; never raises.
+
+        Args:
+            value: A JSON value.
+            route: What the message's route says, as in `RouteSettings.dlp`.
+        """
+        try:
+            return self._judge(value, route)
         except DepthError:
             return _unscannable(value, f"the payload has more than {MAX_DEPTH} levels")
         except BudgetError as error:
@@ -81,37 +118,81 @@ class Scanner:
         except Exception as error:  # noqa: BLE001 - whatever it was, the value was not scanned
             return _unscannable(value, f"the scan failed with {type(error).__name__}")
 
-    def _judge(self, value: JsonValue) -> ScanResult:
-        hits = Inspection(self._matcher, value).hits()
-        if not hits:
+    def _judge(self, value: JsonValue, route: tuple[Mapping[str, str], ...]) -> ScanResult:
+        found = {hit: self._actions.of(hit.rule, route) for hit in self._hits(value)}
+        found = {hit: action for hit, action in found.items() if action != "off"}
+        if not found:
             return ScanResult("pass", (), value, "")
-        findings = _findings(hits)
-        action = max((hit.rule.action for hit in hits), key=_STRENGTH.__getitem__)
-        reason = f"the payload holds {_kinds(hits)}"
-        if action == "block":
+        findings = _findings(found)
+        strongest = max(map(_strength, found.values()))
+        reason = f"the payload holds {_kinds(found)}"
+        if strongest == _STRENGTH["block"]:
             return ScanResult("block", findings, value, reason)
-        if action == "alert":
+        if strongest == _STRENGTH["alert"]:
             return ScanResult("alert", findings, value, reason)
-        redacted = redact(value, [hit for hit in hits if hit.rule.action == "redact"])
-        left = Inspection(self._matcher, redacted).hits()
-        if any(hit.rule.action != "alert" for hit in left):
+        taken_out = [hit for hit, action in found.items() if action != "alert"]
+        redacted = redact(value, taken_out)
+        left = {
+            hit: action
+            for hit in self._hits(redacted)
+            if (action := self._actions.of(hit.rule, route)) not in ("alert", "off")
+        }
+        if left:
             return ScanResult("block", findings, value, f"{reason}; redacting it still leaves {_kinds(left)}")
+        if any(action.startswith(ENCRYPT) for action in found.values()):
+            redacted = redact(value, taken_out, lambda hit, text: self._sealed(hit, found[hit], text))
         return ScanResult("redact", findings, redacted, reason)
+
+    def _hits(self, value: JsonValue) -> list[Hit]:
+        hits = Inspection(self._matcher, value).hits()
+        if self._allow is None:
+            return hits
+        allow = self._allow
+        return [hit for hit in hits if not allow.holds(hit.rule, lambda hit=hit: _text_of(value, hit))]  # type: ignore[misc]
+
+    def _sealed(self, hit: Hit, action: str, text: str) -> str:
+        if not action.startswith(ENCRYPT):
+            return masked(hit, text)
+        return self._sealer.seal(action.removeprefix(ENCRYPT), hit.rule.id, text)
+
+
+@lru_cache(maxsize=8)
+def _compiled(rules: tuple[Rule, ...]) -> tuple[FirstLook | None, Matcher]:
+    """The automata of these rules; a change of policy seldom changes what is looked for."""
+    matcher = Matcher(rules, HINTS)
+    try:
+        return FirstLook(rules), matcher
+    except UntranslatableError:
+        return None, matcher
+
+
+def _text_of(value: JsonValue, hit: Hit) -> str:
+    """The text of a hit as it stands in the value."""
+    if hit.place == "key":
+        return str(hit.path[-1])[hit.start : hit.end]
+    for part in hit.path:
+        value = value[part]  # type: ignore[index]
+    text = number_text(value) if isinstance(value, int | float) else str(value)
+    return text[hit.start : hit.end]
 
 
 def _unscannable(value: JsonValue, reason: str) -> ScanResult:
     return ScanResult("unscannable", (), value, reason)
 
 
-def _kinds(hits: Sequence[Hit]) -> str:
+def _strength(action: str) -> int:
+    return _STRENGTH[action.partition(":")[0]]
+
+
+def _kinds(found: Mapping[Hit, str]) -> str:
     """The ids of the rules, those with the strongest action first."""
-    ordered = sorted({(-_STRENGTH[hit.rule.action], hit.rule.id) for hit in hits})
+    ordered = sorted({(-_strength(action), hit.rule.id) for hit, action in found.items()})
     return ", ".join(rule_id for _, rule_id in ordered)
 
 
-def _findings(hits: Sequence[Hit]) -> tuple[Finding, ...]:
+def _findings(found: Mapping[Hit, str]) -> tuple[Finding, ...]:
     keys: defaultdict[Path, list[Hit]] = defaultdict(list)
-    for hit in hits:
+    for hit in found:
         if hit.place == "key":
             keys[hit.path].append(hit)
     return tuple(
@@ -121,8 +202,8 @@ def _findings(hits: Sequence[Hit]) -> tuple[Finding, ...]:
             path=pointer(hit.path, keys) + ("#key" if hit.place == "key" else ""),
             start=hit.start,
             end=hit.end,
-            action=hit.rule.action,
+            action=action,
             severity=hit.rule.severity,
         )
-        for hit in hits
+        for hit, action in found.items()
     )

@@ -25,7 +25,7 @@ Validator = Callable[[str, int, int], Span | None]
 
 _SEPARATORS: Final = re.compile(r"[^0-9A-Za-z]+")
 _PLACEHOLDER: Final = re.compile(
-    r"\[REDACTED(?::[a-z0-9_]*)?\]|(.)\1*|\$\{?[A-Za-z_][\w.]*\}?|\{\{?[^{}]*\}?\}|<[^<>]*>|%\(?\w+\)?s?|"
+    r"\[REDACTED(?::[a-z0-9_]*)?\]|\[SEALED:[a-z0-9_-]{1,63}:[A-Za-z0-9_-]{66,}\]|(.)\1*|\$\{?[A-Za-z_][\w.]*\}?|\{\{?[^{}]*\}?\}|<[^<>]*>|%\(?\w+\)?s?|"
     r"(?i:null|none|nil|true|false|undefined|redacted|masked|hidden|string|str|required|optional|password|passwd|"
     r"secret|token|user|pass|your[-_ ].*|example|changeme|placeholder|env:.*|vault:.*)",
     re.DOTALL,

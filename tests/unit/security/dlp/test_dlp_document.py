@@ -1,32 +1,14 @@
-"""The fast text and the exact one agree, and normalisation keeps its offsets."""
+"""Leaves are found again from the text, and normalisation keeps its offsets."""
 
 import string
 
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
-from mas_core.security.dlp.document import Document, flatten
+from mas_core.security.dlp.document import Document
 from mas_core.security.dlp.normalise import fold, normalise, origins
 
 TEXT = st.text(max_size=12) | st.text(string.printable, max_size=12) | st.text("\x1e\x1f4 ", max_size=6)
-JSON = st.recursive(
-    st.none() | st.booleans() | st.integers() | st.floats() | TEXT,
-    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(TEXT, inner, max_size=4),
-    max_leaves=12,
-)
-
-
-@given(JSON)
-@settings(deadline=None)
-def test_fast_text_is_the_exact_text(value):
-    """What the first look sees of the leaves is what the close look sees, or there is a close look."""
-    fast = flatten(value)
-
-    if fast is not None and not any(
-        code < 32 and chr(code) not in "\t\n\r\x1e\x1f" for code in map(ord, fast)
-    ):
-        text = Document(value).text
-        assert fast.startswith(text)
 
 
 def test_every_leaf_is_located():

@@ -75,7 +75,7 @@ def test_an_exception_inside_does_not_let_pass(monkeypatch):
     def fail(*_):
         raise ValueError(f"could not read {secret}")
 
-    monkeypatch.setattr(Matcher, "is_clean", fail)
+    monkeypatch.setattr(Matcher, "match", fail)
 
     result = scanner.scan({"a": secret})
 
@@ -89,7 +89,7 @@ def test_an_automaton_without_answer_does_not_let_pass(monkeypatch):
 
     class Silent:
         def Match(self, text):  # noqa: N802 - the name of the engine
-            return None
+            return ()
 
     monkeypatch.setattr(scanner._matcher, "_automaton", Silent())
 
