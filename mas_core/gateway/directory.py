@@ -104,6 +104,7 @@ class Directory:
             self.access = AccessPolicy(policy)
             self.limits = RateLimits(policy)
             self.policy = policy
+            routes = Routes(policy)
             stages: list[Stage] = []
             if policy.features.message_signing:
                 stages.append(CheckSignature(self, self._namespace, policy.signature_max_age_s))
@@ -120,14 +121,20 @@ class Directory:
                 stages.append(LimitRate())
             stages.append(
                 CheckEncryption(
-                    Routes(policy),
+                    routes,
                     policy.e2e_suites,
                     is_scanned=policy.features.dlp,
                     may_be_required=any(route.e2e == "require" for route in policy.routes),
                 )
             )
             if policy.features.dlp:
-                stages.append(ScanPayload(Scanner(self._pack, policy.dlp_actions), self._max_payload_bytes))
+                scanner = Scanner(
+                    self._pack,
+                    policy.dlp_actions,
+                    keys=policy.dlp_keys,
+                    routes=[route.dlp for route in policy.routes],
+                )
+                stages.append(ScanPayload(scanner, routes, self._max_payload_bytes))
             if self.limits.has_ceilings:
                 stages.append(CapPriority(self.limits))
             self.stages = tuple(stages)

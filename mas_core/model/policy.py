@@ -136,7 +136,9 @@ class PolicyDocument(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Agent id, `role:NAME` or `*` -> the highest priority of what it sends; above it is lowered to it."""
     features: Features = Features()
     dlp_actions: dict[str, str] = {}
-    """Rule id or category -> block, redact, alert or off; overrides what the rule pack says."""
+    """Rule id, category or `*` -> block, redact, alert, off or encrypt:NAME; overrides the rule pack."""
+    dlp_keys: dict[str, str] = {}
+    """Name of a key -> its public half, in base64url: what is found may be encrypted to it."""
     routes: tuple[Route, ...] = ()
     """What is different for some senders and targets."""
     standings: dict[str, Standing] = {}

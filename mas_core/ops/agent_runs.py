@@ -138,6 +138,7 @@ def with_file_policy(document: PolicyDocument, loaded: LoadedConfig, policy: Fil
         breakers=policy.breakers,
         backups=policy.backups,
         dlp_actions=policy.dlp_actions,
+        dlp_keys=policy.dlp_keys,
     )
     return replace_file_rules(replace_file_routes(changed, policy.routes), policy.rules)
 

@@ -14,6 +14,8 @@ backups:
 dlp:
   card: block
   email: alert
+dlp_keys:
+  finance: CY6Tl0Kdmf7L1Mcr-6uYtFfs3sHYTMRVGwGTZVkU4Ew
 routes:
   - route: billing -> ledger
     types: [invoice.*]
@@ -61,12 +63,14 @@ class FilePolicy:
     default_breaker: BreakerLimits | None = None
     breakers: dict[str, BreakerLimits] = field(default_factory=dict)
     backups: dict[str, str] = field(default_factory=dict)
+    dlp_keys: dict[str, str] = field(default_factory=dict)
 
     def joined(self, others: Iterable[FilePolicy]) -> FilePolicy:
         """This and the others as one; where they disagree about one thing the later wins."""
         rules = list(self.rules)
         roles = {name: list(members) for name, members in self.roles.items()}
         limits, actions, default = dict(self.limits), dict(self.dlp_actions), self.default_limit
+        keys = dict(self.dlp_keys)
         routes = list(self.routes)
         breakers, backups, default_breaker = dict(self.breakers), dict(self.backups), self.default_breaker
         for other in others:
@@ -75,6 +79,7 @@ class FilePolicy:
                 roles.setdefault(name, []).extend(members)
             limits |= other.limits
             actions |= other.dlp_actions
+            keys |= other.dlp_keys
             routes += other.routes
             breakers |= other.breakers
             backups |= other.backups
@@ -90,6 +95,7 @@ class FilePolicy:
             default_breaker,
             breakers,
             backups,
+            keys,
         )
 
 
@@ -106,6 +112,8 @@ class PolicyFile(BaseModel):
     """Agent, role:NAME or `default` -> its limit."""
     dlp: dict[str, DlpAction] = {}
     """Rule id, category or `*` -> block, redact, alert, off or encrypt:NAME."""
+    dlp_keys: dict[Name, str] = {}
+    """Name of a key -> the public half that `mas dlp key` prints, for encrypt:NAME."""
     routes: list[RouteEntry] = []
     """What is different for the messages of some senders to some targets."""
     breaker: dict[Name, CircuitBreakerSettings] = {}
@@ -132,6 +140,7 @@ def load_policy_file(path: Path, source: str = "") -> FilePolicy:
         default_limit=default,
         limits=limits,
         dlp_actions=dict(read.dlp),
+        dlp_keys=dict(read.dlp_keys),
         routes=tuple(route for entry in read.routes for route in entry.routes(source)),
         default_breaker=default_breaker,
         breakers=breakers,

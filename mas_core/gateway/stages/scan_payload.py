@@ -2,28 +2,53 @@
 
 from __future__ import annotations
 
-from mas_core.gateway.transit import Surroundings, Transit, Verdict
+from collections.abc import Sequence
+
+from mas_core.gateway.transit import Surroundings, Transit, Verdict, one_by_one
 from mas_core.model.decision import Decision, Finding
 from mas_core.model.json_text import encode_json
 from mas_core.security.dlp import Scanner
+from mas_core.security.routes import Routes
 
 
 class ScanPayload:
-    """Blocks, redacts or marks; what cannot be scanned is not let through."""
+    """Blocks, redacts or marks; what cannot be scanned is not let through.
+
+    Args:
+        scanner: Finds sensitive data, for the gateway's policy.
+        routes: What is different for some senders and targets.
+        max_payload_bytes: Longest payload that is delivered.
+    """
 
     name = "dlp"
 
-    def __init__(self, scanner: Scanner, max_payload_bytes: int) -> None:
+    def __init__(self, scanner: Scanner, routes: Routes, max_payload_bytes: int) -> None:
         self._scanner = scanner
+        self._routes = routes
         self._max_payload_bytes = max_payload_bytes
+
+    def sift(self, transits: Sequence[Transit], batch: Surroundings) -> Sequence[Transit]:
+        """Those that go on; what is clean at first sight, which most are, costs one look at all of them."""
+        suspects = self._scanner.suspects([transit.data for transit in transits])
+        closer = {
+            index
+            for index, transit in enumerate(transits)
+            if transit.envelope.headers or transit.is_encrypted
+        }.union(suspects)
+        if not closer:
+            return transits
+        stopped = {index for index in closer if not one_by_one(self, (transits[index],), batch)}
+        return [transit for index, transit in enumerate(transits) if index not in stopped]
 
     def check(self, transit: Transit, batch: Surroundings) -> Verdict | None:
         """Blocked, unscannable, or nothing; redaction changes `transit.data`."""
         if transit.envelope.headers and (verdict := self._check_headers(transit.envelope.headers)):
             return verdict
-        if transit.is_encrypted:
+        if transit.is_encrypted or not self._scanner.suspects((transit.data,)):
             return None
-        result = self._scanner.scan(transit.value)  # type: ignore[arg-type]
+        envelope = transit.envelope
+        route = self._routes.find(transit.sender, envelope.target, envelope.type).dlp
+        result = self._scanner.scan(transit.value, route)  # type: ignore[arg-type]
         if result.action == "pass":
             return None
         transit.findings = result.findings
@@ -46,6 +71,8 @@ class ScanPayload:
 
     def _check_headers(self, headers: dict[str, str]) -> Verdict | None:
         """Headers have no business with sensitive data, so what would be redacted elsewhere blocks here."""
+        if not self._scanner.suspects((encode_json(headers),)):
+            return None
         result = self._scanner.scan(dict(headers))
         if result.action in ("redact", "block"):
             return _blocked("headers", result.findings)

@@ -260,7 +260,7 @@ def _shortened(nodes: Sequence[Node]) -> tuple[list[Node], bool]:
     for kind, value in nodes:
         match str(kind):
             case "MAX_REPEAT" | "MIN_REPEAT":
-                low, high, inner = value
+                low, _, inner = value
                 shorter, is_cut = _shortened(inner)
                 if low and is_cut:
                     return [*kept, (kind, (1, 1, shorter))], True
