@@ -25,5 +25,7 @@ class Command(NamedTuple):
     """Whether it acts on a running system or on files of this machine."""
     output: str = "table"
     """The format when none is asked for."""
+    asks: bool = False
+    """It may ask before it goes on although it destroys nothing, so it takes --confirm too."""
     own_timeout: bool = False
     """The command gives --timeout a meaning of its own."""

@@ -49,7 +49,7 @@ def parser_for(entry: Command) -> ParsedCommand:
 
     def run(**values: Any) -> ExitCode:
         flags = SharedFlags(**{name: values.pop(name) for name in _SHARED_NAMES})
-        confirmed = values.pop("confirm", None) if entry.impact == "destroy" else None
+        confirmed = values.pop("confirm", None) if entry.impact == "destroy" or entry.asks else None
         return execute(function, invocation(entry, flags, confirmed), values)
 
     parameters = [*own, *_shared_parameters(entry)]
@@ -109,7 +109,7 @@ def _shared_parameters(entry: Command) -> list[inspect.Parameter]:
         )
         for spec in SHARED_FLAGS
     ]
-    if entry.impact == "destroy":
+    if entry.impact == "destroy" or entry.asks:
         text = "Confirm by name what a question would ask for."
         parameters.append(_option("confirm", "--confirm", help=text, metavar="NAME"))
     return parameters

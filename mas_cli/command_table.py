@@ -1,14 +1,15 @@
 """Every command in one table: help, completion, `mas spec` and the router read it.
 
-Adding a command is one entry in `run_commands`, `system_commands` or `local_commands` and one function in
-`mas_cli.commands`. House rules for the texts: a summary has at most 60 characters and does not repeat the
-command's name; examples use long flags.
+Adding a command is one entry in `run_commands`, `system_commands`, `policy_commands` or `local_commands` and
+one function in `mas_cli.commands`. House rules for the texts: a summary has at most 60 characters and does not
+repeat the command's name; examples use long flags.
 """
 
 from __future__ import annotations
 
 from mas_cli.command_entry import Command, Impact, Scope
 from mas_cli.local_commands import LOCAL_COMMANDS
+from mas_cli.policy_commands import POLICY_COMMANDS
 from mas_cli.run_commands import RUN_COMMANDS
 from mas_cli.system_commands import SYSTEM_COMMANDS
 
@@ -17,7 +18,7 @@ __all__ = ["COMMANDS", "GROUPS", "SECTIONS", "Command", "Impact", "Scope"]
 SECTIONS: tuple[tuple[str, tuple[str, ...]], ...] = (
     ("Run", ("init", "up", "down", "status", "gateway", "agent")),
     ("Talk", ("discover", "send", "request", "watch", "bench")),
-    ("Rules", ("rbac", "breaker")),
+    ("Rules", ("rbac", "policy", "breaker")),
     ("Evidence and state", ("audit", "state")),
     ("Set-up", ("config", "context", "completion", "spec", "help", "version")),
 )
@@ -33,9 +34,13 @@ GROUPS: dict[str, str] = {
     "config": "Settings and where each comes from",
     "context": "Named servers to work with",
     "gateway": "Gateways: what takes, judges and delivers messages",
+    "policy": "Switches of the policy, and trials of another one",
+    "policy shadow": "A policy that is tried beside the one in force",
+    "rbac capability": "Who may claim which capabilities",
+    "rbac role": "Roles: names for groups of agents",
     "rbac": "Rules: who may send what to whom",
     "state": "What agents remember",
 }
 """Words that only lead to commands, and what is found there."""
 
-COMMANDS: tuple[Command, ...] = (*RUN_COMMANDS, *SYSTEM_COMMANDS, *LOCAL_COMMANDS)
+COMMANDS: tuple[Command, ...] = (*RUN_COMMANDS, *SYSTEM_COMMANDS, *POLICY_COMMANDS, *LOCAL_COMMANDS)

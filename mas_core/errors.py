@@ -173,6 +173,18 @@ class MessageNotFound(NotFound):
     code = "message_not_found"
 
 
+class RevisionNotFound(NotFound):
+    """The policy has no such revision."""
+
+    code = "revision_not_found"
+
+
+class RoleNotFound(NotFound):
+    """The policy has no role of this name."""
+
+    code = "role_not_found"
+
+
 class RuleNotFound(NotFound):
     """There is no rule with this id."""
 
@@ -195,6 +207,12 @@ class AlreadyRegistered(Conflict):
     """An agent with this id is registered already."""
 
     code = "already_registered"
+
+
+class RoleExists(Conflict):
+    """The policy has a role of this name already."""
+
+    code = "role_exists"
 
 
 class StateChanged(Conflict):

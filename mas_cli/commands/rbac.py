@@ -9,36 +9,30 @@ import typer
 
 from mas_cli.connection import open_system
 from mas_cli.input.durations import parse_duration
+from mas_cli.input.rule_flags import (
+    AskedAction,
+    Both,
+    DryRun,
+    Expires,
+    MessageType,
+    Reason,
+    RuleAction,
+    Sender,
+    Target,
+    Targets,
+    TypeGlob,
+)
 from mas_cli.invocation import Invocation
-from mas_cli.output.columns import Column
 from mas_cli.output.exit_codes import ExitCode
 from mas_cli.output.rule_rows import RULE_COLUMNS, rule_row
 from mas_cli.output.safe_text import safe_text
+from mas_cli.rule_changes import CHANGE_COLUMNS, added_rules
 from mas_core.errors import UsageError
 
 if TYPE_CHECKING:
-    from mas_core.model.policy import Effect, PolicyDocument, Rule
+    from mas_core.model.policy import Effect, Rule
     from mas_core.ops.rbac import AccessDecision, Action, Explanation
-
-Sender = Annotated[str, typer.Argument(metavar="FROM", help="An agent; in rules also role:NAME or *.")]
-Targets = Annotated[list[str], typer.Argument(metavar="TO", help="Agents, role:NAME or *.")]
-Target = Annotated[str, typer.Argument(metavar="TO", help="The agent that would get it.")]
-MessageType = Annotated[
-    str, typer.Argument(metavar="TYPE", help="Type of the message; the type called message if left out.")
-]
-TypeGlob = Annotated[
-    str, typer.Option("--type", metavar="GLOB", help="Message types, such as 'invoice.*'; all if left out.")
-]
-RuleAction = Annotated[
-    str, typer.Option(metavar="send|request", help="Only messages, or only requests; both if left out.")
-]
-AskedAction = Annotated[str, typer.Option(metavar="send|request", help="A message or a request.")]
-Both = Annotated[bool, typer.Option("--both", help="The same for the other direction.")]
-Expires = Annotated[str | None, typer.Option(metavar="DUR", help="How long it counts; for ever if left out.")]
-Reason = Annotated[str, typer.Option(metavar="TEXT", help="Why; it is kept with the rule.")]
-DryRun = Annotated[bool, typer.Option("--dry-run", help="Change nothing, and tell what would be changed.")]
-
-_CHANGES = (Column("id"), Column("change"), *RULE_COLUMNS[1:])
+    from mas_core.ops.system import System
 
 
 async def allow(
@@ -110,7 +104,7 @@ async def revoke(
 
         removed = await rbac.revoke(system, rule_ids, dry_run=dry_run)
     change = "would remove" if dry_run else "removed"
-    call.out.records(_CHANGES, [{**rule_row(rule), "change": change} for rule in removed])
+    call.out.records(CHANGE_COLUMNS, [{**rule_row(rule), "change": change} for rule in removed])
     for rule in removed if not dry_run else ():
         call.talk.say(f"undo with: {_command_of(rule)}")
         if rule.source.startswith("file:"):
@@ -126,8 +120,14 @@ async def list_rules(
     agent: Annotated[
         str, typer.Option(metavar="AGENT", help="Only rules that count for this agent, by name, role or *.")
     ] = "",
+    effective: Annotated[
+        bool, typer.Option("--effective", help="Only rules that count now and that no other takes back.")
+    ] = False,
 ) -> ExitCode:
-    """List the rules."""
+    """List the rules, and what trust and blocks stand for.
+
+    How often a rule decided is not kept with it; mas audit list --rule RULE --since 24h tells.
+    """
     async with open_system(call) as system:
         from mas_core.ops import rbac
         from mas_core.ops.agents import require_agents
@@ -135,10 +135,15 @@ async def list_rules(
         if agent:
             await require_agents(system, agent)
         document = await rbac.load(system)
-    names = _names(document, agent)
-    rules = [rule for rule in document.rules if not agent or names & {rule.sender, rule.target}]
+        now = await system.store.connection.time_ms() if effective else 0
+    rules = rbac.rules_for(document, agent, effective_at=now)
     call.out.records(RULE_COLUMNS, [rule_row(rule) for rule in rules])
-    call.talk.count(f"{len(rules)} rules, revision {document.revision}; what no rule allows is denied")
+    if document.features.rbac:
+        call.talk.count(f"{len(rules)} rules, revision {document.revision}; what no rule allows is denied")
+    else:
+        call.talk.warn(
+            "the access rules are switched off: everybody but blocked agents may send to everybody"
+        )
     return ExitCode.OK
 
 
@@ -224,11 +229,11 @@ async def _add(
     dry_run: bool,
 ) -> None:
     seconds = 0 if expires is None else parse_duration(expires, "--expires")
-    async with open_system(call) as system:
+
+    async def add(system: System) -> list[Rule]:
         from mas_core.ops import rbac
 
-        known = {rule.id for rule in (await rbac.load(system)).rules}
-        rules = await rbac.add_rules(
+        return await rbac.add_rules(
             system,
             effect,
             sender,
@@ -240,14 +245,9 @@ async def _add(
             reason=reason,
             dry_run=dry_run,
         )
-    added = [rule for rule in rules if rule.id not in known]
-    change = "would add" if dry_run else "added"
-    call.out.records(
-        _CHANGES,
-        [{**rule_row(rule), "change": change if rule in added else "was there"} for rule in rules],
-    )
-    if added and not dry_run:
-        call.talk.say(f"undo with: mas rbac revoke {' '.join(rule.id for rule in added)}")
+
+    async with open_system(call) as system:
+        await added_rules(call, system, add, dry_run=dry_run)
 
 
 def _action(text: str) -> Action:
@@ -256,11 +256,6 @@ def _action(text: str) -> Action:
             return text
         case _:
             raise UsageError(f"--action: {text!r} is neither send nor request")
-
-
-def _names(document: PolicyDocument, agent: str) -> set[str]:
-    """What a rule may call this agent."""
-    return {agent, "*", *(f"role:{role}" for role, members in document.roles.items() if agent in members)}
 
 
 def _command_of(rule: Rule) -> str:

@@ -90,6 +90,23 @@ class Confirmation:
         if self._answer(f"Type {name} to go on:") != name:
             raise Cancelled
 
+    def named(self, what: str, name: str) -> None:
+        """Make sure that `what` is meant, by its `name` typed in full, --confirm NAME or --yes.
+
+        Raises:
+            ConfirmationNeeded: Nobody can be asked, and no flag says so.
+            Cancelled: The answer is another name.
+        """
+        if self._confirmed == name or (self._yes and self._protected is None):
+            return
+        if self._confirmed is not None or not self._can_ask:
+            raise ConfirmationNeeded(
+                f"{what}: say --confirm {name} to do it without a question", hint=f"--confirm {name}"
+            )
+        self._talk.warn(what)
+        if self._answer(f"Type {name} to go on:") != name:
+            raise Cancelled
+
     def _answer(self, question: str) -> str:
         with interrupted_by_ctrl_c():
             self._talk.ask(question)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Annotated, Literal, TypeVar
 
 import msgspec
@@ -13,9 +14,15 @@ from mas_core.model.json_text import parse_json
 from mas_core.model.standing import ACTIVE, StandingKind
 
 MAX_METADATA_BYTES = 16 * 1024
+MAX_METADATA_DEPTH = 8
 MAX_CAPABILITIES = 64
 MAX_ASKED_AGENTS = 64
 MAX_CONTROL_BYTES = 64 * 1024
+
+_OBEYED = re.compile(
+    r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069]|<[A-Za-z/!?]"
+)
+"""Control characters but tab and newline, what turns the direction of writing, and what begins markup."""
 
 
 class AttachData(msgspec.Struct, forbid_unknown_fields=True):
@@ -94,7 +101,22 @@ def check_claims(data: AttachData, permitted: tuple[str, ...] | None) -> tuple[D
         if not CAPABILITY.fullmatch(name):
             return Decision.INVALID, "a capability has characters or a length that are not allowed"
         if permitted is not None and name not in permitted:
-            return Decision.DENIED, f"the agent may not claim the capability {name}"
+            return Decision.DENIED, f"Authorization denied: the agent may not claim the capability {name}"
     if len(msgspec.json.encode(data.metadata)) > MAX_METADATA_BYTES:
         return Decision.INVALID, f"more than {MAX_METADATA_BYTES} bytes of metadata"
+    if not _is_plain(data.metadata, MAX_METADATA_DEPTH):
+        return Decision.INVALID, "the metadata has control characters, markup, or too many levels"
     return None
+
+
+def _is_plain(value: object, levels: int) -> bool:
+    """Whether no text in it is something that a terminal or a browser would obey."""
+    if isinstance(value, str):
+        return _OBEYED.search(value) is None
+    if isinstance(value, dict):
+        return levels > 0 and all(
+            _is_plain(key, levels) and _is_plain(item, levels - 1) for key, item in value.items()
+        )
+    if isinstance(value, list):
+        return levels > 0 and all(_is_plain(item, levels - 1) for item in value)
+    return True

@@ -10,12 +10,14 @@ from mas_core.base.logs import get_logger
 from mas_core.errors import ConfigurationError, IntegrityError
 from mas_core.gateway.stages.authorise import Authorise
 from mas_core.gateway.stages.cap_priority import CapPriority
+from mas_core.gateway.stages.check_blocked import CheckBlocked
 from mas_core.gateway.stages.check_encryption import CheckEncryption
 from mas_core.gateway.stages.check_expiry import CheckExpiry
 from mas_core.gateway.stages.check_form import CheckForm
 from mas_core.gateway.stages.check_permit import CheckPermit
 from mas_core.gateway.stages.check_signature import CheckSignature
 from mas_core.gateway.stages.check_standing import CheckStanding
+from mas_core.gateway.stages.compare_shadow import CompareShadow
 from mas_core.gateway.stages.find_target import FindTarget
 from mas_core.gateway.stages.limit_rate import LimitRate
 from mas_core.gateway.stages.scan_payload import ScanPayload
@@ -25,6 +27,7 @@ from mas_core.model.registration import AgentKey, Registration
 from mas_core.registry.policy_record import PolicyRecord
 from mas_core.registry.roster import Roster
 from mas_core.security.access import AccessPolicy
+from mas_core.security.claims import Claims
 from mas_core.security.dlp import RulePack, Scanner
 from mas_core.security.gateway_keys import GatewayKeys
 from mas_core.security.rate_limits import RateLimits
@@ -65,6 +68,7 @@ class Directory:
         self.policy = PolicyDocument()
         self.access = AccessPolicy(self.policy)
         self.limits = RateLimits(self.policy)
+        self.claims = Claims(self.policy)
         self.stages: tuple[Stage, ...] = ()
         """Stages up to the scan; the owner of a partition adds the one that needs its inboxes."""
 
@@ -101,10 +105,8 @@ class Directory:
 
     def _compile(self, policy: PolicyDocument) -> None:
         if policy != self.policy or not self.stages:
-            self.access = AccessPolicy(policy)
-            self.limits = RateLimits(policy)
-            self.policy = policy
             routes = Routes(policy)
+            access, limits = AccessPolicy(policy), RateLimits(policy)
             stages: list[Stage] = []
             if policy.features.message_signing:
                 stages.append(CheckSignature(self, self._namespace, policy.signature_max_age_s))
@@ -112,11 +114,14 @@ class Directory:
                 CheckForm(self._max_payload_bytes),
                 CheckExpiry(),
                 *([CheckStanding(policy.standings)] if policy.standings else []),
+                *([CheckBlocked(access)] if policy.blocked else []),
                 FindTarget(self),
                 CheckPermit(self._keys),
             ]
+            if policy.shadow is not None:
+                stages.append(CompareShadow(access, AccessPolicy(policy.shadow)))
             if policy.features.rbac:
-                stages.append(Authorise(self.access))
+                stages.append(Authorise(access))
             if policy.features.rate_limit:
                 stages.append(LimitRate())
             stages.append(
@@ -135,8 +140,12 @@ class Directory:
                     routes=[route.dlp for route in policy.routes],
                 )
                 stages.append(ScanPayload(scanner, routes, self._max_payload_bytes))
-            if self.limits.has_ceilings:
-                stages.append(CapPriority(self.limits))
+            if limits.has_ceilings:
+                stages.append(CapPriority(limits))
+            self.access = access
+            self.limits = limits
+            self.claims = Claims(policy)
+            self.policy = policy
             self.stages = tuple(stages)
 
     def _last_good(self) -> str:

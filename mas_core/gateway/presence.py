@@ -79,6 +79,11 @@ class Presence:
             self._record("agent.attach", transit, verdict.decision, verdict.reason)
             return verdict
         refusal = check_claims(data, registration.capabilities if registration else ())
+        if refusal is None and (unlawful := self._directory.claims.refused(agent_id, data.capabilities)):
+            refusal = (
+                Decision.DENIED,
+                f"Authorization denied: the policy does not let {agent_id} claim the capability {unlawful}",
+            )
         if refusal is not None:
             self._record("agent.attach", transit, *refusal)
             return Verdict(*refusal)

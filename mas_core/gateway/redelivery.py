@@ -130,6 +130,11 @@ class Redelivery:
         ):
             reason = f"{delivery.target} was {standing.kind} before the next attempt"
             self._bury(delivery, now, "quarantined", reason)
+        elif (
+            block := self._directory.access.block_between(delivery.sender, delivery.target, now)
+        ) is not None:
+            reason = f"Authorization denied: {block.id} came before the next attempt"
+            self._bury(delivery, now, "denied", reason)
         elif not self._directory.is_registered(delivery.target):
             self._bury(
                 delivery, now, "not_found", f"Agent not found: {delivery.target} was removed meanwhile"

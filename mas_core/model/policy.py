@@ -156,6 +156,12 @@ class PolicyDocument(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Target -> when its circuits open, where that differs from the default."""
     backups: dict[str, str] = {}
     """Target -> the agent that gets its messages while its circuit is open."""
+    capabilities: dict[str, tuple[str, ...]] = {}
+    """Glob over capabilities -> the only ones who may claim them: agents, `role:NAME`, `*`; others are free."""
+    feature_overrides: dict[str, bool] = {}
+    """Switches that an operator set by hand; files do not set them back."""
+    shadow: PolicyDocument | None = None
+    """A policy that is tried beside this one: what it would decide otherwise is recorded, and changes nothing."""
     changed_by: str = ""
     changed_at: int = 0
     """Unix milliseconds."""

@@ -132,11 +132,16 @@ def with_file_policy(document: PolicyDocument, loaded: LoadedConfig, policy: Fil
         changed,
         default_limit=policy.default_limit or settings.default_limit,
         limits={OPERATOR: OPERATOR_LIMIT, **document.limits, **policy.limits},
-        features=settings.policy_features,
         signature_max_age_s=settings.message_signing.max_age_s,
         default_breaker=policy.default_breaker or settings.circuit_breaker.as_breaker_limits(),
         breakers=policy.breakers,
         backups=policy.backups,
+        features=msgspec.structs.replace(
+            settings.policy_features, **{**policy.features, **document.feature_overrides}
+        ),
+        capabilities={**document.capabilities, **policy.capabilities},
+        blocked={**policy.blocked, **document.blocked},
+        trusted={**policy.trusted, **document.trusted},
         dlp_actions=policy.dlp_actions,
         dlp_keys=policy.dlp_keys,
     )

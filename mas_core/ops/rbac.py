@@ -4,26 +4,31 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
-import msgspec
-
-from mas_core.model.policy import Effect, PolicyDocument, Rule
+from mas_core.errors import UsageError
+from mas_core.model.policy import ANYONE, Effect, PolicyDocument, Rule
 from mas_core.ops.agents import require_agents
 from mas_core.ops.system import System
 from mas_core.security import access_explanation
-from mas_core.security.access import AccessDecision, AccessPolicy, Action
+from mas_core.security.access import AccessDecision, AccessPolicy, Action, CompiledRule
 from mas_core.security.access_explanation import Explanation
 from mas_core.security.policy_changes import add_rule, find_rule, remove_rule
+from mas_core.security.type_glob import glob_covers
 
 __all__ = [
     "AccessDecision",
     "Action",
     "Explanation",
+    "add_network",
+    "add_pairs",
     "add_rules",
     "check",
     "explain",
     "load",
     "revoke",
+    "rules_for",
 ]
+
+MIN_NETWORK = 2
 
 
 async def add_rules(
@@ -57,12 +62,73 @@ async def add_rules(
         AgentNotFound: A rule names an agent that is not registered.
         UsageError: A rule makes no sense.
     """
-    named = [name for name in (sender, *targets) if name != "*" and not name.startswith("role:")]
-    await require_agents(system, *named)
-    now = await system.store.connection.time_ms()
     pairs = [(sender, target) for target in targets]
     if both:
         pairs += [(target, sender) for target in targets]
+    return await add_pairs(
+        system,
+        effect,
+        pairs,
+        message_type=message_type,
+        action=action,
+        expires_in=expires_in,
+        reason=reason,
+        dry_run=dry_run,
+    )
+
+
+async def add_network(
+    system: System,
+    agents: Sequence[str],
+    *,
+    message_type: str = "*",
+    action: str = "*",
+    expires_in: float = 0,
+    reason: str = "",
+    dry_run: bool = False,
+) -> list[Rule]:
+    """Let each of these send to each other one; arguments as for `add_rules`.
+
+    Raises:
+        AgentNotFound: One of them is not registered.
+        UsageError: There are fewer than two.
+    """
+    names = list(dict.fromkeys(agents))
+    if len(names) < MIN_NETWORK:
+        raise UsageError("a network has at least two agents", hint="mas rbac network A B C")
+    pairs = [(one, other) for one in names for other in names if one != other]
+    return await add_pairs(
+        system,
+        "allow",
+        pairs,
+        message_type=message_type,
+        action=action,
+        expires_in=expires_in,
+        reason=reason,
+        dry_run=dry_run,
+    )
+
+
+async def add_pairs(
+    system: System,
+    effect: Effect,
+    pairs: Sequence[tuple[str, str]],
+    *,
+    message_type: str = "*",
+    action: str = "*",
+    expires_in: float = 0,
+    reason: str = "",
+    dry_run: bool = False,
+) -> list[Rule]:
+    """Add one rule for each pair of sender and target; the rest as for `add_rules`.
+
+    Raises:
+        AgentNotFound: A rule names an agent that is not registered.
+        UsageError: A rule makes no sense.
+    """
+    names = dict.fromkeys(name for pair in pairs for name in pair)
+    await require_agents(system, *(name for name in names if name != ANYONE and not name.startswith("role:")))
+    now = await system.store.connection.time_ms()
     wanted = [
         Rule(
             id="",
@@ -84,7 +150,7 @@ async def add_rules(
             document = add_rule(document, rule)
         return document
 
-    document = await _change(system, edit, now, dry_run=dry_run)
+    document = await _change(system, edit, dry_run=dry_run)
     return [found for rule in wanted if (found := find_rule(document, rule)) is not None]
 
 
@@ -105,8 +171,7 @@ async def revoke(system: System, rule_ids: Sequence[str], *, dry_run: bool = Fal
             document = remove_rule(document, rule_id)
         return document
 
-    now = await system.store.connection.time_ms()
-    await _change(system, edit, now, dry_run=dry_run)
+    await _change(system, edit, dry_run=dry_run)
     return [rule for rule in before.rules if rule.id in wanted]
 
 
@@ -142,16 +207,44 @@ async def explain(
     return access_explanation.explain(policy, sender, target, message_type, action, now)
 
 
+def rules_for(document: PolicyDocument, agent_id: str = "", *, effective_at: int = 0) -> list[Rule]:
+    """The rules of a policy, what trust and blocks stand for included.
+
+    Args:
+        document: The policy.
+        agent_id: Only those that count for this agent, by name, by role or as one of all.
+        effective_at: Unix milliseconds: only those that count at this time and that no stronger rule for the
+            same or for everybody takes back as a whole; 0 for all.
+    """
+    policy = AccessPolicy(document)
+    found = [
+        compiled
+        for compiled in policy.rules
+        if not agent_id or {compiled.rule.sender, compiled.rule.target} & {*policy.names_of(agent_id)}
+    ]
+    if not effective_at:
+        return [compiled.rule for compiled in found]
+    live = [compiled for compiled in policy.rules if compiled.is_live(effective_at)]
+    return [
+        compiled.rule
+        for compiled in found
+        if compiled in live and not any(_overrules(other, compiled) for other in live)
+    ]
+
+
+def _overrules(stronger: CompiledRule, weaker: CompiledRule) -> bool:
+    """Whether nothing is left of the weaker rule; only when one rule alone takes everything back."""
+    one, other = stronger.rule, weaker.rule
+    return (
+        stronger.strength > weaker.strength
+        and one.sender in (ANYONE, other.sender)
+        and one.target in (ANYONE, other.target)
+        and one.action in (ANYONE, other.action)
+        and glob_covers(one.type, other.type)
+    )
+
+
 async def _change(
-    system: System, edit: Callable[[PolicyDocument], PolicyDocument], now: int, *, dry_run: bool
+    system: System, edit: Callable[[PolicyDocument], PolicyDocument], *, dry_run: bool
 ) -> PolicyDocument:
-    if dry_run:
-        return edit(await load(system))
-
-    def signed_edit(document: PolicyDocument) -> PolicyDocument:
-        changed = edit(document)
-        if changed is document:
-            return document
-        return msgspec.structs.replace(changed, changed_by=system.actor, changed_at=now)
-
-    return await system.policy.change(signed_edit)
+    return edit(await load(system)) if dry_run else await system.policy.change(edit)

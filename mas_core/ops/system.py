@@ -59,7 +59,7 @@ class System:
     @cached_property
     def policy(self) -> PolicyRecord:
         """The policy; needs the keys."""
-        return PolicyRecord(self.store.records, self.keys)
+        return PolicyRecord(self.store.records, self.keys, self.actor)
 
     @property
     def actor(self) -> str:

@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import msgspec
 
-from mas_core.errors import Conflict, IntegrityError
+from mas_core.errors import Conflict, IntegrityError, RevisionNotFound
 from mas_core.model.policy import PolicyDocument
 from mas_core.registry.signed import Macs
 from mas_core.store.records import Records
@@ -18,27 +18,52 @@ ATTEMPTS = 8
 
 
 class PolicyRecord:
-    """Reads and replaces the policy document as a whole."""
+    """Reads and replaces the policy document as a whole.
 
-    def __init__(self, records: Records, macs: Macs) -> None:
+    Args:
+        records: The store's records.
+        macs: What the document is authenticated with.
+        actor: Who makes changes through this, as the history names them: user@host.
+    """
+
+    def __init__(self, records: Records, macs: Macs, actor: str = "") -> None:
         self._records = records
         self._macs = macs
+        self._actor = actor
 
     async def load(self) -> PolicyDocument | None:
         """The policy in force; None when there is none.
 
         Raises:
-            IntegrityError: What is stored was not written by this system, or cannot be read by it.
+            IntegrityError: What is stored was not written by this system, or cannot be read.
         """
         fields = await self._records.policy()
         if "document" not in fields:
             return None
         if not self._macs.check_mac("policy", fields["document"], fields.get("mac", b"")):
             raise IntegrityError("the stored policy does not carry this system's MAC and is ignored")
-        try:
-            return _DOCUMENT.decode(fields["document"])
-        except (msgspec.DecodeError, RecursionError) as error:
-            raise IntegrityError(f"the stored policy cannot be read and is ignored ({error})") from None
+        return _decoded(fields["document"])
+
+    async def history(self, newest: int = 100) -> list[PolicyDocument]:
+        """Earlier revisions and the one in force, newest first; what does not carry the MAC is left out."""
+        return [
+            _decoded(fields["document"])
+            for fields in await self._records.policy_history(newest)
+            if self._macs.check_mac("policy", fields.get("document", b""), fields.get("mac", b""))
+        ]
+
+    async def at(self, revision: int) -> PolicyDocument:
+        """The policy as it was at a revision.
+
+        Raises:
+            RevisionNotFound: It is not kept.
+        """
+        for document in await self.history(0):
+            if document.revision == revision:
+                return document
+        raise RevisionNotFound(
+            f"the policy has no revision {revision}", hint="mas rbac history", revision=revision
+        )
 
     async def change(self, edit: Callable[[PolicyDocument], PolicyDocument]) -> PolicyDocument:
         """Replace the document with what `edit` makes of it; in force when this returns.
@@ -54,7 +79,12 @@ class PolicyRecord:
             after = edit(before)
             if current is not None and after == before:
                 return before
-            after = msgspec.structs.replace(after, revision=before.revision + 1)
+            after = msgspec.structs.replace(
+                after,
+                revision=before.revision + 1,
+                changed_by=self._actor,
+                changed_at=await self._records.time_ms(),
+            )
             text = msgspec.json.encode(after)
             if await self._records.put_policy(
                 before.revision, after.revision, text, self._macs.mac("policy", text)
@@ -62,3 +92,10 @@ class PolicyRecord:
                 await self._records.raise_revision()
                 return after
         raise Conflict("the policy is being changed by somebody else at the same time", hint="try again")
+
+
+def _decoded(text: bytes) -> PolicyDocument:
+    try:
+        return _DOCUMENT.decode(text)
+    except (msgspec.DecodeError, RecursionError) as error:
+        raise IntegrityError(f"the stored policy cannot be read and is ignored ({error})") from None

@@ -25,6 +25,7 @@ from mas_core.security.type_glob import TYPE_GLOB, compile_glob, glob_covers
 from mas_core.security.type_index import TypeIndex
 
 Action = Literal["send", "request"]
+Outcome = Literal["allowed", "held", "denied"]
 
 ACTIONS: Final[tuple[Action, ...]] = ("send", "request")
 BLOCK: Final = "block:"
@@ -62,6 +63,11 @@ class AccessDecision(msgspec.Struct, frozen=True):
     """It passes once a person has approved it; `allowed` is false."""
     fix: tuple[str, ...] = ()
     """Commands that together permit it; empty when it is permitted, or never can be."""
+
+    @property
+    def outcome(self) -> Outcome:
+        """The decision in one word."""
+        return "allowed" if self.allowed else "held" if self.held else "denied"
 
 
 class Question(NamedTuple):
@@ -128,6 +134,7 @@ class AccessPolicy:
         for compiled in counting:
             pair = (compiled.rule.sender, compiled.rule.target)
             self._between.setdefault(pair, []).append(compiled)
+        self._blocks = {rule.id.removeprefix(BLOCK): rule for rule in document.block_rules()}
         self._names: dict[str, tuple[str, ...]] = {}
         for role, members in document.roles.items():
             for agent_id in dict.fromkeys(members):
@@ -184,6 +191,13 @@ class AccessPolicy:
         else:
             reason = f"rule {rule.id}{because} denies it: {what}"
         return AccessDecision(False, rule.id, reason, held=rule.effect == "hold", fix=self.fix(question))
+
+    def block_between(self, sender: str, target: str, now_ms: int) -> Rule | None:
+        """The block of either of the two."""
+        for rule in (self._blocks.get(sender), self._blocks.get(target)):
+            if rule is not None and (not rule.expires or now_ms < rule.expires):
+                return rule
+        return None
 
     def fix(self, question: Question) -> tuple[str, ...]:
         """The commands that together permit the message; none when it is permitted, or never can be."""

@@ -124,7 +124,7 @@ def set_limit(document: PolicyDocument, name: str, limit: RateLimit | None) -> P
     """
     if limit is not None and (limit.per_minute < 0 or limit.per_hour < 0):
         raise UsageError("a rate limit cannot be negative")
-    _check_party(document, name)
+    check_party(document, name)
     if name == ANYONE:
         changed = msgspec.structs.replace(document, default_limit=limit or RateLimit())
     elif limit is not None:
@@ -175,8 +175,8 @@ def replace_file_routes(document: PolicyDocument, routes: Iterable[Route]) -> Po
     """
     given = tuple(routes)
     for route in given:
-        _check_party(document, route.sender)
-        _check_party(document, route.target)
+        check_party(document, route.sender)
+        check_party(document, route.target)
         check_glob(route.type)
     kept = tuple(route for route in document.routes if not route.source.startswith(FILE_SOURCE))
     if (*kept, *given) == document.routes:
@@ -207,12 +207,18 @@ def _check_rule(document: PolicyDocument, rule: Rule) -> None:
         raise UsageError(f"{rule.action!r} is no action of a rule", hint="use send, request or *")
     if rule.expires < 0:
         raise UsageError("a rule cannot expire before 1970")
-    _check_party(document, rule.sender)
-    _check_party(document, rule.target)
+    check_party(document, rule.sender)
+    check_party(document, rule.target)
     check_glob(rule.type)
 
 
-def _check_party(document: PolicyDocument, party: str) -> None:
+def check_party(document: PolicyDocument, party: str) -> None:
+    """Make sure that a rule or limit can name this.
+
+    Raises:
+        InvalidIdentifier: It is neither an agent id nor `role:NAME` nor `*`.
+        UsageError: There is no such role.
+    """
     _check_name(party)
     if party.startswith(_ROLE) and party.removeprefix(_ROLE) not in document.roles:
         raise UsageError(f"there is no role {party.removeprefix(_ROLE)!r}", hint="mas rbac role list")

@@ -49,7 +49,8 @@ def _party(value: str) -> str:
     return checked_agent_id(value)
 
 
-def _type_glob(value: str) -> str:
+def checked_type_glob(value: str) -> str:
+    """`value` when it is a pattern of message types or capabilities, else a ValueError with the fix."""
     if not _TYPE_GLOB.fullmatch(value):
         raise ValueError(
             f"{value!r} is no pattern for message types\nuse letters, digits, _ . - and the wildcards * and ?"
@@ -71,7 +72,7 @@ def _as_list(value: object) -> object:
 
 Party = Annotated[str, AfterValidator(_party)]
 Parties = Annotated[list[Party], BeforeValidator(_as_list), Field(min_length=1)]
-TypeGlobs = Annotated[list[Annotated[str, AfterValidator(_type_glob)]], BeforeValidator(_as_list)]
+TypeGlobs = Annotated[list[Annotated[str, AfterValidator(checked_type_glob)]], BeforeValidator(_as_list)]
 Action = Literal["send", "request", "*"]
 
 

@@ -21,6 +21,14 @@ routes:
     types: [invoice.*]
     e2e: forbid
     dlp: {card: encrypt:finance}
+capabilities:
+  diagnosis.*: [role:doctors]
+features:
+  dlp: true
+blocked:
+  mallory: {reason: leaked its token, expires: 2027-01-01T00:00:00Z}
+trusted:
+  dispatcher: {reason: runs the emergency line}
 """
 
 from __future__ import annotations
@@ -30,9 +38,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated
 
-from pydantic import AfterValidator, BaseModel, ConfigDict
+from pydantic import AfterValidator, AwareDatetime, BaseModel, ConfigDict, Field
 
-from mas_core.model.policy import BreakerLimits, RateLimit, Route, Rule
+from mas_core.model.policy import BreakerLimits, Features, Mark, RateLimit, Route, Rule
 from mas_core.settings.gateway_settings import CircuitBreakerSettings
 from mas_core.settings.permissions import (
     DlpAction,
@@ -41,11 +49,19 @@ from mas_core.settings.permissions import (
     Permission,
     RouteEntry,
     checked_agent_id,
+    checked_type_glob,
     without_repeats,
 )
 from mas_core.settings.yaml_documents import read_yaml, validated
 
 DEFAULT_LIMIT = "default"
+
+
+def _feature(value: str) -> str:
+    if value not in Features.__struct_fields__:
+        raise ValueError(f"there is no switch {value!r}\nuse one of {', '.join(Features.__struct_fields__)}")
+    return value
+
 
 Name = Annotated[str, AfterValidator(checked_agent_id)]
 
@@ -64,6 +80,10 @@ class FilePolicy:
     breakers: dict[str, BreakerLimits] = field(default_factory=dict)
     backups: dict[str, str] = field(default_factory=dict)
     dlp_keys: dict[str, str] = field(default_factory=dict)
+    capabilities: dict[str, tuple[str, ...]] = field(default_factory=dict)
+    features: dict[str, bool] = field(default_factory=dict)
+    blocked: dict[str, Mark] = field(default_factory=dict)
+    trusted: dict[str, Mark] = field(default_factory=dict)
 
     def joined(self, others: Iterable[FilePolicy]) -> FilePolicy:
         """This and the others as one; where they disagree about one thing the later wins."""
@@ -73,6 +93,8 @@ class FilePolicy:
         keys = dict(self.dlp_keys)
         routes = list(self.routes)
         breakers, backups, default_breaker = dict(self.breakers), dict(self.backups), self.default_breaker
+        capabilities, features = dict(self.capabilities), dict(self.features)
+        blocked, trusted = dict(self.blocked), dict(self.trusted)
         for other in others:
             rules += other.rules
             for name, members in other.roles.items():
@@ -85,6 +107,10 @@ class FilePolicy:
             backups |= other.backups
             default_breaker = other.default_breaker or default_breaker
             default = other.default_limit or default
+            capabilities |= other.capabilities
+            features |= other.features
+            blocked |= other.blocked
+            trusted |= other.trusted
         return FilePolicy(
             without_repeats(rules),
             {name: tuple(dict.fromkeys(members)) for name, members in roles.items()},
@@ -96,7 +122,26 @@ class FilePolicy:
             breakers,
             backups,
             keys,
+            capabilities,
+            features,
+            blocked,
+            trusted,
         )
+
+
+class MarkEntry(BaseModel):
+    """Why an agent is blocked or trusted, and until when."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
+
+    reason: str = Field(default="", max_length=500)
+    """Why; shown with each refusal and in the audit."""
+    expires: AwareDatetime | None = None
+    """When it ends, as 2026-12-31T00:00:00Z."""
+
+    def as_mark(self, source: str) -> Mark:
+        """The same for the policy document."""
+        return Mark(self.reason, int(self.expires.timestamp() * 1000) if self.expires else 0, source)
 
 
 class PolicyFile(BaseModel):
@@ -120,6 +165,14 @@ class PolicyFile(BaseModel):
     """Target or `default` -> when its circuits open, and how they close again."""
     backups: dict[Name, Name] = {}
     """Target -> the agent that gets its messages while its circuit is open."""
+    capabilities: dict[Annotated[str, AfterValidator(checked_type_glob)], list[Party]] = {}
+    """Pattern of capabilities -> the only ones who may claim them."""
+    features: dict[Annotated[str, AfterValidator(_feature)], bool] = {}
+    """Switches of the policy; these win over `gateway.features` in mas.yaml."""
+    blocked: dict[Name, MarkEntry] = {}
+    """Agents from and to whom nothing passes, whatever else is allowed."""
+    trusted: dict[Name, MarkEntry] = {}
+    """Agents that may send to everybody without approval, unless a rule denies it."""
 
 
 def load_policy_file(path: Path, source: str = "") -> FilePolicy:
@@ -145,6 +198,10 @@ def load_policy_file(path: Path, source: str = "") -> FilePolicy:
         default_breaker=default_breaker,
         breakers=breakers,
         backups=dict(read.backups),
+        capabilities={glob: tuple(parties) for glob, parties in read.capabilities.items()},
+        features={str(name): value for name, value in read.features.items()},
+        blocked={name: entry.as_mark(source) for name, entry in read.blocked.items()},
+        trusted={name: entry.as_mark(source) for name, entry in read.trusted.items()},
     )
 
 

@@ -159,6 +159,16 @@ class Records:
         )
         return bool(reply[0])
 
+    async def policy_history(self, newest: int) -> list[dict[str, bytes]]:
+        """Revision, document and MAC of the newest revisions, newest first; 0 for all."""
+        count = ("COUNT", newest) if newest else ()
+        reply = await self._connection.call("XREVRANGE", self._keys.policy_history(), "+", "-", *count)
+        return [{name.decode(): value for name, value in dict_of(fields).items()} for _entry, fields in reply]
+
+    async def time_ms(self) -> int:
+        """The server's clock, Unix milliseconds."""
+        return await self._connection.time_ms()
+
     async def raise_revision(self) -> None:
         """Make every gateway read policy and registrations again before its next commit."""
         pipeline = Pipeline()

@@ -31,6 +31,32 @@ SYSTEM_CALLS = {
     "watch": ["--for", "50ms"],
     "rbac allow": ["outsider", "sleeper", "--dry-run"],
     "rbac deny": ["outsider", "sleeper", "--dry-run"],
+    "agent trust": ["lawful-{n}", "--expires", "1h"],
+    "agent untrust": ["lawful-{n}"],
+    "agent block": ["lawful-{n}", "--reason", "a test"],
+    "agent unblock": ["lawful-{n}"],
+    "rbac network": ["outsider", "sleeper", "--dry-run"],
+    "rbac broadcast": ["outsider", "sleeper", "--dry-run"],
+    "rbac wildcard": ["outsider", "--dry-run"],
+    "rbac apply": ["--file", "lawful-policy.yaml", "--dry-run"],
+    "rbac export": [],
+    "rbac diff": ["--file", "lawful-policy.yaml"],
+    "rbac history": ["--limit", "5"],
+    "rbac rollback": ["1", "--dry-run"],
+    "rbac role list": [],
+    "rbac role create": ["lawful-{n}", "sleeper"],
+    "rbac role assign": ["lawful-{n}", "sleeper"],
+    "rbac role unassign": ["lawful-{n}", "sleeper"],
+    "rbac capability list": [],
+    "rbac capability bind": ["lawful.*", "sleeper"],
+    "rbac capability free": ["lawful-{n}"],
+    "policy features": [],
+    "policy set": ["dlp", "on"],
+    "policy test": ["--file", "lawful-cases.yaml"],
+    "policy simulate": ["--file", "lawful-policy.yaml", "--since", "now"],
+    "policy shadow set": ["--file", "lawful-policy.yaml"],
+    "policy shadow report": [],
+    "policy shadow clear": [],
     "rbac hold": ["outsider", "sleeper", "--dry-run"],
     "rbac revoke": ["r1", "--dry-run"],
     "rbac list": [],
@@ -52,6 +78,21 @@ SYSTEM_CALLS = {
 }
 """Arguments with which a command on the running system succeeds; `lawful-{n}` is an agent made for it."""
 
+PREPARATIONS = {
+    "agent untrust": ["agent", "trust", "lawful-{n}"],
+    "agent unblock": ["agent", "block", "lawful-{n}"],
+    "rbac role assign": ["rbac", "role", "create", "lawful-{n}"],
+    "rbac role unassign": ["rbac", "role", "create", "lawful-{n}", "sleeper"],
+    "rbac capability free": ["rbac", "capability", "bind", "lawful-{n}", "sleeper"],
+    "policy shadow report": ["policy", "shadow", "clear"],
+}
+"""What has to be done before a command can succeed."""
+
+FILES = {
+    "lawful-policy.yaml": 'rules: [{allow: "* -> *"}]\n',
+    "lawful-cases.yaml": "cases: [{from: operator, to: sleeper, expect: allowed}]\n",
+}
+
 RUNNING = {"up", "down", "gateway run", "agent run"} | {
     f"bench {name}" for name in ("send", "request", "discover", "dlp", "policy")
 }
@@ -71,12 +112,17 @@ def system_call(running_project, tmp_path, monkeypatch):
     monkeypatch.setenv("FORCE_COLOR", "1")
     monkeypatch.chdir(running_project)
     monkeypatch.setattr(sys, "stdin", io.StringIO())
+    for file_name, text in FILES.items():
+        (running_project / file_name).write_text(text)
 
     def make(entry: Command) -> list[str]:
         name = f"lawful-{next(_numbers)}"
         words = SYSTEM_CALLS[entry.name]
         if "lawful-{n}" in words and entry.name != "agent register":
             assert app.main(["agent", "register", name]) == 0
+        if entry.name in PREPARATIONS:
+            prepared = [word.replace("lawful-{n}", name) for word in PREPARATIONS[entry.name]]
+            assert app.main(prepared) == 0
         return [*entry.name.split(), *(word.replace("lawful-{n}", name) for word in words)]
 
     return make
