@@ -5,7 +5,7 @@ BIN    := $(VENV)/bin
 STAMP  := $(VENV)/.installed
 DEV    := $(VENV)/.installed-dev
 
-.PHONY: run test check gen bench clean
+.PHONY: run test check gen bench bench-peers clean
 .DEFAULT_GOAL := run
 
 $(BIN)/python:
@@ -36,8 +36,11 @@ check: $(DEV)  ## format, lint, types, floors, generated files
 gen: $(DEV)    ## write generated files: completions
 	@$(BIN)/python -m mas_cli.completion.generate
 
-bench: $(DEV)  ## measure against baselines in the same run
+bench: $(DEV)  ## measure against baselines and peers in the same run
 	@$(BIN)/python -m benchmarks $(BENCH)
 
+bench-peers: $(DEV)  ## install what is compared with, each in .venv-peers
+	@$(BIN)/python -m benchmarks.peers
+
 clean:
-	rm -rf $(VENV) .mas
+	rm -rf $(VENV) .venv-peers .mas

@@ -17,7 +17,16 @@ from benchmarks.processes import ROOT
 from benchmarks.table import Row, as_markdown, as_text, not_measured
 from mas_core.base.event_loop import run
 
-ROWS = ("gateway_cpu", "end_to_end")
+ROWS = (
+    "gateway_cpu",
+    "end_to_end",
+    "peers",
+    "latency",
+    "request_reply",
+    "many_agents",
+    "policy_change",
+    "two_gateways",
+)
 
 
 async def measure(names: list[str], options: Options) -> list[Row]:
@@ -39,6 +48,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
     parser.add_argument("rows", nargs="*", metavar="ROW", help=f"of {', '.join(ROWS)}; all when left out")
     parser.add_argument("--rounds", type=int, default=5, help="passes over product and baselines")
+    parser.add_argument("--profile", choices=("durable", "fast"), default="durable", help="of the server")
     parser.add_argument("--scale", type=float, default=1.0, help="share of the usual counts")
     parser.add_argument(
         "--out", type=Path, default=ROOT / "benchmarks" / "out", help="folder for the results"
@@ -49,7 +59,9 @@ def main() -> None:
         parser.error(f"there is no row {', '.join(sorted(unknown))}")
     machine = this_machine()
     command = shlex.join(["python", "-m", "benchmarks", *sys.argv[1:]])
-    rows = run(measure(arguments.rows or list(ROWS), Options(arguments.rounds, arguments.scale)))
+    rows = run(
+        measure(arguments.rows or list(ROWS), Options(arguments.rounds, arguments.profile, arguments.scale))
+    )
     arguments.out.mkdir(parents=True, exist_ok=True)
     document = {"command": command, "machine": machine, "rows": rows}
     (arguments.out / "results.json").write_bytes(msgspec.json.format(msgspec.json.encode(document)) + b"\n")

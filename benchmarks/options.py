@@ -10,6 +10,8 @@ class Options:
     """Counts of one run; `scaled` makes them small for a try of the harness."""
 
     rounds: int = 5
+    profile: str = "durable"
+    """Of the server, for everybody who uses it: fast flushes to disk each second, durable before it answers."""
     scale: float = 1.0
     """Share of the usual counts; the smoke test of the harness takes a thousandth."""
 

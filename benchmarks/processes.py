@@ -85,6 +85,7 @@ async def worker(
     *,
     environment: dict[str, str] | None = None,
     ready: bytes = b"ready\n",
+    grace_s: float = 5.0,
 ) -> AsyncIterator[Worker]:
     """A process with this command that ends with the block.
 
@@ -94,6 +95,7 @@ async def worker(
         launch: What it is told first.
         environment: Variables beside ours.
         ready: What it says when it can go.
+        grace_s: Seconds that it has to end by itself when its input ends.
 
     Raises:
         ProcessFailed: It did not start.
@@ -121,7 +123,7 @@ async def worker(
             if process.stdin is not None:
                 process.stdin.close()
             try:
-                await asyncio.wait_for(process.wait(), 5)
+                await asyncio.wait_for(process.wait(), grace_s)
             except TimeoutError:
                 with contextlib.suppress(ProcessLookupError):
                     os.killpg(process.pid, 9)

@@ -19,7 +19,7 @@ async def measure(options: Options) -> list[Row]:
     count = options.count(60_000, 1000)
     ratios: dict[str, list[float]] = {name: [] for name in LOADS}
     figures: dict[str, list[dict[str, float]]] = {name: [] for name in LOADS}
-    async with workplace() as place:
+    async with workplace(profile=options.profile) as place:
         sender, receiver = place.names_in(0, 2)
         await place.set_policy([(sender, receiver)])
         for _ in range(options.rounds):
@@ -51,4 +51,6 @@ def processor_us(run: ProductRun) -> dict[str, float]:
         "receiver us": run.receiver_us,
         "server us": run.server_us,
         "messages a frame": run.messages_a_frame,
+        "lost": run.result.lost,
+        "twice": run.result.duplicated,
     }

@@ -22,7 +22,7 @@ SIGNED = "the same with message signatures"
 async def measure(options: Options) -> list[Row]:
     """The cost, that of signatures apart, and the profile by stage."""
     load = Load(count=options.count(60_000, 1000), concurrency=16, burst=100)
-    async with workplace() as place:
+    async with workplace(profile=options.profile) as place:
         sender, receiver = place.names_in(0, 2)
         route = [(sender, receiver)]
         await place.set_policy(route)
@@ -63,7 +63,7 @@ async def measure(options: Options) -> list[Row]:
         )
     else:
         rows.append(not_measured(SIGNED, "", "this build has no message signatures"))
-    rows.append(await _profile(load))
+    rows.append(await _profile(load, options))
     return rows
 
 
@@ -76,9 +76,9 @@ def _figures(run: ProductRun) -> dict[str, float]:
     }
 
 
-async def _profile(load: Load) -> Row:
+async def _profile(load: Load, options: Options) -> Row:
     """A run of its own, under the profiler: share of the samples times the cost of a message."""
-    async with workplace(gateways=0) as place:
+    async with workplace(gateways=0, profile=options.profile) as place:
         path = place.folder / "profile.json"
         gateway = await place.start_gateway(BENCH_STAGE_PROFILE=str(path))
         sender, receiver = place.names_in(0, 2)

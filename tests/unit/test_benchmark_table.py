@@ -1,0 +1,31 @@
+"""The table of the benchmarks: when a target is met, and what is said when there is no figure."""
+
+from __future__ import annotations
+
+from benchmarks.table import Row, as_markdown, as_text, not_measured
+
+
+def test_the_median_decides():
+    """One bad round does not spoil a row, and one good round does not save it."""
+    assert Row("a", "", [1.0, 4.0, 5.0], at_least=3.0).verdict == "met"
+    assert Row("a", "", [1.0, 2.0, 5.0], at_least=3.0).verdict == "missed"
+    assert Row("a", "", [9.0, 7.0, 7.5], at_most=8.0).verdict == "met"
+    assert Row("a", "", [9.0, 9.0, 7.5], at_most=8.0).verdict == "missed"
+
+
+def test_what_was_not_measured_says_why():
+    """Never left out, never counted as met."""
+    row = not_measured("against x", "at least 15 times", "x cannot be\ninstalled")
+
+    assert row.verdict == "not measured"
+    assert "x cannot be installed" in as_text([row])
+    assert "| x cannot be installed | not measured |" in as_markdown([row], "today", [])
+
+
+def test_a_row_shows_median_and_spread():
+    """And the figures that it was made of."""
+    text = as_markdown(
+        [Row("a", "at least 3", [3.0, 2.0, 4.0], at_least=3.0, figures={"b": 1234.5})], "t", []
+    )
+
+    assert "| a | at least 3 | 3.00 (2.00 to 4.00) | met | b 1,234 |" in text
