@@ -18,7 +18,7 @@ __all__ = ["COMMANDS", "GROUPS", "SECTIONS", "Command", "Impact", "Scope"]
 SECTIONS: tuple[tuple[str, tuple[str, ...]], ...] = (
     ("Run", ("init", "up", "down", "status", "gateway", "agent")),
     ("Talk", ("discover", "send", "request", "watch", "bench")),
-    ("Rules", ("rbac", "policy", "breaker")),
+    ("Rules", ("rbac", "policy", "approval", "breaker")),
     ("Evidence and state", ("audit", "state")),
     ("Set-up", ("config", "context", "completion", "spec", "help", "version")),
 )
@@ -27,6 +27,7 @@ SECTIONS: tuple[tuple[str, tuple[str, ...]], ...] = (
 GROUPS: dict[str, str] = {
     "agent": "Agents: their specs, instances and credentials",
     "agent token": "Tokens of agents",
+    "approval": "Messages that wait for a person",
     "audit": "What was decided, by whom and why, with proof",
     "bench": "Measurements of a running system",
     "breaker": "Circuits: what keeps messages from targets that fail",

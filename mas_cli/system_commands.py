@@ -10,6 +10,7 @@ _FOLLOWED = {
     4: "it is in force at the gateways, but not every instance followed in time",
     8: "some followed in time and some did not",
 }
+_NO_APPROVAL = {6: "nothing waits for this approval"}
 _REFUSED = {
     5: "the gateway said no; the error names the policy",
     6: "there is no such agent, or none of it runs",
@@ -212,6 +213,42 @@ SYSTEM_COMMANDS: tuple[Command, ...] = (
         "rbac:explain",
         ("mas rbac explain billing ledger invoice.create",),
         {1: "it is denied", **_NO_AGENT},
+    ),
+    Command(
+        "approval list",
+        "List the messages that wait for a person",
+        "read",
+        "approval:list_waiting",
+        ("mas approval list", "mas approval list --from billing --output json"),
+    ),
+    Command(
+        "approval get",
+        "Show one of them",
+        "read",
+        "approval:get",
+        ("mas approval get 0-1234", "mas approval get 0-1234 --payload"),
+        _NO_APPROVAL,
+    ),
+    Command(
+        "approval approve",
+        "Let messages go that wait",
+        "write",
+        "approval:approve",
+        ("mas approval approve 0-1234 --reason 'checked with finance'", "mas approval approve 0-1234 0-1240"),
+        {
+            5: "it was approved, but a check does not let it pass any more",
+            **_NO_APPROVAL,
+            7: "somebody else decided first",
+            8: "some of several were not delivered",
+        },
+    ),
+    Command(
+        "approval reject",
+        "Refuse messages that wait",
+        "write",
+        "approval:reject",
+        ("mas approval reject 0-1234 --reason 'wrong account'",),
+        {**_NO_APPROVAL, 7: "somebody else decided first", 8: "some of several were decided already"},
     ),
     Command(
         "breaker list",

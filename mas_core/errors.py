@@ -15,9 +15,11 @@
     │  ├─ AgentNotFound
     │  ├─ MessageNotFound
     │  ├─ RuleNotFound
+    │  ├─ ApprovalNotFound
     │  └─ KeyNotFound
     ├─ Conflict
     │  ├─ AlreadyRegistered
+    │  ├─ AlreadyDecided         by, approved
     │  ├─ StateChanged           expected, found
     │  └─ LockHeld               owner
     ├─ Refused                   the gateway said no; also a RuntimeError
@@ -191,6 +193,12 @@ class RuleNotFound(NotFound):
     code = "rule_not_found"
 
 
+class ApprovalNotFound(NotFound):
+    """No message waits for this approval."""
+
+    code = "approval_not_found"
+
+
 class KeyNotFound(NotFound):
     """There is no such key."""
 
@@ -213,6 +221,12 @@ class RoleExists(Conflict):
     """The policy has a role of this name already."""
 
     code = "role_exists"
+
+
+class AlreadyDecided(Conflict):
+    """Somebody else decided about this message first."""
+
+    code = "already_decided"
 
 
 class StateChanged(Conflict):

@@ -2,14 +2,8 @@
 
 from __future__ import annotations
 
-import re
-
 from mas_core.errors import UsageError
-
-_UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0, "w": 604800.0}
-_PART = re.compile(r"(\d+(?:\.\d+)?)(ms|s|m|h|d|w)")
-_WHOLE = re.compile(rf"(?:{_PART.pattern})+")
-_PLAIN = re.compile(r"\d+(?:\.\d+)?")
+from mas_core.settings.durations import EXAMPLES, seconds_of
 
 
 def parse_duration(text: str, name: str = "duration") -> float:
@@ -22,11 +16,7 @@ def parse_duration(text: str, name: str = "duration") -> float:
     Raises:
         UsageError: It is none of these.
     """
-    compact = text.replace(" ", "").lower()
-    if _PLAIN.fullmatch(compact):
-        return float(compact)
-    if _WHOLE.fullmatch(compact):
-        return sum(float(amount) * _UNITS[unit] for amount, unit in _PART.findall(compact))
-    raise UsageError(
-        f"{name}: {text!r} is not a duration", hint="durations look like 250ms, 30s, 5m, 1h30m or 7d"
-    )
+    seconds = seconds_of(text)
+    if seconds is None:
+        raise UsageError(f"{name}: {text!r} is not a duration", hint=EXAMPLES)
+    return seconds

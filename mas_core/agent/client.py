@@ -559,7 +559,7 @@ class Client:
     ) -> Receipt:
         self._check_started()
         [receipt] = await self._outbox.submit_all([envelope], partition=partition, timeout_s=timeout)
-        if receipt.decision is not _ALLOWED and not receipt.is_delivered:
+        if receipt.decision is not _ALLOWED and not receipt.decision.is_accepted:
             raise refusal(receipt, self.agent_id, envelope.target, envelope.type)
         return receipt
 

@@ -15,6 +15,7 @@ from functools import partial
 import msgspec
 
 from mas_core.base.ids import GATEWAY, partition_of
+from mas_core.gateway.approvals import Approvals
 from mas_core.gateway.breakers import Breakers
 from mas_core.gateway.control_budget import ControlBudget
 from mas_core.gateway.control_desk import ControlDesk
@@ -35,9 +36,11 @@ from mas_core.gateway.stages.check_breaker import CheckBreaker
 from mas_core.gateway.stages.check_inbox import NO_RESPONDER, CheckInbox
 from mas_core.gateway.stages.check_permit import make_permit
 from mas_core.gateway.stages.check_signature import proof_of_delivery
+from mas_core.gateway.stages.hold_for_approval import HoldForApproval
 from mas_core.gateway.stages.limit_totals import LimitTotals
 from mas_core.gateway.totals import Totals
-from mas_core.gateway.transit import Surroundings, Transit, Verdict
+from mas_core.gateway.transit import Stage, Surroundings, Transit, Verdict
+from mas_core.model.approval import DUE_PREFIX
 from mas_core.model.decision import Decision, Receipt
 from mas_core.model.frame import Frame, FrameHeader, FrameReceipt
 from mas_core.model.message import (
@@ -89,6 +92,7 @@ class Judge:
         *,
         partition: int,
         partitions: int,
+        waiting: int,
         answers_after_commit: bool,
         places: Places,
         controls: ControlBudget,
@@ -104,22 +108,38 @@ class Judge:
         self._breakers = breakers
         self._places = places
         self._totals = Totals(directory, inboxes) if directory.limits.totals else None
-        totals = (LimitTotals(self._totals),) if self._totals else ()
-        last_stages = (CheckBreaker(breakers),) if breakers.enabled else ()
-        stages = (*directory.stages, *totals, *last_stages, CheckInbox(inboxes))
+        self._effects: list[Callable[[Commit], None]] = []
+        at_rest = AtRest(keys.at_rest_key)
+        self._approvals = Approvals(
+            directory,
+            keys,
+            at_rest,
+            ledger,
+            outbound,
+            breakers,
+            self._effects,
+            partition=partition,
+            waiting=waiting,
+        )
+        stages: tuple[Stage, ...] = directory.stages
+        if self._totals:
+            stages = (*stages, LimitTotals(self._totals))
+        if any(rule.effect == "hold" for rule in directory.policy.rules):
+            stages = (*stages, HoldForApproval(self._approvals))
+        if breakers.enabled:
+            stages = (*stages, CheckBreaker(breakers))
+        stages = (*stages, CheckInbox(inboxes))
+        self._approvals.use(stages)
         self._screening = Screening(stages)
         self._rehearsals = Rehearsals(stages, directory, ledger, outbound)
         self._decided: deque[dict[str, bytes]] = deque([{}], maxlen=DECIDED_BATCHES)
-        self._effects: list[Callable[[Commit], None]] = []
         self._closed: Verdict | None = None
         self._unanswered: list[tuple[OpenedFrame, list[Transit]]] = []
         self._waiting: list[Transit] = []
         self._waiting_names: dict[str, Transit] = {}
         self._presence = Presence(directory, keys, ledger, outbound, inboxes, breakers, self._effects)
         self._has_looked_for_directives = self._has_directives = False
-        self._redelivery = Redelivery(
-            directory, AtRest(keys.at_rest_key), ledger, outbound, breakers, self._effects
-        )
+        self._redelivery = Redelivery(directory, at_rest, ledger, outbound, breakers, self._effects)
         self._desk = ControlDesk(
             self._presence,
             self._redelivery,
@@ -148,7 +168,7 @@ class Judge:
         lookups.asked_after = self._inboxes.committed_batches
         senders: dict[str, int] = {}
         recurring: set[str] = set()
-        targets: set[str] = set()
+        targets: set[str] = set(self._approvals.full)
         asked: set[tuple[str, str]] = set()
         for frame in frames:
             if frame.session is None or frame.header is None:
@@ -193,6 +213,7 @@ class Judge:
         """Judge the frames in order and put everything that follows into `commit`."""
         for agent_id, counts in lookups.unsettled.items():
             self._inboxes.set_backlog(agent_id, counts, lookups.asked_after)
+            self._approvals.full.discard(agent_id)
         batch = Surroundings(lookups.now)
         for subject, grant in lookups.grants.items():
             batch.places[subject] = grant.granted - lookups.owed.get(subject, 0)
@@ -208,7 +229,10 @@ class Judge:
         self._judge_waiting(batch)
         self._answer_frames()
         for name, body in lookups.due:
-            self._redelivery.deliver_again(name, body, lookups.now)
+            if name.startswith(DUE_PREFIX):
+                self._approvals.resume(name, body, lookups.decisions.get(name), lookups.now)
+            else:
+                self._redelivery.deliver_again(name, body, lookups.now)
         if self.has_directives(lookups.now):
             self._presence.direct_all(lookups.now)
             self._has_directives = False
@@ -334,6 +358,8 @@ class Judge:
         self._screening.screen(self._of_this_partition(transits), batch)
         if batch.turned_back:
             self._turn_back(batch)
+        if batch.held:
+            self._hold(transits, batch)
         self._ledger.record_messages(transits)
         self._pass_on(transits)
         bucket = batch.now // REPLAY_WINDOW_MS
@@ -418,6 +444,13 @@ class Judge:
                     try_backup(transit, backup, batch, self._screening, is_here=is_here)
         batch.turned_back.clear()
 
+    def _hold(self, transits: Sequence[Transit], batch: Surroundings) -> None:
+        held = {id(transit): before for transit, before in batch.held}
+        batch.held.clear()
+        for seq, transit in enumerate(transits, self._ledger.seq + 1):
+            if transit.decision is Decision.HELD and not transit.is_repeat:
+                self._approvals.hold(transit, held[id(transit)], self._delivery(transit), seq)
+
     def _repeat(self, transit: Transit, name: str, lookups: Lookups) -> bool:
         text = next((batch[name] for batch in self._decided if name in batch), lookups.seen.get(name))
         if text is None:
@@ -428,6 +461,7 @@ class Judge:
             transit.end(
                 Verdict(receipt.decision, receipt.reason or "decided before", receipt.rule, receipt.findings)
             )
+            transit.approval = receipt.approval
         else:
             transit.end(Verdict(Decision.REPLAYED, "this request was answered before"))
         return True
@@ -439,45 +473,48 @@ class Judge:
                 if not is_counted(transit.envelope):
                     self._places.owe(transit.sender)
                 continue
-            envelope, now = transit.envelope, transit.now
-            flags = envelope.flags & _DELIVERED_FLAGS
-            if transit.is_encrypted:
-                flags |= Flag.ENCRYPTED
-            expires_at = now + envelope.ttl_ms
-            permit = b""
-            if transit.expects_reply:
-                permit = make_permit(
-                    self._keys,
-                    Capsule(
-                        envelope.id,
-                        transit.sender,
-                        transit.instance,
-                        envelope.target,
-                        expires_at,
-                        is_encrypted=transit.is_encrypted,
-                    ),
-                )
-            delivery = Delivery(
-                envelope.id,
-                transit.sender,
-                envelope.target,
-                envelope.type,
-                transit.data,
-                now,
-                expires_at,
-                envelope.priority,
-                flags,
-                envelope.correlation,
-                permit,
-                envelope.headers,
-                proof=proof_of_delivery(transit) if transit.proof is not None else None,
-            )
+            delivery = self._delivery(transit)
             if watched:
                 self._breakers.deliver(delivery)
             if transit.capsule is not None:
                 self._outbound.answer(transit.capsule.instance, delivery)
             else:
-                deliver(lane_of(envelope.priority), delivery)
+                deliver(lane_of(delivery.priority), delivery)
+
+    def _delivery(self, transit: Transit) -> Delivery:
+        envelope, now = transit.envelope, transit.now
+        flags = envelope.flags & _DELIVERED_FLAGS
+        if transit.is_encrypted:
+            flags |= Flag.ENCRYPTED
+        expires_at = now + envelope.ttl_ms
+        permit = b""
+        if transit.expects_reply:
+            permit = make_permit(
+                self._keys,
+                Capsule(
+                    envelope.id,
+                    transit.sender,
+                    transit.instance,
+                    envelope.target,
+                    expires_at,
+                    is_encrypted=transit.is_encrypted,
+                ),
+            )
+        return Delivery(
+            envelope.id,
+            transit.sender,
+            envelope.target,
+            envelope.type,
+            transit.data,
+            now,
+            expires_at,
+            envelope.priority,
+            flags,
+            envelope.correlation,
+            permit,
+            envelope.headers,
+            proof=proof_of_delivery(transit) if transit.proof is not None else None,
+        )
 
     def _gather(
         self, commit: Commit, cursors: dict[str, str], lookups: Lookups, batch: Surroundings

@@ -258,6 +258,7 @@ class PartitionOwner:
             self._breakers,
             partition=self.partition,
             partitions=self._store.partitions,
+            waiting=await self._partition.held_messages(),
             answers_after_commit=self._settings.replicas > 0,
             places=self._places,
             controls=self._controls,

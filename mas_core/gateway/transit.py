@@ -56,6 +56,8 @@ class Transit(msgspec.Struct):
     hint: tuple[str, ...] = ()
     hold_rule: str = ""
     """The rule that lets it go only once a person has approved it."""
+    approval: str = ""
+    """The approval that it waits for."""
     capsule: Capsule | None = None
     """Of a reply: the permit it came with, once checked."""
     proof: Proof | None = None
@@ -99,6 +101,7 @@ class Transit(msgspec.Struct):
             self.findings,
             self.retry_after,
             self.hint,
+            self.approval,
         )
 
 
@@ -113,6 +116,8 @@ class Surroundings:
     """Sender, or name of a total -> seconds until one more fits, and the window that is full."""
     turned_back: list[Transit] = field(default_factory=list)
     """Messages that an open circuit, an absent target or a full inbox has stopped."""
+    held: list[tuple[Transit, Decision]] = field(default_factory=list)
+    """Messages that wait for a person, with what was decided about them otherwise."""
 
 
 class Stage(Protocol):

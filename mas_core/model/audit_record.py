@@ -19,7 +19,8 @@ class AuditRecord(msgspec.Struct, frozen=True, omit_defaults=True):
     """Unix milliseconds by the server's clock."""
     kind: str = "message"
     """message, or what else happened: frame, agent.attach, agent.detach, delivery.retry, delivery.dead,
-    breaker.open, breaker.close, breaker.reset."""
+    breaker.open, breaker.close, breaker.reset,
+    approval.approved, approval.rejected, approval.expired."""
     decision: str = ""
     reason: str = ""
     rule: str = ""

@@ -34,6 +34,11 @@ class Decision(StrEnum):
         return self in _DELIVERED
 
     @property
+    def is_accepted(self) -> bool:
+        """Whether the gateway took the message: it is delivered, or waits for a person."""
+        return self in _DELIVERED or self is Decision.HELD
+
+    @property
     def is_transient(self) -> bool:
         """Whether the same message may pass later; such refusals leave no duplicate marker."""
         return self in _TRANSIENT
@@ -80,6 +85,8 @@ class Receipt(msgspec.Struct, frozen=True, omit_defaults=True):
     retry_after: float = 0.0
     """Seconds after which the same message may pass; 0 when that is not known."""
     hint: tuple[str, ...] = ()
+    approval: str = ""
+    """Of a held message: the approval that it waits for."""
 
     @property
     def is_delivered(self) -> bool:

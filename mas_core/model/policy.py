@@ -162,6 +162,8 @@ class PolicyDocument(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Switches that an operator set by hand; files do not set them back."""
     shadow: PolicyDocument | None = None
     """A policy that is tried beside this one: what it would decide otherwise is recorded, and changes nothing."""
+    approval_expires_ms: int = 3_600_000
+    """How long a held message waits for somebody to approve it."""
     changed_by: str = ""
     changed_at: int = 0
     """Unix milliseconds."""

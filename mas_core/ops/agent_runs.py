@@ -142,6 +142,7 @@ def with_file_policy(document: PolicyDocument, loaded: LoadedConfig, policy: Fil
         capabilities={**document.capabilities, **policy.capabilities},
         blocked={**policy.blocked, **document.blocked},
         trusted={**policy.trusted, **document.trusted},
+        approval_expires_ms=policy.approval_expires_ms or PolicyDocument().approval_expires_ms,
         dlp_actions=policy.dlp_actions,
         dlp_keys=policy.dlp_keys,
     )

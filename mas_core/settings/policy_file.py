@@ -11,6 +11,7 @@ breaker:
   default: {failure_threshold: 5, failure_rate: 0.5, timeout_s: 60}
 backups:
   ledger: ledger-2
+approval: {expires: 1h}
 dlp:
   card: block
   email: alert
@@ -38,9 +39,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated
 
-from pydantic import AfterValidator, AwareDatetime, BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, AwareDatetime, BaseModel, BeforeValidator, ConfigDict, Field
 
 from mas_core.model.policy import BreakerLimits, Features, Mark, RateLimit, Route, Rule
+from mas_core.settings.durations import EXAMPLES, seconds_of
 from mas_core.settings.gateway_settings import CircuitBreakerSettings
 from mas_core.settings.permissions import (
     DlpAction,
@@ -66,6 +68,22 @@ def _feature(value: str) -> str:
 Name = Annotated[str, AfterValidator(checked_agent_id)]
 
 
+def _duration(value: object) -> object:
+    seconds = seconds_of(str(value)) if isinstance(value, str | int | float) else None
+    if seconds is None:
+        raise ValueError(f"{value!r} is not a duration\n{EXAMPLES}")
+    return seconds
+
+
+class ApprovalEntry(BaseModel):
+    """How held messages wait."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
+
+    expires: Annotated[float, BeforeValidator(_duration), Field(ge=1, le=30 * 86_400)] = 3600.0
+    """How long a message waits for somebody to approve it, such as 1h."""
+
+
 @dataclass(frozen=True)
 class FilePolicy:
     """What files say about the policy; `mas up` puts it in the place of what they said before."""
@@ -84,6 +102,7 @@ class FilePolicy:
     features: dict[str, bool] = field(default_factory=dict)
     blocked: dict[str, Mark] = field(default_factory=dict)
     trusted: dict[str, Mark] = field(default_factory=dict)
+    approval_expires_ms: int | None = None
 
     def joined(self, others: Iterable[FilePolicy]) -> FilePolicy:
         """This and the others as one; where they disagree about one thing the later wins."""
@@ -95,6 +114,7 @@ class FilePolicy:
         breakers, backups, default_breaker = dict(self.breakers), dict(self.backups), self.default_breaker
         capabilities, features = dict(self.capabilities), dict(self.features)
         blocked, trusted = dict(self.blocked), dict(self.trusted)
+        approval_expires_ms = self.approval_expires_ms
         for other in others:
             rules += other.rules
             for name, members in other.roles.items():
@@ -106,6 +126,7 @@ class FilePolicy:
             breakers |= other.breakers
             backups |= other.backups
             default_breaker = other.default_breaker or default_breaker
+            approval_expires_ms = other.approval_expires_ms or approval_expires_ms
             default = other.default_limit or default
             capabilities |= other.capabilities
             features |= other.features
@@ -126,6 +147,7 @@ class FilePolicy:
             features,
             blocked,
             trusted,
+            approval_expires_ms,
         )
 
 
@@ -173,6 +195,8 @@ class PolicyFile(BaseModel):
     """Agents from and to whom nothing passes, whatever else is allowed."""
     trusted: dict[Name, MarkEntry] = {}
     """Agents that may send to everybody without approval, unless a rule denies it."""
+    approval: ApprovalEntry | None = None
+    """How messages wait that a rule holds."""
 
 
 def load_policy_file(path: Path, source: str = "") -> FilePolicy:
@@ -202,6 +226,7 @@ def load_policy_file(path: Path, source: str = "") -> FilePolicy:
         features={str(name): value for name, value in read.features.items()},
         blocked={name: entry.as_mark(source) for name, entry in read.blocked.items()},
         trusted={name: entry.as_mark(source) for name, entry in read.trusted.items()},
+        approval_expires_ms=int(read.approval.expires * 1000) if read.approval else None,
     )
 
 

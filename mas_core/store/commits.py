@@ -16,6 +16,8 @@ SESSION_EXPIRY_MS = 2 * 3_600_000
 
 KEPT_CHANGES = 10_000
 """Entries of the log of changed agents, about; who is further behind reads all agents."""
+OUTCOME_EXPIRY_MS = 600_000
+"""How long those who decided about a held message can ask what became of it."""
 
 END_OF_TIME_MS = 7_258_118_400_000
 """The year 2200: no honest entry has such an id."""
@@ -149,6 +151,22 @@ class Commit:
             self._add("HDEL", "any", key, field)
         else:
             self._add("HSET", "any", key, field, record)
+
+    def hold(self, name: str, due_ms: int, body: bytes, field: str, facts: bytes) -> None:
+        """Keep a message until a person decides, or until it is due."""
+        self.add_later(name, due_ms, body)
+        self._add("HSET", "hash", self.keys.held(self.partition), field, facts)
+
+    def end_hold(self, name: str, fields: Sequence[str]) -> None:
+        """Drop a message that was held, and what is known of it."""
+        self.remove_later(name)
+        self._add("HDEL", "hash", self.keys.held(self.partition), *fields)
+
+    def note_outcome(self, approval_id: str, outcome: bytes) -> None:
+        """Tell who decided about a held message what became of it."""
+        key = self.keys.approval(self.partition, approval_id)
+        self._add("HSET", "hash", key, "outcome", outcome)
+        self._add("PEXPIRE", "hash", key, OUTCOME_EXPIRY_MS)
 
     def settle(self, agent_id: str, lane: str, frame: str, total: int, position: int) -> None:
         """Mark one message of a delivered frame as done, on behalf of the agent."""

@@ -35,6 +35,7 @@ _SCRIPTS: Final = {
     "limit_use": ("limit_windows", "limit_use"),
     "set_state": ("set_state",),
     "set_policy": ("set_policy",),
+    "decide": ("decide",),
 }
 
 

@@ -98,6 +98,14 @@ class Keys:
         """Hash: circuits that are open, and what operators want of them."""
         return self._prefix[partition] + "breakers"
 
+    def held(self, partition: int) -> str:
+        """Hash: facts of the messages that wait for a person, and what was decided about them."""
+        return self._prefix[partition] + "held"
+
+    def approval(self, partition: int, approval_id: str) -> str:
+        """Hash with expiry: what became of a held message."""
+        return f"{self._prefix[partition]}approval:{approval_id}"
+
     def agents(self, partition: int) -> str:
         """Set: ids of the agents registered in this partition."""
         return self._prefix[partition] + "agents"

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from mas_core.errors import InternalError
+from mas_core.model.approval import DUE_PREFIX, decision_field
 from mas_core.model.frame import Frame
 from mas_core.model.policy import RateLimit
 from mas_core.model.priority import LANES
@@ -162,6 +163,10 @@ class PartitionStore:
         """
         return hash_of(await self._connection.call("HGETALL", self.keys.breakers(self.partition)))
 
+    async def held_messages(self) -> int:
+        """How many messages wait for a person, at most."""
+        return int(await self._connection.call("HLEN", self.keys.held(self.partition)))
+
     def lookups(self) -> Lookups:
         """A new set of questions to be answered in one round trip."""
         return Lookups(self._connection, self.keys, self.partition)
@@ -209,6 +214,8 @@ class Lookups:
         self.handled: dict[str, int] = {}
         """Agent -> how many messages it has handled."""
         self.due: list[tuple[str, bytes]] = []
+        self.decisions: dict[str, bytes] = {}
+        """Name of a due message that was held -> what a person decided."""
 
     def session(self, agent_id: str, session: str) -> None:
         """Ask what is known of an agent's sending session."""
@@ -302,8 +309,16 @@ class Lookups:
     async def _fetch_due(self, names: Sequence[str]) -> None:
         if not names:
             return
-        bodies = await self._connection.call("HMGET", self._keys.later_bodies(self._partition), *names)
+        held = [name for name in names if name.startswith(DUE_PREFIX)]
+        pipeline = Pipeline()
+        pipeline.add("HMGET", self._keys.later_bodies(self._partition), *names)
+        if held:
+            fields = [decision_field(name.removeprefix(DUE_PREFIX)) for name in held]
+            pipeline.add("HMGET", self._keys.held(self._partition), *fields)
+        bodies, *decisions = await self._connection.run(pipeline)
         self.due = [(name, body or b"") for name, body in zip(names, bodies, strict=True)]
+        for found in decisions:
+            self.decisions = {name: text for name, text in zip(held, found, strict=True) if text is not None}
 
 
 def _number(value: bytes | None) -> int:

@@ -146,6 +146,39 @@ class Records:
         partition = partition_of(target, self._keys.partitions)
         await self._connection.call("HSET", self._keys.breakers(partition), field, order)
 
+    async def held(self) -> list[dict[str, bytes]]:
+        """Of each partition: facts of the messages that wait for a person, and what was decided."""
+        pipeline = Pipeline()
+        for partition in range(self._keys.partitions):
+            pipeline.add("HGETALL", self._keys.held(partition))
+        return [hash_of(reply) for reply in await self._connection.run(pipeline)]
+
+    async def held_fields(self, partition: int, *fields: str) -> list[bytes | None]:
+        """Some of these of one partition."""
+        return list(await self._connection.call("HMGET", self._keys.held(partition), *fields))
+
+    async def body_for_later(self, partition: int, name: str) -> bytes | None:
+        """A message that is kept for later, sealed."""
+        reply = await self._connection.call("HGET", self._keys.later_bodies(partition), name)
+        return bytes(reply) if reply is not None else None
+
+    async def decide(
+        self, partition: int, name: str, item: str, field: str, decision: bytes
+    ) -> tuple[str, bytes]:
+        """Decide about a held message, once: ok, missing, late, or decided with what was decided before."""
+        keys = self._keys
+        reply = await self._connection.script(
+            "decide",
+            [keys.held(partition), keys.later(partition), keys.later_bodies(partition)],
+            [name, item, field, decision],
+        )
+        return reply[0].decode(), reply[1]
+
+    async def approval_outcome(self, partition: int, approval_id: str) -> bytes | None:
+        """What became of a message that was held; None while that is open, or long ago."""
+        reply = await self._connection.call("HGET", self._keys.approval(partition, approval_id), "outcome")
+        return bytes(reply) if reply is not None else None
+
     async def policy(self) -> dict[str, bytes]:
         """Revision, document and MAC of the policy; empty when there is none."""
         return hash_of(await self._connection.call("HGETALL", self._keys.policy()))

@@ -49,6 +49,8 @@ def test_table_of_decisions_tells_error_and_exit_codes():
     for decision in Decision:
         if decision.is_delivered:
             wanted.append([decision, "yes", "-", "0"])
+        elif decision.is_accepted:
+            wanted.append([decision, "later", "-", "0"])
         else:
             error = refusal(Receipt("m", decision), "a", "b", "t")
             wanted.append([decision, "no", error.code, str(int(exit_code_of(error)))])

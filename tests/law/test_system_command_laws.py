@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+import asyncio
 import io
 import itertools
 import json
 import sys
+from pathlib import Path
 
 import pytest
 import yaml
 
 from mas_cli import app
 from mas_cli.command_table import COMMANDS, Command
+from mas_core.ops import messages, rbac
+from mas_core.ops.system import System
+from mas_core.settings.target import resolve_target
 
 SYSTEM_CALLS = {
     "agent list": [],
@@ -62,6 +67,10 @@ SYSTEM_CALLS = {
     "rbac list": [],
     "rbac check": ["operator", "calculator"],
     "rbac explain": ["operator", "calculator"],
+    "approval list": [],
+    "approval get": ["{approval}", "--payload"],
+    "approval approve": ["{approval}", "--reason", "lawful"],
+    "approval reject": ["{approval}", "--reason", "lawful"],
     "breaker list": [],
     "breaker reset": ["sleeper"],
     "breaker open": ["sleeper", "--for", "1s", "--dry-run"],
@@ -76,7 +85,10 @@ SYSTEM_CALLS = {
     "status": [],
     "gateway status": [],
 }
-"""Arguments with which a command on the running system succeeds; `lawful-{n}` is an agent made for it."""
+"""Arguments with which a command on the running system succeeds.
+
+`lawful-{n}` is an agent made for it, `{approval}` a message that waits.
+"""
 
 PREPARATIONS = {
     "agent untrust": ["agent", "trust", "lawful-{n}"],
@@ -123,9 +135,21 @@ def system_call(running_project, tmp_path, monkeypatch):
         if entry.name in PREPARATIONS:
             prepared = [word.replace("lawful-{n}", name) for word in PREPARATIONS[entry.name]]
             assert app.main(prepared) == 0
+        if "{approval}" in words:
+            approval = asyncio.run(_held_message(running_project))
+            words = [word.replace("{approval}", approval) for word in words]
         return [*entry.name.split(), *(word.replace("lawful-{n}", name) for word in words)]
 
     return make
+
+
+async def _held_message(folder: Path) -> str:
+    """Send a message that is held; the approval that it waits for."""
+    async with System(resolve_target(config=folder, environ={})) as system:
+        (rule,) = await rbac.add_rules(system, "hold", "operator", ["sleeper"], message_type="held.law")
+        receipt = await messages.send(system, "sleeper", "held.law")
+        await rbac.revoke(system, [rule.id])
+        return receipt.approval
 
 
 @system_commands

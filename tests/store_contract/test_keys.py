@@ -36,6 +36,7 @@ arguments = {
         st.from_regex(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}", fullmatch=True).map("capability:{}".format),
     ),
     "window": st.sampled_from(["second", "minute", "hour"]),
+    "approval_id": st.from_regex(r"[0-9]{1,5}-[0-9]{1,16}", fullmatch=True),
 }
 BUILDERS = sorted(
     name for name, _ in inspect.getmembers(Keys, inspect.isfunction) if not name.startswith("_")
