@@ -51,7 +51,9 @@ TRY_AGAIN_MS = 1_000
 
 MAX_REMEMBERED = 10_000
 
-_ONCE = frozenset({"form", "expiry", "permit", "rate", "signature", "approval"})
+_ONCE = frozenset(
+    {"form", "expiry", "permit", "priority", "rate", "totals", "signature", "shadow", "approval"}
+)
 """Stages that look at the arrival of a message, which does not come again with its approval."""
 
 _MESSAGE = msgspec.msgpack.Decoder(HeldMessage)
