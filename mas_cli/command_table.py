@@ -1,13 +1,14 @@
 """Every command in one table: help, completion, `mas spec` and the router read it.
 
-Adding a command is one entry in `run_commands`, `system_commands`, `policy_commands` or `local_commands` and
-one function in `mas_cli.commands`. House rules for the texts: a summary has at most 60 characters and does not
+Adding a command is one entry in `run_commands`, `system_commands`, `policy_commands`, `key_commands` or
+`local_commands` and one function in `mas_cli.commands`. House rules for the texts: a summary has at most 60 characters and does not
 repeat the command's name; examples use long flags.
 """
 
 from __future__ import annotations
 
 from mas_cli.command_entry import Command, Impact, Scope
+from mas_cli.key_commands import KEY_COMMANDS
 from mas_cli.local_commands import LOCAL_COMMANDS
 from mas_cli.policy_commands import POLICY_COMMANDS
 from mas_cli.run_commands import RUN_COMMANDS
@@ -19,7 +20,7 @@ SECTIONS: tuple[tuple[str, tuple[str, ...]], ...] = (
     ("Run", ("init", "up", "down", "status", "gateway", "agent")),
     ("Talk", ("discover", "send", "request", "watch", "bench")),
     ("Rules", ("rbac", "policy", "approval", "breaker")),
-    ("Evidence and state", ("audit", "state")),
+    ("Evidence and state", ("audit", "key", "state")),
     ("Set-up", ("config", "context", "completion", "spec", "help", "version")),
 )
 """How `mas --help` groups the first words."""
@@ -35,6 +36,7 @@ GROUPS: dict[str, str] = {
     "config": "Settings and where each comes from",
     "context": "Named servers to work with",
     "gateway": "Gateways: what takes, judges and delivers messages",
+    "key": "Public keys of agents, and their own keys to decrypt with",
     "policy": "Switches of the policy, and trials of another one",
     "policy shadow": "A policy that is tried beside the one in force",
     "rbac capability": "Who may claim which capabilities",
@@ -44,4 +46,10 @@ GROUPS: dict[str, str] = {
 }
 """Words that only lead to commands, and what is found there."""
 
-COMMANDS: tuple[Command, ...] = (*RUN_COMMANDS, *SYSTEM_COMMANDS, *POLICY_COMMANDS, *LOCAL_COMMANDS)
+COMMANDS: tuple[Command, ...] = (
+    *RUN_COMMANDS,
+    *SYSTEM_COMMANDS,
+    *POLICY_COMMANDS,
+    *KEY_COMMANDS,
+    *LOCAL_COMMANDS,
+)

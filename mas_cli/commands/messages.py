@@ -50,6 +50,9 @@ JsonFields = Annotated[
 As = Annotated[
     str, typer.Option("--as", metavar="AGENT", help="The agent to act as; its token has to be at hand.")
 ]
+Encrypt = Annotated[
+    bool, typer.Option("--encrypt", help="So that only the target can read it, where the policy lets it.")
+]
 Priority = Annotated[
     str,
     typer.Option(metavar="critical|high|normal|low|bulk", help="How urgent it is; also 0 to 10."),
@@ -93,6 +96,7 @@ async def send(
     template: Annotated[
         bool, typer.Option("--template", help="Fill in {{count}}, {{id}}, {{now}} and {{random 8}}.")
     ] = False,
+    encrypt: Encrypt = False,
     dry_run: DryRun = False,
 ) -> ExitCode:
     """Send messages and wait until the gateway has taken them.
@@ -118,7 +122,14 @@ async def send(
                 return show_rehearsal(
                     call,
                     await messages.rehearse(
-                        system, target, message_type, data, as_agent=as_agent, priority=priority, ttl=seconds
+                        system,
+                        target,
+                        message_type,
+                        data,
+                        as_agent=as_agent,
+                        priority=priority,
+                        ttl=seconds,
+                        encrypt=encrypt,
                     ),
                 )
             with _refusals_in_words("send"):
@@ -131,6 +142,7 @@ async def send(
                     priority=priority,
                     ttl=seconds,
                     message_id=message_id,
+                    encrypt=encrypt,
                 )
         call.out.record(_SENT, _sent(receipt, target, message_type))
         return ExitCode.OK
@@ -141,7 +153,15 @@ async def send(
         from mas_core.ops import messages
 
         outcomes = messages.send_all(
-            system, target, message_type, items, as_agent=as_agent, priority=priority, ttl=seconds, rate=rate
+            system,
+            target,
+            message_type,
+            items,
+            as_agent=as_agent,
+            priority=priority,
+            ttl=seconds,
+            rate=rate,
+            encrypt=encrypt,
         )
         await call.out.listed(_SENT_MANY, tally.rows(outcomes))
     tally.conclude()
@@ -161,6 +181,7 @@ async def request(
     raw: Annotated[
         bool, typer.Option("--raw", help="Of a reply with one field, only its value, text without quotes.")
     ] = False,
+    encrypt: Encrypt = False,
     dry_run: DryRun = False,
 ) -> ExitCode:
     """Ask an agent and print the payload of its reply.
@@ -186,12 +207,15 @@ async def request(
                     priority=priority,
                     ttl=seconds,
                     expects_reply=True,
+                    encrypt=encrypt,
                 ),
             )
         async with messages.connected(system, as_agent) as client:
             started = time.perf_counter()
             with _refusals_in_words("request"), _logs_named(system.target.project, target):
-                reply = await client.request(target, message_type, data, priority=priority, timeout=seconds)
+                reply = await client.request(
+                    target, message_type, data, priority=priority, timeout=seconds, encrypt=encrypt
+                )
             took = time.perf_counter() - started
     values = list(reply.data.values())
     if raw and len(values) == 1:

@@ -414,6 +414,7 @@ class Client:
         priority: int | str = NORMAL,
         ttl: float = DEFAULT_TTL_MS / 1000,
         headers: dict[str, str] | None = None,
+        encrypt: bool = False,
         expects_reply: bool = False,
         timeout: float = REQUEST_TIMEOUT_S,
     ) -> Rehearsal:
@@ -426,6 +427,7 @@ class Client:
             priority: 0 to 10, or a name.
             ttl: Seconds that the message would live.
             headers: Short texts that would travel with it.
+            encrypt: Whether it would be encrypted, as for `send`.
             expects_reply: Whether it would be a request.
             timeout: Seconds to wait.
 
@@ -436,6 +438,8 @@ class Client:
         envelope = self._envelope(target, message_type, data, priority, ttl, "", headers)
         if expects_reply:
             envelope.flags |= Flag.EXPECTS_REPLY
+        if encrypt:
+            await self._peers.encrypt(envelope)
         self._sign(envelope)
         asking = self._to_gateway(REHEARSE, None)
         asking.data = msgspec.msgpack.encode(envelope)

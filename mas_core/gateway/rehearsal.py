@@ -29,7 +29,7 @@ _ABOUT_THE_SENDER = frozenset({"expiry", "access", "rate", "dlp", "priority"})
 """Stages that are asked behind a refusal too: they tell the sender of itself, nothing of its target."""
 _COUNTING = frozenset({"rate", "totals"})
 """Stages that look at places which are only reserved for messages in earnest."""
-_NEED_A_FORM = "form"
+_BEFORE_READING = frozenset({"signature", "form"})
 _ENVELOPE = msgspec.msgpack.Decoder(Envelope)
 
 
@@ -116,7 +116,7 @@ class Rehearsals:
                 verdicts.append(_told(stage.name, verdict, is_reached=refusal is None))
                 if refusal is None and verdict.decision.is_delivered is False:
                     refusal = verdict
-                    is_readable = stage.name != _NEED_A_FORM
+                    is_readable = stage.name not in _BEFORE_READING
             else:
                 verdicts.append(_passed(stage.name, transit, before, is_reached=refusal is None))
         features = self._directory.policy.features

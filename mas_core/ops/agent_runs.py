@@ -145,6 +145,7 @@ def with_file_policy(document: PolicyDocument, loaded: LoadedConfig, policy: Fil
         approval_expires_ms=policy.approval_expires_ms or PolicyDocument().approval_expires_ms,
         dlp_actions=policy.dlp_actions,
         dlp_keys=policy.dlp_keys,
+        e2e_suites=policy.e2e_suites or PolicyDocument().e2e_suites,
     )
     return replace_file_rules(replace_file_routes(changed, policy.routes), policy.rules)
 

@@ -232,6 +232,8 @@ async def revoke_token(system: System, agent_id: str, key_id: str = "") -> tuple
             hint=f"mas agent describe {agent_id}",
         )
     await system.registry.put(msgspec.structs.replace(entry.registration, keys=tuple(keys)))
+    is_last = not any(key.is_valid(now) for key in keys)
+    await system.store.records.close_connections(agent_id, for_good=is_last)
     return revoked
 
 
@@ -243,6 +245,7 @@ async def deregister(system: System, agent_id: str) -> None:
     """
     await system.registry.get(agent_id)
     await system.registry.delete(agent_id)
+    await system.store.records.close_connections(agent_id, for_good=True)
     await system.policy.change(lambda document: _without_standing(document, agent_id))
 
 

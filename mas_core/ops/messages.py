@@ -53,6 +53,7 @@ async def send(
     *,
     as_agent: str = OPERATOR,
     priority: int | str = NORMAL,
+    encrypt: bool = False,
     ttl: float = DEFAULT_TTL_S,
     message_id: str = "",
     timeout: float = 30.0,
@@ -64,7 +65,14 @@ async def send(
     """
     async with connected(system, as_agent) as client:
         return await client.send(
-            target, message_type, payload, priority=priority, ttl=ttl, message_id=message_id, timeout=timeout
+            target,
+            message_type,
+            payload,
+            priority=priority,
+            ttl=ttl,
+            message_id=message_id,
+            encrypt=encrypt,
+            timeout=timeout,
         )
 
 
@@ -76,6 +84,7 @@ async def send_all(
     *,
     as_agent: str = OPERATOR,
     priority: int | str = NORMAL,
+    encrypt: bool = False,
     ttl: float = DEFAULT_TTL_S,
     rate: float = 0,
 ) -> AsyncIterator[Outcome]:
@@ -88,6 +97,7 @@ async def send_all(
         payloads: A payload each, or what is wrong with it, which becomes its outcome.
         as_agent: Who sends.
         priority: 0 to 10, or a name.
+        encrypt: Encrypt the payloads so that only the target can read them.
         ttl: Seconds after which a message is of no use any more.
         rate: At most so many messages per second; 0 for as fast as they are taken.
 
@@ -101,7 +111,9 @@ async def send_all(
         if isinstance(payload, MasError):
             return Outcome(error=payload)
         try:
-            return Outcome(await client.send(target, message_type, payload, priority=priority, ttl=ttl))
+            return Outcome(
+                await client.send(target, message_type, payload, priority=priority, ttl=ttl, encrypt=encrypt)
+            )
         except MasError as error:
             return Outcome(error=error)
 
@@ -137,6 +149,7 @@ async def request(
     *,
     as_agent: str = OPERATOR,
     priority: int | str = NORMAL,
+    encrypt: bool = False,
     timeout: float = 30.0,
 ) -> AgentMessage:
     """Ask an agent and wait for its reply; parameters and errors as `Client.request`.
@@ -145,7 +158,9 @@ async def request(
         GatewayDown: No gateway runs.
     """
     async with connected(system, as_agent) as client:
-        return await client.request(target, message_type, payload, priority=priority, timeout=timeout)
+        return await client.request(
+            target, message_type, payload, priority=priority, timeout=timeout, encrypt=encrypt
+        )
 
 
 async def rehearse(
@@ -156,6 +171,7 @@ async def rehearse(
     *,
     as_agent: str = OPERATOR,
     priority: int | str = NORMAL,
+    encrypt: bool = False,
     ttl: float = DEFAULT_TTL_S,
     expects_reply: bool = False,
     timeout: float = 30.0,
@@ -172,6 +188,7 @@ async def rehearse(
             payload,
             priority=priority,
             ttl=ttl,
+            encrypt=encrypt,
             expects_reply=expects_reply,
             timeout=timeout,
         )

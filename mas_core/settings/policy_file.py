@@ -37,7 +37,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 from pydantic import AfterValidator, AwareDatetime, BaseModel, BeforeValidator, ConfigDict, Field
 
@@ -103,6 +103,7 @@ class FilePolicy:
     blocked: dict[str, Mark] = field(default_factory=dict)
     trusted: dict[str, Mark] = field(default_factory=dict)
     approval_expires_ms: int | None = None
+    e2e_suites: tuple[str, ...] | None = None
 
     def joined(self, others: Iterable[FilePolicy]) -> FilePolicy:
         """This and the others as one; where they disagree about one thing the later wins."""
@@ -115,6 +116,7 @@ class FilePolicy:
         capabilities, features = dict(self.capabilities), dict(self.features)
         blocked, trusted = dict(self.blocked), dict(self.trusted)
         approval_expires_ms = self.approval_expires_ms
+        e2e_suites = self.e2e_suites
         for other in others:
             rules += other.rules
             for name, members in other.roles.items():
@@ -132,6 +134,7 @@ class FilePolicy:
             features |= other.features
             blocked |= other.blocked
             trusted |= other.trusted
+            e2e_suites = other.e2e_suites or e2e_suites
         return FilePolicy(
             without_repeats(rules),
             {name: tuple(dict.fromkeys(members)) for name, members in roles.items()},
@@ -148,6 +151,7 @@ class FilePolicy:
             blocked,
             trusted,
             approval_expires_ms,
+            e2e_suites,
         )
 
 
@@ -181,6 +185,8 @@ class PolicyFile(BaseModel):
     """Rule id, category or `*` -> block, redact, alert, off or encrypt:NAME."""
     dlp_keys: dict[Name, str] = {}
     """Name of a key -> the public half that `mas dlp key` prints, for encrypt:NAME."""
+    e2e_suites: Annotated[list[Literal["hpke", "rsa-oaep"]], Field(min_length=1)] | None = None
+    """Ways of end-to-end encryption that are let through, preferred first; both when left out."""
     routes: list[RouteEntry] = []
     """What is different for the messages of some senders to some targets."""
     breaker: dict[Name, CircuitBreakerSettings] = {}
@@ -221,6 +227,7 @@ def load_policy_file(path: Path, source: str = "") -> FilePolicy:
         routes=tuple(route for entry in read.routes for route in entry.routes(source)),
         default_breaker=default_breaker,
         breakers=breakers,
+        e2e_suites=tuple(read.e2e_suites) if read.e2e_suites else None,
         backups=dict(read.backups),
         capabilities={glob: tuple(parties) for glob, parties in read.capabilities.items()},
         features={str(name): value for name, value in read.features.items()},

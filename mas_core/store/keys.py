@@ -118,6 +118,10 @@ class Keys:
         """Hash: the registration of an agent and the status of its instances."""
         return f"{self._prefix[partition]}agent:{agent_id}"
 
+    def server_user(self, agent_id: str) -> str:
+        """Name of the server user of an agent that has one of its own."""
+        return f"{self.namespace}-agent-{agent_id}"
+
     def state(self, partition: int, agent_id: str) -> str:
         """Hash: the state of an agent and its revision."""
         return f"{self._prefix[partition]}state:{agent_id}"

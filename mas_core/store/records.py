@@ -7,11 +7,15 @@ from dataclasses import dataclass
 from typing import Any, TypeVar
 
 from mas_core.base.ids import AGENT_ID, partition_of
+from mas_core.base.logs import get_logger
+from mas_core.errors import InternalError
 from mas_core.model.priority import LANES
 from mas_core.store.commits import KEPT_CHANGES
 from mas_core.store.connection import Connection, Pipeline
 from mas_core.store.keys import Keys
 from mas_core.store.partitions import hash_of
+
+log = get_logger(__name__)
 
 AUDIT_PAGE = 32
 """Audit blocks read at once."""
@@ -115,6 +119,28 @@ class Records:
     def _note_change(self, pipeline: Pipeline, partition: int, agent_id: str) -> None:
         key = self._keys.changed_agents(partition)
         pipeline.add("XADD", key, "MAXLEN", "~", KEPT_CHANGES, "*", "a", agent_id)
+
+    async def close_connections(self, agent_id: str, *, for_good: bool) -> int:
+        """Close the connections of an agent's own server user, where it has one; how many were closed.
+
+        Args:
+            agent_id: Whose connections.
+            for_good: Remove the user as well, so that none comes back.
+        """
+        if self._connection.is_memory:
+            return 0
+        user = self._keys.server_user(agent_id)
+        try:
+            if await self._connection.call("ACL", "GETUSER", user) is None:
+                return 0
+            closed = int(await self._connection.call("CLIENT", "KILL", "USER", user))
+            if for_good:
+                # This closes what was opened since, too.
+                await self._connection.call("ACL", "DELUSER", user)
+        except InternalError as error:
+            log.warning("connections.kept", agent=agent_id, reason=error.message)
+            return 0
+        return closed
 
     async def backlogs(self, agent_ids: Sequence[str]) -> list[int]:
         """Unsettled messages of each of these agents."""

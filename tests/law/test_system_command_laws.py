@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 import yaml
+from support.signed_export import PUBLIC_KEY, write_public_key, write_signed_export
 
 from mas_cli import app
 from mas_cli.command_table import COMMANDS, Command
@@ -78,6 +79,12 @@ SYSTEM_CALLS = {
     "audit tail": [],
     "audit get": ["1"],
     "audit verify": [],
+    "audit check-signature": ["m1", "--file", "lawful-{n}.jsonl", "--public-key", PUBLIC_KEY],
+    "key generate": ["lawful-{n}"],
+    "key list": ["sleeper"],
+    "key import": ["sleeper", "lawful-{n}.pem"],
+    "key rotate": ["lawful-{n}"],
+    "key revoke": ["lawful-{n}", "--yes"],
     "audit export": ["--format", "json", "--out", "lawful.json", "--yes"],
     "state get": ["sleeper"],
     "state set": ["sleeper", "lawful", "1"],
@@ -138,6 +145,10 @@ def system_call(running_project, tmp_path, monkeypatch):
         if "{approval}" in words:
             approval = asyncio.run(_held_message(running_project))
             words = [word.replace("{approval}", approval) for word in words]
+        if "lawful-{n}.pem" in words:
+            write_public_key(Path(f"{name}.pem"))
+        if "lawful-{n}.jsonl" in words:
+            write_signed_export(Path(f"{name}.jsonl"))
         return [*entry.name.split(), *(word.replace("lawful-{n}", name) for word in words)]
 
     return make
