@@ -1,8 +1,8 @@
 """Every command in one table: help, completion, `mas spec` and the router read it.
 
 Adding a command is one entry in `run_commands`, `system_commands`, `policy_commands`, `key_commands` or
-`local_commands` and one function in `mas_cli.commands`. House rules for the texts: a summary has at most 60 characters and does not
-repeat the command's name; examples use long flags.
+`local_commands` and one function in `mas_cli.commands`. House rules for the texts: a summary has at most 60
+characters and does not repeat the command's name; examples use long flags.
 """
 
 from __future__ import annotations

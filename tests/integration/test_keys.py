@@ -224,7 +224,7 @@ async def _connected_as(url, user):
 
 
 async def test_s6_keys_rotate_under_load_without_a_loss(server_url):
-    """Old and new sender, old and new receiver: all within the overlap arrives once; after it the old is refused."""
+    """Old and new sender and receiver: all arrives once within the overlap; after it the old is refused."""
     async with live_system(server_url, agents=["alice", "bob"], allow=[("alice", "bob")]) as system:
         old_bob, old_alice = await system.run("bob"), await system.client("alice")
         sending = asyncio.Event()
