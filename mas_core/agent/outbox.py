@@ -120,6 +120,7 @@ class Outbox:
 
     def start(self) -> None:
         """Start sending."""
+        self._loop = asyncio.get_running_loop()
         self._tasks = [asyncio.create_task(self._flush()), asyncio.create_task(self._sweep())]
 
     async def stop(self) -> None:
@@ -173,7 +174,7 @@ class Outbox:
             partition = partition_of(first.target, self._partitions)
         lane = lane_of(first.priority)
         queue = self._queues.get((partition, lane)) or self._new_queue(partition, lane)
-        answer: asyncio.Future[list[Receipt]] = asyncio.get_running_loop().create_future()
+        answer: asyncio.Future[list[Receipt]] = self._loop.create_future()
         ids = [envelope.id for envelope in envelopes]
         queue.waiting.append(_Waiting(ids, packed, size, answer, time.monotonic() + timeout_s))
         self._wake.set()

@@ -24,6 +24,7 @@ INSTANCE_ID = re.compile(r"[0-9a-f]{16}")
 
 _ALPHABET = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"
 _PAIRS = [first + second for first in _ALPHABET for second in _ALPHABET]
+_SHIFTS = range(90, -1, -10)
 _NUMBER_BITS = 30
 """The last six characters of an id count the ids of one millisecond, from a random number on."""
 _random = random.Random(secrets.token_bytes(32))  # noqa: S311 - see new_message_id
@@ -115,8 +116,9 @@ def new_message_id() -> str:
     if now != stamp[0]:
         # Ids must be different, not secret, so a generator that was seeded once will do.
         bits = _random.getrandbits(80)
-        text = str(ULID.from_int(now << 80 | bits))
-        stamp = _stamp = (now, text[:20], count(bits & (1 << _NUMBER_BITS - 1) - 1))
+        beginning = now << 80 - _NUMBER_BITS | bits >> _NUMBER_BITS
+        text = "".join([_PAIRS[beginning >> shift & 1023] for shift in _SHIFTS])
+        stamp = _stamp = (now, text, count(bits & (1 << _NUMBER_BITS - 1) - 1))
     number = next(stamp[2])
     return f"{stamp[1]}{_PAIRS[number >> 20]}{_PAIRS[number >> 10 & 1023]}{_PAIRS[number & 1023]}"
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import socket
 import ssl
 from collections import deque
 from collections.abc import Callable, Sequence
@@ -23,6 +24,8 @@ Command = tuple[Argument, ...]
 
 WATCH_INTERVAL_S: Final = 1.0
 MAX_IDLE_WIRES: Final = 8
+BUFFER_BYTES: Final = 1 << 20
+"""What the system takes at once; it may take less."""
 
 
 class ServerError(Exception):
@@ -40,6 +43,8 @@ class _Wire(asyncio.Protocol):
     """One connection."""
 
     def __init__(self) -> None:
+        # Kept, as asking for it costs a system call each time.
+        self._loop = asyncio.get_running_loop()
         self._reader = hiredis.Reader(replyError=ServerError)
         self._waiting: deque[tuple[asyncio.Future[list[Any]], int, list[Any]]] = deque()
         self._transport: asyncio.Transport | None = None
@@ -57,6 +62,9 @@ class _Wire(asyncio.Protocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         if isinstance(transport, asyncio.Transport) or hasattr(transport, "write"):
             self._transport = transport  # type: ignore[assignment]
+        if (connected := transport.get_extra_info("socket")) is not None:
+            # A commit goes out in one piece, however large.
+            connected.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, BUFFER_BYTES)
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._transport = None
@@ -70,7 +78,7 @@ class _Wire(asyncio.Protocol):
 
     def data_received(self, data: bytes) -> None:
         self._reader.feed(data)
-        self._progress = asyncio.get_running_loop().time()
+        self._progress = self._loop.time()
         try:
             while (reply := self._reader.gets()) is not False:
                 future, count, replies = self._waiting[0]
@@ -84,13 +92,12 @@ class _Wire(asyncio.Protocol):
             self.connection_lost(error)
 
     def send(self, commands: Sequence[Command]) -> asyncio.Future[list[Any]]:
-        loop = asyncio.get_running_loop()
-        future: asyncio.Future[list[Any]] = loop.create_future()
+        future: asyncio.Future[list[Any]] = self._loop.create_future()
         if self._transport is None:
             future.set_exception(ConnectionLost("the connection is closed"))
             return future
         if not self._waiting:
-            self._progress = loop.time()
+            self._progress = self._loop.time()
         self._waiting.append((future, len(commands), []))
         if len(commands) == 1:
             self._transport.write(_pack(commands[0]))

@@ -13,7 +13,7 @@ import msgspec
 
 from mas_core.agent.client import Client
 from mas_core.errors import Backpressure, MasError, UsageError
-from mas_core.model.decision import Receipt
+from mas_core.model.decision import Decision, Receipt
 
 MESSAGE_TYPE = "bench.message"
 BACKPRESSURE_PAUSE_S = 0.02
@@ -72,21 +72,26 @@ async def drive(load: Load, work: Work, on_progress: Callable[[int], None]) -> i
             started += min(load.burst, load.count - first) if load.count else load.burst
             yield first, started - first
 
-    async def one(first: int, count: int) -> None:
+    def note(count: int) -> None:
         nonlocal done
-        await work(first, count)
         done += count
         if done % 50 < count:
             on_progress(done)
 
     waiting = bursts()
     if load.rate:
+
+        async def one(first: int, count: int) -> None:
+            await work(first, count)
+            note(count)
+
         await _at_rate(load, waiting, one)
     else:
 
         async def worker() -> None:
             for first, count in waiting:
-                await one(first, count)
+                await work(first, count)
+                note(count)
 
         await asyncio.gather(*(worker() for _ in range(load.concurrency)))
     return started
@@ -160,24 +165,42 @@ async def send_all(
 
     async def work(first: int, count: int) -> None:
         client, target = next(turns)
-        sent.sent_ns.extend(array("q", bytes(8 * count)))
-        sent.receipt_ns.extend(array("q", bytes(8 * count)))
-        numbers = range(first, first + count)
-        if count == 1:
-            await one(client, target, first)
-        else:
-            await asyncio.gather(*(one(client, target, number) for number in numbers))
-
-    async def one(client: Client, target: str, number: int) -> None:
-        sent.sent_ns[number] = time.monotonic_ns()
+        for _ in range(count):
+            sent.sent_ns.append(time.monotonic_ns())
+            sent.receipt_ns.append(0)
+        if count > 1:
+            await together(client, target, range(first, first + count))
+            return
         try:
-            await send_patiently(client, target, {**template, "number": number})
-            sent.receipt_ns[number] = time.monotonic_ns()
+            await send_patiently(client, target, {**template, "number": first})
+            sent.receipt_ns[first] = time.monotonic_ns()
         except MasError as error:
             if "decision" in error.details:
                 sent.refused += 1
             else:
                 sent.failed += 1
+
+    async def together(client: Client, target: str, numbers: Sequence[int]) -> None:
+        while numbers:
+            try:
+                receipts = await client.send_many(
+                    target, MESSAGE_TYPE, [{**template, "number": number} for number in numbers]
+                )
+            except MasError:
+                sent.failed += len(numbers)
+                return
+            moment = time.monotonic_ns()
+            waiting = []
+            for number, receipt in zip(numbers, receipts, strict=True):
+                if receipt.is_delivered:
+                    sent.receipt_ns[number] = moment
+                elif receipt.decision is Decision.BACKPRESSURE:
+                    waiting.append(number)
+                else:
+                    sent.refused += 1
+            numbers = waiting
+            if numbers:
+                await asyncio.sleep(BACKPRESSURE_PAUSE_S)
 
     cpu = time.process_time()
     await drive(load, work, on_progress)
