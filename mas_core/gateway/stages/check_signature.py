@@ -95,8 +95,9 @@ def proof_of_delivery(transit: Transit) -> Proof | None:
         return None
     if transit.data == transit.envelope.data:
         return msgspec.structs.replace(proof, digest=b"")
-    is_redacted = transit.decision is Decision.REDACTED
-    return msgspec.structs.replace(proof, change=transit.reason if is_redacted else "written in another form")
+    kinds = ", ".join(sorted({finding.rule for finding in transit.findings}))
+    change = f"changed by the scan: {kinds}" if kinds else "written in another form"
+    return msgspec.structs.replace(proof, change=change)
 
 
 def _refused(reason: str, rule: str = SIGNATURE_INVALID) -> Verdict:
