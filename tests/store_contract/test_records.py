@@ -25,8 +25,8 @@ async def test_registrations_come_back_as_they_were_written(store):
     """Sorted over all partitions; a removed one is gone, what it left is not."""
     records = store.records
     for agent_id in ("zoe", "bob", "alice"):
-        await records.put_registration(agent_id, agent_id.encode(), b"mac")
-    await records.delete_registration("bob")
+        await records.put_registrations([(agent_id, agent_id.encode(), b"mac")])
+    await records.delete_registrations(["bob"])
 
     assert await records.agent_ids() == ["alice", "zoe"]
     assert await records.agents(["zoe", "bob"]) == [{"record": b"zoe", "mac": b"mac"}, {}]
@@ -35,7 +35,7 @@ async def test_registrations_come_back_as_they_were_written(store):
 
 async def test_hostile_members_of_the_registry_are_left_out(store):
     """Somebody who can write the set of agents stops nobody from reading it."""
-    await store.records.put_registration("alice", b"record", b"mac")
+    await store.records.put_registrations([("alice", b"record", b"mac")])
     for member in (b"\xff\xfe", b"a:b", b"a*", b"", b"a\n"):
         await store.connection.call("SADD", store.keys.agents(0), member)
 
@@ -44,7 +44,7 @@ async def test_hostile_members_of_the_registry_are_left_out(store):
 
 async def test_hostile_field_names_do_no_harm(store):
     """A hash with a field that is not text can still be read."""
-    await store.records.put_registration("alice", b"record", b"mac")
+    await store.records.put_registrations([("alice", b"record", b"mac")])
     partition = store.agent("alice").partition
     await store.connection.call("HSET", store.keys.agent(partition, "alice"), b"\xff\xfe", "x")
 
