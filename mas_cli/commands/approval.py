@@ -17,7 +17,7 @@ from mas_core.errors import MasError, Refused
 if TYPE_CHECKING:
     from mas_core.ops.approvals import Decided, Waiting
 
-ApprovalIds = Annotated[list[str], typer.Argument(metavar="ID", help="Ids, as in mas approval list.")]
+ApprovalIds = Annotated[list[str], typer.Argument(metavar="APPROVAL", help="Ids, as in mas approval list.")]
 Reason = Annotated[str, typer.Option(metavar="TEXT", help="Why; it is kept in the audit.")]
 
 _COLUMNS = (
@@ -63,7 +63,7 @@ async def list_waiting(
 
 async def get(
     call: Invocation,
-    approval_id: Annotated[str, typer.Argument(metavar="ID", help="As in mas approval list.")],
+    approval_id: Annotated[str, typer.Argument(metavar="APPROVAL", help="As in mas approval list.")],
     *,
     payload: Annotated[
         bool, typer.Option("--payload", help="With the payload; what the policy takes out is not in it.")

@@ -145,6 +145,8 @@ async def send(
                     encrypt=encrypt,
                 )
         call.out.record(_SENT, _sent(receipt, target, message_type))
+        if receipt.approval:
+            call.talk.say(f"it waits for somebody's approval: mas approval get {receipt.approval}")
         return ExitCode.OK
 
     items = _batch(call, source, count)
@@ -271,12 +273,14 @@ class _Tally:
         self._type = message_type
         self._total = 0
         self._failed = 0
+        self._held = 0
         self._fatal: Unreachable | None = None
 
     async def rows(self, outcomes: AsyncIterator[Outcome]) -> AsyncIterator[Record]:
         async for outcome in outcomes:
             self._total += 1
             if outcome.receipt is not None:
+                self._held += bool(outcome.receipt.approval)
                 yield {**_sent(outcome.receipt, self._target, self._type), "error": None}
                 continue
             if outcome.error is None:
@@ -301,6 +305,8 @@ class _Tally:
                 sent=self._total - self._failed,
             )
         self._call.talk.count(f"{self._total} messages sent")
+        if self._held:
+            self._call.talk.say(f"{self._held} of them wait for somebody's approval: mas approval list")
 
 
 def _batch(
@@ -347,6 +353,7 @@ def _sent(receipt: Receipt, target: str, message_type: str) -> dict[str, object]
         "target": target,
         "type": message_type,
         "decision": str(receipt.decision),
+        "approval": receipt.approval or None,
     }
 
 
@@ -356,6 +363,7 @@ def _failed(error: MasError, target: str, message_type: str) -> Record:
         "target": target,
         "type": message_type,
         "decision": error.details.get("decision"),
+        "approval": None,
         "error": {"code": error.code, "message": error.message, "hint": list(error.hint)},
     }
 

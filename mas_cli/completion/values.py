@@ -52,6 +52,15 @@ def agents(given: Sequence[str]) -> Names:
     return [(name, "") for name in asyncio.run(registered_names(*_system(given)))]
 
 
+def approvals(given: Sequence[str]) -> Names:
+    """Ids of the approvals that messages wait for."""
+    import asyncio
+
+    from mas_core.ops.waiting_names import waiting_names
+
+    return [(name, "") for name in asyncio.run(waiting_names(*_system(given)))]
+
+
 def _system(given: Sequence[str]) -> tuple[str, str, int]:
     """URL, namespace and partitions; where a project runs, nothing else is looked at, since that is slow."""
     context, url = _given_value(given, "--context", "-c"), _given_value(given, "--url")
@@ -82,12 +91,13 @@ def _given_value(given: Sequence[str], *flags: str) -> str | None:
 PROVIDERS: dict[str, Callable[[Sequence[str]], Names]] = {
     "CONTEXT": contexts,
     "TOPIC": topics,
+    "APPROVAL": approvals,
     **dict.fromkeys(("AGENT", "TARGET", "FROM", "TO"), agents),
 }
 """Kind of value -> what knows the names; it gets the words before the cursor."""
 
-UNCACHED = {"CONTEXT", "TOPIC"}
-"""Kinds that are quicker to look up than to keep."""
+UNCACHED = {"CONTEXT", "TOPIC", "APPROVAL"}
+"""Kinds that are quicker to look up than to keep, or change all the time."""
 
 
 def files(start: str) -> list[str]:

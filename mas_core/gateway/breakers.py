@@ -20,9 +20,8 @@ import random
 from collections.abc import Callable, Mapping
 from typing import TypeVar
 
-import msgspec
-
 from mas_core.base.logs import get_logger
+from mas_core.gateway.circuit_records import CircuitRecords
 from mas_core.gateway.ledger import Ledger
 from mas_core.gateway.watches import (
     DELIVERY_FAULTS,
@@ -32,24 +31,16 @@ from mas_core.gateway.watches import (
     Watch,
     is_abandoned,
 )
-from mas_core.model.breaker import (
-    CircuitRecord,
-    Order,
-    circuit_field,
-    order_field,
-    pair_of,
-    seen_field,
-)
+from mas_core.model.breaker import CircuitRecord
 from mas_core.model.message import Delivery, Flag
 from mas_core.model.policy import PolicyDocument
-from mas_core.registry.signed import Macs, signed, verified
+from mas_core.registry.signed import Macs
 from mas_core.resilience.circuit import Circuit, Passage, State
 from mas_core.store.commits import Commit
 
 log = get_logger(__name__)
 
 _Item = TypeVar("_Item")
-_Kept = TypeVar("_Kept", CircuitRecord, Order)
 
 MAX_WATCHED = 10_000
 """Targets, and pairs of each target, that are watched at the same time."""
@@ -61,45 +52,36 @@ class Breakers:
     """All circuits of one partition, in the memory of its owner."""
 
     def __init__(self, macs: Macs, ledger: Ledger, chance: Callable[[], float] = random.random) -> None:
-        self._macs = macs
+        self.records = CircuitRecords(macs)
         self._ledger = ledger
         self._chance = chance
         self._policy = PolicyDocument()
         self.enabled = False
         self.watched: dict[str, Watch] = {}
         """Target -> what failed; empty while nothing does."""
-        self.unreadable = 0
-        """Records of circuits that could not be read and count as closed."""
-        self._writes: dict[str, bytes | None] = {}
         self._tidied = 0
-
-    @property
-    def has_writes(self) -> bool:
-        """Whether something must be committed even if no message comes."""
-        return bool(self._writes)
 
     def restart(self, policy: PolicyDocument, fields: Mapping[str, bytes], now: int) -> None:
         """Start over from the policy and what the store says; what is only counted stays counted."""
         self._policy = policy
         self.enabled = policy.features.circuit_breaker
-        self._writes.clear()
+        self.records.restart(fields)
         if not self.enabled:
             self.watched.clear()
             return
         for target, watch in self.watched.items():
             watch.forget_open(policy.breaker_of(target))
-        orders = self._orders(fields)
+        orders = self.records.orders()
         for target, order in orders.items():
-            self._note_order(target, order, fields, now)
-        for name, text in fields.items():
-            pair = pair_of(name)
-            if pair is None:
-                continue
-            sender, target = pair
-            record = self._read(name, text, CircuitRecord)
+            if self.records.is_new(target, order):
+                if order.action == "reset":
+                    # What was counted before it counts no more either.
+                    self.watched.pop(target, None)
+                self._record(f"breaker.{order.action}", "", target, order.reason, now, actor=order.by)
+        for sender, target, record in self.records.circuits():
             ordered_at = orders[target].at if target in orders else 0
-            if record is None or record.until + FORGET_AFTER_MS < now or ordered_at >= record.since:
-                self._writes[name] = None
+            if record.until + FORGET_AFTER_MS < now or ordered_at >= record.since:
+                self.records.drop(sender, target)
                 continue
             watch = self._watch(target)
             circuit = self._pair(watch, sender, target, now).circuit if sender else watch.circuit
@@ -109,49 +91,11 @@ class Breakers:
             else:
                 watch.is_absent = record.is_absent
         for target, order in orders.items():
-            self._obey(target, order, now)
-
-    def _orders(self, fields: Mapping[str, bytes]) -> dict[str, Order]:
-        prefix = order_field("")
-        found = {}
-        for name, text in fields.items():
-            if name.startswith(prefix) and (order := self._read(name, text, Order)) is not None:
-                found[name.removeprefix(prefix)] = order
-        return found
-
-    def _obey(self, target: str, order: Order, now: int) -> None:
-        if order.action == "open" and order.until > now:
-            watch = self._watch(target)
-            if watch.circuit.since <= order.at:
-                watch.circuit.open(order.at, order.until)
-                watch.is_forced = True
-
-    def _note_order(self, target: str, order: Order, fields: Mapping[str, bytes], now: int) -> None:
-        """Put an order into the audit the first time it is seen; a reset ends what was counted before it."""
-        name = seen_field(target)
-        seen = signed(self._macs, f"breaker:{name}", str(order.at).encode())
-        if fields.get(name) == seen:
-            return
-        if order.action == "reset":
-            self.watched.pop(target, None)
-        self._writes[name] = seen
-        self._record(f"breaker.{order.action}", "", target, order.reason, now, actor=order.by)
-
-    def _read(self, name: str, text: bytes, kind: type[_Kept]) -> _Kept | None:
-        data = verified(self._macs, f"breaker:{name}", text)
-        try:
-            if data is not None:
-                return msgspec.json.decode(data, type=kind)
-        except msgspec.DecodeError:
-            pass
-        self.unreadable += 1
-        log.warning("breaker.unreadable", field=name, effect="the circuit counts as closed")
-        return None
-
-    def note_unreadable(self, reason: str) -> None:
-        """The store did not tell which circuits are open."""
-        self.unreadable += 1
-        log.warning("breakers.unreadable", reason=reason, effect="all circuits count as closed")
+            if order.action == "open" and order.until > now:
+                watch = self._watch(target)
+                if watch.circuit.since <= order.at:
+                    watch.circuit.open(order.at, order.until)
+                    watch.is_forced = True
 
     # What the stage asks.
 
@@ -318,9 +262,8 @@ class Breakers:
 
     def write(self, commit: Commit, now: int) -> None:
         """Put what changed into the commit, and forget what no longer fails."""
-        for name, text in self._writes.items():
-            commit.set_breaker(name, text)
-        self._writes.clear()
+        if self.records.has_writes:
+            self.records.write(commit)
         if self.watched and now >= self._tidied + _TIDY_MS:
             self._tidied = now
             self._tidy(now)
@@ -361,15 +304,14 @@ class Breakers:
         circuit = pair.circuit if pair is not None else watch.circuit
         watch.is_forced = watch.is_forced and pair is not None
         is_payload = pair is not None and pair.is_payload
-        name = circuit_field(sender, target)
         record = CircuitRecord(
             circuit.since, circuit.until, circuit.failures, is_payload, watch.is_absent and pair is None
         )
-        self._writes[name] = signed(self._macs, f"breaker:{name}", msgspec.json.encode(record))
+        self.records.put(sender, target, record)
         self._record("breaker.open", sender, target, self.reason(circuit, sender, target), now, circuit)
 
     def _closed(self, sender: str, target: str, watch: Watch, now: int) -> None:
-        self._writes[circuit_field(sender, target)] = None
+        self.records.drop(sender, target)
         if sender:
             del watch.pairs[sender]
             why = f"messages from {sender} to {target} are handled again"

@@ -18,6 +18,7 @@ from mas_core.base.ids import new_instance_id
 from mas_core.base.logs import get_logger
 from mas_core.base.traces import trace_of
 from mas_core.errors import InternalError, MasError, StoreFull, StoreUnreachable
+from mas_core.gateway.approvals import MAX_HELD
 from mas_core.gateway.breakers import Breakers
 from mas_core.gateway.control_budget import ControlBudget
 from mas_core.gateway.directory import Directory
@@ -149,7 +150,7 @@ class PartitionOwner:
     @property
     def breaker_records_unreadable(self) -> int:
         """Records of circuits that could not be read, so that these count as closed."""
-        return self._breakers.unreadable
+        return self._breakers.records.unreadable
 
     @property
     def alarms(self) -> list[str]:
@@ -258,11 +259,18 @@ class PartitionOwner:
             self._breakers,
             partition=self.partition,
             partitions=self._store.partitions,
-            waiting=await self._partition.held_messages(),
+            waiting=await self._waiting(),
             answers_after_commit=self._settings.replicas > 0,
             places=self._places,
             controls=self._controls,
         )
+
+    async def _waiting(self) -> int:
+        try:
+            return await self._partition.held_messages()
+        except InternalError as error:
+            log.error("held.unreadable", reason=error.message, effect="nothing more can wait for approval")
+            return MAX_HELD
 
     async def _load_breakers(self) -> None:
         fields: dict[str, bytes] = {}
@@ -270,7 +278,7 @@ class PartitionOwner:
             try:
                 fields = await self._partition.breakers()
             except InternalError as error:
-                self._breakers.note_unreadable(error.message)
+                self._breakers.records.note_unreadable(error.message)
         self._breakers.restart(self._directory.policy, fields, self._now)
 
     async def _work(self) -> None:
@@ -374,7 +382,7 @@ class PartitionOwner:
         # The clock never goes backwards for decisions, whatever the server's does.
         self._now = lookups.now = max(self._now, lookups.now)
         self._now_at = time.monotonic()
-        has_more = self._breakers.has_writes or self._judge.has_directives(self._now)
+        has_more = self._breakers.records.has_writes or self._judge.has_directives(self._now)
         if not opened and not lookups.due and not has_more:
             self._places.keep(lookups.grants)
             return None

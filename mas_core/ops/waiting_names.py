@@ -1,0 +1,14 @@
+"""Ids of the approvals that messages wait for, without anything that takes long to import."""
+
+from __future__ import annotations
+
+from mas_core.model.approval import APPROVAL_ID, item_in
+from mas_core.store.store import Store
+
+
+async def waiting_names(url: str, namespace: str, partitions: int) -> list[str]:
+    """The ids, as the store has them; whether they are genuine is found out when they are used."""
+    async with Store(url, namespace=namespace, partitions=partitions) as store:
+        found = await store.records.held()
+    names = (item_in(name) for fields in found for name in fields)
+    return sorted(name for name in names if name is not None and APPROVAL_ID.fullmatch(name))
