@@ -20,7 +20,6 @@ import random
 from collections.abc import Callable, Mapping
 from typing import TypeVar
 
-from mas_core.base.logs import get_logger
 from mas_core.gateway.circuit_records import CircuitRecords
 from mas_core.gateway.ledger import Ledger
 from mas_core.gateway.watches import (
@@ -37,8 +36,6 @@ from mas_core.model.policy import PolicyDocument
 from mas_core.registry.signed import Macs
 from mas_core.resilience.circuit import Circuit, Passage, State
 from mas_core.store.commits import Commit
-
-log = get_logger(__name__)
 
 _Item = TypeVar("_Item")
 
