@@ -5,7 +5,7 @@ BIN    := $(VENV)/bin
 STAMP  := $(VENV)/.installed
 DEV    := $(VENV)/.installed-dev
 
-.PHONY: run test check gen bench bench-peers clean
+.PHONY: run test check gen bench bench-peers differential clean
 .DEFAULT_GOAL := run
 
 $(BIN)/python:
@@ -41,6 +41,9 @@ bench: $(DEV)  ## measure against baselines and peers in the same run
 
 bench-peers: $(DEV)  ## install what is compared with, each in .venv-peers
 	@$(BIN)/python -m benchmarks.peers
+
+differential: $(DEV)  ## compare the access rules with a brute-force model on 1,000,000 random cases
+	@$(BIN)/python tests/support/access_model.py --cases 1000000
 
 clean:
 	rm -rf $(VENV) .venv-peers .mas

@@ -21,6 +21,7 @@ from mas_core.ops.policy_files import document_of
 from mas_core.ops.system import System
 from mas_core.security.access import AccessPolicy, Action
 from mas_core.security.dlp import Scanner, load_pack
+from mas_core.security.routes import Routes
 from mas_core.settings.permissions import checked_agent_id
 from mas_core.settings.yaml_documents import read_yaml, validated
 
@@ -140,8 +141,12 @@ def try_cases(
         ConfigurationError: The policy makes no sense.
     """
     access = AccessPolicy(document)
-    scanner = Scanner(load_pack(pack), document.dlp_actions) if document.features.dlp else None
-    return [_tried(document, access, scanner, case, now_ms) for case in cases]
+    routes = Routes(document)
+    scanner = None
+    if document.features.dlp:
+        layers = [route.dlp for route in document.routes]
+        scanner = Scanner(load_pack(pack), document.dlp_actions, keys=document.dlp_keys, routes=layers)
+    return [_tried(document, access, routes, scanner, case, now_ms) for case in cases]
 
 
 async def set_shadow(system: System, path: Path) -> PolicyDocument:
@@ -200,7 +205,12 @@ async def shadow_report(system: System, *, since: int = 0) -> ShadowReport | Non
 
 
 def _tried(
-    document: PolicyDocument, access: AccessPolicy, scanner: Scanner | None, case: Case, now_ms: int
+    document: PolicyDocument,
+    access: AccessPolicy,
+    routes: Routes,
+    scanner: Scanner | None,
+    case: Case,
+    now_ms: int,
 ) -> CaseResult:
     for name in (case.sender, case.target):
         kind = document.standing_of(name)
@@ -210,7 +220,7 @@ def _tried(
     if not (found.allowed or found.held):
         return CaseResult(case, Decision.DENIED, found.rule_id, f"Authorization denied: {found.reason}")
     if scanner is not None and case.payload is not None:
-        result = scanner.scan(case.payload)
+        result = scanner.scan(case.payload, routes.find(case.sender, case.target, case.type).dlp)
         decision = _SCANNED[result.action]
         if decision is not Decision.ALLOWED and (found.allowed or not decision.is_delivered):
             rules = ", ".join(sorted({finding.rule for finding in result.findings}))

@@ -7,12 +7,13 @@ import random
 import re
 import time
 
+import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from mas_core.errors import ConfigurationError
-from mas_core.model.policy import PolicyDocument, Rule
+from mas_core.model.policy import Features, Mark, PolicyDocument, Rule
 from mas_core.security import access
 from mas_core.security.access import AccessPolicy
 from mas_core.security.access_explanation import explain
@@ -511,3 +512,90 @@ def test_globs_match_as_in_the_shell(glob, text):
     plain = re.escape(glob).replace(r"\*", "(?s:.)*").replace(r"\?", "(?s:.)")
 
     assert access.compile_glob(glob)(text) == bool(re.fullmatch(plain, text))
+
+
+def test_a_question_looks_at_few_of_many_rules(monkeypatch):
+    """1,000 rules, 200 agents, roles and globs: also a new type each time looks at a handful of rules."""
+    source = seeded(24)
+    names = [f"agent-{number}" for number in range(200)]
+    rules = [
+        source.choice([allow, allow, deny, hold])(
+            source.choice([*names, "role:team"]), source.choice(names), f"kind{number % 50}.*"
+        )
+        for number in range(1000)
+    ]
+    compiled = policy(*rules, team=tuple(names[:20]))
+    looked_at = []
+    original = access.CompiledRule.is_live
+    monkeypatch.setattr(
+        access.CompiledRule, "is_live", lambda self, now: looked_at.append(self) or original(self, now)
+    )
+
+    for number in range(1000):
+        looked_at.clear()
+        compiled.decide(source.choice(names), source.choice(names), f"kind7.n{number}", "send", NOW)
+        assert len(looked_at) < 10
+
+
+def test_many_globs_between_two_agents_are_not_tried_one_by_one(monkeypatch):
+    """A type that begins otherwise than a pattern does never meets it."""
+    compiled = policy(
+        *[allow("a", "b", f"kind{number}.*") for number in range(1000)], allow("a", "b", "*.last")
+    )
+    tried = []
+    original = access.CompiledRule.is_live
+    monkeypatch.setattr(
+        access.CompiledRule, "is_live", lambda self, now: tried.append(self) or original(self, now)
+    )
+
+    assert allowed(compiled, "a", "b", "kind500.x")
+    assert allowed(compiled, "a", "b", "other.last")
+    assert not allowed(compiled, "a", "b", "other")
+    assert len(tried) < 20
+
+
+def test_a_block_wins_over_everything_and_names_itself():
+    """In both directions, also over trust, also where the rules are switched off; and it can end by itself."""
+    document_ = msgspec.structs.replace(
+        document(allow("*", "*")),
+        blocked={"mallory": Mark("leaked", NOW + 5)},
+        trusted={"mallory": Mark()},
+    )
+    for is_on in (True, False):
+        rules = AccessPolicy(msgspec.structs.replace(document_, features=Features(rbac=is_on)))
+
+        for question in (("mallory", "a"), ("a", "mallory")):
+            found = rules.decide(*question, "x", "send", NOW)
+            assert (found.allowed, found.rule_id) == (False, "block:mallory")
+            assert "mallory is blocked (leaked)" in found.reason
+            assert found.fix == ("mas agent unblock mallory",)
+            assert not rules.may_see(*question, NOW)
+            assert rules.decide(*question, "x", "send", NOW + 5).allowed
+
+
+def test_trust_needs_no_rule_and_no_approval_but_bows_to_a_deny():
+    """deny > trust > hold > allow; and it says nothing of who may send to the trusted agent."""
+    document_ = msgspec.structs.replace(
+        document(hold("*", "bank"), deny("*", "vault")), trusted={"boss": Mark(expires=NOW + 5)}
+    )
+    rules = AccessPolicy(document_)
+
+    assert rules.decide("boss", "anybody", "x", "request", NOW).rule_id == "trust:boss"
+    assert allowed(rules, "boss", "bank")
+    assert not allowed(rules, "boss", "vault")
+    assert not allowed(rules, "anybody", "boss")
+    assert rules.decide("boss", "bank", "x", "send", NOW + 5).held
+    assert rules.decide("other", "bank", "x", "send", NOW).held
+
+
+def test_switched_off_rules_let_everybody_through():
+    """And say so."""
+    rules = AccessPolicy(
+        msgspec.structs.replace(document(deny("a", "b"), hold("a", "c")), features=Features(rbac=False))
+    )
+
+    assert "switched off" in rules.decide("a", "b", "x", "send", NOW).reason
+    assert allowed(rules, "a", "b")
+    assert allowed(rules, "a", "c")
+    assert rules.may_see("a", "b", NOW)
+    assert not allowed(rules, "*", "b")
