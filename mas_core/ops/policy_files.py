@@ -141,7 +141,10 @@ def applied(document: PolicyDocument, said: FilePolicy, *, prune: bool) -> Polic
         routes=(*routes, *(route for route in said.routes if not _is_there(route, routes))),
         capabilities={**(document.capabilities if keep else {}), **said.capabilities},
         features=msgspec.structs.replace(document.features, **said.features),
-        feature_overrides={**document.feature_overrides, **said.features},
+        feature_overrides={
+            **document.feature_overrides,
+            **{name: on for name, on in said.features.items() if getattr(document.features, name) is not on},
+        },
         **marks,
     )
     return set_roles(after, roles)

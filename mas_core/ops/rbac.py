@@ -217,28 +217,43 @@ def rules_for(document: PolicyDocument, agent_id: str = "", *, effective_at: int
             same or for everybody takes back as a whole; 0 for all.
     """
     policy = AccessPolicy(document)
+    names = policy.names_of(agent_id) if agent_id else ()
     found = [
         compiled
         for compiled in policy.rules
-        if not agent_id or {compiled.rule.sender, compiled.rule.target} & {*policy.names_of(agent_id)}
+        if not agent_id or compiled.rule.sender in names or compiled.rule.target in names
     ]
-    if not effective_at:
-        return [compiled.rule for compiled in found]
-    live = [compiled for compiled in policy.rules if compiled.is_live(effective_at)]
-    return [
-        compiled.rule
-        for compiled in found
-        if compiled in live and not any(_overrules(other, compiled) for other in live)
-    ]
+    if effective_at:
+        live = [compiled for compiled in policy.rules if compiled.is_live(effective_at)]
+        found = [
+            compiled
+            for compiled in found
+            if compiled in live
+            and any(
+                not any(_overrules(policy, other, compiled, *pair) for other in live)
+                for pair in _pairs_of(compiled.rule, agent_id, names)
+            )
+        ]
+    return [compiled.rule for compiled in found]
 
 
-def _overrules(stronger: CompiledRule, weaker: CompiledRule) -> bool:
-    """Whether nothing is left of the weaker rule; only when one rule alone takes everything back."""
+def _pairs_of(rule: Rule, agent_id: str, names: Sequence[str]) -> list[tuple[str, str]]:
+    """Sender and target of a rule, as far as it concerns the agent."""
+    if not agent_id:
+        return [(rule.sender, rule.target)]
+    as_sender = [(agent_id, rule.target)] if rule.sender in names else []
+    return as_sender + ([(rule.sender, agent_id)] if rule.target in names else [])
+
+
+def _overrules(
+    policy: AccessPolicy, stronger: CompiledRule, weaker: CompiledRule, sender: str, target: str
+) -> bool:
+    """Whether nothing is left of the weaker rule between these; only when one rule alone takes all back."""
     one, other = stronger.rule, weaker.rule
     return (
         stronger.strength > weaker.strength
-        and one.sender in (ANYONE, other.sender)
-        and one.target in (ANYONE, other.target)
+        and one.sender in policy.names_of(sender)
+        and one.target in policy.names_of(target)
         and one.action in (ANYONE, other.action)
         and glob_covers(one.type, other.type)
     )

@@ -33,7 +33,7 @@ def differences(before: PolicyDocument, after: PolicyDocument) -> list[Change]:
     """What one has to do to come from `before` to `after`; rules are told apart by what they say."""
     found = list(_rule_differences(before.rules, after.rules))
     for field in PolicyDocument.__struct_fields__:
-        if field in NOT_POLICY or field == "rules":
+        if field in (*NOT_POLICY, "rules", "feature_overrides"):
             continue
         one, other = getattr(before, field), getattr(after, field)
         if one == other:
