@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Iterable, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
@@ -15,7 +15,7 @@ from mas_core.model.policy import PolicyDocument, RateLimit, Rule
 from mas_core.ops.agents import deregister_many, register_many
 from mas_core.ops.bench.load import MAX_AGENTS
 from mas_core.ops.system import System
-from mas_core.security.policy_changes import add_rule, remove_rule, set_limit
+from mas_core.security.policy_changes import replace_file_rules
 
 UNLIMITED = RateLimit(per_minute=1_000_000_000, per_hour=1_000_000_000)
 
@@ -51,23 +51,27 @@ async def cast_of(
         for number in range(max(1, min(pairs, MAX_AGENTS)))
     ]
     agent_ids = list(dict.fromkeys(agent_id for pair in named for agent_id in pair))
+    source = f"bench:{prefix}"
     rules = [
-        Rule("", "allow", sender, receiver, type="bench.*", reason="mas bench", by=system.actor)
+        Rule(
+            "", "allow", sender, receiver, type="bench.*", source=source, reason="mas bench", by=system.actor
+        )
         for sender, receiver in named
     ]
+    limits = dict.fromkeys(agent_ids, UNLIMITED)
     try:
         tokens = await register_many(system, agent_ids)
-        await system.policy.change(lambda document: _with(document, rules, agent_ids))
+        await system.policy.change(lambda document: _with(document, rules, limits, source))
         yield Cast(tuple(pair[0] for pair in named), tuple(pair[1] for pair in named), tokens)
     finally:
         # The end of the run, even by Ctrl-C, must not end this.
-        await asyncio.shield(asyncio.create_task(_clear(system, agent_ids)))
+        await asyncio.shield(asyncio.create_task(_clear(system, agent_ids, source)))
 
 
-async def _clear(system: System, agent_ids: Sequence[str]) -> None:
+async def _clear(system: System, agent_ids: Sequence[str], source: str) -> None:
     failures: list[MasError] = []
     for work in (
-        system.policy.change(lambda document: _without(document, set(agent_ids))),
+        system.policy.change(lambda document: _with(document, (), dict.fromkeys(agent_ids), source)),
         deregister_many(system, agent_ids),
     ):
         try:
@@ -78,21 +82,14 @@ async def _clear(system: System, agent_ids: Sequence[str]) -> None:
         raise failures[0]
 
 
-def _with(document: PolicyDocument, rules: Iterable[Rule], agent_ids: Iterable[str]) -> PolicyDocument:
-    for rule in rules:
-        document = add_rule(document, rule)
-    for agent_id in agent_ids:
-        document = set_limit(document, agent_id, UNLIMITED)
-    return msgspec.structs.replace(document, change="mas bench: rules and limits of its agents")
-
-
-def _without(document: PolicyDocument, agent_ids: set[str]) -> PolicyDocument:
-    before = document
-    for rule in document.rules:
-        if rule.sender in agent_ids or rule.target in agent_ids:
-            document = remove_rule(document, rule.id)
-    for agent_id in agent_ids & set(document.limits):
-        document = set_limit(document, agent_id, None)
-    if document is before:
-        return document
-    return msgspec.structs.replace(document, change="mas bench: rules and limits of its agents are gone")
+def _with(
+    document: PolicyDocument, rules: Sequence[Rule], limits: Mapping[str, RateLimit | None], source: str
+) -> PolicyDocument:
+    """The document with these rules of ours and no others, and these limits; None takes one back."""
+    document = replace_file_rules(document, rules, source)
+    merged = {**document.limits, **limits}
+    return msgspec.structs.replace(
+        document,
+        limits={name: limit for name, limit in merged.items() if limit is not None},
+        change=f"mas bench: rules and limits of {len(limits)} agents {'added' if rules else 'removed'}",
+    )

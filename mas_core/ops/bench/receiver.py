@@ -95,9 +95,9 @@ async def _main(launch: ReceiverLaunch) -> None:
         line = await asyncio.get_running_loop().run_in_executor(None, sys.stdin.buffer.readline)
         if line:
             await _until_all_came(tally, int(line))
-        cpu = time.process_time() - cpu
-    if line:
-        _say(msgspec.json.encode(ReceiverReport(tally.handled_ns.tobytes(), tally.duplicated, cpu)))
+            cpu = time.process_time() - cpu
+            # Told before the agents say goodbye, which is not part of what is measured.
+            _say(msgspec.json.encode(ReceiverReport(tally.handled_ns.tobytes(), tally.duplicated, cpu)))
 
 
 def _say(line: bytes) -> None:
