@@ -295,10 +295,14 @@ class Client:
             for payload in payloads
         ]
         receipts = await self._submit_many(envelopes, timeout)
-        if not self._signs and any(receipt.rule == SIGNATURE_REQUIRED for receipt in receipts):
+        unsigned = [
+            at
+            for at, receipt in enumerate(receipts)
+            if receipt.rule == SIGNATURE_REQUIRED and envelopes[at].signature is None
+        ]
+        if unsigned:
             # The gateway wants signatures: from here on it gets them.
             self._signs = True
-            unsigned = [at for at, receipt in enumerate(receipts) if receipt.rule == SIGNATURE_REQUIRED]
             again = await self._submit_many([envelopes[at] for at in unsigned], timeout)
             for at, receipt in zip(unsigned, again, strict=True):
                 receipts[at] = receipt

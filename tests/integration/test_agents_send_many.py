@@ -1,11 +1,14 @@
 """Messages that are sent together: in order, each with its own receipt, and once."""
 
+import asyncio
+
 import pytest
 from support.systems import Recorder, live_system
 from support.waiting import until
 
 from mas_core.agent import Agent
 from mas_core.model.decision import Decision
+from mas_core.model.policy import Features
 
 
 @pytest.fixture
@@ -76,6 +79,19 @@ async def test_a_handler_that_runs_again_sends_nothing_twice(system):
     await alice.send("bob", "last", {"n": 99})
     await until(lambda: 99 in bob.numbers)
     assert bob.numbers == [0, 1, 2, 99]
+
+
+async def test_where_signatures_are_wanted_they_are_given(system):
+    """Also to those that several tasks sent together before anybody knew of it."""
+    await system.change_policy(features=Features(message_signing=True))
+    alice, bob = await system.run("alice"), await system.run("bob", Recorder)
+
+    receipts = await asyncio.gather(
+        *(alice.send_many("bob", "note", [{"n": number}, {"n": number}]) for number in range(5))
+    )
+
+    await until(lambda: len(bob.messages) == 10)
+    assert all(receipt.is_delivered for pair in receipts for receipt in pair)
 
 
 async def test_nothing_to_send_is_no_error(system):
