@@ -84,7 +84,9 @@ class ControlDesk:
             lookups.handled_messages(sender)
         elif envelope.type == REHEARSE:
             with contextlib.suppress(msgspec.DecodeError):
-                targets.add(read_rehearsal(envelope.data).target)
+                rehearsed = read_rehearsal(envelope.data)
+                targets.add(rehearsed.target)
+                self._rehearsals.ask(sender, rehearsed, lookups)
 
     def answer(self, transit: Transit, lookups: Lookups, batch: Surroundings) -> Verdict:
         """Do what the message says, or tell why not.
@@ -101,7 +103,7 @@ class ControlDesk:
                 rehearsed = read_rehearsal(transit.envelope.data)
                 if partition_of(rehearsed.target, self._partitions) != self._partition:
                     return Verdict(Decision.INVALID, "the target belongs to another partition")
-                return self._rehearsals.rehearse(transit, rehearsed, batch)
+                return self._rehearsals.rehearse(transit, rehearsed, lookups, batch)
             if partition_of(sender, self._partitions) != self._partition:
                 return Verdict(Decision.INVALID, "this belongs to the partition of the agent")
             if message_type == NACK:

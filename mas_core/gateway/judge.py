@@ -131,7 +131,7 @@ class Judge:
         stages = (*stages, CheckInbox(inboxes))
         self._approvals.use(stages)
         self._screening = Screening(stages)
-        self._rehearsals = Rehearsals(stages, directory, ledger, outbound)
+        self._rehearsals = Rehearsals(stages, directory, self._totals, ledger, outbound)
         self._decided: deque[dict[str, bytes]] = deque([{}], maxlen=DECIDED_BATCHES)
         self._closed: Verdict | None = None
         self._unanswered: list[tuple[OpenedFrame, list[Transit]]] = []

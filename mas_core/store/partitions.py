@@ -14,7 +14,7 @@ from mas_core.model.priority import LANES
 from mas_core.store.commits import Commit, CommitReply, CommitResult
 from mas_core.store.connection import Connection, Pipeline
 from mas_core.store.keys import Keys
-from mas_core.store.limits import Grant, Reservation, queue_give_back
+from mas_core.store.limits import Grant, Reservation, WindowUse, queue_give_back
 
 READ_WEIGHTS = {"high": 16, "normal": 8, "low": 2}
 """Frames read of each lane in one round while there is more than enough to do."""
@@ -211,6 +211,8 @@ class Lookups:
         self.inbox_frames: dict[tuple[str, str, str], Frame | None] = {}
         self.inbox_marks: dict[tuple[str, str, str], str] = {}
         """One character a message, "." open and "x" settled; empty when none is settled."""
+        self.uses: dict[str, tuple[WindowUse, ...]] = {}
+        """Subject -> use of the windows of its rate limit, where it was asked."""
         self.handled: dict[str, int] = {}
         """Agent -> how many messages it has handled."""
         self.due: list[tuple[str, bytes]] = []
@@ -239,6 +241,13 @@ class Lookups:
     def new_reservation(self) -> Reservation:
         """An empty reservation, for `ask_totals`."""
         return Reservation(self._keys)
+
+    def limit_use(self, subject: str, limit: RateLimit) -> None:
+        """Ask how much of a rate limit is used, without reserving any of it."""
+        asking = Reservation(self._keys)
+        asking.add(subject, 0, limit)
+        asking.queue(self._connection, self._pipeline, "limit_use")
+        self._readers.append(("use", asking))
 
     def backlog(self, agent_id: str) -> None:
         """Ask how many messages of an agent of this partition are not settled."""
@@ -294,6 +303,8 @@ class Lookups:
                     self.inbox_frames[subject] = frame_of(reply[0][1]) if reply else None
                 case "marks":
                     self.inbox_marks[subject] = (reply or b"").decode()
+                case "use":
+                    self.uses.update(subject.uses([reply]))
                 case "handled":
                     self.handled[subject] = _number(reply)
                 case "due":

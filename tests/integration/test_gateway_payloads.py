@@ -230,7 +230,7 @@ async def everything_on(server, client):
         kind = await client.call("TYPE", key)
         reading = {
             b"hash": ("HGETALL", key), b"stream": ("XRANGE", key, "-", "+"), b"zset": ("ZRANGE", key, 0, -1),
-            b"set": ("SMEMBERS", key), b"string": ("GET", key),
+            b"set": ("SMEMBERS", key), b"string": ("GET", key), b"list": ("LRANGE", key, 0, -1),
         }[kind]  # fmt: skip
         pieces.append(repr(await client.call(*reading)).encode())
     for path in server.server_dir.rglob("*"):

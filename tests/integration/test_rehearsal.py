@@ -1,5 +1,6 @@
 """Rehearsals: the stages and policy that would judge a message answer, and nothing follows."""
 
+import msgspec
 import pytest
 from support.systems import live_system
 
@@ -86,7 +87,32 @@ async def test_nothing_is_counted_against_a_limit_or_an_inbox(system):
     await client.send("bob", "x", {})
 
     full = await client.rehearse("bob", "x", {})
+    assert (full.decision, said(full)["rate"].is_reached) == (Decision.RATE_LIMITED, True)
+    assert said(full)["rate"].reason.endswith("alice: 2 of the 2 messages of this minute are used")
+    assert said(full)["dlp"].decision == "allowed"
+    assert (said(full)["inbox"].decision, said(full)["inbox"].is_reached) == ("unknown", False)
+    await system.change_policy(default_limit=RateLimit(per_minute=20, per_hour=20))
+    full = await client.rehearse("bob", "x", {})
+    assert said(full)["rate"].reason == "2 of 20 this minute, 2 of 20 this hour"
     assert said(full)["inbox"].decision == "backpressure"
+
+
+async def test_totals_and_signatures_are_rehearsed_too(system):
+    """A total that others have used up is told; a message is signed as it would be in earnest."""
+    features = (await system.system.policy.load()).features
+    await system.change_policy(
+        features=msgspec.structs.replace(features, message_signing=True),
+        roles={"staff": ("alice", "bob")},
+        totals={"role:staff": RateLimit(per_minute=1, per_hour=1)},
+    )
+    client = await system.client("alice")
+
+    before = await client.rehearse("bob", "x", {})
+    await client.send("bob", "x", {})
+    after = await client.rehearse("bob", "x", {})
+
+    assert (before.would_pass, said(before)["signature"].decision) == (True, "allowed")
+    assert (after.decision, said(after)["totals"].is_reached) == (Decision.RATE_LIMITED, True)
 
 
 async def test_a_request_to_nobody_is_told(system):
@@ -136,8 +162,6 @@ async def test_a_quarantined_agent_may_not_even_ask(system):
 
 
 async def rehearsed(client, envelope):
-    import msgspec
-
     from mas_core.model.rehearsal import Rehearsal
 
     asking = client._to_gateway("mas.rehearse", None)
