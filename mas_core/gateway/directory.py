@@ -8,6 +8,7 @@ from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PublicKey
 
 from mas_core.base.logs import get_logger
 from mas_core.errors import ConfigurationError, IntegrityError
+from mas_core.gateway.policy_compiler import PolicyCompiler
 from mas_core.gateway.stages.authorise import Authorise
 from mas_core.gateway.stages.cap_priority import CapPriority
 from mas_core.gateway.stages.check_blocked import CheckBlocked
@@ -28,10 +29,8 @@ from mas_core.registry.policy_record import PolicyRecord
 from mas_core.registry.roster import Roster
 from mas_core.security.access import AccessPolicy
 from mas_core.security.claims import Claims
-from mas_core.security.dlp import RulePack, Scanner
 from mas_core.security.gateway_keys import GatewayKeys
 from mas_core.security.rate_limits import RateLimits
-from mas_core.security.routes import Routes
 from mas_core.security.seals import SealKey
 from mas_core.store.records import Records
 
@@ -50,7 +49,7 @@ class Directory:
         records: Records,
         keys: GatewayKeys,
         namespace: str,
-        pack: RulePack,
+        compiler: PolicyCompiler,
         max_payload_bytes: int,
         roster: Roster,
     ) -> None:
@@ -60,7 +59,7 @@ class Directory:
         self.roster = roster
         """The registered agents; all partitions of a gateway share it."""
         self._policy_record = PolicyRecord(records, keys)
-        self._pack = pack
+        self._compiler = compiler
         self._max_payload_bytes = max_payload_bytes
         self._reported: set[str] = set()
         self.alarms: list[str] = []
@@ -105,8 +104,8 @@ class Directory:
 
     def _compile(self, policy: PolicyDocument) -> None:
         if policy != self.policy or not self.stages:
-            routes = Routes(policy)
-            access, limits = AccessPolicy(policy), RateLimits(policy)
+            compiled = self._compiler.compile(policy)
+            access = compiled.access
             stages: list[Stage] = []
             if policy.features.message_signing:
                 stages.append(CheckSignature(self, self._namespace, policy.signature_max_age_s))
@@ -118,33 +117,27 @@ class Directory:
                 FindTarget(self),
                 CheckPermit(self._keys),
             ]
-            if policy.shadow is not None:
-                stages.append(CompareShadow(access, AccessPolicy(policy.shadow)))
+            if compiled.shadow is not None:
+                stages.append(CompareShadow(access, compiled.shadow))
             if policy.features.rbac:
                 stages.append(Authorise(access))
             if policy.features.rate_limit:
                 stages.append(LimitRate())
             stages.append(
                 CheckEncryption(
-                    routes,
+                    compiled.routes,
                     policy.e2e_suites,
                     is_scanned=policy.features.dlp,
                     may_be_required=any(route.e2e == "require" for route in policy.routes),
                 )
             )
-            if policy.features.dlp:
-                scanner = Scanner(
-                    self._pack,
-                    policy.dlp_actions,
-                    keys=policy.dlp_keys,
-                    routes=[route.dlp for route in policy.routes],
-                )
-                stages.append(ScanPayload(scanner, routes, self._max_payload_bytes))
-            if limits.has_ceilings:
-                stages.append(CapPriority(limits))
+            if compiled.scanner is not None:
+                stages.append(ScanPayload(compiled.scanner, compiled.routes, self._max_payload_bytes))
+            if compiled.limits.has_ceilings:
+                stages.append(CapPriority(compiled.limits))
             self.access = access
-            self.limits = limits
-            self.claims = Claims(policy)
+            self.limits = compiled.limits
+            self.claims = compiled.claims
             self.policy = policy
             self.stages = tuple(stages)
 

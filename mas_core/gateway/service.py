@@ -19,6 +19,7 @@ from mas_core.base.traces import trace_of
 from mas_core.errors import MasError
 from mas_core.gateway.directory import Directory
 from mas_core.gateway.owner import OwnerSettings, PartitionOwner
+from mas_core.gateway.policy_compiler import PolicyCompiler
 from mas_core.registry.roster import Roster
 from mas_core.security.dlp import load_pack
 from mas_core.security.gateway_keys import GatewayKeys
@@ -73,7 +74,7 @@ class Gateway:
         self._keys = keys
         self.settings = settings or GatewaySettings()
         self.gateway_id = gateway_id or f"gw-{new_instance_id()[:8]}"
-        self._pack = load_pack(self.settings.dlp.pack)
+        self._compiler = PolicyCompiler(load_pack(self.settings.dlp.pack))
         self._roster = Roster(store.records, keys, store.partitions)
         self._owner_settings = OwnerSettings(
             self.gateway_id,
@@ -159,7 +160,7 @@ class Gateway:
             self._store.records,
             self._keys,
             self._store.namespace,
-            self._pack,
+            self._compiler,
             self.settings.max_payload_bytes,
             self._roster,
         )

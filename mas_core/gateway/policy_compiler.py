@@ -1,0 +1,70 @@
+"""Makes of a policy document what the stages ask, once for all partitions of a gateway."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from mas_core.model.policy import PolicyDocument
+from mas_core.security.access import AccessPolicy
+from mas_core.security.claims import Claims
+from mas_core.security.dlp import RulePack, Scanner
+from mas_core.security.rate_limits import RateLimits
+from mas_core.security.routes import Routes
+
+
+@dataclass(frozen=True, slots=True)
+class CompiledPolicy:
+    """One document with everything that is worked out from it; partitions share it."""
+
+    document: PolicyDocument
+    access: AccessPolicy
+    shadow: AccessPolicy | None
+    limits: RateLimits
+    claims: Claims
+    routes: Routes
+    scanner: Scanner | None
+    """None while the scan is off."""
+
+
+class PolicyCompiler:
+    """Keeps the newest policy, and its scanner for as long as no change is about the scan.
+
+    Putting a scanner together costs more than all the rest, and hardly a change concerns it.
+
+    Args:
+        pack: The rules of the scan.
+    """
+
+    def __init__(self, pack: RulePack) -> None:
+        self._pack = pack
+        self._newest: CompiledPolicy | None = None
+        self._scanner: Scanner | None = None
+        self._scanned_by: object = None
+
+    def compile(self, document: PolicyDocument) -> CompiledPolicy:
+        """The document, compiled.
+
+        Raises:
+            ConfigurationError: It cannot be.
+        """
+        if self._newest is None or self._newest.document != document:
+            self._newest = CompiledPolicy(
+                document,
+                AccessPolicy(document),
+                None if document.shadow is None else AccessPolicy(document.shadow),
+                RateLimits(document),
+                Claims(document),
+                Routes(document),
+                self._scanner_of(document) if document.features.dlp else None,
+            )
+        return self._newest
+
+    def _scanner_of(self, document: PolicyDocument) -> Scanner:
+        exceptions = [route.dlp for route in document.routes]
+        wanted = (document.dlp_actions, document.dlp_keys, exceptions)
+        if self._scanner is None or self._scanned_by != wanted:
+            self._scanner = Scanner(
+                self._pack, document.dlp_actions, keys=document.dlp_keys, routes=exceptions
+            )
+            self._scanned_by = wanted
+        return self._scanner
