@@ -66,12 +66,14 @@ if TYPE_CHECKING:
     )
     from mas_core.model.decision import Decision, Receipt
     from mas_core.model.message import AgentMessage
+    from mas_core.ops.auth_manager import AuthManager
     from mas_core.ops.gateway_service import GatewayService
     from mas_core.settings.gateway_settings import GatewaySettings
 
 _HOMES = {
     "Agent": "mas_core.agent.agent",
     "AgentMessage": "mas_core.model.message",
+    "AuthManager": "mas_core.ops.auth_manager",
     "Client": "mas_core.agent.client",
     "Decision": "mas_core.model.decision",
     "GatewayService": "mas_core.ops.gateway_service",
@@ -85,6 +87,7 @@ __all__ = [
     "AgentMessage",
     "AgentNotFound",
     "AlreadyRegistered",
+    "AuthManager",
     "Backpressure",
     "ChainBroken",
     "CircuitOpen",

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable, Generator, Sequence
+from collections.abc import AsyncIterator, Callable
 from pathlib import Path
-from typing import Any, Literal, Self
+from typing import Literal
 
 import msgspec
 
@@ -16,10 +16,8 @@ from mas_core.gateway.in_process import InProcessGateway
 from mas_core.model.audit_record import AuditRecord
 from mas_core.model.decision import Decision, Receipt
 from mas_core.model.message import AgentMessage
-from mas_core.model.policy import ANYONE, PolicyDocument, Rule
-from mas_core.security.access import AccessPolicy, Action
+from mas_core.ops.auth_manager import AuthManager
 from mas_core.security.gateway_keys import GatewayKeys
-from mas_core.security.policy_changes import add_rule
 from mas_core.settings.gateway_settings import GatewaySettings
 from mas_core.settings.project import find_project
 from mas_core.store.store import Store
@@ -49,7 +47,7 @@ class GatewayService(InProcessGateway):
         url = redis_url or settings.redis.url or DEFAULT_URL
         store = Store(url, namespace=namespace, partitions=partitions)
         super().__init__(store, _keys_for(url, keys_dir), settings)
-        self.auth_manager = AuthManager(self)
+        self.auth_manager = AuthManager(self.policy)
         self.audit = AuditLog(self)
 
     async def handle_message(self, message: AgentMessage, token: str) -> Receipt:
@@ -76,80 +74,6 @@ class GatewayService(InProcessGateway):
             found = error.details.get("decision")
             decision = Decision(str(found)) if found else Decision.UNAUTHENTICATED
             return Receipt(message.message_id, decision, error.message, hint=error.hint)
-
-
-class AuthManager:
-    """Access rules from code: each method adds to a change that `await ... .apply()` (or `await` alone) makes.
-
-    `await gateway.auth_manager.allow("a", "b").allow_network(["x", "y"]).apply()`
-    """
-
-    def __init__(self, gateway: InProcessGateway, pending: tuple[Rule, ...] = ()) -> None:
-        self._gateway = gateway
-        self._pending = pending
-
-    def __call__(self) -> Self:
-        """Itself, so that `gateway.auth_manager()` reads as well as `gateway.auth_manager`."""
-        return self
-
-    def allow(
-        self, sender: str, target: str | Sequence[str], *, message_type: str = "*", action: str = "*"
-    ) -> AuthManager:
-        """Let `sender` send to one target or several."""
-        targets = [target] if isinstance(target, str) else list(target)
-        rules = tuple(
-            Rule("", "allow", sender, one, type=message_type, action=action, source="api") for one in targets
-        )
-        return AuthManager(self._gateway, self._pending + rules)
-
-    def allow_bidirectional(self, one: str, other: str) -> AuthManager:
-        """Let two agents send to each other."""
-        return self.allow(one, other).allow(other, one)
-
-    def allow_broadcast(self, sender: str, targets: Sequence[str]) -> AuthManager:
-        """Let one agent send to several."""
-        return self.allow(sender, targets)
-
-    def allow_network(self, agents: Sequence[str]) -> AuthManager:
-        """Let each of several agents send to each other one."""
-        manager: AuthManager = self
-        for agent in agents:
-            manager = manager.allow(agent, [other for other in agents if other != agent])
-        return manager
-
-    def allow_wildcard(self, sender: str) -> AuthManager:
-        """Let an agent send to every agent."""
-        return self.allow(sender, ANYONE)
-
-    def block(self, sender: str, target: str, *, message_type: str = "*") -> AuthManager:
-        """Forbid it, whatever else allows it."""
-        rule = Rule("", "deny", sender, target, type=message_type, source="api")
-        return AuthManager(self._gateway, (*self._pending, rule))
-
-    async def apply(self) -> PolicyDocument:
-        """Make the change; in force when this returns."""
-
-        def edit(document: PolicyDocument) -> PolicyDocument:
-            for rule in self._pending:
-                document = add_rule(document, rule)
-            return document
-
-        return await self._gateway.policy.change(edit)
-
-    def __await__(self) -> Generator[Any, None, PolicyDocument]:
-        return self.apply().__await__()
-
-    async def grant_permission(self, agent_id: str, target_id: str, action: str = "*") -> None:
-        """Let one agent do one thing to another: `send`, `request`, or `*`."""
-        await self.allow(agent_id, target_id, action=action)
-
-    async def check_permission(
-        self, agent_id: str, target_id: str, action: Action = "send", message_type: str = "message"
-    ) -> bool:
-        """Whether the rules let it pass."""
-        document = await self._gateway.policy.load() or PolicyDocument()
-        now = await self._gateway.store.connection.time_ms()
-        return AccessPolicy(document).decide(agent_id, target_id, message_type, action, now).allowed
 
 
 class AuditLog:

@@ -65,6 +65,10 @@ class PolicyRecord:
             f"the policy has no revision {revision}", hint="mas rbac history", revision=revision
         )
 
+    async def time_ms(self) -> int:
+        """The server's clock, by which rules end; Unix milliseconds."""
+        return await self._records.time_ms()
+
     async def change(self, edit: Callable[[PolicyDocument], PolicyDocument]) -> PolicyDocument:
         """Replace the document with what `edit` makes of it; in force when this returns.
 
