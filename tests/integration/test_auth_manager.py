@@ -1,5 +1,9 @@
 """`GatewayService.auth_manager`: the policy from Python."""
 
+import re
+import textwrap
+from pathlib import Path
+
 import pytest
 from support.systems import live_system, new_namespace
 
@@ -112,3 +116,15 @@ async def test_it_works_on_any_system(server_url):
         await agent.send("b", "x", {})
 
         assert (await system.system.policy.history(1))[0].changed_by == system.system.actor
+
+
+async def test_the_example_of_the_document_runs(capsys):
+    """What docs/policy.md shows is what one can type."""
+    text = (Path(__file__).parents[2] / "docs" / "policy.md").read_text()
+    example = re.search(r"```python\n(.*?)```", text, re.DOTALL)[1].replace("clinic", new_namespace())
+    names = {}
+
+    exec("async def example():\n" + textwrap.indent(example, "    "), names)  # noqa: S102 - our own document
+    await names["example"]()
+
+    assert capsys.readouterr().out == "True\n"
