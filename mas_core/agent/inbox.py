@@ -4,18 +4,20 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections import deque
+import sys
 from collections.abc import Awaitable, Callable
 
 import msgspec
 
 from mas_core.agent.link import Link
 from mas_core.base.backoff import exponential_delays
+from mas_core.base.fair_queue import FairQueue
 from mas_core.base.logs import get_logger
 from mas_core.base.traces import trace_of
 from mas_core.errors import DecryptionFailed, MasError
 from mas_core.model.frame import DELIVERIES_DECODER, Frame, FrameHeader, Place
 from mas_core.model.message import REPEATED_DELIVERY, UNAUTHENTIC_DELIVERY, Delivery
+from mas_core.model.priority import LANE_WEIGHTS
 from mas_core.store.agents import AgentStore
 
 log = get_logger(__name__)
@@ -29,7 +31,12 @@ PAUSE_AFTER = 32
 MAX_SESSIONS = 256
 _BLOCK_MS = 1000
 _RECONNECT_S = 0.3
-_COUNTS = {"high": 16, "normal": 8, "low": 2}
+_READ_FRAMES = {"high": 32, "normal": 12, "low": 4}
+"""Frames read of a lane whenever nothing of it is at hand; in the proportion of the lanes' weights."""
+_READ_AFTER = 36
+"""Messages started until a lane that has run out is looked at again, while there are others."""
+_MAX_READ_AFTER = 512
+"""The same once nothing was found in such lanes for a while."""
 
 
 class Held(msgspec.Struct, frozen=True):
@@ -69,7 +76,12 @@ class Inbox:
         self._handle = handle
         self._give_up = give_up
         self._max_in_flight = max_in_flight
-        self._ready: deque[Held] = deque()
+        self._ready: FairQueue[Held] = FairQueue(LANE_WEIGHTS)
+        self._read_after = _READ_AFTER
+        self._since_read = 0
+        self._looked = asyncio.Event()
+        self._is_waiting = False
+        """Whether the reader waits for whatever comes, in any lane."""
         self._running: set[asyncio.Task[None]] = set()
         self._pausing = 0
         """Workers that go on in the next turn of the loop."""
@@ -130,6 +142,9 @@ class Inbox:
             with contextlib.suppress(asyncio.CancelledError):
                 await task
         self._tasks = []
+        # Nobody looks at the lanes any more, so nobody may wait for it.
+        self._read_after = sys.maxsize
+        self._looked.set()
 
     async def _read(self) -> None:
         consumer = self._link.instance
@@ -142,17 +157,31 @@ class Inbox:
                     for frame in await self._store.read_pending(consumer):
                         self._take_frame(frame.lane, frame.entry, frame.frame, frame.marks)
                     self._must_look_back = False
-                stored_frames = await self._store.read_inbox(consumer, _COUNTS, _BLOCK_MS)
+                is_full = self._is_full
+                counts = {
+                    lane: 0 if is_full and self._ready.length(lane) else most
+                    for lane, most in _READ_FRAMES.items()
+                }
+                self._is_waiting = not is_full
+                stored_frames = await self._store.read_inbox(consumer, counts, 0 if is_full else _BLOCK_MS)
             except MasError as error:
                 log.warning("store.unavailable", agent=self._store.agent_id, reason=error.message)
                 self._must_look_back = True
                 await asyncio.sleep(_RECONNECT_S)
                 continue
+            self._since_read = 0
+            self._is_waiting = False
+            self._looked.set()
+            # Lanes that stay empty are looked at less and less often.
+            is_news = stored_frames or not is_full
+            self._read_after = _READ_AFTER if is_news else min(2 * self._read_after, _MAX_READ_AFTER)
             for stored in stored_frames:
                 self._take_frame(stored.lane, stored.entry, stored.frame, "", is_new=True)
+            if self._is_full:
+                self._room.clear()
 
     def _take_frame(self, lane: str, entry: str, frame: Frame, marks: str, *, is_new: bool = False) -> None:
-        self._ready.extend(self._hold(lane, entry, frame, marks, is_new=is_new))
+        self._ready.extend(lane, self._hold(lane, entry, frame, marks, is_new=is_new))
         self._pump()
 
     def _hold(self, lane: str, entry: str, frame: Frame, marks: str, *, is_new: bool = False) -> list[Held]:
@@ -241,11 +270,19 @@ class Inbox:
     async def _work(self) -> None:
         """Handle one message after the other until there are no more.
 
-        It takes each just before it starts its handler, so that handlers start in the order of arrival.
+        It takes each just before it starts its handler, so that handlers start in the order of the queue.
         """
         since_pause = 0
         while self._ready and self._gate.is_set():
-            held = self._ready.popleft()
+            if self._since_read >= self._read_after:
+                self._room.set()
+                if self._since_read >= 2 * self._read_after and not self._is_waiting:
+                    # Handlers that never wait must not outrun the look at the lanes that have run out.
+                    self._looked.clear()
+                    await self._looked.wait()
+                    continue
+            held = self._ready.take()
+            self._since_read += 1
             if not self._is_full:
                 self._room.set()
             try:

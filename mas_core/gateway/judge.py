@@ -62,6 +62,9 @@ DECIDED_BATCHES = 4
 """Batches whose decisions are remembered here: lookups for one batch are sent before the last two are stored."""
 
 _ALLOWED = Decision.ALLOWED  # the members of an enum are slow to look up, and this one is asked for most
+LEAST_WAIT_MS = 20
+"""Of plain frames that waited no longer for the gateway, the wait does not shorten the time to live."""
+
 _DELIVERED_FLAGS = Flag.EXPECTS_REPLY | Flag.IS_REPLY | Flag.PARTIAL | Flag.ERROR
 _RECEIPT_DECODER = msgspec.msgpack.Decoder(Receipt)
 _PACKER = msgspec.msgpack.Encoder()
@@ -313,9 +316,13 @@ class Judge:
         refusal = self._frame_refusal(frame, session, now)
         sender, instance, key_id = session.agent_id, session.instance, session.key_id
         places = batch.places
+        waited = max(0, now - frame.stored.arrived)
         if refusal is None and frame.is_plain and places.get(sender, 0) >= header.count:
             places[sender] -= header.count
             plain = [Transit(envelope, sender, instance, key_id, now) for envelope in frame.envelopes or ()]
+            if waited > LEAST_WAIT_MS:
+                for transit in plain:
+                    transit.waited_ms = waited
             self._waiting += plain
             self._unanswered.append((frame, plain))
             return
@@ -323,7 +330,9 @@ class Judge:
         for envelope in frame.envelopes or [Envelope("", "", "", b"{}", now) for _ in range(header.count)]:
             transit = Transit.of(envelope, sender, instance, key_id, now)
             transits.append(transit)
+            transit.waited_ms = waited
             if refusal is not None:
+                places[sender] = places.get(sender, 0) - 1
                 transit.end(refusal)
                 self._ledger.record_message(transit)
             elif envelope.target == GATEWAY:
@@ -486,7 +495,7 @@ class Judge:
         flags = envelope.flags & _DELIVERED_FLAGS
         if transit.is_encrypted:
             flags |= Flag.ENCRYPTED
-        expires_at = now + envelope.ttl_ms
+        expires_at = now + envelope.ttl_ms - transit.waited_ms
         permit = b""
         if transit.expects_reply:
             permit = make_permit(

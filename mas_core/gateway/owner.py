@@ -10,10 +10,11 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import time
-from collections import deque
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Any
 
+from mas_core.base.fair_queue import FairQueue
 from mas_core.base.ids import new_instance_id
 from mas_core.base.logs import get_logger
 from mas_core.base.traces import trace_of
@@ -31,7 +32,8 @@ from mas_core.gateway.places import Places
 from mas_core.gateway.sessions import Sessions
 from mas_core.gateway.transit import Verdict
 from mas_core.model.decision import Decision
-from mas_core.model.frame import MAX_FRAME_BYTES
+from mas_core.model.frame import MAX_FRAME_BYTES, MAX_FRAME_MESSAGES
+from mas_core.model.priority import LANE_WEIGHTS, LANES
 from mas_core.security.gateway_keys import GatewayKeys
 from mas_core.security.seals import read_header
 from mas_core.store.commits import Commit, CommitResult
@@ -57,8 +59,10 @@ AUDIT_UNAVAILABLE = Verdict(
     retry_after=AUDIT_RETRY_S,
     hint=("mas status", "mas audit verify"),
 )
-MAX_READ_AHEAD = 64
-"""Frames that are read before they are judged."""
+MAX_READ_AHEAD = 32
+"""Frames of one lane that are read before they are judged."""
+READ_FRAMES = 16
+"""Frames of one lane that are read at once."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,6 +72,8 @@ class OwnerSettings:
     gateway_id: str
     lease_ms: int = 1500
     inbox_bound: int = 10_000
+    lane_weights: Mapping[str, int] = field(default_factory=lambda: dict(LANE_WEIGHTS))
+    """Messages judged of each lane in one round while all lanes are full."""
     control_per_minute: int = 1200
     """Messages to the gateway itself that an agent may send."""
     replicas: int = 0
@@ -133,7 +139,7 @@ class PartitionOwner:
         self._places = Places()
         self._controls = ControlBudget(settings.control_per_minute)
         self._stopping = asyncio.Event()
-        self._buffer: deque[StoredFrame] = deque()
+        self._buffer: FairQueue[StoredFrame] = FairQueue(settings.lane_weights)
         self._in_hand: list[StoredFrame] = []
         self._careful_batches = 0
         self._condemned: set[tuple[str, str]] = set()
@@ -322,13 +328,20 @@ class PartitionOwner:
     async def _read(self) -> None:
         """Read ahead, so that the next batch is at hand while this one is judged."""
         while True:
-            stored_frames = await self._partition.read_ingress(self._read_cursors, BLOCK_MS)
+            rooms = {lane: MAX_READ_AHEAD - self._buffer.length(lane) for lane in LANES}
+            is_roomy = all(room > 0 for room in rooms.values())
+            stored_frames = await self._partition.read_ingress(
+                self._read_cursors,
+                {lane: min(room, READ_FRAMES) for lane, room in rooms.items()},
+                BLOCK_MS if is_roomy else 0,
+            )
             for stored in stored_frames:
                 self._read_cursors[stored.lane] = stored.entry
-            self._buffer.extend(stored_frames)
+                self._buffer.extend(stored.lane, (stored,))
             if stored_frames:
                 self._arrived.set()
-            while len(self._buffer) >= MAX_READ_AHEAD:
+            if any(self._buffer.length(lane) >= MAX_READ_AHEAD for lane in LANES):
+                # With the next batch there is room again; the other lanes are looked at then, too.
                 self._has_room.clear()
                 await self._has_room.wait()
 
@@ -365,13 +378,14 @@ class PartitionOwner:
         frames: list[StoredFrame] = []
         messages = size = 0
         while self._buffer:
-            stored = self._buffer[0]
-            messages += _count(stored)
+            stored = self._buffer.peek()
+            count = _count(stored)
+            messages += count
             size += len(stored.frame.body)
             is_full = messages > MAX_BATCH_MESSAGES or size > MAX_BATCH_BYTES
             if frames and (is_full or self._careful_batches):
                 break
-            frames.append(self._buffer.popleft())
+            frames.append(self._buffer.take(count))
         self._has_room.set()
         return frames
 
@@ -460,6 +474,6 @@ async def _end(task: asyncio.Task[Any]) -> None:
 
 def _count(stored: StoredFrame) -> int:
     try:
-        return max(1, read_header(stored.frame).count)
+        return min(max(1, read_header(stored.frame).count), MAX_FRAME_MESSAGES)
     except MasError:
         return 1

@@ -80,6 +80,7 @@ class Gateway:
             self.gateway_id,
             lease_ms=self.settings.lease_ms,
             inbox_bound=self.settings.inbox_bound,
+            lane_weights=self.settings.lane_weights,
             control_per_minute=self.settings.rate_limit.control_per_minute,
             replicas=replicas,
         )

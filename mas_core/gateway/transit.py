@@ -68,6 +68,8 @@ class Transit(msgspec.Struct):
     """Whether the payload is end-to-end encrypted, so that nobody here can scan it."""
     is_within_limit: bool = True
     """Whether a place of the sender's rate limit was reserved for it."""
+    waited_ms: int = 0
+    """How long it lay in the ingress, by the server's clock."""
     is_well_formed: bool = False
     """Whether its ids and its type are what they should be, so that they can be recorded."""
     is_repeat: bool = False

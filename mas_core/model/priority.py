@@ -12,6 +12,12 @@ LANES: Final[tuple[Lane, ...]] = ("high", "normal", "low")
 
 PRIORITY_NAMES: Final = {"critical": 10, "high": 8, "normal": 5, "medium": 5, "low": 2, "bulk": 0}
 
+LANE_WEIGHTS: Final[dict[str, int]] = {"high": 8, "normal": 3, "low": 1}
+"""How many messages of each lane are served in one round when all of them have plenty.
+
+So the lowest lane gets at least one message in twelve, whatever the others send: 8.3 % of any long run.
+"""
+
 NORMAL: Final = PRIORITY_NAMES["normal"]
 
 

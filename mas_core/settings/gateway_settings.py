@@ -14,6 +14,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from mas_core.model import policy
+from mas_core.model.priority import LANE_WEIGHTS, LANES
 from mas_core.settings.layers import environment_layer, flattened, merged
 from mas_core.settings.masking import masked
 from mas_core.settings.permissions import DlpAction
@@ -122,13 +123,16 @@ class CircuitBreakerSettings(Section):
 
 
 class PriorityQueueSettings(Section):
-    """How often each lane is served when all have messages."""
+    """How many messages of each lane are served in one round when all lanes have plenty.
 
-    high: int = Field(default=8, ge=1)
+    The lowest lane gets at least its weight's share, 1 in 12 with these.
+    """
+
+    high: int = Field(default=LANE_WEIGHTS["high"], ge=1, le=1000)
     """Weight of priorities 7 to 10."""
-    normal: int = Field(default=3, ge=1)
+    normal: int = Field(default=LANE_WEIGHTS["normal"], ge=1, le=1000)
     """Weight of priorities 3 to 6."""
-    low: int = Field(default=1, ge=1)
+    low: int = Field(default=LANE_WEIGHTS["low"], ge=1, le=1000)
     """Weight of priorities 0 to 2."""
 
 
@@ -202,6 +206,14 @@ class GatewaySettings(BaseSettings):
         """One line a setting, secrets masked."""
         values = flattened(self.model_dump(mode="json"))
         return "\n".join(f"{name} = {masked(name, value)}" for name, value in values)
+
+    @property
+    def lane_weights(self) -> dict[str, int]:
+        """Lane -> its weight; all alike when `features.priority_queue` is off."""
+        weights = self.priority_queue
+        if not self.features.priority_queue:
+            return dict.fromkeys(LANES, 1)
+        return {"high": weights.high, "normal": weights.normal, "low": weights.low}
 
     @property
     def default_limit(self) -> policy.RateLimit:

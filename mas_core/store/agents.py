@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -85,11 +85,16 @@ class AgentStore:
             pipeline.add("XADD", self._keys.ingress(partition, lane), "*", "h", frame.header, "b", frame.body)
         await self._connection.run(pipeline)
 
-    async def read_inbox(self, consumer: str, counts: dict[str, int], block_ms: int) -> list[StoredFrame]:
-        """New frames, high lane first, at most `counts` of each lane; waits when there are none."""
+    async def read_inbox(self, consumer: str, counts: Mapping[str, int], block_ms: int) -> list[StoredFrame]:
+        """New frames, at most `counts` of each lane; waits up to `block_ms` when there are none."""
         pipeline = Pipeline()
         for inbox, lane in self._inboxes.items():
-            pipeline.add("XREADGROUP", "GROUP", GROUP, consumer, "COUNT", counts[lane], "STREAMS", inbox, ">")
+            if counts[lane] > 0:
+                pipeline.add(
+                    "XREADGROUP", "GROUP", GROUP, consumer, "COUNT", counts[lane], "STREAMS", inbox, ">"
+                )
+        if not pipeline.commands:
+            return []
         frames = [frame for reply in await self._connection.run(pipeline) for frame in self._frames(reply)]
         if frames or not block_ms:
             return frames

@@ -16,9 +16,6 @@ from mas_core.store.connection import Connection, Pipeline
 from mas_core.store.keys import Keys
 from mas_core.store.limits import Grant, Reservation, WindowUse, queue_give_back
 
-READ_WEIGHTS = {"high": 16, "normal": 8, "low": 2}
-"""Frames read of each lane in one round while there is more than enough to do."""
-
 
 @dataclass(frozen=True, slots=True)
 class StoredFrame:
@@ -27,6 +24,11 @@ class StoredFrame:
     lane: str
     entry: str
     frame: Frame
+
+    @property
+    def arrived(self) -> int:
+        """When it was added, by the server's clock in Unix milliseconds; an id that was made up may say else."""
+        return int(self.entry.partition("-")[0])
 
 
 @dataclass(slots=True)
@@ -93,14 +95,19 @@ class PartitionStore:
         reply = await self._connection.script("renew", [self.keys.meta(self.partition)], [nonce, lease_ms])
         return bool(reply)
 
-    async def read_ingress(self, cursors: Mapping[str, str], block_ms: int) -> list[StoredFrame]:
-        """Frames after the cursors, high lane first; waits up to `block_ms` when there are none."""
+    async def read_ingress(
+        self, cursors: Mapping[str, str], counts: Mapping[str, int], block_ms: int
+    ) -> list[StoredFrame]:
+        """Frames after the cursors, at most `counts` of each lane; waits up to `block_ms` when there are none."""
         pipeline = Pipeline()
-        for lane in LANES:
-            pipeline.add(
-                "XREAD", "COUNT", READ_WEIGHTS[lane], "STREAMS",
-                self.keys.ingress(self.partition, lane), cursors[lane] or "0-0",
-            )  # fmt: skip
+        for lane, count in counts.items():
+            if count > 0:
+                pipeline.add(
+                    "XREAD", "COUNT", count, "STREAMS",
+                    self.keys.ingress(self.partition, lane), cursors[lane] or "0-0",
+                )  # fmt: skip
+        if not pipeline.commands:
+            return []
         frames = [frame for reply in await self._connection.run(pipeline) for frame in self._frames(reply)]
         if frames or not block_ms:
             return frames

@@ -5,6 +5,7 @@ import pytest
 from mas_core.model.frame import Frame
 from mas_core.store.commits import Commit, CommitResult
 
+COUNTS = {"high": 16, "normal": 8, "low": 2}
 LEASE = 60_000
 FRAME = Frame(b"header", b"body")
 
@@ -186,7 +187,8 @@ async def test_a_moved_cursor_drops_what_lies_before_it(store, partition):
     await partition.commit(commit)
 
     assert [
-        item.entry for item in await partition.read_ingress({"high": "", "normal": "2-1", "low": ""}, 0)
+        item.entry
+        for item in await partition.read_ingress({"high": "", "normal": "2-1", "low": ""}, COUNTS, 0)
     ] == ["3-1"]
     assert await store.connection.call("XLEN", ingress) == 1
 
@@ -208,9 +210,9 @@ async def test_frames_are_read_after_the_cursors_high_lane_first(store, partitio
         await agent.add_frames([(0, lane, Frame(lane.encode(), b"1"))])
     await agent.add_frames([(0, "high", Frame(b"high", b"2")), (1, "high", Frame(b"other", b"3"))])
 
-    first = await partition.read_ingress({"high": "", "normal": "", "low": ""}, 0)
+    first = await partition.read_ingress({"high": "", "normal": "", "low": ""}, COUNTS, 0)
     cursors = {item.lane: item.entry for item in first}
-    second = await partition.read_ingress(cursors, 0)
+    second = await partition.read_ingress(cursors, COUNTS, 0)
 
     assert [(item.lane, item.frame.body) for item in first] == [
         ("high", b"1"), ("high", b"2"), ("normal", b"1"), ("low", b"1"),
