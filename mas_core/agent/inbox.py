@@ -31,10 +31,10 @@ PAUSE_AFTER = 32
 MAX_SESSIONS = 256
 _BLOCK_MS = 1000
 _RECONNECT_S = 0.3
-_READ_FRAMES = {"high": 32, "normal": 12, "low": 4}
-"""Frames read of a lane whenever nothing of it is at hand; in the proportion of the lanes' weights."""
-_READ_AFTER = 36
-"""Messages started until a lane that has run out is looked at again, while there are others."""
+_READ_FRAMES = {"high": 20, "normal": 8, "low": 3}
+"""Frames read of a lane while fewer messages of it are at hand; about in the proportion of the lanes' weights."""
+_READ_AFTER = sum(_READ_FRAMES.values())
+"""Messages started at most until a lane that runs out is looked at again, while there are others."""
 _MAX_READ_AFTER = 512
 """The same once nothing was found in such lanes for a while."""
 
@@ -159,7 +159,7 @@ class Inbox:
                     self._must_look_back = False
                 is_full = self._is_full
                 counts = {
-                    lane: 0 if is_full and self._ready.length(lane) else most
+                    lane: 0 if is_full and self._ready.length(lane) >= most else most
                     for lane, most in _READ_FRAMES.items()
                 }
                 self._is_waiting = not is_full
@@ -274,9 +274,9 @@ class Inbox:
         """
         since_pause = 0
         while self._ready and self._gate.is_set():
-            if self._since_read >= self._read_after:
+            if 2 * self._since_read >= self._read_after:
                 self._room.set()
-                if self._since_read >= 2 * self._read_after and not self._is_waiting:
+                if self._since_read >= self._read_after and not self._is_waiting:
                     # Handlers that never wait must not outrun the look at the lanes that have run out.
                     self._looked.clear()
                     await self._looked.wait()

@@ -37,7 +37,7 @@ from mas_core.model.priority import LANE_WEIGHTS, LANES
 from mas_core.security.gateway_keys import GatewayKeys
 from mas_core.security.seals import read_header
 from mas_core.store.commits import Commit, CommitResult
-from mas_core.store.partitions import LeaseHeld, Lookups, Meta, StoredFrame
+from mas_core.store.partitions import WAITING_READ_FRAMES, LeaseHeld, Lookups, Meta, StoredFrame
 from mas_core.store.store import Store
 
 log = get_logger(__name__)
@@ -143,6 +143,10 @@ class PartitionOwner:
         self._in_hand: list[StoredFrame] = []
         self._careful_batches = 0
         self._condemned: set[tuple[str, str]] = set()
+        self._has_more: dict[str, bool] = dict.fromkeys(LANES, False)
+        """Lanes of which more frames may wait in the store than were read."""
+        self._looked = asyncio.Event()
+        """Set with each answer of the store about frames that wait."""
         self._arrived = asyncio.Event()
         self._has_room = asyncio.Event()
         self._read_cursors: dict[str, str] = {}
@@ -250,6 +254,7 @@ class PartitionOwner:
         self._sessions.clear()
         self._outbound.clear()
         self._buffer.clear()
+        self._has_more = dict.fromkeys(LANES, False)
         self._cursors = dict(meta.cursors)
         self._read_cursors = dict(meta.cursors)
         self._audit = (meta.audit_seq, meta.audit_head)
@@ -328,22 +333,34 @@ class PartitionOwner:
     async def _read(self) -> None:
         """Read ahead, so that the next batch is at hand while this one is judged."""
         while True:
-            rooms = {lane: MAX_READ_AHEAD - self._buffer.length(lane) for lane in LANES}
-            is_roomy = all(room > 0 for room in rooms.values())
-            stored_frames = await self._partition.read_ingress(
-                self._read_cursors,
-                {lane: min(room, READ_FRAMES) for lane, room in rooms.items()},
-                BLOCK_MS if is_roomy else 0,
-            )
-            for stored in stored_frames:
-                self._read_cursors[stored.lane] = stored.entry
-                self._buffer.extend(stored.lane, (stored,))
-            if stored_frames:
-                self._arrived.set()
+            counts: dict[str, int] = {
+                lane: min(READ_FRAMES, MAX_READ_AHEAD - self._buffer.length(lane)) for lane in LANES
+            }
+            found = self._take_in(await self._partition.read_ingress(self._read_cursors, counts), counts)
+            if not found and min(counts.values()) > 0:
+                self._take_in(
+                    await self._partition.wait_for_ingress(self._read_cursors, BLOCK_MS),
+                    dict.fromkeys(counts, WAITING_READ_FRAMES),
+                )
             if any(self._buffer.length(lane) >= MAX_READ_AHEAD for lane in LANES):
                 # With the next batch there is room again; the other lanes are looked at then, too.
                 self._has_room.clear()
                 await self._has_room.wait()
+
+    def _take_in(self, stored_frames: list[StoredFrame], counts: Mapping[str, int]) -> int:
+        """Put frames that were read into the buffer; how many there were."""
+        left = dict(counts)
+        for stored in stored_frames:
+            self._read_cursors[stored.lane] = stored.entry
+            self._buffer.extend(stored.lane, (stored,))
+            left[stored.lane] -= 1
+        for lane, count in counts.items():
+            if count > 0:
+                self._has_more[lane] = left[lane] <= 0
+        if stored_frames:
+            self._arrived.set()
+        self._looked.set()
+        return len(stored_frames)
 
     async def _prepare(self, reading: asyncio.Task[None]) -> _Prepared:
         """Wait for frames, open them, and ask what judging them needs."""
@@ -351,6 +368,7 @@ class PartitionOwner:
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(max(0.0, self._due_at - time.monotonic())):
                     await self._arrived.wait()
+        await self._look_at_lanes(reading)
         if reading.done():
             # It ends only with an error, which is ours to handle.
             reading.result()
@@ -369,6 +387,17 @@ class PartitionOwner:
             await self._directory.roster.refresh()
         return _Prepared(opened, lookups)
 
+    async def _look_at_lanes(self, reading: asyncio.Task[None]) -> None:
+        """Wait while a lane that has more frames has none here: the others must not go on without it."""
+        while not reading.done() and any(
+            more and not self._buffer.length(lane) for lane, more in self._has_more.items()
+        ):
+            self._has_room.set()
+            self._looked.clear()
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(DUE_INTERVAL_S):
+                    await self._looked.wait()
+
     def _open(self, stored: StoredFrame) -> OpenedFrame:
         if (stored.lane, stored.entry) in self._condemned:
             return OpenedFrame(stored, rejection="the frame cannot be judged")
@@ -386,6 +415,9 @@ class PartitionOwner:
             if frames and (is_full or self._careful_batches):
                 break
             frames.append(self._buffer.take(count))
+            if self._has_more[stored.lane] and not self._buffer.length(stored.lane):
+                # It has its share only if the others wait until there is more of it here.
+                break
         self._has_room.set()
         return frames
 

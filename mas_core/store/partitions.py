@@ -16,6 +16,9 @@ from mas_core.store.connection import Connection, Pipeline
 from mas_core.store.keys import Keys
 from mas_core.store.limits import Grant, Reservation, WindowUse, queue_give_back
 
+WAITING_READ_FRAMES = 4
+"""Frames of a lane that one reading brings which had to wait for them."""
+
 
 @dataclass(frozen=True, slots=True)
 class StoredFrame:
@@ -95,10 +98,8 @@ class PartitionStore:
         reply = await self._connection.script("renew", [self.keys.meta(self.partition)], [nonce, lease_ms])
         return bool(reply)
 
-    async def read_ingress(
-        self, cursors: Mapping[str, str], counts: Mapping[str, int], block_ms: int
-    ) -> list[StoredFrame]:
-        """Frames after the cursors, at most `counts` of each lane; waits up to `block_ms` when there are none."""
+    async def read_ingress(self, cursors: Mapping[str, str], counts: Mapping[str, int]) -> list[StoredFrame]:
+        """Frames after the cursors, at most `counts` of each lane."""
         pipeline = Pipeline()
         for lane, count in counts.items():
             if count > 0:
@@ -108,11 +109,12 @@ class PartitionStore:
                 )  # fmt: skip
         if not pipeline.commands:
             return []
-        frames = [frame for reply in await self._connection.run(pipeline) for frame in self._frames(reply)]
-        if frames or not block_ms:
-            return frames
+        return [frame for reply in await self._connection.run(pipeline) for frame in self._frames(reply)]
+
+    async def wait_for_ingress(self, cursors: Mapping[str, str], block_ms: int) -> list[StoredFrame]:
+        """A few frames after the cursors; waits up to `block_ms` when there are none."""
         reply = await self._connection.wait(
-            "XREAD", "COUNT", 4, "BLOCK", block_ms, "STREAMS",
+            "XREAD", "COUNT", WAITING_READ_FRAMES, "BLOCK", block_ms, "STREAMS",
             *(self.keys.ingress(self.partition, lane) for lane in LANES),
             *(cursors[lane] or "0-0" for lane in LANES),
         )  # fmt: skip

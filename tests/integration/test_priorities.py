@@ -7,6 +7,7 @@ from support.systems import Recorder, live_system
 from support.waiting import until
 
 from mas_core.errors import MessageExpired
+from mas_core.model.frame import MAX_UNANSWERED_FRAMES
 from mas_core.model.priority import LANE_WEIGHTS
 
 LOWEST_SHARE = LANE_WEIGHTS["low"] / sum(LANE_WEIGHTS.values())
@@ -33,7 +34,7 @@ def lanes(records):
     return [record.message_id.partition("-")[0] for record in records]
 
 
-async def flood(system, client, counts, one_by_one=()):
+async def flood(client, counts):
     """Put messages of several priorities into the ingress before anybody takes them."""
     tasks = []
     for priority, (name, count) in counts.items():
@@ -43,19 +44,28 @@ async def flood(system, client, counts, one_by_one=()):
                     client.send("bob", "x", {"n": n}, priority=priority, message_id=f"{name}-{n}", timeout=60)
                 )
             )
-            if name in one_by_one:
-                # Frames of one message each, against frames of hundreds.
-                await asyncio.sleep(0)
-                await asyncio.sleep(0)
     await asyncio.sleep(0.3)
+    return tasks
+
+
+async def drip(client, count):
+    """The same in frames of one message each, with no priority."""
+    tasks = []
+    for n in range(count):
+        sending = client.send(
+            "bob", "x", {"n": n}, priority=0, message_id=f"low-{client.instance}-{n}", timeout=60
+        )
+        tasks.append(asyncio.create_task(sending))
+        await asyncio.sleep(0.005)
     return tasks
 
 
 async def test_r20_the_lowest_lane_gets_its_share_while_high_is_full(system):
     """At the gateway: of every stretch of records, as long as low has some (R20, P7)."""
-    alice, carol = [await system.client(name) for name in ("alice", "carol")]
-    tasks = await flood(system, alice, {10: ("high", 3000)})
-    tasks += await flood(system, carol, {0: ("low", 200)}, one_by_one=["low"])
+    alice, *carols = [await system.client(name) for name in ("alice", *["carol"] * 10)]
+    tasks = await flood(alice, {10: ("high", 3000)})
+    for one in await asyncio.gather(*(drip(carol, MAX_UNANSWERED_FRAMES) for carol in carols)):
+        tasks += one
     await system.start_gateway()
     await asyncio.gather(*tasks)
 
@@ -159,7 +169,7 @@ async def test_weights_of_lanes_are_settings(server_url):
         ) as system:
             assert system.settings.lane_weights == weights
             alice = await system.client("alice")
-            tasks = await flood(system, alice, {10: ("high", 1500), 0: ("low", 1500)})
+            tasks = await flood(alice, {10: ("high", 1500), 0: ("low", 1500)})
             await system.start_gateway()
             await asyncio.gather(*tasks)
 

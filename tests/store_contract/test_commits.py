@@ -187,8 +187,7 @@ async def test_a_moved_cursor_drops_what_lies_before_it(store, partition):
     await partition.commit(commit)
 
     assert [
-        item.entry
-        for item in await partition.read_ingress({"high": "", "normal": "2-1", "low": ""}, COUNTS, 0)
+        item.entry for item in await partition.read_ingress({"high": "", "normal": "2-1", "low": ""}, COUNTS)
     ] == ["3-1"]
     assert await store.connection.call("XLEN", ingress) == 1
 
@@ -210,9 +209,9 @@ async def test_frames_are_read_after_the_cursors_high_lane_first(store, partitio
         await agent.add_frames([(0, lane, Frame(lane.encode(), b"1"))])
     await agent.add_frames([(0, "high", Frame(b"high", b"2")), (1, "high", Frame(b"other", b"3"))])
 
-    first = await partition.read_ingress({"high": "", "normal": "", "low": ""}, COUNTS, 0)
+    first = await partition.read_ingress({"high": "", "normal": "", "low": ""}, COUNTS)
     cursors = {item.lane: item.entry for item in first}
-    second = await partition.read_ingress(cursors, COUNTS, 0)
+    second = await partition.read_ingress(cursors, COUNTS)
 
     assert [(item.lane, item.frame.body) for item in first] == [
         ("high", b"1"), ("high", b"2"), ("normal", b"1"), ("low", b"1"),
