@@ -325,7 +325,8 @@ async def test_urgent_messages_overtake_and_low_ones_are_not_starved(system):
     await until(lambda: len(slow.messages) == 120)
 
     order = [message.message_type for message in slow.messages]
-    assert order[:16] == ["high"] * 16
+    assert order[0] == "high"
+    assert order[:24].count("high") >= 14
     last_high = max(index for index, lane in enumerate(order) if lane == "high")
     assert "low" in order[:last_high]
     for lane in ("high", "normal", "low"):
