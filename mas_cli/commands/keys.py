@@ -74,8 +74,8 @@ async def list_keys(
 ) -> ExitCode:
     """List the public keys of agents.
 
-    The fingerprint is what to compare by another way, and to pin; a token has one for each use, all of them in
-    JSON. Age is in seconds.
+    The fingerprint is what to compare by another way, and to pin; a token has one for each use, all of them and
+    the public keys themselves in JSON.
     """
     async with open_system(call) as system:
         from mas_core.ops import keys
@@ -162,17 +162,18 @@ def _write_made(call: Invocation, made: MadeKey) -> None:
 
 
 def _row(item: KeyInfo) -> dict[str, object]:
-    use = next(iter(item.fingerprints), "")
+    fingerprints = item.fingerprints
     return {
         "agent": item.agent,
         "key_id": item.key_id,
         "type": item.type,
-        "use": list(item.fingerprints),
+        "use": list(fingerprints),
         "status": item.status,
         "age": round(item.age),
         "created": moment(item.created),
         "expires": moment(item.expires),
         "revoked": moment(item.revoked),
-        "fingerprint": item.fingerprints.get(use, ""),
-        "fingerprints": dict(item.fingerprints),
+        "fingerprint": next(iter(fingerprints.values()), ""),
+        "fingerprints": fingerprints,
+        "public_keys": item.public_keys,
     }

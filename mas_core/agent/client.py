@@ -135,7 +135,8 @@ class Client:
         self._known_addresses: set[tuple[str, str]] = set()
         self.on_directive: Callable[[Directive], None] | None = None
         """Gets what an operator said of this agent, as the gateway passes it on."""
-        self._signs = False
+        self.signs = False
+        """Whether messages are signed; so from the first time that the gateway asks for it."""
         self._peers = Peers(
             self._link,
             self._ask_keys,
@@ -302,7 +303,7 @@ class Client:
         ]
         if unsigned:
             # The gateway wants signatures: from here on it gets them.
-            self._signs = True
+            self.signs = True
             again = await self._submit_many([envelopes[at] for at in unsigned], timeout)
             for at, receipt in zip(unsigned, again, strict=True):
                 receipts[at] = receipt
@@ -313,7 +314,7 @@ class Client:
         together: list[Envelope] = []
         size = 0
         for envelope in envelopes:
-            if self._signs:
+            if self.signs:
                 self._sign(envelope)
             size += len(envelope.data)
             if together and (len(together) == MAX_SENT_TOGETHER or size > MAX_FRAME_BYTES // 2):
@@ -482,6 +483,8 @@ class Client:
         if self.is_plain(delivery):
             return message_of(delivery)
         signed = await self._peers.verify(delivery)
+        # Where others have to sign, so has this agent.
+        self.signs = self.signs or signed is not None
         key_id = ""
         if delivery.flags & Flag.ENCRYPTED:
             key_id, data = self._peers.decrypt(delivery)
@@ -546,7 +549,7 @@ class Client:
         )
 
     async def _submit(self, envelope: Envelope, timeout: float) -> Receipt:
-        if self._signs:
+        if self.signs:
             self._sign(envelope)
         try:
             return await self._outbox_receipt(envelope, timeout)
@@ -554,7 +557,7 @@ class Client:
             if envelope.signature is not None or error.details.get("rule") != SIGNATURE_REQUIRED:
                 raise
             # The gateway wants signatures: from here on it gets them.
-            self._signs = True
+            self.signs = True
             self._sign(envelope)
             return await self._outbox_receipt(envelope, timeout)
 

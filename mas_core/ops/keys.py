@@ -8,7 +8,7 @@ an agent has such keys, messages are encrypted for them and not for those of its
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 
 import msgspec
@@ -56,8 +56,13 @@ class KeyInfo:
     """Unix milliseconds; 0 when it was not."""
     age: float
     """Seconds since it was made."""
-    fingerprints: dict[str, str] = field(default_factory=dict)
-    """What it is used for (sign, decrypt, seal) -> SHA-256 of the public key for that, hex; agents pin these."""
+    public_keys: dict[str, str]
+    """What it is used for (sign, decrypt, seal) -> the public key for that, hex; of RSA in DER."""
+
+    @property
+    def fingerprints(self) -> dict[str, str]:
+        """What it is used for -> SHA-256 of the public key for that, hex; agents pin these."""
+        return {use: fingerprint(bytes.fromhex(key)) for use, key in self.public_keys.items()}
 
 
 @dataclass(frozen=True, slots=True)
@@ -275,16 +280,15 @@ def _kind(text: str) -> Kind:
 
 def _of_token(agent_id: str, key: AgentKey, now: int) -> KeyInfo:
     halves = {"sign": key.signing_key, "decrypt": key.encryption_key, "seal": key.seal_key}
-    fingerprints = {use: fingerprint(bytes.fromhex(half)) for use, half in halves.items() if half}
-    return _info(agent_id, key, TOKEN, now, fingerprints)
+    return _info(agent_id, key, TOKEN, now, {use: half for use, half in halves.items() if half})
 
 
 def _of_file(agent_id: str, key: DecryptionKey, now: int) -> KeyInfo:
-    return _info(agent_id, key, key.kind, now, {"decrypt": fingerprint(public_bytes(public_key_of(key)))})
+    return _info(agent_id, key, key.kind, now, {"decrypt": public_bytes(public_key_of(key)).hex()})
 
 
 def _info(
-    agent_id: str, key: AgentKey | DecryptionKey, kind: str, now: int, fingerprints: dict[str, str]
+    agent_id: str, key: AgentKey | DecryptionKey, kind: str, now: int, public_keys: dict[str, str]
 ) -> KeyInfo:
     if key.revoked:
         status = "revoked"
@@ -294,5 +298,5 @@ def _info(
         status = "ending" if key.expires else "active"
     age = max(0.0, (now - key.created) / 1000)
     return KeyInfo(
-        agent_id, key.key_id, kind, status, key.created, key.expires, key.revoked, age, fingerprints
+        agent_id, key.key_id, kind, status, key.created, key.expires, key.revoked, age, public_keys
     )

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections.abc import AsyncIterable, AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from mas_core.errors import MasError
+from mas_core.errors import IntegrityError, MasError, SecretUnavailable
 from mas_core.model.decision import Receipt
 from mas_core.model.message import DEFAULT_TTL_MS, AgentMessage, Payload
 from mas_core.model.priority import NORMAL
@@ -41,6 +42,10 @@ async def connected(system: System, as_agent: str = OPERATOR) -> AsyncIterator[C
     """
     client = system.client(as_agent)
     await system.require_gateway()
+    with contextlib.suppress(SecretUnavailable, IntegrityError):
+        # Whoever cannot read the policy is told by the gateway.
+        policy = await system.policy.load()
+        client.signs = policy is not None and policy.features.message_signing
     async with client:
         yield client
 

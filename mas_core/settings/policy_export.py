@@ -30,6 +30,7 @@ def policy_as_file(document: PolicyDocument) -> dict[str, object]:
         "limits": limits,
         "dlp": dict(document.dlp_actions),
         "dlp_keys": dict(document.dlp_keys),
+        "e2e_suites": [] if document.e2e_suites == PolicyDocument().e2e_suites else list(document.e2e_suites),
         "routes": [_route(route) for route in document.routes],
         "breaker": _breakers(document),
         "backups": dict(document.backups),

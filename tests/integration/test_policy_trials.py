@@ -34,6 +34,8 @@ routes:
   - route: alice -> bob
     types: [open.*]
     dlp: {card: alert}
+    e2e: allow
+e2e_suites: [rsa-oaep]
 breaker:
   default: {failure_threshold: 7}
   bob: {failure_threshold: 3, timeout_s: 1.5}
@@ -72,6 +74,7 @@ async def test_a_policy_goes_out_as_a_file_and_comes_back_the_same(system, tmp_p
         "roles",
         "limits",
         "dlp_actions",
+        "e2e_suites",
         "blocked",
         "breakers",
     }

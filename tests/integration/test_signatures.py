@@ -148,6 +148,8 @@ async def test_replies_are_signed_and_verified_too(system):
 
     reply = await alice.request("bob", "ask", {})
 
+    # The asker was told by the gateway, the replier by what it got.
+    assert [record.sender for record in await system.audit(rule="signature_required")] == ["alice"]
     found = reply.verify(keys_of(system, "bob").signing_key.public_key().public_bytes_raw())
     assert (found.statement.sender, found.statement.correlation) == ("bob", reply.meta.correlation_id)
 
