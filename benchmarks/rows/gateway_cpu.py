@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import statistics
 
+import msgspec
+
 from benchmarks.full_policy import can_sign
 from benchmarks.options import Options
 from benchmarks.product import ProductRun, run_product
@@ -63,7 +65,7 @@ async def measure(options: Options) -> list[Row]:
         )
     else:
         rows.append(not_measured(SIGNED, "", "this build has no message signatures"))
-    rows.append(await _profile(load, options))
+    rows.append(await _profile(msgspec.structs.replace(load, count=options.count(300_000, 1000)), options))
     return rows
 
 
