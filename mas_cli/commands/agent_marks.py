@@ -87,9 +87,7 @@ async def _mark(
 async def _unmark(call: Invocation, kind: MarkKind, agent_id: str) -> ExitCode:
     async with open_system(call) as system:
         from mas_core.ops import policy_people
-        from mas_core.ops.agents import require_agents
 
-        await require_agents(system, agent_id)
         await policy_people.unmark(system, kind, agent_id)
     call.out.record(
         _MARK,

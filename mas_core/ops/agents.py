@@ -238,7 +238,7 @@ async def revoke_token(system: System, agent_id: str, key_id: str = "") -> tuple
 
 
 async def deregister(system: System, agent_id: str) -> None:
-    """Remove an agent and what an operator said about it; its state stays.
+    """Remove an agent, its standing and the trust in it; its state, and a block of its name, stay.
 
     Raises:
         AgentNotFound: It is not registered.
@@ -246,7 +246,7 @@ async def deregister(system: System, agent_id: str) -> None:
     await system.registry.get(agent_id)
     await system.registry.delete(agent_id)
     await system.store.records.close_connections(agent_id, for_good=True)
-    await system.policy.change(lambda document: _without_standing(document, agent_id))
+    await system.policy.change(lambda document: _without_agent(document, agent_id))
 
 
 async def list_agents(system: System, *, capability: str = "", status: str = "") -> list[AgentSummary]:
@@ -269,7 +269,7 @@ async def describe(system: System, agent_id: str) -> AgentDescription:
     entry = await system.registry.get(agent_id)
     (summary,) = await _summaries(system, [entry])
     policy = await system.policy.load()
-    rules = policy.rules if policy else ()
+    rules = (*policy.block_rules(), *policy.trust_rules(), *policy.rules) if policy else ()
     names = {agent_id, "*"}
     limit = RateLimit()
     if policy:
@@ -306,11 +306,15 @@ async def require_agents(system: System, *agent_ids: str) -> None:
             )
 
 
-def _without_standing(document: PolicyDocument, agent_id: str) -> PolicyDocument:
-    if agent_id not in document.standings:
+def _without_agent(document: PolicyDocument, agent_id: str) -> PolicyDocument:
+    """Whoever gets the name next begins with nobody's trust."""
+    if agent_id not in document.standings and agent_id not in document.trusted:
         return document
-    others = {name: item for name, item in document.standings.items() if name != agent_id}
-    return msgspec.structs.replace(document, standings=others, change=f"deregister {agent_id}")
+    standings = {name: item for name, item in document.standings.items() if name != agent_id}
+    trusted = {name: item for name, item in document.trusted.items() if name != agent_id}
+    return msgspec.structs.replace(
+        document, standings=standings, trusted=trusted, change=f"deregister {agent_id}"
+    )
 
 
 async def _summaries(system: System, entries: Sequence[AgentEntry]) -> list[AgentSummary]:

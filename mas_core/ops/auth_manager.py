@@ -8,7 +8,7 @@ from typing import Any, Self
 from mas_core.model.policy import ANYONE, Effect, Mark, PolicyDocument, Rule
 from mas_core.registry.policy_record import PolicyRecord
 from mas_core.security.access import AccessPolicy, Action
-from mas_core.security.policy_changes import add_rule
+from mas_core.security.policy_changes import add_rules
 from mas_core.security.policy_people import MarkKind, assign_role, create_role, set_mark, unassign_role
 
 Edit = Callable[[PolicyDocument, int], PolicyDocument]
@@ -177,21 +177,25 @@ class AuthManager:
         targets = (target,) if isinstance(target, str) else tuple(target)
 
         def edit(document: PolicyDocument, now: int) -> PolicyDocument:
-            for one in targets:
-                rule = Rule(
-                    "",
-                    effect,
-                    sender,
-                    one,
-                    message_type,
-                    action,
-                    now + int(expires_in * 1000) if expires_in else 0,
-                    "api",
-                    reason,
-                    created=now,
-                )
-                document = add_rule(document, rule)
-            return document
+            expires = now + int(expires_in * 1000) if expires_in else 0
+            return add_rules(
+                document,
+                [
+                    Rule(
+                        "",
+                        effect,
+                        sender,
+                        one,
+                        message_type,
+                        action,
+                        expires,
+                        "api",
+                        reason,
+                        created=now,
+                    )
+                    for one in targets
+                ],
+            )
 
         return self._and(edit)
 

@@ -95,8 +95,11 @@ async def unmark(system: System, kind: MarkKind, agent_id: str) -> PolicyDocumen
     """No longer block or trust an agent; in force when this returns.
 
     Raises:
+        AgentNotFound: It is not registered, and nothing of the kind was said about it.
         Conflict: It is not blocked, or not trusted.
     """
+    if agent_id not in getattr(await system.policy.load() or PolicyDocument(), kind):
+        await require_agents(system, agent_id)
     return await system.policy.change(lambda document: set_mark(document, kind, agent_id, None))
 
 

@@ -8,10 +8,9 @@ from mas_core.errors import UsageError
 from mas_core.model.policy import ANYONE, Effect, PolicyDocument, Rule
 from mas_core.ops.agents import require_agents
 from mas_core.ops.system import System
-from mas_core.security import access_explanation
+from mas_core.security import access_explanation, policy_changes
 from mas_core.security.access import AccessDecision, AccessPolicy, Action, CompiledRule
 from mas_core.security.access_explanation import Explanation
-from mas_core.security.policy_changes import add_rule, find_rule, remove_rule
 from mas_core.security.type_glob import glob_covers
 
 __all__ = [
@@ -145,13 +144,10 @@ async def add_pairs(
         for one, other in pairs
     ]
 
-    def edit(document: PolicyDocument) -> PolicyDocument:
-        for rule in wanted:
-            document = add_rule(document, rule)
-        return document
-
-    document = await _change(system, edit, dry_run=dry_run)
-    return [found for rule in wanted if (found := find_rule(document, rule)) is not None]
+    document = await _change(
+        system, lambda document: policy_changes.add_rules(document, wanted), dry_run=dry_run
+    )
+    return policy_changes.find_rules(document, wanted)
 
 
 async def revoke(system: System, rule_ids: Sequence[str], *, dry_run: bool = False) -> list[Rule]:
@@ -168,7 +164,7 @@ async def revoke(system: System, rule_ids: Sequence[str], *, dry_run: bool = Fal
 
     def edit(document: PolicyDocument) -> PolicyDocument:
         for rule_id in wanted:
-            document = remove_rule(document, rule_id)
+            document = policy_changes.remove_rule(document, rule_id)
         return document
 
     await _change(system, edit, dry_run=dry_run)

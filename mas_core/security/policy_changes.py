@@ -24,8 +24,13 @@ _RULE_NUMBER = re.compile(r"r([0-9]{1,15})")
 
 def find_rule(document: PolicyDocument, rule: Rule) -> Rule | None:
     """The rule of the document that says the same and came from the same place, whatever its id."""
-    wanted = _meaning(rule)
-    return next((existing for existing in document.rules if _meaning(existing) == wanted), None)
+    return next(iter(find_rules(document, (rule,))), None)
+
+
+def find_rules(document: PolicyDocument, rules: Iterable[Rule]) -> list[Rule]:
+    """For each rule that of the document which says the same and came from the same place, if there is one."""
+    present = {_meaning(existing): existing for existing in reversed(document.rules)}
+    return [found for rule in rules if (found := present.get(_meaning(rule))) is not None]
 
 
 def add_rule(document: PolicyDocument, rule: Rule) -> PolicyDocument:
@@ -38,16 +43,34 @@ def add_rule(document: PolicyDocument, rule: Rule) -> PolicyDocument:
     Raises:
         UsageError: The rule makes no sense, or names a role that is not there.
     """
-    if find_rule(document, rule) is not None:
+    return add_rules(document, (rule,))
+
+
+def add_rules(document: PolicyDocument, rules: Iterable[Rule]) -> PolicyDocument:
+    """The document with several rules more, as by `add_rule` for each.
+
+    Raises:
+        UsageError: One of them makes no sense, or names a role that is not there.
+    """
+    present = {_meaning(existing) for existing in document.rules}
+    number = _last_number(document)
+    added: list[Rule] = []
+    for rule in rules:
+        meaning = _meaning(rule)
+        if meaning in present:
+            continue
+        _check_rule(document, rule)
+        present.add(meaning)
+        number += 1
+        added.append(msgspec.structs.replace(rule, id=f"r{number}"))
+    if not added:
         return document
-    _check_rule(document, rule)
-    number = _last_number(document) + 1
-    added = msgspec.structs.replace(rule, id=f"r{number}")
+    more = f" and {len(added) - 1} more" if len(added) > 1 else ""
     return msgspec.structs.replace(
         document,
-        rules=(*document.rules, added),
+        rules=(*document.rules, *added),
         last_rule=number,
-        change=f"add {added.id}: {describe_rule(added)}",
+        change=f"add {added[0].id}: {describe_rule(added[0])}{more}",
     )
 
 

@@ -209,6 +209,9 @@ async def test_s12_an_agent_that_is_removed_is_unknown_at_once(system):
 
     with pytest.raises(AgentNotFound):
         await alice.send("carol", "x", {})
+    assert (await rbac.load(system.system)).trusted == {}
+    with pytest.raises(AgentNotFound):
+        await policy_people.unmark(system.system, "blocked", "carol")
     assert await system.audit(sender="carol", decision="allowed", kind="message") != []
 
 
