@@ -136,7 +136,7 @@ class PartitionOwner:
             partition=partition,
             gateway_key_id=keys.key_id,
         )
-        self._places = Places()
+        self._places = Places(partition, store.partitions)
         self._controls = ControlBudget(settings.control_per_minute)
         self._stopping = asyncio.Event()
         self._buffer: FairQueue[StoredFrame] = FairQueue(settings.lane_weights)
@@ -465,7 +465,10 @@ class PartitionOwner:
 
     async def _commit(self, batch: JudgedBatch) -> None:
         self._places.keep(batch.grants)
-        reply = await self._partition.commit(batch.commit)
+        sent_at = time.monotonic()
+        stock = self._places.restock(batch.grants, self._directory.limits, self._store.keys)
+        reply = await self._partition.commit(batch.commit, stock)
+        self._places.restocked(reply.grants, sent_at)
         is_done = reply.result is CommitResult.DONE
         self._places.commit_ends(batch.grants, batch.places, is_done=is_done)
         if reply.result is CommitResult.BLOCKED:

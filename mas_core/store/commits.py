@@ -8,6 +8,7 @@ from enum import Enum
 
 from mas_core.model.frame import Frame
 from mas_core.store.keys import Keys
+from mas_core.store.limits import Grant
 from mas_core.store.wire import Argument
 
 SESSION_EXPIRY_MS = 2 * 3_600_000
@@ -42,6 +43,8 @@ class CommitReply:
     result: CommitResult
     now: int = 0
     key: str = ""
+    grants: dict[str, Grant] = field(default_factory=dict)
+    """Places that were reserved along with it."""
 
 
 @dataclass(slots=True)

@@ -71,10 +71,17 @@ def _arguments(limit: RateLimit) -> tuple[Argument, ...]:
 
 
 class Reservation:
-    """Places of several subjects, reserved in one go: a script call for each partition, whatever their number."""
+    """Places of several subjects, reserved in one go: a script call for each partition, whatever their number.
 
-    def __init__(self, keys: Keys) -> None:
+    Args:
+        keys: The names of the keys.
+        ahead_ms: For how long the places may be used. They are counted under the end of that time, so that no
+            window ever holds more than its limit.
+    """
+
+    def __init__(self, keys: Keys, ahead_ms: int = 0) -> None:
         self._keys = keys
+        self._ahead_ms = ahead_ms
         self._calls: dict[int, tuple[list[str], list[Argument], list[tuple[str, RateLimit]]]] = {}
 
     def add(self, subject: str, wanted: int, limit: RateLimit) -> None:
@@ -89,7 +96,8 @@ class Reservation:
     def queue(self, connection: Connection, pipeline: Pipeline, script: str = "reserve") -> int:
         """Add the script calls to a pipeline; how many there are."""
         for names, arguments, _ in self._calls.values():
-            connection.add_script(pipeline, script, names, arguments)
+            before = [self._ahead_ms] if script == "reserve" else []
+            connection.add_script(pipeline, script, names, before + arguments)
         return len(self._calls)
 
     def grants(self, replies: Sequence[Sequence[Any]]) -> dict[str, Grant]:

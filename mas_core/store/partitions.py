@@ -127,17 +127,21 @@ class PartitionStore:
             for entry, fields in entries
         ]
 
-    async def commit(self, commit: Commit) -> CommitReply:
-        """Carry out a batch at once or not at all.
+    async def commit(self, commit: Commit, stock: Reservation | None = None) -> CommitReply:
+        """Carry out a batch at once or not at all, and reserve places for the next in the same round trip.
 
         Raises:
             StoreUnreachable: It is unknown whether it was carried out; read the meta before going on.
         """
-        keys, arguments = commit.script_call()
-        reply = await self._connection.script("commit", keys, arguments)
+        pipeline = Pipeline()
+        self._connection.add_script(pipeline, "commit", *commit.script_call())
+        if stock is not None:
+            stock.queue(self._connection, pipeline)
+        reply, *reserved = await self._connection.run(pipeline)
+        grants = stock.grants(reserved) if stock is not None else {}
         match reply[0]:
             case b"ok":
-                return CommitReply(CommitResult.DONE, int(reply[1]))
+                return CommitReply(CommitResult.DONE, int(reply[1]), grants=grants)
             case b"changed" if reply[1] == b"policy_revision":
                 return CommitReply(CommitResult.STALE_POLICY)
             case b"changed":
@@ -292,7 +296,7 @@ class Lookups:
         reserving = self._reservation.queue(self._connection, self._pipeline)
         replies = await self._connection.run(self._pipeline)
         if reserving:
-            self.grants = self._reservation.grants(replies[-reserving:])
+            self.grants.update(self._reservation.grants(replies[-reserving:]))
             del replies[-reserving:]
         seconds, microseconds = replies[0]
         self.now = int(seconds) * 1000 + int(microseconds) // 1000

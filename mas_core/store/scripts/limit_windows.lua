@@ -25,10 +25,12 @@ local function drop_what_left(key, length, now)
   until passed < 64
 end
 
--- The windows of one subject with what is used of each, and the time that counts there, which never goes back;
--- nil when somebody wrote something else under one of the keys. Arguments of a window: length in ms, most, grain in ms.
+-- The windows of one subject with what is used of each, and the time under which places are counted there, which
+-- never goes back; nil when somebody wrote something else under one of the keys. What has left a window is told by
+-- the server's own time, as places may be counted under a later one. Arguments of a window: length in ms, most, grain in ms.
 local function open_windows(first_key, first_argument, count, now)
   local windows = {}
+  local counted_at = now
   for number = 1, count do
     local argument = first_argument + 3 * (number - 1)
     local window = {
@@ -39,7 +41,7 @@ local function open_windows(first_key, first_argument, count, now)
     }
     window.at, window.total = entry(window.key, -1)
     if window.at == false then return nil end
-    if window.at and window.at > now then now = window.at end
+    if window.at and window.at > counted_at then counted_at = window.at end
     windows[number] = window
   end
   for _, window in ipairs(windows) do
@@ -57,7 +59,7 @@ local function open_windows(first_key, first_argument, count, now)
       window.total, window.used = 0, 0
     end
   end
-  return windows, now
+  return windows, counted_at
 end
 
 local function server_time()

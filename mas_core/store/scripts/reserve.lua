@@ -1,5 +1,6 @@
 -- Reserves places of rate limits, for all messages of a batch at once. Needs limit_windows.lua.
--- KEYS: the windows of each subject. ARGV for each subject: wanted, number of windows, and for each window its
+-- KEYS: the windows of each subject. ARGV: for how many ms from now the places may be used before they are taken
+-- (they are counted under the end of that time), then for each subject: wanted, number of windows, and for each window its
 -- length in ms, the most that it may hold, and the grain in ms within which places share an entry.
 -- Returns for each subject: places granted, the time they are counted under, ms until one more fits (-1: never),
 -- and the number of the window that is full (0: none, -1: the counts cannot be read).
@@ -34,7 +35,7 @@ end
 
 local server_now = server_time()
 local reply = {}
-local key, argument = 1, 1
+local key, argument = 1, 2
 while argument <= #ARGV do
   local wanted, count = tonumber(ARGV[argument]), tonumber(ARGV[argument + 1])
   local windows, now = open_windows(key, argument + 2, count, server_now)
@@ -44,6 +45,7 @@ while argument <= #ARGV do
       granted = math.max(0, math.min(granted, window.most - window.used))
     end
     if granted > 0 then
+      now = math.max(now, server_now + tonumber(ARGV[1]))
       for _, window in ipairs(windows) do take(window, now, server_now, granted) end
     end
     if granted < wanted then
