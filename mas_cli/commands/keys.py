@@ -122,8 +122,8 @@ async def rotate(
 ) -> ExitCode:
     """Make a new key in place of an agent's older ones, which count a little longer.
 
-    With --type token it does what mas agent token rotate does. Restart the agent within the grace, so that it
-    takes the new key.
+    With --type token it does what mas agent token rotate does. An agent takes a new token when it is started
+    again, which has to be within the grace; a key that lies beside its token it takes by itself.
     """
     lasting = parse_duration(grace, "--grace")
     seconds = 0 if expires is None else parse_duration(expires, "--expires")

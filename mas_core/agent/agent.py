@@ -116,6 +116,7 @@ class Agent(Generic[State]):
         self._request_timeout = environment.request_timeout_s
         self._slot = slot
         self._private_keys = None if private_keys is None else [Path(item) for item in private_keys]
+        self._tokens_dir: Path | None = None
         self._pins = dict(pins or {})
         self._require_signatures = require_signatures
         self._shape: StateShape[State] = StateShape(state_model or _model_of(type(self)))
@@ -173,7 +174,7 @@ class Agent(Generic[State]):
             store,
             self.id,
             token,
-            private_keys=self._private_keys or (),
+            private_keys=self._key_files,
             pins=self._pins,
             require_signatures=self._require_signatures,
         )
@@ -414,6 +415,11 @@ class Agent(Generic[State]):
         method = cast("Callable[..., Awaitable[object]]", getattr(self, handler.name))
         return await (method(message, payload) if handler.takes_payload else method(message))
 
+    def _key_files(self) -> list[Path]:
+        if self._private_keys is not None:
+            return self._private_keys
+        return key_files(self._tokens_dir, self.id)
+
     async def _connect(self) -> tuple[Store, str]:
         if self._gateway is None and (self._url or "").startswith("memory:"):
             self._gateway = await InProcessGateway.in_memory(str(self._url))
@@ -429,8 +435,7 @@ class Agent(Generic[State]):
                     hint=(f"Agent('{self.id}', token=...)", f"mas agent register {self.id}"),
                 )
             token = self._token = read_token(target.tokens_dir, self.id)
-        if self._private_keys is None:
-            self._private_keys = key_files(target.tokens_dir, self.id)
+        self._tokens_dir = target.tokens_dir
         self._owns_store = True
         store = Store(
             target.url,

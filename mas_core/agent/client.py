@@ -110,8 +110,8 @@ class Client:
         store: The system to talk to; the client does not close it.
         agent_id: Who sends.
         token: The agent's token.
-        private_keys: Files with private keys of the agent for end-to-end encryption, beside the key that
-            derives from its token.
+        private_keys: Finds the files with private keys of the agent for end-to-end encryption, beside the key
+            that derives from its token; asked again when something is encrypted for another key.
         pins: Agent id -> SHA-256 fingerprints (hex) of the only public keys of it that count.
         require_signatures: Refuse messages that their sender did not sign.
     """
@@ -122,7 +122,7 @@ class Client:
         agent_id: str,
         token: str,
         *,
-        private_keys: Sequence[Path] = (),
+        private_keys: Callable[[], Sequence[Path]] = tuple,
         pins: Mapping[str, Collection[str]] | None = None,
         require_signatures: bool = False,
     ) -> None:
@@ -140,7 +140,7 @@ class Client:
         self._peers = Peers(
             self._link,
             self._ask_keys,
-            private_keys=load_private_keys(list(private_keys)),
+            load_keys=lambda: load_private_keys(private_keys()),
             pins=pins or {},
             requires_signatures=require_signatures,
         )

@@ -29,6 +29,8 @@ CACHED_FOR_S = 60.0
 MAX_CACHED_PEERS = 10_000
 MIN_ASK_INTERVAL_S = 1.0
 """Seconds between questions after one and the same agent, whatever arrives in its name."""
+MIN_LOAD_INTERVAL_S = 0.2
+"""Seconds between two looks for new private keys."""
 
 
 class KnownKeys(msgspec.Struct, frozen=True):
@@ -50,7 +52,8 @@ class Peers:
     Args:
         link: Whose side this is.
         ask: Asks the gateway for the keys of some agents.
-        private_keys: Key id -> private key, beside the one that derives from the token.
+        load_keys: Reads the private keys beside the one that derives from the token: key id -> key. Asked
+            again when something is encrypted for a key that is not at hand.
         pins: Agent id -> SHA-256 fingerprints (hex) of the only keys of it that count.
         requires_signatures: Whether messages without a signature are refused.
     """
@@ -60,13 +63,15 @@ class Peers:
         link: Link,
         ask: Callable[[list[str]], Awaitable[AgentMessage]],
         *,
-        private_keys: Mapping[str, PrivateKey],
+        load_keys: Callable[[], Mapping[str, PrivateKey]],
         pins: Mapping[str, Collection[str]],
         requires_signatures: bool,
     ) -> None:
         self._link = link
         self._ask = ask
-        self._private_keys = {**private_keys, link.keys.key_id: link.keys.encryption_key}
+        self._load_keys = load_keys
+        self._private_keys = self._own_keys()
+        self._loaded_at = time.monotonic()
         self._pins = {agent_id: {pin.lower() for pin in given} for agent_id, given in pins.items()}
         self.requires_signatures = requires_signatures
         self._known: dict[str, tuple[float, KnownKeys]] = {}
@@ -107,7 +112,21 @@ class Peers:
         context = self._context(
             delivery.sender, self._link.agent_id, delivery.type, delivery.id, delivery.correlation
         )
-        return decrypt(read_encrypted(dict(value)), self._private_keys, context)
+        payload = read_encrypted(dict(value))
+        if not self._private_keys.keys() & payload.keys and self._may_load_again():
+            self._private_keys = self._own_keys()
+        return decrypt(payload, self._private_keys, context)
+
+    def _own_keys(self) -> dict[str, PrivateKey]:
+        keys = self._link.keys
+        return {**self._load_keys(), keys.key_id: keys.encryption_key}
+
+    def _may_load_again(self) -> bool:
+        """A key may have been made since; whoever sends rubbish must not keep the disk busy."""
+        if time.monotonic() - self._loaded_at < MIN_LOAD_INTERVAL_S:
+            return False
+        self._loaded_at = time.monotonic()
+        return True
 
     async def verify(self, delivery: Delivery) -> SignedStatement | None:
         """What the sender signed of a delivery; None when it did not sign and need not.

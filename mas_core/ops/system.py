@@ -92,8 +92,13 @@ class System:
         from mas_core.agent.client import Client  # noqa: PLC0415 - slow, and few commands send
         from mas_core.security.key_files import key_files  # noqa: PLC0415
 
-        files = key_files(self.target.tokens_dir, as_agent)
-        return Client(self.store, as_agent, self.token_of(as_agent), private_keys=files)
+        tokens_dir = self.target.tokens_dir
+        return Client(
+            self.store,
+            as_agent,
+            self.token_of(as_agent),
+            private_keys=lambda: key_files(tokens_dir, as_agent),
+        )
 
     async def gateways(self) -> list[GatewayStatus]:
         """The gateways that run now."""

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import base64
 import hashlib
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Final, Literal, TypeAlias
 
@@ -132,7 +133,7 @@ def key_file(tokens_dir: Path, agent_id: str, key_id: str) -> Path:
     return tokens_dir / f"{agent_id}.{key_id}.pem"
 
 
-def load_private_keys(paths: list[Path]) -> dict[str, PrivateKey]:
+def load_private_keys(paths: Sequence[Path]) -> dict[str, PrivateKey]:
     """Key id -> private key of each of these files.
 
     Raises:

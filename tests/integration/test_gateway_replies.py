@@ -56,7 +56,7 @@ async def captured_request(system, bob):
     return bob.messages[0], asking
 
 
-async def test_nobody_else_can_answer_a_request(system, bob):
+async def test_s11_nobody_else_can_answer_a_request(system, bob):
     """Not with the stolen permit, not without one, not with one for another correlation (S11)."""
     message, asking = await captured_request(system, bob)
     mallory = await system.client("mallory")

@@ -9,6 +9,7 @@ from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from support.systems import live_system
 from support.waiting import until
 
+from mas_core.agent import peers
 from mas_core.errors import (
     ConfigurationError,
     Conflict,
@@ -48,6 +49,24 @@ async def test_an_agent_decrypts_with_a_key_of_its_own(system, kind, tmp_path):
     assert bob.messages[0].encrypted_for == made.info.key_id
     assert (made.info.type, made.info.status) == (kind, "active")
     assert list(made.info.fingerprints) == ["decrypt"]
+
+
+async def test_a_running_agent_takes_a_key_that_was_made_since(system, monkeypatch):
+    """It lies beside its token; nothing has to be started again."""
+    monkeypatch.setattr(peers, "MIN_LOAD_INTERVAL_S", 0)
+    folder = system.folder / "tokens"
+    folder.mkdir(mode=0o700)
+    object.__setattr__(system.system.target, "tokens_dir", folder)
+    bob, alice = system.agent("bob"), await system.run("alice")
+    await system.stack.enter_async_context(bob)
+    bob._tokens_dir = folder
+
+    made = await keys.generate(system.system, "bob")
+    await alice.send("bob", "x", {"n": 1}, encrypt=True)
+    await until(lambda: bob.messages)
+
+    assert made.path.parent == folder
+    assert bob.messages[0].encrypted_for == made.info.key_id
 
 
 async def test_without_its_key_an_agent_cannot_read(system, tmp_path):
