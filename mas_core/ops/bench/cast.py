@@ -11,7 +11,7 @@ import msgspec
 
 from mas_core.base.ids import new_instance_id
 from mas_core.errors import MasError
-from mas_core.model.policy import PolicyDocument, RateLimit, Rule
+from mas_core.model.policy import ANYONE, PolicyDocument, RateLimit, Rule
 from mas_core.ops.agents import deregister_many, register_many
 from mas_core.ops.bench.load import MAX_AGENTS
 from mas_core.ops.system import System
@@ -36,21 +36,24 @@ class Cast:
 
 @asynccontextmanager
 async def cast_of(
-    system: System, pairs: int = 1, *, names: Sequence[tuple[str, str]] = ()
+    system: System, pairs: int = 1, *, names: Sequence[tuple[str, str]] = (), others: Sequence[str] = ()
 ) -> AsyncIterator[Cast]:
     """Pairs of agents that may talk; agents, rules and limits are gone when the block ends.
 
     Args:
         system: The system.
         pairs: How many.
-        names: Their ids, where they matter.
+        names: Their ids, where they matter; `*` as receiver lets a sender send to everybody.
+        others: Ids of further agents, of which no rule speaks.
     """
     prefix = f"bench-{new_instance_id()[:6]}"
     named = list(names) or [
         (f"{prefix}-{number}-sender", f"{prefix}-{number}-receiver")
         for number in range(max(1, min(pairs, MAX_AGENTS)))
     ]
-    agent_ids = list(dict.fromkeys(agent_id for pair in named for agent_id in pair))
+    agent_ids = list(
+        dict.fromkeys(agent_id for pair in [*named, others] for agent_id in pair if agent_id != ANYONE)
+    )
     source = f"bench:{prefix}"
     rules = [
         Rule(

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import math
 import time
 from array import array
 from collections.abc import Callable
+from contextlib import AsyncExitStack
 from dataclasses import dataclass
 
 from mas_core.agent.client import Client
 from mas_core.base.ids import new_instance_id
 from mas_core.errors import MasError, UsageError
+from mas_core.model.policy import ANYONE
 from mas_core.ops.bench.cast import cast_of
 from mas_core.ops.bench.figures import spread
 from mas_core.ops.bench.load import MAX_AGENTS, Load, drive
@@ -17,6 +20,10 @@ from mas_core.ops.bench.receiving import receiving
 from mas_core.ops.system import System
 
 AGENTS_OF_ONE_CAPABILITY = 10
+QUESTIONS_OF_ONE = 500
+MAX_ASKERS = 100
+QUESTIONS_PER_S = 2000
+"""More than one gateway answers, to have askers enough for a run whose number of questions is not known."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,36 +75,41 @@ async def discover(
     times = array("q")
     wrong = failed = 0
     prefix = f"bench-{new_instance_id()[:6]}"
-    asker = f"{prefix}-asker"
-    pairs = [(asker, f"{prefix}-{number}") for number in range(agents)]
-    async with cast_of(system, names=pairs) as cast:
-        capability_of = {
-            name: f"{prefix}.{number // AGENTS_OF_ONE_CAPABILITY}"
-            for number, name in enumerate(cast.receivers)
-        }
-        capable: dict[str, set[str]] = {}
-        for name, capability in capability_of.items():
-            capable.setdefault(capability, set()).add(name)
-        wanted = list(capable)
-        running = [(name, cast.tokens[name], (capability_of[name],)) for name in cast.receivers]
-        async with receiving(system, running), Client(system.store, asker, cast.tokens[asker]) as client:
+    askers = [f"{prefix}-asker-{number}" for number in range(askers_for(load))]
+    names = [f"{prefix}-{number}" for number in range(agents)]
+    capability_of = {
+        name: f"{prefix}.{number // AGENTS_OF_ONE_CAPABILITY}" for number, name in enumerate(names)
+    }
+    capable: dict[str, set[str]] = {}
+    for name, capability in capability_of.items():
+        capable.setdefault(capability, set()).add(name)
+    wanted = list(capable)
+    async with (
+        cast_of(system, names=[(asker, ANYONE) for asker in askers], others=names) as cast,
+        receiving(system, [(name, cast.tokens[name], (capability_of[name],)) for name in names]),
+        AsyncExitStack() as stack,
+    ):
+        clients = [
+            await stack.enter_async_context(Client(system.store, asker, cast.tokens[asker]))
+            for asker in askers
+        ]
 
-            async def work(first: int, count: int) -> None:
-                nonlocal wrong, failed
-                for number in range(first, first + count):
-                    capability = wanted[number % len(wanted)]
-                    began = time.monotonic_ns()
-                    try:
-                        found = await client.discover([capability])
-                    except MasError:
-                        failed += 1
-                        continue
-                    times.append(time.monotonic_ns() - began)
-                    wrong += {agent["id"] for agent in found} != capable[capability]
+        async def work(first: int, count: int) -> None:
+            nonlocal wrong, failed
+            for number in range(first, first + count):
+                capability = wanted[number % len(wanted)]
+                began = time.monotonic_ns()
+                try:
+                    found = await clients[number % len(clients)].discover([capability])
+                except MasError:
+                    failed += 1
+                    continue
+                times.append(time.monotonic_ns() - began)
+                wrong += {agent["id"] for agent in found} != capable[capability]
 
-            began = time.monotonic()
-            asked = await drive(load, work, on_progress)
-            seconds = time.monotonic() - began
+        began = time.monotonic()
+        asked = await drive(load, work, on_progress)
+        seconds = time.monotonic() - began
     found = spread(times)
     return DiscoverResult(
         agents,
@@ -111,3 +123,9 @@ async def discover(
         found.p95_ms,
         found.p99_ms,
     )
+
+
+def askers_for(load: Load) -> int:
+    """So many agents ask in turn that none asks more than a gateway lets one agent ask it in a minute."""
+    questions = load.count or load.seconds * (load.rate or QUESTIONS_PER_S)
+    return min(MAX_ASKERS, max(1, math.ceil(questions / QUESTIONS_OF_ONE)))
