@@ -19,7 +19,7 @@ __all__ = ["COMMANDS", "GROUPS", "SECTIONS", "Command", "Impact", "Scope"]
 SECTIONS: tuple[tuple[str, tuple[str, ...]], ...] = (
     ("Run", ("init", "up", "down", "status", "gateway", "agent")),
     ("Talk", ("discover", "send", "request", "watch", "bench")),
-    ("Rules", ("rbac", "policy", "approval", "breaker")),
+    ("Rules", ("rbac", "policy", "approval", "dlp", "breaker")),
     ("Evidence and state", ("audit", "key", "state")),
     ("Set-up", ("config", "context", "completion", "spec", "help", "version")),
 )
@@ -35,6 +35,7 @@ GROUPS: dict[str, str] = {
     "completion": "Completion scripts for the shell",
     "config": "Settings and where each comes from",
     "context": "Named servers to work with",
+    "dlp": "Sensitive data: what is looked for, and what is found",
     "gateway": "Gateways: what takes, judges and delivers messages",
     "key": "Public keys of agents, and their own keys to decrypt with",
     "policy": "Switches of the policy, and trials of another one",

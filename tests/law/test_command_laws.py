@@ -43,6 +43,8 @@ from mas_core.errors import (
     Unreachable,
     UsageError,
 )
+from mas_core.security.dlp.sealed_values import ValueSealer, new_private_key, public_half
+from mas_core.settings.private_files import write_private
 from mas_core.settings.project import require_project
 
 ROOT = Path(__file__).parents[2]
@@ -275,6 +277,11 @@ LOCAL_CALLS = {
     "context rename": ["one", "other"],
     "context remove": ["one", "--yes"],
     "completion install": ["bash"],
+    "dlp scan": ['{"a": 1}'],
+    "dlp test": ["--file", "cases.yaml"],
+    "dlp key": ["--out", "new.key"],
+    "dlp decrypt": ["@sealed.json", "--key", "own.key"],
+    "dlp hash": ["@value.txt", "--key", "own.key"],
 }
 """Arguments with which a command without a server succeeds; none when it is not listed."""
 
@@ -292,6 +299,12 @@ def local_project(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(sys, "stdin", io.StringIO())
     (tmp_path / "mas.yaml").write_text("name: demo\nurl: redis://h\n")
+    (tmp_path / "cases.yaml").write_text("cases: [{value: fine, find: []}]\n")
+    (tmp_path / "value.txt").write_text("4111 1111 1111 1111\n")
+    private_key = new_private_key()
+    write_private(tmp_path / "own.key", private_key.encode())
+    sealed = ValueSealer({"own": public_half(private_key)}).seal("own", "card", "4111")
+    (tmp_path / "sealed.json").write_text(json.dumps({"card": sealed}))
     for words in (
         ["context", "add", "two", "--url", "redis://h"],
         ["context", "add", "one", "--url", "redis://h"],

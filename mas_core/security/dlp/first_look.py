@@ -1,14 +1,14 @@
-"""The first look: whether payloads can hold anything at all, told from their JSON text in one pass.
+"""The first look: whether payloads can hold anything at all, told from their JSON text.
 
-One automaton runs over the texts of a whole batch put together. It holds a JSON form of every pattern and of
-everything that makes a close look necessary (encodings, unusual characters), so what it lets pass is clean:
-a close look at the tree would find nothing. What it does not let pass is not yet found, only suspected.
+Two automata run over the texts of a whole batch put together. They hold a JSON form of every pattern and of
+everything that makes a close look necessary (encodings, unusual characters), so what they let pass is clean:
+a close look at the tree would find nothing. What they do not let pass is not yet found, only suspected.
 Texts with escapes or beyond ASCII are first written as a reader sees them, where that is cheap and sure.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Final
 
 import re2
@@ -46,23 +46,16 @@ class FirstLook:
     """
 
     def __init__(self, rules: Sequence[Rule]) -> None:
-        options = re2.Options()
-        options.log_errors = False
-        options.never_capture = True
-        options.max_mem = AUTOMATON_BYTES
-        self._automaton = re2.Set.SearchSet(options)
-        # The end is always found, so an empty answer means that the automaton gave up.
-        self._automaton.Add(_MARK + r"\z")
-        for pattern in _ALWAYS.values():
-            self._automaton.Add(pattern)
-        for rule in rules:
-            if rule.context:
-                self._automaton.Add(json_form(context_pattern(rule)))
-            else:
-                self._automaton.Add(json_form(rule.pattern, rule.cut, in_groups=bool(rule.validator)))
-            if rule.backwards:
-                self._automaton.Add(json_form(rule.backwards))
-        self._automaton.Compile()
+        words = [json_form(context_pattern(rule)) for rule in rules if rule.context]
+        patterns = [
+            json_form(rule.pattern, rule.cut, in_groups=bool(rule.validator))
+            for rule in rules
+            if not rule.context
+        ]
+        turned = [json_form(rule.backwards) for rule in rules if rule.backwards]
+        # The states of one automaton for all would multiply on random text, where these two are seldom busy
+        # at the same place.
+        self._automata = (_automaton([*_ALWAYS.values(), *words]), _automaton([*patterns, *turned]))
 
     def suspects(self, texts: Sequence[bytes]) -> Sequence[int]:
         """Indexes of the texts that need a close look, in order; all others are clean.
@@ -93,7 +86,25 @@ class FirstLook:
             text = text.replace(b'\\"', INNER_QUOTE.encode()).replace(b"\\n", b"\n").replace(b"\\t", b"\t")
         if not text.isascii():
             text = fold_beyond_ascii(text.decode(), INNER_QUOTE).encode()
-        found = self._automaton.Match(text + b"\n")
-        if not found:
-            raise EngineError
-        return len(found) > 1
+        text += b"\n"
+        for automaton in self._automata:
+            found = automaton.Match(text)
+            if not found:
+                raise EngineError
+            if len(found) > 1:
+                return True
+        return False
+
+
+def _automaton(patterns: Iterable[str]) -> re2.Set:
+    options = re2.Options()
+    options.log_errors = False
+    options.never_capture = True
+    options.max_mem = AUTOMATON_BYTES
+    automaton = re2.Set.SearchSet(options)
+    # The end is always found, so an empty answer means that the automaton gave up.
+    automaton.Add(_MARK + r"\z")
+    for pattern in dict.fromkeys(patterns):
+        automaton.Add(pattern)
+    automaton.Compile()
+    return automaton

@@ -6,6 +6,7 @@ part, which may be shorter, or None.
 
 from __future__ import annotations
 
+import importlib
 import ipaddress
 import math
 import re
@@ -14,6 +15,7 @@ from collections.abc import Callable
 from typing import Final
 
 from stdnum import iban as _iban
+from stdnum import luhn
 from stdnum.us import ein as _ein
 from stdnum.us import rtn as _rtn
 from stdnum.us import ssn as _ssn
@@ -23,6 +25,17 @@ from mas_core.security.dlp.cards import card
 Span = tuple[int, int]
 Validator = Callable[[str, int, int], Span | None]
 
+_REGIONS: Final = ("GB", "DE", "FR", "IT", "NL", "BE", "CH", "AT", "AU", "IN", "JP", "SE", "ZA")
+_COUNTRY_NUMBERS: Final = """
+    ar.cuit at.tin au.tfn be.nn bg.egn br.cnpj br.cpf ca.sin ch.ssn cl.rut cn.ric co.nit cz.rc de.idnr
+    dk.cpr ee.ik es.dni es.nie fi.hetu fr.nir gb.nhs gb.utr gr.amka hr.oib id.nik ie.pps il.idnr
+    in_.aadhaar in_.pan it.codicefiscale jp.in_ kr.rrn lt.asmens mx.curp mx.rfc my.nric nl.bsn
+    no.fodselsnummer nz.ird pk.cnic pl.nip pl.pesel pt.nif ro.cnp se.personnummer th.pin tr.tckimlik
+    us.itin za.idnr
+"""
+"""Numbers of persons and firms that python-stdnum can check."""
+
+_TYPE_NAME: Final = re.compile(r"[A-Z][a-z]{4,}[A-Z][a-z]")
 _SEPARATORS: Final = re.compile(r"[^0-9A-Za-z]+")
 _PLACEHOLDER: Final = re.compile(
     r"\[REDACTED(?::[a-z0-9_]*)?\]|\[SEALED:[a-z0-9_-]{1,63}:[A-Za-z0-9_-]{66,}\]|(.)\1*|\$\{?[A-Za-z_][\w.]*\}?|\{\{?[^{}]*\}?\}|<[^<>]*>|%\(?\w+\)?s?|"
@@ -110,6 +123,41 @@ def mixed_case(text: str, start: int, end: int) -> Span | None:
     return random_text(text, start, end)
 
 
+def assigned_secret(text: str, start: int, end: int) -> Span | None:
+    """A literal that is set to something secret: letters and digits that form no name or path in code."""
+    value = text[start:end]
+    has_both = any(map(str.isdigit, value)) and any(map(str.isalpha, value))
+    if not has_both or _PLACEHOLDER.fullmatch(value) or text[end : end + 1] in {"(", "[", ".", "{"}:
+        return None
+    if text[start - 1 : start] not in {'"', "'"} and _TYPE_NAME.search(value):
+        return None
+    return (start, end) if entropy(value) >= 2.5 else None
+
+
+def has_digits(text: str, start: int, end: int) -> Span | None:
+    """Something with at least five digits, as most numbers on documents have."""
+    return (start, end) if sum(map(str.isdigit, text[start:end])) >= 5 else None
+
+
+def npi(text: str, start: int, end: int) -> Span | None:
+    """A US national provider identifier: Luhn behind 80840."""
+    return (start, end) if luhn.is_valid("80840" + text[start:end]) else None
+
+
+def dea(text: str, start: int, end: int) -> Span | None:
+    """A registration number of the US Drug Enforcement Administration."""
+    digits = [int(digit) for digit in text[end - 7 : end]]
+    total = sum(digits[0:6:2]) + 2 * sum(digits[1:6:2])
+    return (start, end) if total % 10 == digits[6] else None
+
+
+def phone_region(text: str, start: int, end: int) -> Span | None:
+    """A phone number as it is dialled inside one of the countries that write a leading 0."""
+    if _continues(text, start, end):
+        return None
+    return (start, end) if any(_is_phone(text[start:end], region) for region in _REGIONS) else None
+
+
 def entropy(text: str) -> float:
     """Shannon entropy in bits a character."""
     size = len(text)
@@ -147,16 +195,33 @@ def _is_phone(number: str, region: str | None) -> bool:
         return False
 
 
+def _numbers_of(country_number: str) -> Validator:
+    """A check that python-stdnum has; a module is loaded when it is first asked."""
+    module = None
+
+    def check(text: str, start: int, end: int) -> Span | None:
+        nonlocal module
+        module = module or importlib.import_module(f"stdnum.{country_number}")
+        return (start, end) if module.is_valid(text[start:end]) else None
+
+    return check
+
+
 VALIDATORS: Final[dict[str, Validator]] = {
     "aba": aba,
+    "assigned_secret": assigned_secret,
     "card": card,
+    "dea": dea,
     "ein": ein,
+    "has_digits": has_digits,
     "iban": iban,
     "ip": ip,
     "mixed_case": mixed_case,
     "not_placeholder": not_placeholder,
+    "npi": npi,
     "phone": phone,
+    "phone_region": phone_region,
     "phone_us": phone_us,
     "random_text": random_text,
     "ssn": ssn,
-}
+} | {f"stdnum:{number}": _numbers_of(number) for number in _COUNTRY_NUMBERS.split()}

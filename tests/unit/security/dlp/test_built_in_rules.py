@@ -44,17 +44,34 @@ def test_default_actions():
     """Cards and credentials are blocked, identity and health data redacted, contact data only noted."""
     rules = load_pack().rules
 
-    assert {rule.action for rule in rules if rule.category in {"pci", "secret"}} == {"block"}
-    assert {rule.action for rule in rules if rule.category == "phi"} == {"redact"}
-    assert {rule.id: rule.action for rule in rules if rule.category == "pii"} == {
-        "ssn": "redact",
-        "ssn_digits": "redact",
-        "iban": "redact",
-        "us_ein": "redact",
-        "us_bank_routing": "redact",
-        "passport": "redact",
-        "email": "alert",
-        "phone": "alert",
-        "phone_national": "alert",
-        "ip": "off",
+    actions = {rule.id: rule.action for rule in rules}
+    redacted = {
+        "ssn",
+        "iban",
+        "passport",
+        "us_ein",
+        "br_cpf",
+        "uk_nino",
+        "medical_record",
+        "npi",
+        "card_expiry",
     }
+
+    assert {actions[rule.id] for rule in rules if rule.category == "secret"} == {"block"}
+    assert {actions["card"], actions["cvv"]} == {"block"}
+    assert {actions[rule] for rule in redacted} == {"redact"}
+    assert {rule.id for rule in rules if rule.action == "alert"} == {
+        "email",
+        "phone",
+        "phone_national",
+        "phone_region",
+        "postal_address",
+        "icd10",
+        "ndc",
+    }
+    assert {rule.id for rule in rules if rule.action == "off"} == {"ip"}
+
+
+def test_the_pack_knows_the_providers():
+    """Keys and tokens of more than 60 providers have a rule of their own."""
+    assert sum(rule.category == "secret" for rule in load_pack().rules) >= 85
