@@ -26,7 +26,15 @@ from mas_core.errors import (
     UsageError,
 )
 from mas_core.model.decision import Receipt
-from mas_core.model.message import NACK, OUTCOME, AgentMessage, Envelope, Flag, payload_bytes
+from mas_core.model.message import (
+    NACK,
+    OUTCOME,
+    AgentMessage,
+    Delivery,
+    Envelope,
+    Flag,
+    payload_bytes,
+)
 from mas_core.store.agents import STATE_CHANGED, AgentStore, Settlement
 
 log = get_logger(__name__)
@@ -124,7 +132,10 @@ class Dispatch:
                 message = await self._client.received(delivery)
         except (SignatureInvalid, DecryptionFailed, InvalidPayload) as error:
             log.error("delivery.refused", agent=delivery.target, sender=delivery.sender, reason=error.message)
-            await self._hand_back(held, error.code, error.message, retryable=False)
+            if delivery.flags & Flag.EXPECTS_REPLY and not isinstance(error, SignatureInvalid):
+                await self._fail(held, self._unread(delivery), error)
+            else:
+                await self._hand_back(held, error.code, error.message, retryable=False)
             return
         except MasError as error:
             await self._hand_back(held, error.code, error.message, retryable=True)
@@ -144,6 +155,13 @@ class Dispatch:
             except MasError as error:
                 # What is stored now does not fit the agent's model, or cannot be read.
                 await self._fail(held, message, error)
+
+    def _unread(self, delivery: Delivery) -> AgentMessage:
+        """A request that does not open here, to answer that; encrypted, as every answer to it has to be."""
+        message = message_of(delivery)
+        message.encrypted_for = self._client.link.keys.key_id
+        message.replier = self._reply
+        return message
 
     async def _take_turn(self, held: Held, message: AgentMessage, *, is_alone: bool) -> bool:
         """Run the handler once; False when another instance changed the state meanwhile."""

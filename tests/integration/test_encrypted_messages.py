@@ -7,7 +7,7 @@ import pytest
 from support.systems import Recorder, live_system
 from support.waiting import until
 
-from mas_core.errors import Forbidden, KeyNotFound, PayloadBlocked
+from mas_core.errors import AgentFailed, Forbidden, KeyNotFound, PayloadBlocked
 from mas_core.model.policy import Features, Route
 from mas_core.ops import agents
 from mas_core.security.key_files import fingerprint
@@ -152,6 +152,35 @@ async def test_a_route_can_require_encryption(system):
 
     assert caught.value.details["rule"] == "e2e_required"
     assert (bob.numbers, carol.numbers) == ([3], [2])
+
+
+async def test_a_route_for_replies_can_require_encryption_too(system):
+    """Also when what they answer came in clear."""
+    await system.change_policy(routes=(Route("bob", "alice", e2e="require"),))
+    await system.run("bob", Echo)
+    alice = await system.run("alice")
+
+    with pytest.raises(TimeoutError):
+        await alice.request("bob", "x", {"n": 1}, timeout=0.5)
+
+    assert await system.audit(decision="denied", rule="e2e_required", sender="bob")
+
+
+async def test_who_asks_what_cannot_be_opened_is_told(system, tmp_path):
+    """The answer says that the other side lacks the key, and is encrypted itself."""
+    from mas_core.ops import keys
+
+    await route(system, e2e="require")
+    await keys.generate(system.system, "bob", out=tmp_path / "elsewhere.pem")
+    await system.run("bob", Echo)
+    alice = await system.run("alice")
+
+    with pytest.raises(AgentFailed) as caught:
+        await alice.request("bob", "x", SECRET, encrypt=True)
+
+    assert caught.value.details["agent_code"] == "decryption_failed"
+    *_, answer = await system.audit(kind="message", sender="bob")
+    assert answer.details["encryption"]["scanned"] is False
 
 
 async def test_headers_are_scanned_although_the_payload_is_not(system):

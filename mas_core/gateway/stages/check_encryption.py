@@ -43,10 +43,10 @@ class CheckEncryption:
         """Denied, invalid, or nothing; `transit.is_encrypted` tells the scanner."""
         if MARK in cast("dict[str, object]", transit.value):
             return self._check_encrypted(transit)
-        if transit.capsule is not None:
-            return _required("the request was encrypted") if transit.capsule.is_encrypted else None
+        if transit.capsule is not None and transit.capsule.is_encrypted:
+            return _required("the request was encrypted, so the reply must be too")
         if self._may_be_required and self._mode(transit) == "require":
-            return _required("this route")
+            return _required("on this route payloads must be end-to-end encrypted")
         return None
 
     def _check_encrypted(self, transit: Transit) -> Verdict | None:
@@ -81,9 +81,7 @@ class CheckEncryption:
 def _required(what: str) -> Verdict:
     return Verdict(
         Decision.DENIED,
-        f"Authorization denied: {what} takes end-to-end encrypted payloads only"
-        if what == "this route"
-        else f"Authorization denied: {what}, so the reply must be too",
+        f"Authorization denied: {what}",
         E2E_REQUIRED,
         hint=("send(..., encrypt=True) or mas send --encrypt",),
     )
