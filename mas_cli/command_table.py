@@ -19,7 +19,7 @@ __all__ = ["COMMANDS", "GROUPS", "SECTIONS", "Command", "Impact", "Scope"]
 SECTIONS: tuple[tuple[str, tuple[str, ...]], ...] = (
     ("Run", ("init", "up", "down", "status", "gateway", "agent")),
     ("Talk", ("discover", "send", "request", "watch", "bench")),
-    ("Rules", ("rbac", "policy", "approval", "dlp", "breaker")),
+    ("Rules", ("rbac", "policy", "limit", "approval", "dlp", "breaker")),
     ("Evidence and state", ("audit", "key", "state")),
     ("Set-up", ("config", "context", "completion", "spec", "help", "version")),
 )
@@ -31,6 +31,7 @@ GROUPS: dict[str, str] = {
     "approval": "Messages that wait for a person",
     "audit": "What was decided, by whom and why, with proof",
     "bench": "Measurements of a running system",
+    "limit": "Rate limits: what agents may send, and how much is used",
     "breaker": "Circuits: what keeps messages from targets that fail",
     "completion": "Completion scripts for the shell",
     "config": "Settings and where each comes from",

@@ -134,6 +134,11 @@ class PolicyDocument(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     agents that have it."""
     ceilings: dict[str, int] = {}
     """Agent id, `role:NAME` or `*` -> the highest priority of what it sends; above it is lowered to it."""
+    limits_of_files: dict[str, RateLimit] = {}
+    """What files said when they were loaded last: name, `*` or `total:NAME` -> limit. What commands have changed
+    since stays until a file says something new."""
+    ceilings_of_files: dict[str, int] = {}
+    """The same for ceilings."""
     features: Features = Features()
     dlp_actions: dict[str, str] = {}
     """Rule id, category or `*` -> block, redact, alert, off or encrypt:NAME; overrides the rule pack."""

@@ -11,13 +11,14 @@ from difflib import get_close_matches
 import msgspec
 
 from mas_core.errors import AgentNotFound, MasError, ProjectNotFound, UsageError
-from mas_core.model.policy import PolicyDocument, RateLimit
+from mas_core.model.policy import ANYONE, PolicyDocument, RateLimit
 from mas_core.ops.agents import ensure_registered
 from mas_core.ops.run_events import RunEvent, of_agent
 from mas_core.ops.system import OPERATOR, System
 from mas_core.runner.launch import ConnectionFacts
 from mas_core.runner.supervised_instance import InstanceInfo
 from mas_core.runner.supervisor import Supervisor
+from mas_core.security.limit_changes import with_file_limits
 from mas_core.security.policy_changes import replace_file_routes, replace_file_rules, set_roles
 from mas_core.settings.agent_spec import AgentSpec
 from mas_core.settings.policy_file import FilePolicy
@@ -127,11 +128,18 @@ def with_file_policy(document: PolicyDocument, loaded: LoadedConfig, policy: Fil
     """The document with what the files say; rules that were given by command stay."""
     settings = loaded.config.gateway
     roles = {**document.roles, **policy.roles}
-    changed = set_roles(document, roles)
+    changed = with_file_limits(
+        set_roles(document, roles),
+        {
+            ANYONE: policy.default_limit or settings.default_limit,
+            OPERATOR: OPERATOR_LIMIT,
+            **policy.limits,
+        },
+        policy.totals,
+        policy.ceilings,
+    )
     changed = msgspec.structs.replace(
         changed,
-        default_limit=policy.default_limit or settings.default_limit,
-        limits={OPERATOR: OPERATOR_LIMIT, **document.limits, **policy.limits},
         signature_max_age_s=settings.message_signing.max_age_s,
         default_breaker=policy.default_breaker or settings.circuit_breaker.as_breaker_limits(),
         breakers=policy.breakers,

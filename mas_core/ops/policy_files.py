@@ -132,6 +132,8 @@ def applied(document: PolicyDocument, said: FilePolicy, *, prune: bool) -> Polic
         default_limit=said.default_limit
         or (document.default_limit if keep else PolicyDocument().default_limit),
         limits={**(document.limits if keep else {}), **said.limits},
+        totals={**(document.totals if keep else {}), **said.totals},
+        ceilings={**(document.ceilings if keep else {}), **said.ceilings},
         default_breaker=said.default_breaker
         or (document.default_breaker if keep else PolicyDocument().default_breaker),
         breakers={**(document.breakers if keep else {}), **said.breakers},

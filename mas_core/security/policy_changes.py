@@ -145,7 +145,7 @@ def set_limit(document: PolicyDocument, name: str, limit: RateLimit | None) -> P
     Raises:
         UsageError: The name or a number makes no sense, or there is no such role.
     """
-    if limit is not None and (limit.per_minute < 0 or limit.per_hour < 0):
+    if limit is not None and min(limit.per_minute, limit.per_hour, limit.burst) < 0:
         raise UsageError("a rate limit cannot be negative")
     check_party(document, name)
     if name == ANYONE:
@@ -157,8 +157,15 @@ def set_limit(document: PolicyDocument, name: str, limit: RateLimit | None) -> P
         changed = msgspec.structs.replace(document, limits=others)
     if changed == document:
         return document
-    words = f"{limit.per_minute} a minute, {limit.per_hour} an hour" if limit else "none of its own"
-    return msgspec.structs.replace(changed, change=f"limit of {name}: {words}")
+    return msgspec.structs.replace(changed, change=f"limit of {name}: {describe_limit(limit)}")
+
+
+def describe_limit(limit: RateLimit | None) -> str:
+    """A limit in words, such as `100 a minute, 1000 an hour, 20 a second`."""
+    if limit is None:
+        return "none of its own"
+    words = f"{limit.per_minute} a minute, {limit.per_hour} an hour"
+    return f"{words}, {limit.burst} a second" if limit.burst else words
 
 
 def set_roles(document: PolicyDocument, roles: Mapping[str, Sequence[str]]) -> PolicyDocument:
@@ -171,7 +178,8 @@ def set_roles(document: PolicyDocument, roles: Mapping[str, Sequence[str]]) -> P
         _check_name(f"{_ROLE}{role}")
         for member in members:
             check_agent_id(member)
-    named = {party for rule in document.rules for party in (rule.sender, rule.target)} | set(document.limits)
+    named = {party for rule in document.rules for party in (rule.sender, rule.target)}
+    named.update(document.limits, document.totals, document.ceilings)
     lost = sorted(
         party for party in named if party.startswith(_ROLE) and party.removeprefix(_ROLE) not in roles
     )

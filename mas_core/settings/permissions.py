@@ -85,10 +85,12 @@ class Limit(BaseModel):
     """In any sliding minute; 0 for none at all."""
     per_hour: int = Field(default=RateLimit().per_hour, ge=0)
     """In any sliding hour; 0 for none at all."""
+    burst: int = Field(default=0, ge=0)
+    """In any sliding second; 0 sets no bound of its own."""
 
     def as_rate_limit(self) -> RateLimit:
         """The same for the policy document."""
-        return RateLimit(per_minute=self.per_minute, per_hour=self.per_hour)
+        return RateLimit(self.per_minute, self.per_hour, self.burst)
 
 
 class Parts(BaseModel):

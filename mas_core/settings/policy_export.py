@@ -28,6 +28,8 @@ def policy_as_file(document: PolicyDocument) -> dict[str, object]:
         "rules": [_rule(rule) for rule in document.rules],
         "roles": {name: list(members) for name, members in document.roles.items()},
         "limits": limits,
+        "totals": {name: _limit(limit) for name, limit in document.totals.items()},
+        "ceilings": {"default" if name == ANYONE else name: most for name, most in document.ceilings.items()},
         "dlp": dict(document.dlp_actions),
         "dlp_keys": dict(document.dlp_keys),
         "e2e_suites": [] if document.e2e_suites == PolicyDocument().e2e_suites else list(document.e2e_suites),

@@ -6,7 +6,12 @@ roles:
   auditors: [alice, bob]
 limits:
   default: {per_minute: 100, per_hour: 1000}
-  role:auditors: {per_minute: 600, per_hour: 20000}
+  role:auditors: {per_minute: 600, per_hour: 20000, burst: 50}
+totals:
+  capability:gpu: {per_minute: 60, per_hour: 2000}
+ceilings:
+  default: 8
+  role:auditors: 5
 breaker:
   default: {failure_threshold: 5, failure_rate: 0.5, timeout_s: 60}
 backups:
@@ -34,6 +39,7 @@ trusted:
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -41,7 +47,8 @@ from typing import Annotated, Literal
 
 from pydantic import AfterValidator, AwareDatetime, BaseModel, BeforeValidator, ConfigDict, Field
 
-from mas_core.model.policy import BreakerLimits, Features, Mark, RateLimit, Route, Rule
+from mas_core.base.ids import AGENT_ID, CAPABILITY
+from mas_core.model.policy import ANYONE, BreakerLimits, Features, Mark, RateLimit, Route, Rule
 from mas_core.settings.durations import EXAMPLES, seconds_of
 from mas_core.settings.gateway_settings import CircuitBreakerSettings
 from mas_core.settings.permissions import (
@@ -57,6 +64,13 @@ from mas_core.settings.permissions import (
 from mas_core.settings.yaml_documents import read_yaml, validated
 
 DEFAULT_LIMIT = "default"
+_TOTAL = re.compile(rf"role:{AGENT_ID.pattern}|capability:{CAPABILITY.pattern}")
+
+
+def _total_name(value: str) -> str:
+    if not _TOTAL.fullmatch(value):
+        raise ValueError(f"{value!r} has no total\nwrite role:NAME or capability:NAME")
+    return value
 
 
 def _feature(value: str) -> str:
@@ -66,6 +80,8 @@ def _feature(value: str) -> str:
 
 
 Name = Annotated[str, AfterValidator(checked_agent_id)]
+TotalName = Annotated[str, AfterValidator(_total_name)]
+Priority = Annotated[int, Field(ge=0, le=10)]
 
 
 def _duration(value: object) -> object:
@@ -104,6 +120,8 @@ class FilePolicy:
     trusted: dict[str, Mark] = field(default_factory=dict)
     approval_expires_ms: int | None = None
     e2e_suites: tuple[str, ...] | None = None
+    totals: dict[str, RateLimit] = field(default_factory=dict)
+    ceilings: dict[str, int] = field(default_factory=dict)
 
     def joined(self, others: Iterable[FilePolicy]) -> FilePolicy:
         """This and the others as one; where they disagree about one thing the later wins."""
@@ -117,7 +135,10 @@ class FilePolicy:
         blocked, trusted = dict(self.blocked), dict(self.trusted)
         approval_expires_ms = self.approval_expires_ms
         e2e_suites = self.e2e_suites
+        totals, ceilings = dict(self.totals), dict(self.ceilings)
         for other in others:
+            totals |= other.totals
+            ceilings |= other.ceilings
             rules += other.rules
             for name, members in other.roles.items():
                 roles.setdefault(name, []).extend(members)
@@ -152,6 +173,8 @@ class FilePolicy:
             trusted,
             approval_expires_ms,
             e2e_suites,
+            totals,
+            ceilings,
         )
 
 
@@ -181,6 +204,10 @@ class PolicyFile(BaseModel):
     """Name of a role -> its members; rules and limits name it as role:NAME."""
     limits: dict[Party, Limit] = {}
     """Agent, role:NAME or `default` -> its limit."""
+    totals: dict[TotalName, Limit] = {}
+    """role:NAME -> what its members may send together; capability:NAME -> what all may send to those with it."""
+    ceilings: dict[Party, Priority] = {}
+    """Agent, role:NAME or `default` -> the highest priority; above it is lowered to it."""
     dlp: dict[str, DlpAction] = {}
     """Rule id, category or `*` -> block, redact, alert, off or encrypt:NAME."""
     dlp_keys: dict[Name, str] = {}
@@ -233,6 +260,8 @@ def load_policy_file(path: Path, source: str = "") -> FilePolicy:
         features={str(name): value for name, value in read.features.items()},
         blocked={name: entry.as_mark(source) for name, entry in read.blocked.items()},
         trusted={name: entry.as_mark(source) for name, entry in read.trusted.items()},
+        totals={name: limit.as_rate_limit() for name, limit in read.totals.items()},
+        ceilings={ANYONE if who == DEFAULT_LIMIT else who: most for who, most in read.ceilings.items()},
         approval_expires_ms=int(read.approval.expires * 1000) if read.approval else None,
     )
 
