@@ -63,7 +63,7 @@ async def run_product(place: Workplace, routes: Sequence[tuple[str, str]], load:
         gateway_s, server_s = place.gateway_cpu_s() - gateway_s, place.server_cpu_s() - server_s
         frames = await frames_taken(place) - frames
     count = max(1, len(sent.sent_ns))
-    result = result_of(sent, received, Use(0, 0.0, 0.0), Use(count, gateway_s, server_s))
+    result = result_of(sent, received, Use(count, gateway_s, server_s))
     if not result.is_complete:
         raise Incomplete(
             f"{result.handled} of {result.sent} handled, {result.refused} refused, {result.failed} unconfirmed, "

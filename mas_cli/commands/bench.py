@@ -48,14 +48,14 @@ Budgets = Annotated[
 _TIMES = tuple(Column(name, kind="number") for name in ("p50_ms", "p95_ms", "p99_ms"))
 _RATE = Column("rate_per_s", header="msg/s", kind="number")
 _GATEWAY = Column("gateway_cpu_us_per_message", header="gateway us/msg", kind="number")
+_CPU = (_GATEWAY, Column("server_cpu_us_per_message", header="server us/msg", kind="number"))
 _SEND = (
     Column("handled", header="got"),
     Column("sent", header="expected"),
     *(Column(name) for name in ("refused", "lost", "duplicated")),
     _RATE,
     *_TIMES,
-    _GATEWAY,
-    Column("server_cpu_us_per_message", header="server us/msg", kind="number"),
+    *_CPU,
 )
 _REQUEST = (
     Column("answered", header="got"),
@@ -63,6 +63,7 @@ _REQUEST = (
     *(Column(name) for name in ("wrong", "failed", "duplicated")),
     _RATE,
     *_TIMES,
+    *_CPU,
 )
 _DISCOVER = (
     Column("answered", header="got"),
@@ -70,6 +71,7 @@ _DISCOVER = (
     *(Column(name) for name in ("wrong", "failed")),
     _RATE,
     *_TIMES,
+    *_CPU,
 )
 _DLP = (
     Column("caught"),

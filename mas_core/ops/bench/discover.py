@@ -14,7 +14,7 @@ from mas_core.base.ids import new_instance_id
 from mas_core.errors import MasError, UsageError
 from mas_core.model.policy import ANYONE
 from mas_core.ops.bench.cast import cast_of
-from mas_core.ops.bench.figures import spread
+from mas_core.ops.bench.figures import per_message_us, spread, use_of, use_since
 from mas_core.ops.bench.load import MAX_AGENTS, Load, drive
 from mas_core.ops.bench.receiving import receiving
 from mas_core.ops.system import System
@@ -42,6 +42,8 @@ class DiscoverResult:
     p50_ms: float
     p95_ms: float
     p99_ms: float
+    gateway_cpu_us_per_message: float
+    server_cpu_us_per_message: float
 
     @property
     def is_complete(self) -> bool:
@@ -107,9 +109,11 @@ async def discover(
                 times.append(time.monotonic_ns() - began)
                 wrong += {agent["id"] for agent in found} != capable[capability]
 
+        before = await use_of(system)
         began = time.monotonic()
         asked = await drive(load, work, on_progress)
         seconds = time.monotonic() - began
+        used = await use_since(system, before)
     found = spread(times)
     return DiscoverResult(
         agents,
@@ -122,6 +126,8 @@ async def discover(
         found.p50_ms,
         found.p95_ms,
         found.p99_ms,
+        per_message_us(used.gateway_s, asked),
+        per_message_us(used.server_s, asked),
     )
 
 

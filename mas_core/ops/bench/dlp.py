@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import time
 from array import array
 from collections.abc import Callable
@@ -10,10 +9,10 @@ from dataclasses import dataclass
 
 from mas_core.errors import MasError
 from mas_core.ops.bench.cast import cast_of
-from mas_core.ops.bench.figures import per_message_us, spread, use_of
+from mas_core.ops.bench.figures import per_message_us, spread, use_of, use_since
 from mas_core.ops.bench.load import Load, drive, payload, send_patiently
 from mas_core.ops.bench.receiving import receiving
-from mas_core.ops.bench.send import BEAT_S, routes_of
+from mas_core.ops.bench.send import routes_of
 from mas_core.ops.system import System
 
 SENSITIVE_EVERY = 10
@@ -94,8 +93,7 @@ async def dlp(
         sent = await drive(load, work, on_progress)
         seconds = time.monotonic() - began
         await receivers.report(taken)
-        await asyncio.sleep(BEAT_S)
-        after = await use_of(system)
+        used = await use_since(system, before)
     found = spread(times)
     return DlpResult(
         sent,
@@ -109,5 +107,5 @@ async def dlp(
         found.p50_ms,
         found.p95_ms,
         found.p99_ms,
-        per_message_us(after.gateway_s - before.gateway_s, sent),
+        per_message_us(used.gateway_s, sent),
     )

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Iterable
 from dataclasses import dataclass
 
 from mas_core.ops.system import System
+
+BEAT_S = 0.6
+"""Longer than gateways wait between two heartbeats, which carry their counters."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,6 +49,15 @@ async def use_of(system: System) -> Use:
         sum(item.messages for item in gateways),
         sum(item.cpu_s for item in gateways),
         await server_seconds(system),
+    )
+
+
+async def use_since(system: System, before: Use) -> Use:
+    """What was used since `before`; waits for the next heartbeat of the gateways."""
+    await asyncio.sleep(BEAT_S)
+    after = await use_of(system)
+    return Use(
+        after.messages - before.messages, after.gateway_s - before.gateway_s, after.server_s - before.server_s
     )
 
 

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 from mas_core.errors import MasError
 from mas_core.ops.bench.cast import cast_of
-from mas_core.ops.bench.figures import spread
+from mas_core.ops.bench.figures import per_message_us, spread, use_of, use_since
 from mas_core.ops.bench.load import Load, drive, payload
 from mas_core.ops.bench.receiving import REQUEST_TYPE, receiving
 from mas_core.ops.bench.send import routes_of
@@ -33,6 +33,9 @@ class RequestResult:
     p50_ms: float
     p95_ms: float
     p99_ms: float
+    gateway_cpu_us_per_message: float
+    """For a question and its answer together."""
+    server_cpu_us_per_message: float
 
     @property
     def is_complete(self) -> bool:
@@ -73,10 +76,12 @@ async def request(
                 times.append(time.monotonic_ns() - began)
                 wrong += reply.data.get("number") != number
 
+        before = await use_of(system)
         began = time.monotonic()
         asked = await drive(load, work, on_progress)
         seconds = time.monotonic() - began
         report = await receivers.report(len(times))
+        used = await use_since(system, before)
     found = spread(times)
     return RequestResult(
         asked,
@@ -89,4 +94,6 @@ async def request(
         found.p50_ms,
         found.p95_ms,
         found.p99_ms,
+        per_message_us(used.gateway_s, asked),
+        per_message_us(used.server_s, asked),
     )

@@ -2,20 +2,16 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 
 from mas_core.agent.client import Client
 from mas_core.ops.bench.cast import Cast, cast_of
-from mas_core.ops.bench.figures import Spread, Use, per_message_us, spread, use_of
+from mas_core.ops.bench.figures import Spread, Use, per_message_us, spread, use_of, use_since
 from mas_core.ops.bench.load import Load, Sent, send_all
 from mas_core.ops.bench.receiving import ReceiverReport, receiving
 from mas_core.ops.system import System
-
-BEAT_S = 0.6
-"""Longer than gateways wait between two heartbeats, which carry their counters."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,8 +79,7 @@ async def send(
         before = await use_of(system)
         sent = await send_all(routes, load, on_progress)
         report = await receivers.report(len(sent.accepted))
-        await asyncio.sleep(BEAT_S)
-        return result_of(sent, report, before, await use_of(system))
+        return result_of(sent, report, await use_since(system, before))
 
 
 @asynccontextmanager
@@ -97,7 +92,7 @@ async def routes_of(system: System, cast: Cast) -> AsyncIterator[Sequence[tuple[
         ]
 
 
-def result_of(sent: Sent, report: ReceiverReport, before: Use, after: Use) -> SendResult:
+def result_of(sent: Sent, report: ReceiverReport, used: Use) -> SendResult:
     """What sender and receiver saw, put together."""
     total = len(sent.sent_ns)
     handled_ns = report.handled_ns(total)
@@ -112,7 +107,7 @@ def result_of(sent: Sent, report: ReceiverReport, before: Use, after: Use) -> Se
     first = min(sent.sent_ns, default=0)
     last = max((*handled_ns, *sent.receipt_ns, first + 1))
     seconds = (last - first) / 1e9
-    through_gateway = max(total, after.messages - before.messages)
+    through_gateway = max(total, used.messages)
     return SendResult(
         sent=total,
         handled=handled,
@@ -131,8 +126,8 @@ def result_of(sent: Sent, report: ReceiverReport, before: Use, after: Use) -> Se
         receipt_p50_ms=to_receipt.p50_ms,
         receipt_p95_ms=to_receipt.p95_ms,
         receipt_p99_ms=to_receipt.p99_ms,
-        gateway_cpu_us_per_message=per_message_us(after.gateway_s - before.gateway_s, through_gateway),
+        gateway_cpu_us_per_message=per_message_us(used.gateway_s, through_gateway),
         sender_cpu_us_per_message=per_message_us(sent.cpu_s, total),
         receiver_cpu_us_per_message=per_message_us(report.cpu_s, handled),
-        server_cpu_us_per_message=per_message_us(after.server_s - before.server_s, total),
+        server_cpu_us_per_message=per_message_us(used.server_s, total),
     )

@@ -21,7 +21,7 @@ def test_lost_duplicated_and_refused_messages_are_told_apart():
     sent = Sent(array("q", [10, 20, 30, 40]), array("q", [15, 25, 35, 0]), refused=1)
     report = ReceiverReport(array("q", [1_000_010, 2_000_020, 0]).tobytes(), duplicated=1, cpu_s=0.0)
 
-    result = result_of(sent, report, NOTHING, Use(3, 0.000_3, 0.0))
+    result = result_of(sent, report, Use(3, 0.000_3, 0.0))
 
     assert (result.sent, result.handled, result.refused, result.lost, result.duplicated) == (4, 2, 1, 1, 1)
     assert (result.handler_p50_ms, result.gateway_cpu_us_per_message) == (2.0, 75.0)
@@ -33,7 +33,7 @@ def test_a_complete_run_has_all_handled_once():
     sent = Sent(array("q", [1, 2]), array("q", [3, 4]))
     report = ReceiverReport(array("q", [5, 6, 0, 0]).tobytes(), duplicated=0, cpu_s=0.0)
 
-    assert result_of(sent, report, NOTHING, NOTHING).is_complete
+    assert result_of(sent, report, NOTHING).is_complete
 
 
 @pytest.mark.parametrize("load", [Load(count=10, burst=4), Load(count=10, rate=100_000), Load(count=10)])
