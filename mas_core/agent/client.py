@@ -32,7 +32,6 @@ from mas_core.errors import (
     MasError,
     NotStarted,
     RequestTimedOut,
-    SignatureInvalid,
     TokenExpired,
     TokenInvalid,
     TokenRevoked,
@@ -454,7 +453,7 @@ class Client:
     async def tell(self, message_type: str, data: object, timeout: float = SEND_TIMEOUT_S) -> Receipt:
         """Say something to the gateway itself; raises as `send` does."""
         envelope = self._to_gateway(message_type, data)
-        return await self._outbox_receipt(envelope, timeout, self._agent_store.partition)
+        return await self._submit(envelope, timeout, self._agent_store.partition)
 
     async def submit(self, envelope: Envelope, timeout: float = SEND_TIMEOUT_S) -> Receipt:
         """Send a message that is made already; raises as `send` does."""
@@ -505,7 +504,7 @@ class Client:
         self._requests[envelope.id] = answer
         try:
             async with asyncio.timeout(timeout):
-                await self._outbox_receipt(envelope, timeout + 1, partition)
+                await self._submit(envelope, timeout + 1, partition)
                 return message_of(await answer)
         except TimeoutError as error:
             if isinstance(error, MasError):
@@ -548,31 +547,25 @@ class Client:
             headers=headers,
         )
 
-    async def _submit(self, envelope: Envelope, timeout: float) -> Receipt:
-        if self.signs:
+    async def _submit(self, envelope: Envelope, timeout: float, partition: int | None = None) -> Receipt:
+        """Send a message; what goes to the gateway itself, in the agent's own partition, is never signed."""
+        self._check_started()
+        if self.signs and partition is None:
             self._sign(envelope)
-        try:
-            return await self._outbox_receipt(envelope, timeout)
-        except SignatureInvalid as error:
-            if envelope.signature is not None or error.details.get("rule") != SIGNATURE_REQUIRED:
-                raise
+        [receipt] = await self._outbox.submit_all((envelope,), partition=partition, timeout_s=timeout)
+        if receipt.decision is _ALLOWED:
+            return receipt
+        if receipt.rule == SIGNATURE_REQUIRED and envelope.signature is None and partition is None:
             # The gateway wants signatures: from here on it gets them.
             self.signs = True
-            self._sign(envelope)
-            return await self._outbox_receipt(envelope, timeout)
+            return await self._submit(envelope, timeout)
+        if not receipt.decision.is_accepted:
+            raise refusal(receipt, self.agent_id, envelope.target, envelope.type)
+        return receipt
 
     def _sign(self, envelope: Envelope) -> None:
         envelope.flags |= Flag.SIGNED
         envelope.signature = sign(self._link.keys, self._link.namespace, envelope)
-
-    async def _outbox_receipt(
-        self, envelope: Envelope, timeout: float, partition: int | None = None
-    ) -> Receipt:
-        self._check_started()
-        [receipt] = await self._outbox.submit_all([envelope], partition=partition, timeout_s=timeout)
-        if receipt.decision is not _ALLOWED and not receipt.decision.is_accepted:
-            raise refusal(receipt, self.agent_id, envelope.target, envelope.type)
-        return receipt
 
     def _check_started(self) -> None:
         if self._reading is None:
