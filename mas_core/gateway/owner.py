@@ -49,6 +49,8 @@ MAX_BATCH_BYTES = 2 * MAX_FRAME_BYTES
 DUE_INTERVAL_S = 0.25
 """How often messages that were kept for later are looked for."""
 RECOVERY_DELAY_S = 0.2
+TIME_HOLDS_S = 1.0
+"""How long the server's clock is carried on by our own before it is asked again."""
 BLOCK_MS = 1000
 AUDIT_RETRY_S = 1.0
 """How long everything is refused after the audit took no record, until it is tried again."""
@@ -151,7 +153,9 @@ class PartitionOwner:
         self._has_room = asyncio.Event()
         self._read_cursors: dict[str, str] = {}
         self._now = 0
-        self._now_at = 0.0
+        """When the last batch was judged, by the server's clock."""
+        self._server_time = (0, 0.0)
+        """What the server's clock last said, and when, by the monotonic clock."""
         self._due_at = 0.0
         self.audit_blocked_until = 0.0
         """Until then everything is refused, because the audit takes no records; 0 when it does."""
@@ -259,7 +263,7 @@ class PartitionOwner:
         self._read_cursors = dict(meta.cursors)
         self._audit = (meta.audit_seq, meta.audit_head)
         self._now = await self._store.connection.time_ms()
-        self._now_at = time.monotonic()
+        self._server_time = (self._now, time.monotonic())
         await self._load_breakers()
         self._judge = Judge(
             self._directory,
@@ -375,13 +379,20 @@ class PartitionOwner:
         self._arrived.clear()
         self._in_hand = self._next_frames()
         opened = [self._open(stored) for stored in self._in_hand]
-        now = self._now + int((time.monotonic() - self._now_at) * 1000)
+        told, at = self._server_time
+        since_s = time.monotonic() - at
+        now = told + int(since_s * 1000)
         lookups = self._partition.lookups()
         self._judge.ask(opened, lookups, now)
         if time.monotonic() >= self._due_at:
             lookups.due_messages(now, MAX_BATCH_MESSAGES // 2)
             self._due_at = time.monotonic() + DUE_INTERVAL_S
-        await lookups.run()
+        if opened and lookups.is_empty and since_s < TIME_HOLDS_S:
+            # Nothing to wait for. A policy that has changed meanwhile is noticed by the commit.
+            lookups.now, lookups.policy_revision = now, self._revision
+        else:
+            await lookups.run()
+            self._server_time = (lookups.now, time.monotonic())
         self._places.reserved(lookups.grants)
         if self._judge.needs_registry(opened, now):
             await self._directory.roster.refresh()
@@ -427,12 +438,11 @@ class PartitionOwner:
             raise StartOver
         # The clock never goes backwards for decisions, whatever the server's does.
         self._now = lookups.now = max(self._now, lookups.now)
-        self._now_at = time.monotonic()
         has_more = self._breakers.records.has_writes or self._judge.has_directives(self._now)
         if not opened and not lookups.due and not has_more:
             self._places.keep(lookups.grants)
             return None
-        if self.audit_blocked_until > self._now_at:
+        if self.audit_blocked_until > time.monotonic():
             if not opened:
                 self._places.keep(lookups.grants)
                 return None

@@ -93,6 +93,11 @@ class Reservation:
         arguments += _arguments(limit)
         subjects.append((subject, limit))
 
+    @property
+    def is_wanted(self) -> bool:
+        """Whether any places were asked for."""
+        return bool(self._calls)
+
     def queue(self, connection: Connection, pipeline: Pipeline, script: str = "reserve") -> int:
         """Add the script calls to a pipeline; how many there are."""
         for names, arguments, _ in self._calls.values():

@@ -232,6 +232,11 @@ class Lookups:
         self.decisions: dict[str, bytes] = {}
         """Name of a due message that was held -> what a person decided."""
 
+    @property
+    def is_empty(self) -> bool:
+        """Whether nothing was asked but what is asked every time: the time and the revision of the policy."""
+        return not (self._readers or self.ask_totals or self._reservation.is_wanted)
+
     def session(self, agent_id: str, session: str) -> None:
         """Ask what is known of an agent's sending session."""
         self._pipeline.add("HGETALL", self._keys.session(self._partition, agent_id, session))

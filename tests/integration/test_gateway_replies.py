@@ -8,7 +8,7 @@ from support.systems import Recorder, live_system
 from support.waiting import until
 
 from mas_core.errors import RequestTimedOut
-from mas_core.model.message import Envelope, Flag
+from mas_core.model.message import Capsule, Envelope, Flag
 
 
 @pytest.fixture
@@ -102,6 +102,8 @@ async def test_a_reply_that_comes_too_late_is_refused(system, bob):
     with pytest.raises(RequestTimedOut):
         await alice.request("bob", "ask", {}, timeout=0.2)
     await until(lambda: bob.messages)
+    permit = msgspec.msgpack.decode(bob.messages[0].capsule, type=Capsule)
+    await until(lambda: alice._client.now_ms() > permit.expires_at + 50)
 
     receipt = await raw(
         bob._client, "alice", flags=Flag.IS_REPLY, correlation=bob.messages[0].message_id,
