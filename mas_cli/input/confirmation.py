@@ -97,6 +97,7 @@ class Confirmation:
             ConfirmationNeeded: Nobody can be asked, and no flag says so.
             Cancelled: The answer is another name.
         """
+        name = self._protected or name
         if self._confirmed == name or (self._yes and self._protected is None):
             return
         if self._confirmed is not None or not self._can_ask:

@@ -88,6 +88,11 @@ class Directory:
             log.error("policy.missing", effect="nothing is allowed")
             policy = PolicyDocument()
             self.alarms = ["there is no policy: nothing is allowed"]
+        elif policy.revision < self.policy.revision:
+            # Whoever can write to the server can put back what we signed once.
+            log.error("policy.ignored", reason="older than the one in force", revision=policy.revision)
+            told = f"the stored policy is older, revision {policy.revision}: {self._last_good()}"
+            policy, self.alarms = self.policy, [told]
         await self.roster.refresh()
         for agent_id in self.roster.forged - self._reported:
             log.error("registration.ignored", agent=agent_id, reason="it does not carry the gateway's MAC")

@@ -30,7 +30,6 @@ _BEFORE_ACCESS = frozenset(
         Decision.REPLAYED,
         Decision.QUARANTINED,
         Decision.STORE_FULL,
-        Decision.CIRCUIT_OPEN,
     }
 )
 """What was decided without asking who may send what to whom."""
@@ -143,7 +142,7 @@ class _Replay:
             found.outcome: found
             for found in (
                 self._access.decide(record.sender, record.target, record.type, action, record.time)
-                for action in ACTIONS
+                for action in reversed(ACTIONS)
             )
         }
         if len(outcomes) > 1:

@@ -17,6 +17,8 @@ from mas_core.store.partitions import hash_of
 
 log = get_logger(__name__)
 
+KEPT_REVISIONS = 1000
+"""Revisions of the policy in its history; older ones are forgotten."""
 AUDIT_PAGE = 32
 """Audit blocks read at once."""
 
@@ -214,7 +216,7 @@ class Records:
         reply = await self._connection.script(
             "set_policy",
             [self._keys.policy(), self._keys.policy_history()],
-            [expected, revision, document, mac],
+            [expected, revision, document, mac, KEPT_REVISIONS],
         )
         return bool(reply[0])
 

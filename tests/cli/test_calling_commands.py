@@ -291,6 +291,24 @@ def test_several_things_take_a_name():
     confirmation(can_ask=False, confirmed="prod")[0].many(things, "prod")
 
 
+def test_a_far_reaching_step_takes_the_name_of_whom_it_concerns():
+    """Typed, with --confirm or with --yes; in a protected context the name of that."""
+    ask, told = confirmation("admin\n")
+    ask.named("this lets admin send to everybody", "admin")
+    assert "this lets admin send to everybody" in told.getvalue()
+    confirmation(can_ask=False, yes=True)[0].named("it", "admin")
+    confirmation(can_ask=False, confirmed="admin")[0].named("it", "admin")
+    with pytest.raises(Cancelled):
+        confirmation("yes\n")[0].named("it", "admin")
+    for settings in (
+        {"can_ask": False},
+        {"confirmed": "other"},
+        {"yes": True, "can_ask": False, "protected": "prod"},
+    ):
+        with pytest.raises(ConfirmationNeeded):
+            confirmation(**settings)[0].named("it", "admin")
+
+
 def test_a_protected_context_takes_its_name_for_one_thing_too():
     """--yes does not reach that far."""
     with pytest.raises(ConfirmationNeeded):

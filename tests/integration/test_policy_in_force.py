@@ -10,6 +10,7 @@ from mas_core.errors import AgentNotFound, Conflict, Forbidden, InvalidIdentifie
 from mas_core.gateway.controls import MAX_METADATA_BYTES
 from mas_core.model.policy import PolicyDocument
 from mas_core.ops import agents, policy_people, rbac
+from mas_core.ops.status import status
 
 PAIRS = [("alice", "bob"), ("bob", "alice")]
 
@@ -24,6 +25,11 @@ async def system(server_url):
 def targets_of_both_partitions():
     names = [f"target-{number}" for number in range(20)]
     return [next(name for name in names if partition_of(name, 2) == number) for number in (0, 1)]
+
+
+async def problems(system):
+    """What `mas status` complains about, in one text."""
+    return "; ".join(item.message for item in (await status(system.system)).problems)
 
 
 async def are_shared(system):
@@ -306,3 +312,24 @@ async def test_s38_ten_megabytes_of_metadata_reach_nobody(system):
         await system.agent("bob", metadata={"note": "x" * 10_000_000}).start()
 
     assert await alice.discover() == []
+
+
+async def test_an_older_policy_put_back_by_somebody_else_is_ignored(system):
+    """It carries our MAC, since we wrote it once; a running gateway knows better, and says so."""
+    alice = await system.run("alice")
+    old = await system.store.records.policy()
+    (rule,) = [rule for rule in (await rbac.load(system.system)).rules if rule.target == "bob"]
+    await rbac.revoke(system.system, [rule.id])
+    with pytest.raises(Forbidden):
+        await alice.send("bob", "x", {})
+    connection, key = system.store.connection, system.store.keys.policy()
+    await connection.call("HSET", key, *(part for pair in old.items() for part in pair))
+    await system.store.records.raise_revision()
+
+    with pytest.raises(Forbidden):
+        await alice.send("bob", "x", {})
+
+    async def is_told():
+        return "the stored policy is older" in await problems(system)
+
+    await until(is_told)

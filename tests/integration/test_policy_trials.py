@@ -14,6 +14,7 @@ from mas_core.model.policy import PolicyDocument
 from mas_core.ops import policy_files, policy_people, policy_simulation, policy_trial, rbac
 from mas_core.security.policy_versions import differences
 from mas_core.settings.policy_file import load_policy_file
+from mas_core.store import records
 
 ALL = """\
 rules:
@@ -152,6 +153,18 @@ async def test_an_earlier_revision_comes_back_as_a_new_one(system):
     }
     with pytest.raises(RevisionNotFound):
         await policy_files.rollback(system.system, 999)
+
+
+async def test_the_history_is_bounded(system, monkeypatch):
+    """The oldest revisions go first."""
+    monkeypatch.setattr(records, "KEPT_REVISIONS", 3)
+    for number in range(5):
+        await rbac.add_rules(system.system, "allow", "alice", ["carol"], message_type=f"t{number}")
+
+    now = (await rbac.load(system.system)).revision
+    kept = [document.revision for document in await policy_files.history(system.system, 0)]
+
+    assert kept == [now, now - 1, now - 2]
 
 
 async def test_a_forged_revision_is_not_history(system):
