@@ -7,6 +7,7 @@ from support.systems import Recorder, live_system
 from support.waiting import until
 
 from mas_core.errors import MessageExpired, SignatureInvalid
+from mas_core.gateway.judge import Judge
 from mas_core.model.message import Envelope, Flag
 from mas_core.model.policy import Features
 from mas_core.model.signature import payload_digest
@@ -62,6 +63,10 @@ FORGERIES = {
     "stripped": lambda _, e: {"signature": None},
     "stripped with its flag": lambda _, e: {"signature": None, "flags": 0},
     "flag stripped": lambda _, e: {"flags": 0},
+    "signed without the flag that makes its id count once": lambda s, e: {
+        "flags": 0,
+        "signature": sign(keys_of(s, "alice"), s.store.namespace, msgspec.structs.replace(e, flags=0)),
+    },
     "algorithm none": lambda _, e: {"signature": changed(e.signature, algorithm="none", value=b"")},
     "algorithm downgraded": lambda _, e: {"signature": changed(e.signature, algorithm="hs256")},
     "algorithm in capitals": lambda _, e: {"signature": changed(e.signature, algorithm="Ed25519")},
@@ -240,3 +245,43 @@ async def test_late_messages_are_refused_to_the_sender(system):
         await alice.send("bob", "x", {"n": 1})
 
     assert bob.messages == []
+
+
+@pytest.fixture
+def dishonest(monkeypatch):
+    """The gateway changes what passes through it and says nothing."""
+    honest = Judge._delivery
+
+    def changed_on_the_way(self, transit):
+        delivery = honest(self, transit)
+        delivery.data = delivery.data.replace(b'"n":1', b'"n":66')
+        return delivery
+
+    monkeypatch.setattr(Judge, "_delivery", changed_on_the_way)
+
+
+async def test_a_receiver_notices_what_a_gateway_changed(system, dishonest):
+    """A changed payload under a kept signature reaches no handler (A7)."""
+    bob, alice = await system.run("bob"), await system.run("alice")
+
+    await alice.send("bob", "x", {"n": 1})
+    await alice.send("bob", "x", {"n": 2})
+    (dead,) = await until(lambda: system.audit(kind="delivery.dead"))
+    await until(lambda: bob.messages)
+
+    assert dead.reason.startswith("signature_invalid")
+    assert bob.numbers == [2]
+
+
+class One(Recorder):
+    async def on_message(self, message):
+        return {"n": 1}
+
+
+async def test_an_asker_notices_what_a_gateway_changed(system, dishonest):
+    """The error is the asker's, not a wrong answer."""
+    await system.run("bob", One)
+    alice = await system.run("alice")
+
+    with pytest.raises(SignatureInvalid):
+        await alice.request("bob", "ask", {"n": 2})
