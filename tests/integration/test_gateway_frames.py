@@ -40,7 +40,7 @@ async def put(system, frame, *, lane="normal", partition=0):
     await system.store.connection.call("XADD", key, "*", "h", frame.header, "b", frame.body)
 
 
-async def test_a_frame_played_again_is_delivered_once(system):
+async def test_s9_a_frame_played_again_is_delivered_once(system):
     """To the same stream any number of times, with the same receipt (S9)."""
     bob = await system.run("bob")
     alice = await system.client("alice")
@@ -56,7 +56,7 @@ async def test_a_frame_played_again_is_delivered_once(system):
     assert len(await system.audit(kind="message")) == 2
 
 
-async def test_a_frame_played_to_another_stream_is_rejected_and_recorded(system):
+async def test_s9_a_frame_played_to_another_stream_is_rejected_and_recorded(system):
     """Its header says where it belongs, and its seal covers the header."""
     bob = await system.run("bob")
     alice = await system.client("alice")
@@ -79,7 +79,7 @@ async def _at_least(system, count, **wanted):
     return found if len(found) >= count else None
 
 
-async def test_a_frame_played_again_after_the_gateway_restarted_is_delivered_once(system):
+async def test_s9_a_frame_played_again_after_the_gateway_restarted_is_delivered_once(system):
     """What was accepted is on the server, not in the gateway's memory."""
     bob = await system.run("bob")
     alice = await system.client("alice")

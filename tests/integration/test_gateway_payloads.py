@@ -239,7 +239,7 @@ async def everything_on(server, client):
     return b"\n".join(pieces)
 
 
-async def test_no_digits_of_a_card_are_anywhere_on_the_server_or_in_its_files():
+async def test_s17_no_digits_of_a_card_are_anywhere_on_the_server_or_in_its_files():
     """Blocked, redacted, retried, dead, at rest or waiting in the ingress: no run of five of its digits (S17)."""
     async with (
         embedded_server("durable") as server,

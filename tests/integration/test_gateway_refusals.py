@@ -64,7 +64,7 @@ async def test_a_wrong_token_that_skips_the_check_gets_nothing_delivered(system)
     assert (record.sender, record.details["claimed_sender"]) == ("", "alice")
 
 
-async def test_a_revoked_token_is_refused_within_a_second_while_its_agent_runs(system):
+async def test_s5_a_revoked_token_is_refused_within_a_second_while_its_agent_runs(system):
     """From the next commit on (S5); and no new start is possible."""
     bob = await system.run("bob")
     alice = await system.run("alice")
@@ -116,7 +116,7 @@ async def test_a_removed_agent_can_neither_send_nor_be_sent_to(system):
         await carol._client.send("alice", "x", {}, timeout=0.2)
 
 
-async def test_rotation_under_load_loses_nothing(system):
+async def test_s6_rotation_under_load_loses_nothing(system):
     """Old and new instance send and receive during the overlap; the audit shows which key was used (S6)."""
     bob = await system.run("bob")
     old = await system.run("alice")

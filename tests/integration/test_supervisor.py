@@ -15,6 +15,7 @@ import pytest
 from mas_core.agent.client import Client
 from mas_core.errors import AgentFailed, InvalidPayload, RequestTimedOut, SpecInvalid
 from mas_core.gateway.in_process import InProcessGateway
+from mas_core.model.standing import Standing
 from mas_core.runner.launch import ConnectionFacts
 from mas_core.runner.supervisor import Supervisor
 from mas_core.security.gateway_keys import GatewayKeys
@@ -149,7 +150,7 @@ async def test_the_samples_do_what_they_say(system):
     assert (await system.ask("notebook", "note.list"))["count"] == 1
 
 
-async def test_secrets_are_in_no_argument_list_and_no_environment(system):
+async def test_s42_secrets_are_in_no_argument_list_and_no_environment(system):
     """Tokens and the server's password reach an instance on its standard input only."""
     agent(system, "counter", "class_path: counter:Counter\n", COUNTER)
     await system.up()
@@ -163,6 +164,23 @@ async def test_secrets_are_in_no_argument_list_and_no_environment(system):
     assert password.encode() not in shown
     files = [path for path in system.project.data_dir.rglob("*") if path.is_file()]
     assert {stat.S_IMODE(path.stat().st_mode) for path in files} == {0o600}
+
+
+async def test_an_evicted_agent_ends_and_is_not_started_again(system):
+    """Its process leaves by itself and the supervisor gives it up, with the reason."""
+    agent(system, "counter", "class_path: counter:Counter\nrestart: {policy: always, base: 0.1}\n", COUNTER)
+    await system.up()
+    standing = Standing("evicted", "token leaked")
+    await system.gateway.policy.change(
+        lambda document: msgspec.structs.replace(document, standings={"counter": standing})
+    )
+
+    await until(lambda: "gave_up" in system.kinds("counter"))
+
+    (info,) = system.supervisor.status()
+    assert (info.state, info.pid) == ("gave_up", 0)
+    assert info.message == "counter has stopped for good: token leaked"
+    assert "restarting" not in system.kinds("counter")
 
 
 async def test_a_crashed_instance_comes_back_and_is_told(system):

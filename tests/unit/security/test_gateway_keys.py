@@ -191,7 +191,7 @@ def test_macs_hold_for_one_purpose_and_text():
         assert not KEYS.check_mac("policy", b"text", wrong)
 
 
-def test_payload_fingerprints_need_the_key():
+def test_s32_payload_fingerprints_need_the_key():
     """The same payload has the same fingerprint in one system only."""
     fingerprint = KEYS.payload_hmac(b"{}")
 

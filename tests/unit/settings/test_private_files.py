@@ -41,7 +41,7 @@ def test_writing_replaces_a_link_and_does_not_follow_it(tmp_path):
     assert not (tmp_path / "key").is_symlink()
 
 
-def test_reading_refuses_links_folders_and_open_files(tmp_path):
+def test_s42_reading_refuses_links_folders_and_open_files(tmp_path):
     """A secret that others can read, or that is not the file it seems, is not used."""
     open_file = tmp_path / "open"
     open_file.write_bytes(b"x")

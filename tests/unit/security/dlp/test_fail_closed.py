@@ -35,13 +35,13 @@ def test_depth_limit():
     assert SCANNER.scan({"a": "[" * 100_000}).action == "unscannable"
 
 
-def test_too_many_encodings_in_each_other():
+def test_s21_too_many_encodings_in_each_other():
     """Text below more than four encodings is not looked into, so it does not pass."""
     assert SCANNER.scan(encoded("nothing to see here at all", 4)).action == "pass"
     assert SCANNER.scan(encoded("nothing to see here at all", 5)).action == "unscannable"
 
 
-def test_decompression_bomb():
+def test_s21_decompression_bomb():
     """What unpacks to much more than it was is not unpacked to the end."""
     bomb = base64.b64encode(gzip.compress(b"x" * 50_000_000)).decode()
 
@@ -99,7 +99,7 @@ def test_an_automaton_without_answer_does_not_let_pass(monkeypatch):
 @pytest.mark.parametrize(
     "unit", ["4", "4 ", "4111 ", "a@", "1.", "DE12 ", "eyJ", "://a:", "cvv 12 ", "%41", "[", "TVRJ"]
 )
-def test_hostile_text_is_done_with_soon(unit):
+def test_s22_hostile_text_is_done_with_soon(unit):
     """A megabyte made to look nearly like something ends in a decision."""
     result = SCANNER.scan({"text": unit * (1_000_000 // len(unit))})
 
