@@ -5,7 +5,7 @@ BIN    := $(VENV)/bin
 STAMP  := $(VENV)/.installed
 DEV    := $(VENV)/.installed-dev
 
-.PHONY: run test check gen bench bench-peers differential clean
+.PHONY: run test check gen bench bench-peers differential clean fuzz audit
 .DEFAULT_GOAL := run
 
 $(BIN)/python:
@@ -45,5 +45,13 @@ bench-peers: $(DEV)  ## install what is compared with, each in .venv-peers
 differential: $(DEV)  ## compare the access rules with a brute-force model on 1,000,000 random cases
 	@$(BIN)/python tests/support/access_model.py --cases 1000000
 
+fuzz: SECONDS ?= 60
+fuzz: $(DEV)   ## feed every parser for SECONDS each; guided by coverage where atheris is installed
+	@$(BIN)/python tests/fuzz/run.py --seconds $(SECONDS)
+
+audit: $(DEV)  ## look for known vulnerabilities in what is installed; needs the network
+	@$(BIN)/python -m venv $(VENV)-audit && $(VENV)-audit/bin/pip install --quiet --disable-pip-version-check pip-audit
+	@$(VENV)-audit/bin/pip-audit --progress-spinner off --path "$$($(BIN)/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))')"
+
 clean:
-	rm -rf $(VENV) .venv-peers .mas
+	rm -rf $(VENV) $(VENV)-audit .venv-peers .mas

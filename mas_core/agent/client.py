@@ -38,7 +38,14 @@ from mas_core.errors import (
     UsageError,
 )
 from mas_core.model.decision import Decision, Receipt
-from mas_core.model.frame import DELIVERIES_DECODER, MAX_FRAME_BYTES, RECEIPTS_DECODER, Frame, Place
+from mas_core.model.frame import (
+    DELIVERIES_DECODER,
+    MAX_FRAME_BYTES,
+    RECEIPTS_DECODER,
+    UNREADABLE,
+    Frame,
+    Place,
+)
 from mas_core.model.message import (
     DEFAULT_TTL_MS,
     DISCOVER,
@@ -592,7 +599,7 @@ class Client:
             else:
                 for delivery in DELIVERIES_DECODER.decode(body):
                     self._take_reply(delivery)
-        except (DecryptionFailed, msgspec.DecodeError) as error:
+        except (DecryptionFailed, *UNREADABLE) as error:
             log.error("delivery.refused", agent=self.agent_id, code=UNAUTHENTIC_DELIVERY, reason=str(error))
 
     def _take_reply(self, delivery: Delivery) -> None:

@@ -15,7 +15,7 @@ from mas_core.base.fair_queue import FairQueue
 from mas_core.base.logs import get_logger
 from mas_core.base.traces import trace_of
 from mas_core.errors import DecryptionFailed, MasError
-from mas_core.model.frame import DELIVERIES_DECODER, Frame, FrameHeader, Place
+from mas_core.model.frame import DELIVERIES_DECODER, UNREADABLE, Frame, FrameHeader, Place
 from mas_core.model.message import REPEATED_DELIVERY, UNAUTHENTIC_DELIVERY, Delivery
 from mas_core.model.priority import LANE_WEIGHTS
 from mas_core.store.agents import AgentStore
@@ -202,7 +202,7 @@ class Inbox:
                     refusal = REPEATED_DELIVERY
                 else:
                     deliveries.extend(DELIVERIES_DECODER.decode(body))
-        except (DecryptionFailed, msgspec.DecodeError):
+        except (DecryptionFailed, *UNREADABLE):
             deliveries = [None] * self._link.count_for_other_key(frame, lane)
         if not deliveries:
             log.error("delivery.refused", agent=self._store.agent_id, lane=lane, entry=entry, code=refusal)

@@ -14,6 +14,7 @@ from mas_core.model.frame import (
     ENVELOPES_DECODER,
     FRAME_VERSION,
     MAX_FRAME_MESSAGES,
+    UNREADABLE,
     FrameHeader,
     Place,
 )
@@ -99,7 +100,7 @@ class Opener:
         opened.session = session
         try:
             envelopes = ENVELOPES_DECODER.decode(body)
-        except (msgspec.DecodeError, RecursionError):
+        except UNREADABLE:
             envelopes = _readable(body)
         if len(envelopes) == header.count:
             opened.envelopes = envelopes
@@ -114,7 +115,7 @@ def _readable(body: bytes) -> list[Envelope]:
     """The messages one by one, so that one that cannot be read does not spoil its neighbours."""
     try:
         texts = msgspec.msgpack.decode(body, type=list[msgspec.Raw])
-    except (msgspec.DecodeError, RecursionError):
+    except UNREADABLE:
         return []
     return [_envelope(text) for text in texts]
 
@@ -122,5 +123,5 @@ def _readable(body: bytes) -> list[Envelope]:
 def _envelope(text: msgspec.Raw) -> Envelope:
     try:
         return msgspec.msgpack.decode(text, type=Envelope)
-    except (msgspec.DecodeError, RecursionError):
+    except UNREADABLE:
         return Envelope("", "", "", b"", 0)

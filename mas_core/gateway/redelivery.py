@@ -15,7 +15,7 @@ from mas_core.gateway.ledger import Ledger
 from mas_core.gateway.outbound import Outbound
 from mas_core.gateway.transit import Transit, Verdict
 from mas_core.model.decision import Decision
-from mas_core.model.frame import DELIVERIES_DECODER, Frame
+from mas_core.model.frame import DELIVERIES_DECODER, UNREADABLE, Frame
 from mas_core.model.message import REPEATED_DELIVERY, UNAUTHENTIC_DELIVERY, Delivery, Envelope
 from mas_core.model.priority import lane_of
 from mas_core.model.standing import ISOLATING
@@ -88,7 +88,7 @@ class Redelivery:
         try:
             deliveries = self._open(agent_id, nack.lane, frame)
             delivery = deliveries[nack.position]
-        except (DecryptionFailed, msgspec.DecodeError):
+        except (DecryptionFailed, *UNREADABLE):
             return self._refuse(transit, nack, UNAUTHENTIC_DELIVERY)
         except IndexError:
             return Verdict(Decision.INVALID, "the frame that this names has fewer messages")
@@ -117,7 +117,7 @@ class Redelivery:
             return
         try:
             delivery = _DELIVERY_DECODER.decode(self._at_rest.open("later", body))
-        except (DecryptionFailed, msgspec.DecodeError):
+        except (DecryptionFailed, *UNREADABLE):
             self._take_away(name)
             self._ledger.record_event(
                 "delivery.dead", now, reason="a message kept for later cannot be read", details={"name": name}

@@ -52,8 +52,8 @@ def read_rehearsal(data: bytes) -> Envelope:
     """
     try:
         return _ENVELOPE.decode(data)
-    except RecursionError:
-        raise msgspec.DecodeError("it is nested too deeply") from None
+    except (UnicodeDecodeError, RecursionError):
+        raise msgspec.DecodeError("it is no message") from None
 
 
 class Rehearsals:

@@ -82,6 +82,9 @@ class FrameReceipt(msgspec.Struct, array_like=True, frozen=True):
     """Not 0: the frame was out of sequence and this is the counter that is expected."""
 
 
+UNREADABLE = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
+"""What decoding hostile MessagePack may raise: text that is not UTF-8 is no DecodeError."""
+
 HEADER_ENCODER = msgspec.msgpack.Encoder()
 HEADER_DECODER = msgspec.msgpack.Decoder(FrameHeader)
 ENVELOPES_ENCODER = msgspec.msgpack.Encoder()

@@ -245,7 +245,7 @@ class AgentMessage(msgspec.Struct):
         """
         try:
             shape = msgspec.json.decode(text, type=_MessageJson)
-        except msgspec.DecodeError as error:
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
             raise InvalidPayload(f"this is not a message: {error}") from error
         return cls(
             sender_id=shape.sender_id,

@@ -20,7 +20,7 @@ from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 
 from mas_core.errors import DecryptionFailed
-from mas_core.model.frame import HEADER_DECODER, HEADER_ENCODER, Frame, FrameHeader, Place
+from mas_core.model.frame import HEADER_DECODER, HEADER_ENCODER, UNREADABLE, Frame, FrameHeader, Place
 from mas_core.model.priority import LANES
 
 _NONCE = struct.Struct(">BBHQ")
@@ -106,7 +106,7 @@ def read_header(frame: Frame) -> FrameHeader:
     """
     try:
         return HEADER_DECODER.decode(frame.header)
-    except msgspec.DecodeError as error:
+    except UNREADABLE as error:
         raise DecryptionFailed("the frame has no readable header") from error
 
 

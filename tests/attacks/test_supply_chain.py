@@ -50,7 +50,9 @@ def test_s41_no_source_runs_data_as_code(path):
 
 def test_s41_the_bar_finds_what_it_forbids():
     """Each of the forbidden things, so that the bar cannot rot."""
-    text = "import pickle\nfrom marshal import loads\neval(x)\nyaml.load(y)\nrun(z, shell=True)\nos.system(a)\n"
+    text = (
+        "import pickle\nfrom marshal import loads\neval(x)\nyaml.load(y)\nrun(z, shell=True)\nos.system(a)\n"
+    )
 
     assert [line for line, _ in findings(text)] == [1, 2, 3, 4, 5, 6]
 

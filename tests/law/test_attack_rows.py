@@ -3,7 +3,7 @@
 import re
 from pathlib import Path
 
-from support.attack_rows import LATER, ROWS, TESTS, tests_of_rows
+from support.attack_rows import LATER, ROWS, TESTS, rows_with_tests
 
 DOCUMENT = (Path(__file__).parents[2] / "docs" / "attacks.md").read_text()
 
@@ -16,7 +16,7 @@ def rows():
 
 def test_every_attack_has_a_test_or_waits_for_its_defence():
     """A test whose name begins with test_s and the number of the row."""
-    found = tests_of_rows()
+    found = rows_with_tests()
 
     assert sorted(row for row in ROWS if not found.get(row)) == sorted(
         row for row in LATER if not found.get(row)
@@ -30,7 +30,7 @@ def test_the_document_has_every_row_once():
 
 def test_every_file_that_the_document_names_holds_a_test_of_that_row():
     """So that nobody looks in vain."""
-    found = tests_of_rows()
+    found = rows_with_tests()
     for row, text in rows().items():
         files = re.findall(r"`(tests/[^`]+)`", text)
         held = {name.partition("::")[0] for name in found.get(row, ())}

@@ -49,6 +49,7 @@ ROWS = {
 }
 
 LATER = {
+    34: "comes with the lanes of inboxes",
     2: "needs a Redis user for each agent, which comes with server mode",
     4: "needs the client certificate that a token is bound to, which comes with server mode",
     13: "needs `on_behalf_of`, which comes with coordination",
@@ -58,7 +59,7 @@ LATER = {
 _NAME = re.compile(r"test_s([0-9]{1,2})_")
 
 
-def tests_of_rows() -> dict[int, list[str]]:
+def rows_with_tests() -> dict[int, list[str]]:
     """Row -> ids of the tests that name it, sorted."""
     found: dict[int, list[str]] = defaultdict(list)
     for path in sorted(TESTS.rglob("test_*.py")):
@@ -70,7 +71,7 @@ def tests_of_rows() -> dict[int, list[str]]:
 
 def table() -> str:
     """Every row with the files of its tests."""
-    found = tests_of_rows()
+    found = rows_with_tests()
     lines = ["| Row | Attack | Tests |", "|---|---|---|"]
     for row, attack in ROWS.items():
         files = sorted({name.partition("::")[0] for name in found.get(row, ())})
@@ -80,4 +81,4 @@ def table() -> str:
 
 
 if __name__ == "__main__":
-    print(table())  # noqa: T201
+    print(table())

@@ -8,6 +8,7 @@ import msgspec
 
 from mas_core.gateway.transit import Surroundings, Transit, Verdict, one_by_one
 from mas_core.model.decision import Decision
+from mas_core.model.frame import UNREADABLE
 from mas_core.model.message import Capsule
 from mas_core.registry.signed import Macs
 
@@ -42,7 +43,7 @@ class CheckPermit:
         envelope = transit.envelope
         try:
             capsule = _CAPSULE.decode(envelope.capsule)
-        except msgspec.DecodeError:
+        except UNREADABLE:
             return _denied("the reply carries no permit")
         bare = msgspec.structs.replace(capsule, mac=b"")
         if not self._macs.check_mac("permit", msgspec.msgpack.encode(bare), capsule.mac):
