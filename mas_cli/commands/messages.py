@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import shlex
 import time
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import contextmanager
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -18,17 +16,17 @@ from mas_cli.input.line_feed import in_background, own_stream
 from mas_cli.input.payload import PayloadSource, payload_lines, payloads
 from mas_cli.input.selectors import matches_all, parse_selectors
 from mas_cli.invocation import Invocation
+from mas_cli.output.agent_logs import logs_named
 from mas_cli.output.columns import Column, Record, plain
 from mas_cli.output.exit_codes import ExitCode
 from mas_cli.output.formats import Format
 from mas_cli.output.refusals import say_plainly
 from mas_cli.output.rehearsals import show_rehearsal
-from mas_core.errors import AgentFailed, Forbidden, InvalidPayload, MasError, Unreachable, UsageError
+from mas_core.errors import Forbidden, InvalidPayload, MasError, Unreachable, UsageError
 
 if TYPE_CHECKING:
     from mas_core.model.decision import Receipt
     from mas_core.ops.messages import Outcome
-    from mas_core.settings.project import Project
 
 REQUEST_TIMEOUT = 30.0
 OPERATOR = "operator"
@@ -214,7 +212,7 @@ async def request(
             )
         async with messages.connected(system, as_agent) as client:
             started = time.perf_counter()
-            with _refusals_in_words("request"), _logs_named(system.target.project, target):
+            with _refusals_in_words("request"), logs_named(system.target.project, target):
                 reply = await client.request(
                     target, message_type, data, priority=priority, timeout=seconds, encrypt=encrypt
                 )
@@ -375,27 +373,6 @@ def _refusals_in_words(action: str) -> Iterator[None]:
     except Forbidden as error:
         say_plainly(error, action)
         raise
-
-
-@contextmanager
-def _logs_named(project: Project | None, target: str) -> Iterator[None]:
-    """Say of a handler that failed where it left word of it."""
-    try:
-        yield
-    except AgentFailed as error:
-        if project is not None and error.details.get("agent_code") in {"handler_failed", AgentFailed.code}:
-            logs = [path for path in project.logs_dir.glob(f"{target}-*.log") if _is_log_of(path, target)]
-            error.hint += tuple(f"tail {shlex.quote(str(_from_here(path)))}" for path in sorted(logs))
-        raise
-
-
-def _is_log_of(path: Path, agent_id: str) -> bool:
-    return path.stem.removeprefix(f"{agent_id}-").isdecimal()
-
-
-def _from_here(path: Path) -> Path:
-    here = Path.cwd()
-    return path.relative_to(here) if path.is_relative_to(here) else path
 
 
 def _metadata(row: dict[str, object]) -> dict[str, object]:

@@ -49,7 +49,6 @@ ROWS = {
 }
 
 LATER = {
-    34: "comes with the lanes of inboxes",
     2: "needs a Redis user for each agent, which comes with server mode",
     4: "needs the client certificate that a token is bound to, which comes with server mode",
     13: "needs `on_behalf_of`, which comes with coordination",
