@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
+import re
 import sys
 import tempfile
 from collections.abc import AsyncIterator, Sequence
@@ -20,6 +21,9 @@ START_SECONDS = 60.0
 RUN_SECONDS = 900.0
 
 Answer = TypeVar("Answer")
+
+
+_ERROR = re.compile(r"[\w.]*(Error|Exception|Failed|Refused|Invalid)\b")
 
 
 class ProcessFailed(Exception):
@@ -81,7 +85,9 @@ class Worker:
     def _last_words(self) -> str:
         self._errors.seek(0)
         lines = self._errors.read().decode(errors="replace").split("\n")
-        return next((line for line in reversed(lines) if line.strip()), "it wrote no error")
+        said = [line.strip(" |+-") for line in lines if line.strip(" |+-")]
+        errors = [line for line in said if _ERROR.match(line)]
+        return (errors or said or ["it wrote no error"])[-1]
 
     async def answered(self, kind: type[Answer]) -> Answer:
         """What it tells at the end; raises as `heard` does."""

@@ -17,6 +17,7 @@ from mas_core.base.event_loop import run
 from mas_core.ops.bench.load import payload
 
 PIPELINE = 100
+CONNECTIONS = 50
 STREAM, GROUP, CONSUMER = "plain:stream", "plain", "one"
 
 
@@ -77,7 +78,9 @@ async def consume(launch: PlainLaunch) -> PlainReport:
 async def send_paced(launch: PlainLaunch) -> PlainReport:
     """Add one message after the other, each at its time."""
     template = payload(launch.size)
-    async with redis.Redis.from_url(launch.url) as client:
+    # A command that finds no free connection waits for one; the usual pool would refuse it.
+    pool = redis.BlockingConnectionPool.from_url(launch.url, max_connections=CONNECTIONS, timeout=60)
+    async with redis.Redis.from_pool(pool) as client:
         await _go(client)
         cpu, began = time.process_time(), time.monotonic()
         async with asyncio.TaskGroup() as group:
