@@ -141,6 +141,8 @@ def applied(document: PolicyDocument, said: FilePolicy, *, prune: bool) -> Polic
         dlp_actions={**(document.dlp_actions if keep else {}), **said.dlp_actions},
         dlp_keys={**(document.dlp_keys if keep else {}), **said.dlp_keys},
         e2e_suites=said.e2e_suites or (document.e2e_suites if keep else PolicyDocument().e2e_suites),
+        approval_expires_ms=said.approval_expires_ms
+        or (document.approval_expires_ms if keep else PolicyDocument().approval_expires_ms),
         routes=(*routes, *(route for route in said.routes if not _is_there(route, routes))),
         capabilities={**(document.capabilities if keep else {}), **said.capabilities},
         features=msgspec.structs.replace(document.features, **said.features),

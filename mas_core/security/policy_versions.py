@@ -13,6 +13,9 @@ from mas_core.security.policy_changes import describe_rule
 NOT_POLICY = frozenset({"revision", "last_rule", "changed_by", "changed_at", "change"})
 """Fields that tell of a version and decide nothing."""
 
+ORIGINS = frozenset({"feature_overrides", "limits_of_files", "ceilings_of_files"})
+"""Fields that tell where others came from."""
+
 STAYING = frozenset({"last_rule", "standings", "blocked", "shadow"})
 """Fields that a rollback leaves: what an operator said about single agents is taken back by name only."""
 
@@ -33,7 +36,7 @@ def differences(before: PolicyDocument, after: PolicyDocument) -> list[Change]:
     """What one has to do to come from `before` to `after`; rules are told apart by what they say."""
     found = list(_rule_differences(before.rules, after.rules))
     for field in PolicyDocument.__struct_fields__:
-        if field in (*NOT_POLICY, "rules", "feature_overrides"):
+        if field in NOT_POLICY or field in ORIGINS or field == "rules":
             continue
         one, other = getattr(before, field), getattr(after, field)
         if one == other:

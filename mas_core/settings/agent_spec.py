@@ -20,7 +20,7 @@ from pydantic import (
 
 from mas_core.base.ids import check_capability, check_message_type
 from mas_core.errors import InvalidIdentifier, SpecInvalid
-from mas_core.model.policy import Rule
+from mas_core.model.policy import Effect, Rule
 from mas_core.settings.permissions import (
     Action,
     Limit,
@@ -96,8 +96,8 @@ class SpecPermission(BaseModel):
     """Patterns of message types: `math.*`."""
     action: Action = "*"
     """send, request, or both."""
-    effect: Literal["allow", "deny"] = "allow"
-    """deny wins over every allow."""
+    effect: Effect = "allow"
+    """deny wins over hold, which waits for a person's approval, and hold over allow."""
     reason: str = Field(default="", max_length=500)
     """Why; shown with each refusal and in the audit."""
 

@@ -38,6 +38,11 @@ def policy_as_file(document: PolicyDocument) -> dict[str, object]:
         "backups": dict(document.backups),
         "capabilities": {glob: list(parties) for glob, parties in document.capabilities.items()},
         "features": _features(document.features),
+        "approval": (
+            {}
+            if document.approval_expires_ms == PolicyDocument().approval_expires_ms
+            else {"expires": f"{document.approval_expires_ms / 1000!r}s"}
+        ),
         "blocked": _marks(document.blocked),
         "trusted": _marks(document.trusted),
     }

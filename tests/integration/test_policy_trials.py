@@ -13,7 +13,7 @@ from mas_core.errors import Forbidden, MasError, RevisionNotFound, SpecInvalid
 from mas_core.model.policy import PolicyDocument
 from mas_core.ops import policy_files, policy_people, policy_simulation, policy_trial, rbac
 from mas_core.security.policy_versions import differences
-from mas_core.settings.policy_file import load_policy_file
+from mas_core.settings.policy_file import PolicyFile, load_policy_file
 from mas_core.store import records
 
 ALL = """\
@@ -43,6 +43,10 @@ breaker:
 backups: {bob: carol}
 capabilities: {diagnosis.*: [role:team]}
 features: {message_signing: false, circuit_breaker: true}
+totals: {role:team: {per_minute: 900}, capability:math: {per_hour: 50, burst: 5}}
+ceilings: {default: 7, alice: 9}
+dlp_keys: {}
+approval: {expires: 90s}
 blocked: {mallory: {reason: leaked, expires: 2033-01-02T03:04:05Z}}
 trusted: {carol: {}}
 """
@@ -69,6 +73,7 @@ async def sent(agent, target, message_type="x", data=None):
 
 async def test_a_policy_goes_out_as_a_file_and_comes_back_the_same(system, tmp_path):
     """All that policy.yaml can say survives apply, export and apply."""
+    assert set(yaml.safe_load(ALL)) == set(PolicyFile.model_fields)
     after, changes = await policy_files.apply(system.system, written(tmp_path, ALL), prune=True)
     assert {item.what for item in changes} >= {
         "rules",
