@@ -51,6 +51,9 @@ TRY_AGAIN_MS = 1_000
 
 MAX_REMEMBERED = 10_000
 
+_PASSING = frozenset({Decision.BACKPRESSURE, Decision.CIRCUIT_OPEN, Decision.RATE_LIMITED})
+"""Refusals that tell of the moment, not of the message."""
+
 _ONCE = frozenset(
     {"form", "expiry", "permit", "priority", "rate", "totals", "signature", "shadow", "approval"}
 )
@@ -194,7 +197,7 @@ class Approvals:
             found = facts.decision if transit.decision is Decision.ALLOWED else transit.decision
             reason = decision.reason if decision else ""
             self._conclude("approval.approved", facts, found, reason, decision, now)
-        elif transit.decision.is_transient:
+        elif transit.decision in _PASSING:
             if transit.decision is Decision.BACKPRESSURE:
                 self.full.add(facts.target)
             again = now + max(TRY_AGAIN_MS, int(transit.retry_after * 1000))

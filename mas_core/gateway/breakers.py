@@ -96,16 +96,21 @@ class Breakers:
 
     # What the stage asks.
 
-    def ask(self, sender: str, target: str, now: int) -> tuple[Passage, Circuit | None]:
+    def ask(
+        self, sender: str, target: str, now: int, *, expects_reply: bool
+    ) -> tuple[Passage, Circuit | None]:
         """Whether a message may go, and the circuit that says no."""
         watch = self.watched.get(target)
         if watch is None:
             return Passage.FREE, None
-        of_target = watch.circuit.ask(now)
-        if of_target is Passage.TRIAL and watch.comes_later(sender, now):
-            of_target = Passage.REFUSED
-        if of_target is Passage.REFUSED:
-            return of_target, watch.circuit
+        if watch.concerns(expects_reply=expects_reply):
+            of_target = watch.circuit.ask(now)
+            if of_target is Passage.TRIAL and watch.comes_later(sender, now):
+                of_target = Passage.REFUSED
+            if of_target is Passage.REFUSED:
+                return of_target, watch.circuit
+        else:
+            of_target = Passage.FREE
         pair = watch.pairs.get(sender)
         of_pair = pair.circuit.ask(now) if pair is not None else Passage.FREE
         if pair is not None and of_pair is Passage.REFUSED:
@@ -133,14 +138,15 @@ class Breakers:
 
     # What happened.
 
-    def passes(self, sender: str, target: str, message_id: str, now: int) -> None:
+    def passes(self, sender: str, target: str, message_id: str, now: int, *, expects_reply: bool) -> None:
         """A message passes; where a circuit is half-open it is a trial."""
         watch = self.watched.get(target)
         if watch is None:
             return
         name = _trial_name(sender, message_id)
         for circuit in watch.circuits_of(sender):
-            if circuit.state is State.HALF_OPEN:
+            is_concerned = circuit is not watch.circuit or watch.concerns(expects_reply=expects_reply)
+            if is_concerned and circuit.state is State.HALF_OPEN:
                 circuit.begin_trial(name, now)
 
     def turned_back(self, sender: str, target: str, message_id: str) -> None:
@@ -254,7 +260,8 @@ class Breakers:
         """For how long a message that is to be tried again should wait; 0 for not at all."""
         if not self.watched:
             return 0
-        passage, circuit = self.ask(delivery.sender, delivery.target, now)
+        expects_reply = bool(delivery.flags & Flag.EXPECTS_REPLY)
+        passage, circuit = self.ask(delivery.sender, delivery.target, now, expects_reply=expects_reply)
         return max(1, circuit.wait_ms(now)) if passage is Passage.REFUSED and circuit is not None else 0
 
     def write(self, commit: Commit, now: int) -> None:

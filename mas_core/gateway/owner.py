@@ -170,6 +170,9 @@ class PartitionOwner:
     def alarms(self) -> list[str]:
         """What is wrong and needs an operator."""
         found = list(self._directory.alarms)
+        if self._breakers.records.unreadable:
+            count = self._breakers.records.unreadable
+            found.append(f"records of circuits could not be read {count} times: the circuits count as closed")
         if self.audit_blocked_until:
             found.append(f"the audit of partition {self.partition} takes no records: everything is refused")
         return found

@@ -16,7 +16,7 @@ from mas_core.gateway.outbound import Outbound
 from mas_core.gateway.transit import Transit, Verdict
 from mas_core.model.decision import Decision
 from mas_core.model.frame import DELIVERIES_DECODER, UNREADABLE, Frame
-from mas_core.model.message import REPEATED_DELIVERY, UNAUTHENTIC_DELIVERY, Delivery, Envelope
+from mas_core.model.message import REPEATED_DELIVERY, UNAUTHENTIC_DELIVERY, Delivery, Envelope, Flag
 from mas_core.model.priority import lane_of
 from mas_core.model.standing import ISOLATING
 from mas_core.security.seals import AtRest, read_header
@@ -144,7 +144,10 @@ class Redelivery:
             self._effects.append(lambda commit: commit.add_later(name, due, body))
             return
         else:
-            self._breakers.passes(delivery.sender, delivery.target, delivery.id, now)
+            expects_reply = bool(delivery.flags & Flag.EXPECTS_REPLY)
+            self._breakers.passes(
+                delivery.sender, delivery.target, delivery.id, now, expects_reply=expects_reply
+            )
             self._breakers.deliver(delivery)
             self._outbound.deliver(lane_of(delivery.priority), delivery)
         self._take_away(name)

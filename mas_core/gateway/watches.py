@@ -74,6 +74,13 @@ class Watch:
     """Sender -> its failures that counted against the target."""
     _shares_since: int = 0
 
+    def concerns(self, *, expects_reply: bool) -> bool:
+        """Whether the target's circuit counts for a message.
+
+        That nobody runs keeps back who waits for a reply; other messages wait in the inbox, as they do anyway.
+        """
+        return expects_reply or not self.is_absent
+
     def circuits_of(self, sender: str) -> tuple[Circuit, ...]:
         """The circuits that a message of this sender meets."""
         pair = self.pairs.get(sender)

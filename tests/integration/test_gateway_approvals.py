@@ -19,7 +19,7 @@ from mas_core.errors import (
 from mas_core.gateway import approvals as held_messages
 from mas_core.model.decision import Decision
 from mas_core.model.policy import Features, Rule
-from mas_core.ops import agents, approvals
+from mas_core.ops import agents, approvals, standings
 from mas_core.security.policy_changes import add_rule, remove_rule
 
 CARD = "4111 1111 1111 1111"
@@ -442,3 +442,44 @@ async def test_a_new_owner_finds_what_waits(system):
     await approvals.decide(system.system, before.approval, approved=True)
 
     await until(lambda: bank.numbers == [1, 0])
+
+
+@pytest.mark.parametrize("url", ["memory", "server"])
+async def test_each_partition_holds_its_own(url, request):
+    """On two partitions and two gateways, in memory as on a real server."""
+    url = "memory://" if url == "memory" else request.getfixturevalue("server_url")
+    names = ["alice", *(f"bank{number}" for number in range(6))]
+    async with live_system(url, agents=names, partitions=2, gateways=2) as system:
+        await add(system, "hold", "alice", "*")
+        banks = [await system.run(name, Bank) for name in names[1:]]
+        alice = await system.run("alice")
+        ids = [(await alice.send(bank.id, "x", {"n": bank.id})).approval for bank in banks]
+        assert {approval_id.partition("-")[0] for approval_id in ids} == {"0", "1"}
+        assert {item.facts.approval_id for item in await waiting(system)} == set(ids)
+
+        results = [await approvals.decide(system.system, one, approved=True) for one in ids]
+
+        assert all(result.outcome.is_delivered for result in results)
+        await until(lambda: all(bank.numbers == [bank.id] for bank in banks))
+
+
+async def test_a_rehearsal_holds_nothing(system):
+    """It says that the message would be held, and by which rule."""
+    asker = await system.client("alice")
+
+    found = await asker.rehearse("bank", "transfer", {})
+
+    assert found.decision == "held"
+    assert [item.stage for item in found.stages if item.decision == "held"] == ["approval"]
+    assert await waiting(system) == []
+
+
+async def test_a_quarantined_sender_is_not_delivered_for(system):
+    """What an operator says of an agent counts for what waits, too."""
+    alice = await system.run("alice")
+    receipt = await alice.send("bank", "transfer", {})
+    await standings.set_standing(system.system, ["alice"], "quarantined", reason="odd")
+
+    decided = await approvals.decide(system.system, receipt.approval, approved=True)
+
+    assert (decided.outcome.decision, decided.outcome.is_delivered) == ("quarantined", False)

@@ -238,9 +238,10 @@ async def test_nobody_there_opens_it_and_an_instance_that_starts_closes_it(syste
         await carol.request("worker", "x", {})
     assert await circuits(system) == [("worker", "", "open")]
 
-    await system.run("worker", Worker)
+    worker = await system.run("worker", Worker)
 
     await opens(system)
+    assert worker.messages == []
     assert (await alice.request("worker", "x", {})).data == {"by": "worker"}
 
 
@@ -430,3 +431,72 @@ async def test_a_rehearsal_takes_no_trial(system):
     for _ in range(5):
         assert (await asker.rehearse("worker", "x", {})).decision == "allowed"
     await alice.send("worker", "x", {})
+
+
+async def test_s33_nobody_closes_the_inbox_of_an_agent_that_rests(system):
+    """S33: requests to who does not run keep back requests only; messages wait in the inbox as ever."""
+    alice, carol = await system.run("alice"), await system.run("carol")
+    for _ in range(3):
+        with pytest.raises(NoResponder):
+            await alice.request("worker", "x", {})
+    with pytest.raises(CircuitOpen):
+        await alice.request("worker", "x", {})
+
+    for number in range(5):
+        await carol.send("worker", "x", {"n": number})
+
+    worker = await system.run("worker", Worker)
+    await until(lambda: worker.numbers == [0, 1, 2, 3, 4])
+
+
+async def test_s33_failing_trials_on_purpose_keeps_no_circuit_open(system):
+    """S33: whose trial failed comes after the others, so one who behaves closes the circuit for all."""
+    await system.change_policy(default_breaker=QUICK)
+    worker = await system.run("worker", Worker)
+    alice, carol, dora = [await system.run(name) for name in ("alice", "carol", "dora")]
+    worker.fails_for = {"alice", "dora"}
+    await fail(alice, 2)
+    await fail(dora, 1)
+    await opens(system, ("worker", "", "half_open"))
+    await fail(dora, 1)
+    await until(lambda: _count(system, "breaker.open", 2))
+    await opens(system, ("worker", "", "half_open"))
+
+    with pytest.raises(CircuitOpen):
+        await dora.request("worker", "x", {"crash": True})
+    for _ in range(2):
+        await carol.request("worker", "x", {})
+
+    await opens(system)
+
+
+async def test_breakers_work_without_a_server(monkeypatch):
+    """In memory as on a real one."""
+    names = ["alice", "worker"]
+    async with live_system("memory://", agents=names, allow=[("alice", "worker")]) as system:
+        await system.change_policy(features=ON, default_breaker=LIMITS)
+        await system.run("worker", Worker)
+        alice = await system.run("alice")
+        await fail(alice)
+        await opens(system, ("worker", "alice", "open"))
+        with pytest.raises(CircuitOpen):
+            await alice.send("worker", "x", {})
+
+
+async def test_a_failure_of_the_breakers_lets_messages_pass(system, monkeypatch):
+    """Fail open: they are an aid, not a control; the failure is counted and raises an alarm."""
+
+    def broken(*arguments, **options):
+        raise RuntimeError("broken")
+
+    await system.run("worker", Worker)
+    alice = await system.run("alice")
+    await fail(alice)
+    await opens(system, ("worker", "alice", "open"))
+    monkeypatch.setattr("mas_core.gateway.breakers.Breakers.ask", broken)
+
+    await alice.send("worker", "x", {})
+
+    owner, _ = system.gateways[0]._owners[0]
+    assert owner.breaker_records_unreadable == 1
+    assert any("circuits" in alarm for alarm in owner.alarms)

@@ -3,7 +3,8 @@
 import pytest
 
 from mas_core.errors import SpecInvalid
-from mas_core.model.policy import RateLimit
+from mas_core.model.policy import BreakerLimits, RateLimit
+from mas_core.settings.gateway_settings import GatewaySettings
 from mas_core.settings.policy_file import load_policy_file
 
 
@@ -54,6 +55,30 @@ def test_limits_roles_and_actions(tmp_path):
     assert policy.default_limit == RateLimit(per_minute=5)
     assert policy.limits == {"role:admins": RateLimit(per_hour=9)}
     assert policy.dlp_actions == {"card": "block", "email": "off"}
+
+
+def test_breakers_backups_and_approval(tmp_path):
+    """`default` is for all other targets; durations are as people write them."""
+    policy = read(
+        tmp_path,
+        "breaker:\n  default: {failure_threshold: 3, timeout_s: 10}\n  ledger: {failure_rate: 0.2}\n"
+        "backups: {ledger: ledger-2}\napproval: {expires: 1h30m}\n",
+    )
+
+    assert policy.default_breaker == BreakerLimits(failures=3, timeout_ms=10_000)
+    assert policy.breakers == {"ledger": BreakerLimits(rate=0.2)}
+    assert policy.backups == {"ledger": "ledger-2"}
+    assert policy.approval_expires_ms == 5_400_000
+
+
+def test_settings_are_the_defaults_of_breakers(monkeypatch):
+    """Also from the environment."""
+    monkeypatch.setenv("GATEWAY_CIRCUIT_BREAKER__FAILURE_THRESHOLD", "7")
+    monkeypatch.setenv("GATEWAY_FEATURES__CIRCUIT_BREAKER", "true")
+    settings = GatewaySettings()
+
+    assert settings.circuit_breaker.as_breaker_limits() == BreakerLimits(failures=7)
+    assert settings.policy_features.circuit_breaker
 
 
 @pytest.mark.parametrize(
