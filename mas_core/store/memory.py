@@ -54,17 +54,20 @@ class MemoryWires:
         asking = command[:place] + command[place + 2 :]
         event = asyncio.Event()
         self._events().add(event)
+        loop = asyncio.get_running_loop()
+        deadline = loop.time() + int(command[place + 1]) / 1000
         try:
-            async with asyncio.timeout(int(command[place + 1]) / 1000):
-                while True:
-                    event.clear()
-                    if reply := await self._ask(asking):
-                        return reply
-                    with contextlib.suppress(TimeoutError):
-                        async with asyncio.timeout(POLL_S):
-                            await event.wait()
-        except TimeoutError:
-            return None
+            while True:
+                event.clear()
+                # Asking is not cut short: what it takes would be lost.
+                if reply := await self._ask(asking):
+                    return reply
+                left = deadline - loop.time()
+                if left <= 0:
+                    return None
+                with contextlib.suppress(TimeoutError):
+                    async with asyncio.timeout(min(POLL_S, left)):
+                        await event.wait()
         finally:
             self._events().discard(event)
 
