@@ -271,14 +271,12 @@ class _Tally:
         self._type = message_type
         self._total = 0
         self._failed = 0
-        self._held = 0
         self._fatal: Unreachable | None = None
 
     async def rows(self, outcomes: AsyncIterator[Outcome]) -> AsyncIterator[Record]:
         async for outcome in outcomes:
             self._total += 1
             if outcome.receipt is not None:
-                self._held += bool(outcome.receipt.approval)
                 yield {**_sent(outcome.receipt, self._target, self._type), "error": None}
                 continue
             if outcome.error is None:
@@ -303,8 +301,6 @@ class _Tally:
                 sent=self._total - self._failed,
             )
         self._call.talk.count(f"{self._total} messages sent")
-        if self._held:
-            self._call.talk.say(f"{self._held} of them wait for somebody's approval: mas approval list")
 
 
 def _batch(
