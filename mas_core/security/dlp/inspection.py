@@ -20,6 +20,8 @@ HINTS: Final = {name: layer.hint for name, layer in LAYERS.items()}
 """What, beside a rule, makes a closer look necessary."""
 
 _MOST_DIGITS: Final = 19
+_MARGIN: Final = 160
+"""Characters around a match that a validator may look at."""
 _LINE_END: Final = re.compile(r"(?<![ \t])[ \t]*+[\r\n]+[ \t]*")
 
 
@@ -64,9 +66,10 @@ class Inspection:
             leaf, first, last = document.locate(start, end)
             if leaf.place == "number":
                 return None
-            size = len(leaf.folded)
-            turned = leaf.folded[::-1]
-            span = (size - last, size - first)
+            around = leaf.folded[max(first - _MARGIN, 0) : last + _MARGIN]
+            turned = around[::-1]
+            before = min(first, _MARGIN)
+            span = (len(around) - before - (last - first), len(around) - before)
             confirmed = validator(turned, *span) if validator else span
             return confirmed and (start, end)
 

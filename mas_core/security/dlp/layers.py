@@ -22,7 +22,7 @@ from mas_core.security.dlp.document import JsonValue
 MAX_LAYERS: Final = 4
 MAX_GROWTH: Final = 4
 MIN_BUDGET: Final = 64 * 1024
-MAX_CANDIDATES: Final = 20_000
+MAX_CANDIDATES: Final = 10_000
 
 
 class BudgetError(ValueError):

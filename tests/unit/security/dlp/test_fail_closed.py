@@ -110,7 +110,7 @@ def test_more_places_than_are_looked_at():
     """A text with more candidates than the budget has is refused."""
     result = SCANNER.scan({"text": "4111 1111 1111 1112 " * 30_000})
 
-    assert result.reason == "the payload cannot be looked through: more than 20000 places to look at"
+    assert result.reason == "the payload cannot be looked through: more than 10000 places to look at"
 
 
 @pytest.mark.parametrize(
