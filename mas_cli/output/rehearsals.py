@@ -36,7 +36,7 @@ def show_rehearsal(call: Invocation, found: Rehearsal) -> ExitCode:
     else:
         call.out.records(_COLUMNS, [_row(item) for item in found.stages])
     if found.switched_off:
-        call.talk.warn(f"switched off by the policy: {', '.join(found.switched_off)}")
+        call.talk.say(f"switched off by the policy: {', '.join(found.switched_off)}")
     if found.would_pass:
         call.talk.say(f"it would be delivered: {found.decision}; nothing was sent")
         return ExitCode.OK

@@ -140,6 +140,11 @@ class Rehearsals:
                 verdict, note = _limited(subjects, lookups)
             else:
                 verdict = _ask(stage, transit, batch)
+            if (
+                stage.name == "standing"
+                and self._directory.policy.standing_of(transit.envelope.target) == "paused"
+            ):
+                note = f"{transit.envelope.target} is paused: it would wait"
             if stage.name == _FORM:
                 is_readable = verdict is None
             if verdict is not None:

@@ -177,6 +177,19 @@ async def test_an_evicted_agent_ends_and_cannot_come_back(system):
     await until(lambda: again.numbers == [1])
 
 
+async def test_agents_of_every_partition_follow(server_url):
+    """Whichever gateway owns theirs."""
+    names = [f"agent-{number}" for number in range(6)]
+    async with live_system(server_url, agents=names, partitions=3, gateways=2) as system:
+        running = [await system.run(name) for name in names]
+
+        reports = await set_standing(system.system, names, "paused")
+
+        assert [(item.is_done, item.following) for item in reports] == [(True, 1)] * 6
+        await set_standing(system.system, names, "evicted", reason="over")
+        await until(lambda: all(agent.evicted.is_set() for agent in running))
+
+
 async def test_an_instance_that_does_not_follow_is_told(system):
     """One that is deaf to the gateway's word: in force at the gateways, and not claimed to be more."""
     alice, bob = await system.run("alice"), await system.run("bob")

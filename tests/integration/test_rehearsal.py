@@ -161,6 +161,29 @@ async def test_a_quarantined_agent_may_not_even_ask(system):
     )
 
 
+async def test_a_message_to_a_paused_agent_would_wait(system):
+    """It would pass, and the stage says what awaits it."""
+    client = await system.client("alice")
+    await set_standing(system.system, ["bob"], "paused")
+
+    found = await client.rehearse("bob", "x", {})
+
+    assert (found.would_pass, said(found)["standing"].reason) == (True, "bob is paused: it would wait")
+
+
+async def test_every_partition_rehearses_for_its_own_agents(server_url):
+    """The question goes where the message would go, and the answer comes back."""
+    names = [f"agent-{number}" for number in range(8)]
+    async with live_system(
+        server_url, agents=names, allow=[(names[0], name) for name in names], partitions=3, gateways=2
+    ) as system:
+        client = await system.client(names[0])
+        for name in names[:-1]:
+            assert (await client.rehearse(name, "x", {})).would_pass
+        await set_standing(system.system, names[-2:], "quarantined")
+        assert not (await client.rehearse(names[-1], "x", {})).would_pass
+
+
 async def rehearsed(client, envelope):
     from mas_core.model.rehearsal import Rehearsal
 

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
-from mas_core.gateway.transit import Surroundings, Transit, Verdict
+from mas_core.gateway.transit import Surroundings, Transit, Verdict, one_by_one
 from mas_core.model.decision import Decision
 from mas_core.model.standing import ISOLATING, Standing
 
@@ -17,6 +17,15 @@ class CheckStanding:
     def __init__(self, standings: Mapping[str, Standing]) -> None:
         self._isolated = {name: item for name, item in standings.items() if item.kind in ISOLATING}
         self._draining = {name: item for name, item in standings.items() if item.kind == "draining"}
+        self._stopped = self._isolated.keys() | self._draining.keys()
+
+    def sift(self, transits: Sequence[Transit], batch: Surroundings) -> Sequence[Transit]:
+        """Those that nobody has stopped: all, where none of them is from or to such an agent."""
+        isolated_ids, stopped = self._isolated, self._stopped
+        for transit in transits:
+            if transit.sender in isolated_ids or transit.envelope.target in stopped:
+                return one_by_one(self, transits, batch)
+        return transits
 
     def check(self, transit: Transit, batch: Surroundings) -> Verdict | None:
         """Quarantined, backpressure, or nothing."""
