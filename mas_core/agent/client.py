@@ -28,6 +28,7 @@ from mas_core.base.logs import get_logger
 from mas_core.errors import (
     AgentNotFound,
     DecryptionFailed,
+    Forbidden,
     GatewayDown,
     MasError,
     NotStarted,
@@ -38,6 +39,7 @@ from mas_core.errors import (
     UsageError,
 )
 from mas_core.model.decision import Decision, Receipt
+from mas_core.model.encrypted_payload import E2E_KEY
 from mas_core.model.frame import (
     DELIVERIES_DECODER,
     MAX_FRAME_BYTES,
@@ -262,7 +264,7 @@ class Client:
         """
         envelope = self._envelope(target, message_type, data, priority, ttl, message_id, headers)
         if encrypt:
-            await self._peers.encrypt(envelope)
+            return await self.submit_encrypted(envelope, timeout)
         return await self._submit(envelope, timeout)
 
     async def send_many(
@@ -371,8 +373,9 @@ class Client:
         try:
             async with asyncio.timeout(timeout):
                 if encrypt:
-                    await self._peers.encrypt(envelope)
-                await self._submit(envelope, timeout + 1)
+                    await self.submit_encrypted(envelope, timeout + 1)
+                else:
+                    await self._submit(envelope, timeout + 1)
                 reply = await self.received(await answer)
         except TimeoutError as error:
             if isinstance(error, MasError):
@@ -466,9 +469,20 @@ class Client:
         """Send a message that is made already; raises as `send` does."""
         return await self._submit(envelope, timeout)
 
-    async def encrypt(self, envelope: Envelope) -> None:
-        """Make the payload of a message readable for its target alone; raises as `send` does."""
+    async def submit_encrypted(self, envelope: Envelope, timeout: float = SEND_TIMEOUT_S) -> Receipt:
+        """Send a message that only its target can read; raises as `send` does."""
+        clear = envelope.data
         await self._peers.encrypt(envelope)
+        try:
+            return await self._submit(envelope, timeout)
+        except Forbidden as error:
+            if error.details.get("rule") != E2E_KEY:
+                raise
+            # The keys of the target have changed since they were asked for.
+            self._peers.forget(envelope.target)
+            envelope.data = clear
+            await self._peers.encrypt(envelope)
+            return await self._submit(envelope, timeout)
 
     def is_plain(self, delivery: Delivery) -> bool:
         """Whether there is no signature to check and nothing to decrypt."""

@@ -320,5 +320,5 @@ class Dispatch:
             capsule=message.capsule,
         )
         if message.encrypted:
-            await self._client.encrypt(envelope)
+            return await self._client.submit_encrypted(envelope)
         return await self._client.submit(envelope)

@@ -100,6 +100,10 @@ class Peers:
             hint=(f"mas agent token rotate {envelope.target}", f"mas key list {envelope.target}"),
         )
 
+    def forget(self, agent_id: str) -> None:
+        """Ask for the keys of an agent again the next time."""
+        self._known.pop(agent_id, None)
+
     def decrypt(self, delivery: Delivery) -> tuple[str, bytes]:
         """The key id that opened an encrypted payload, and what it held.
 

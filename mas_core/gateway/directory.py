@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PublicKey
 
@@ -130,6 +130,7 @@ class Directory:
                 stages.append(LimitRate())
             stages.append(
                 CheckEncryption(
+                    self,
                     compiled.routes,
                     policy.e2e_suites,
                     is_scanned=policy.features.dlp,
@@ -182,6 +183,15 @@ class Directory:
             agent=agent_id,
             agent_key_id=key.key_id,
             gateway_key_id=self._keys.key_id,
+        )
+
+    def can_decrypt(self, agent_id: str, key_ids: Collection[str], now: int) -> bool:
+        """Whether one of these keys is a key of the agent that counts."""
+        registration = self._registrations.get(agent_id)
+        return registration is not None and any(
+            key.key_id in key_ids and key.is_valid(now)
+            for keys in (registration.keys, registration.decryption_keys)
+            for key in keys
         )
 
     def valid_keys(self, agent_id: str, now: int) -> Sequence[AgentKey]:

@@ -42,6 +42,7 @@ from mas_core.gateway.totals import Totals
 from mas_core.gateway.transit import Stage, Surroundings, Transit, Verdict
 from mas_core.model.approval import DUE_PREFIX
 from mas_core.model.decision import Decision, Receipt
+from mas_core.model.encrypted_payload import E2E_KEY
 from mas_core.model.frame import Frame, FrameHeader, FrameReceipt
 from mas_core.model.message import (
     Capsule,
@@ -580,8 +581,13 @@ def _is_remembered(transit: Transit) -> bool:
     """Whether a decision stands for good: a refused reply may be followed by one that tells of the refusal."""
     if transit.is_reply:
         return transit.decision.is_delivered
-    # A message whose signature was not right is not known to be its sender's, so it decides nothing.
-    return not transit.decision.is_transient and transit.decision is not Decision.UNAUTHENTICATED
+    # A message whose signature was not right is not known to be its sender's, so it decides nothing; one for
+    # an outdated key comes again for the new one.
+    return not (
+        transit.decision.is_transient
+        or transit.decision is Decision.UNAUTHENTICATED
+        or transit.rule == E2E_KEY
+    )
 
 
 def _recurring_name(sender: str, envelope: Envelope) -> str:

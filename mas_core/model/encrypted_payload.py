@@ -30,6 +30,8 @@ E2E_FORBIDDEN: Final = "e2e_forbidden"
 """Rule of refusals of encrypted messages where the gateway must be able to read."""
 E2E_REQUIRED: Final = "e2e_required"
 """Rule of refusals of messages in clear where the gateway must not be able to read."""
+E2E_KEY: Final = "e2e_key"
+"""Rule of refusals of messages that are encrypted for keys that count no more: the sender asks for the new ones."""
 MAX_KEYS: Final = 16
 
 

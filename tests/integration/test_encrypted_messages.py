@@ -241,6 +241,26 @@ async def test_encryption_and_signature_go_together(system):
     assert bob.messages[0].verify(key).covers_payload
 
 
+@pytest.mark.parametrize("message_id", ["", "m1"])
+async def test_who_still_has_an_old_key_encrypts_for_the_new_one(system, message_id):
+    """A sender that asked before a rotation without overlap finds out by the refusal, and nothing is lost."""
+    await route(system, e2e="allow")
+    await system.change_policy(features=Features(message_signing=True))
+    alice = await system.run("alice")
+    async with system.agent("bob") as old:
+        await alice.send("bob", "x", {"n": 1}, encrypt=True)
+        await until(lambda: old.messages)
+    issued = await agents.rotate_token(system.system, "bob", overlap=0, show=True)
+    new = await system.run("bob", token=issued.token)
+
+    await alice.send("bob", "x", {"n": 2}, encrypt=True, message_id=message_id)
+    await until(lambda: new.messages)
+
+    assert new.numbers == [2]
+    assert new.messages[0].encrypted_for == issued.key_id
+    assert len(await system.audit(rule="e2e_key")) == 1
+
+
 async def test_while_keys_rotate_instances_with_either_token_can_read(system):
     """Within the overlap a message is encrypted for both."""
     await route(system, e2e="allow")

@@ -8,13 +8,20 @@ ordinary content and is scanned.
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
-from typing import cast
+from typing import Protocol, cast
 
 from mas_core.errors import InvalidPayload
 from mas_core.gateway.transit import Surroundings, Transit, Verdict, one_by_one
 from mas_core.model.decision import Decision
-from mas_core.model.encrypted_payload import E2E_FORBIDDEN, E2E_REQUIRED, MARK, read_encrypted
+from mas_core.model.encrypted_payload import E2E_FORBIDDEN, E2E_KEY, E2E_REQUIRED, MARK, read_encrypted
 from mas_core.security.routes import Routes
+
+
+class DecryptionKeys(Protocol):
+    """Knows the public keys of agents."""
+
+    def can_decrypt(self, agent_id: str, key_ids: Collection[str], now: int) -> bool:
+        """Whether one of these keys is a key of the agent that counts."""
 
 
 class CheckEncryption:
@@ -23,8 +30,15 @@ class CheckEncryption:
     name = "encryption"
 
     def __init__(
-        self, routes: Routes, suites: Collection[str], *, is_scanned: bool, may_be_required: bool
+        self,
+        keys: DecryptionKeys,
+        routes: Routes,
+        suites: Collection[str],
+        *,
+        is_scanned: bool,
+        may_be_required: bool,
     ) -> None:
+        self._keys = keys
         self._routes = routes
         self._suites = frozenset(suites)
         self._default = "forbid" if is_scanned else "allow"
@@ -67,6 +81,14 @@ class CheckEncryption:
                 Decision.DENIED,
                 "Authorization denied: the policy does not let this kind of encryption through",
                 "e2e_suite",
+            )
+        target = transit.envelope.target
+        if not self._keys.can_decrypt(target, payload.keys, transit.now):
+            return Verdict(
+                Decision.DENIED,
+                f"Authorization denied: the payload is encrypted for no key of {target} that counts",
+                E2E_KEY,
+                hint=(f"mas key list {target}",),
             )
         transit.is_encrypted = True
         encryption = {"suite": payload.suite, "keys": sorted(payload.keys), "scanned": False}
