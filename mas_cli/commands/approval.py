@@ -80,7 +80,9 @@ async def get(
         record = {**_row(waiting), **_more(waiting)}
         if payload:
             record["payload"] = await approvals.payload(system, approval_id)
-    call.out.record(tuple(Column(name) for name in record), record)
+    listed = {column.key for column in _COLUMNS}
+    more = (Column(name) for name in record if name not in listed)
+    call.out.record((*_COLUMNS, *more), record)
     return ExitCode.OK
 
 

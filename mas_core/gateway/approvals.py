@@ -282,6 +282,12 @@ class Approvals:
             actor=decided.by if decided is not None else "",
             details=details,
         )
-        outcome = ApprovalOutcome(decision, reason, kind == "approval.approved" and decision.is_delivered)
+        outcome = ApprovalOutcome(
+            decision,
+            reason,
+            kind == "approval.approved" and decision.is_delivered,
+            decided.approved if decided is not None else None,
+            decided.by if decided is not None else "",
+        )
         text = msgspec.json.encode(outcome)
         self._effects.append(lambda commit: commit.note_outcome(facts.approval_id, text))

@@ -88,6 +88,10 @@ class ApprovalOutcome(msgspec.Struct, frozen=True, omit_defaults=True):
     """A decision; delivered where that is one of the good ones."""
     reason: str = ""
     is_delivered: bool = False
+    approved: bool | None = None
+    """What was decided; None when nobody did."""
+    by: str = ""
+    """Who decided: user@host."""
 
 
 def state_of(expires_at: int, decision: ApprovalDecision | None, now: int) -> ApprovalState:

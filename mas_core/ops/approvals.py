@@ -146,7 +146,11 @@ async def decide(
         UsageError: This cannot be the id of one.
     """
     partition = _partition(system, approval_id)
-    facts = (await get(system, approval_id)).facts
+    try:
+        facts = (await get(system, approval_id)).facts
+    except ApprovalNotFound:
+        await _raise_if_decided(system, partition, approval_id)
+        raise
     now = await system.store.connection.time_ms()
     field = decision_field(approval_id)
     text = msgspec.json.encode(ApprovalDecision(approved, system.actor, now, reason[:500]))
@@ -162,7 +166,10 @@ async def decide(
             outcome = await _outcome(system, partition, approval_id, wait_s)
             return Decided(facts, approved, outcome)
         case "decided":
-            raise _decided_before(approval_id, _decision(system, approval_id, before))
+            decision = _decision(system, approval_id, before)
+            raise _decided_before(
+                approval_id, decision.by if decision else "", approved=decision.approved if decision else None
+            )
         case "late":
             raise ApprovalNotFound(
                 f"approval {approval_id} expired: nobody decided in time",
@@ -170,7 +177,16 @@ async def decide(
                 approval=approval_id,
             )
         case _:
+            await _raise_if_decided(system, partition, approval_id)
             raise _not_found(approval_id)
+
+
+async def _raise_if_decided(system: System, partition: int, approval_id: str) -> None:
+    """Tell who comes second what was decided, also when it is carried out already."""
+    text = await system.store.records.approval_outcome(partition, approval_id)
+    outcome = msgspec.json.decode(text, type=ApprovalOutcome) if text is not None else None
+    if outcome is not None and outcome.approved is not None:
+        raise _decided_before(approval_id, outcome.by, approved=outcome.approved)
 
 
 async def _outcome(system: System, partition: int, approval_id: str, wait_s: float) -> ApprovalOutcome | None:
@@ -222,13 +238,10 @@ def _not_found(approval_id: str) -> ApprovalNotFound:
     )
 
 
-def _decided_before(approval_id: str, decision: ApprovalDecision | None) -> AlreadyDecided:
-    if decision is None:
+def _decided_before(approval_id: str, by: str, *, approved: bool | None) -> AlreadyDecided:
+    if approved is None:
         return AlreadyDecided(f"somebody has decided about {approval_id} already", approval=approval_id)
-    word = "approved" if decision.approved else "rejected"
+    word = "approved" if approved else "rejected"
     return AlreadyDecided(
-        f"{decision.by} has {word} {approval_id} already",
-        approval=approval_id,
-        by=decision.by,
-        approved=decision.approved,
+        f"{by} has {word} {approval_id} already", approval=approval_id, by=by, approved=approved
     )

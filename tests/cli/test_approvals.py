@@ -71,14 +71,17 @@ def test_a_person_is_told_how_to_go_on(mas, held):
     assert "it waits for somebody's approval: mas approval get 0-" in ran.err
 
 
-def test_the_second_decision_is_a_conflict_or_not_there(mas, held):
-    """Whatever it is."""
+def test_the_second_decision_is_a_conflict(mas, held):
+    """Also when the first is carried out already: exit 7, with who and what; there is nothing to show."""
     approval_id = held()
     assert mas("approval", "reject", approval_id, "--reason", "no").code == 0
 
-    for words in (("approve", approval_id), ("reject", approval_id, "--reason", "no"), ("get", approval_id)):
+    for words in (("approve", approval_id), ("reject", approval_id, "--reason", "no")):
         ran = mas("approval", *words, "-o", "json")
-        assert (ran.code, ran.out, ran.error["code"]) == (6, "", "approval_not_found")
+        assert (ran.code, ran.out, ran.error["code"]) == (7, "", "already_decided")
+        assert ran.error["message"].endswith(f" has rejected {approval_id} already")
+    shown = mas("approval", "get", approval_id, "-o", "json")
+    assert (shown.code, shown.error["code"]) == (6, "approval_not_found")
 
 
 def test_who_comes_second_at_the_same_moment_is_told_so(mas, held, monkeypatch):

@@ -119,8 +119,9 @@ async def test_a_rejected_message_is_never_delivered(system):
     decided = await approvals.decide(system.system, receipt.approval, approved=False, reason="wrong account")
 
     assert (decided.outcome.decision, decided.outcome.is_delivered) == ("denied", False)
-    with pytest.raises(ApprovalNotFound):
+    with pytest.raises(AlreadyDecided) as late:
         await approvals.decide(system.system, receipt.approval, approved=True)
+    assert (late.value.details["by"], late.value.details["approved"]) == (system.system.actor, False)
     (record,) = await system.audit(kind="approval.rejected")
     assert (record.decision, record.reason, record.actor) == ("denied", "wrong account", system.system.actor)
     await asyncio.sleep(0.3)
