@@ -129,8 +129,7 @@ class Commit:
 
     def _note_change(self, agent_id: str) -> None:
         key = self.keys.changed_agents(self.partition)
-        self._add("XADD", "stream", key, "*", "a", agent_id)
-        self._add("XTRIM", "stream", key, "MAXLEN", "~", KEPT_CHANGES)
+        self._add("NOTE", "any", key, agent_id, KEPT_CHANGES)
 
     def add_dead_letter(self, fields: Mapping[str, Argument]) -> None:
         """Keep a message that could not be handled."""

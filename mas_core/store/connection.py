@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from mas_core.store.memory import MemoryWires
 
 _SCRIPTS: Final = {
-    "commit": ("settle_function", "commit"),
+    "commit": ("note_change_function", "settle_function", "commit"),
     "settle": ("settle_function", "settle"),
     "acquire": ("acquire",),
     "renew": ("renew",),
@@ -35,6 +35,8 @@ _SCRIPTS: Final = {
     "limit_use": ("limit_windows", "limit_use"),
     "set_state": ("set_state",),
     "set_policy": ("set_policy",),
+    "note_change": ("note_change_function", "note_change"),
+    "read_changes": ("read_changes",),
     "decide": ("decide",),
 }
 

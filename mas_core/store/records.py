@@ -77,11 +77,9 @@ class Records:
         """For each partition the agents that changed since its log was read up to `read_to`."""
         pipeline = Pipeline()
         for partition, entry in enumerate(read_to):
-            key = self._keys.changed_agents(partition)
-            if entry:
-                pipeline.add("XRANGE", key, entry, "+")
-            else:
-                pipeline.add("XREVRANGE", key, "+", "-", "COUNT", 1)
+            self._connection.add_script(
+                pipeline, "read_changes", [self._keys.changed_agents(partition)], [entry]
+            )
         replies = await self._connection.run(pipeline)
         return [_change_log(entry, reply) for entry, reply in zip(read_to, replies, strict=True)]
 
@@ -120,7 +118,7 @@ class Records:
 
     def _note_change(self, pipeline: Pipeline, partition: int, agent_id: str) -> None:
         key = self._keys.changed_agents(partition)
-        pipeline.add("XADD", key, "MAXLEN", "~", KEPT_CHANGES, "*", "a", agent_id)
+        self._connection.add_script(pipeline, "note_change", [key], [agent_id, KEPT_CHANGES])
 
     async def close_connections(self, agent_id: str, *, for_good: bool) -> int:
         """Close the connections of an agent's own server user, where it has one; how many were closed.

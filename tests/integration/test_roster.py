@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 from support.systems import live_system
 
+from mas_core.errors import TokenRevoked
 from mas_core.ops import agents
 from mas_core.registry.roster import Roster
 
@@ -103,6 +104,28 @@ async def test_a_log_that_does_not_reach_back_makes_it_read_all(system, command)
     await roster.refresh()
 
     assert sorted(roster.registrations) == ["alice", "bob", "dave"]
+
+
+@pytest.mark.parametrize(
+    "spoil", [("SET", "x"), ("XADD", "18446744073709551615-18446744073709551615", "a", "zoe")]
+)
+async def test_a_log_that_takes_no_entries_stops_nobody(system, spoil):
+    """Whoever spoils it cannot keep agents from starting, nor itself from being revoked."""
+    alice = await system.client("alice")
+    await system.run("bob")
+    for partition in range(system.store.partitions):
+        key = system.store.keys.changed_agents(partition)
+        await system.store.connection.call("DEL", key)
+        await system.store.connection.call(spoil[0], key, *spoil[1:])
+
+    await system.change_policy(dlp_actions={"email": "off"})
+    await system.register("dave")
+    await system.run("dave")
+    assert (await alice.send("dave", "x")).is_delivered
+    await agents.revoke_token(system.system, "alice")
+
+    with pytest.raises(TokenRevoked):
+        await alice.send("bob", "x")
 
 
 async def test_a_refresh_that_fails_is_made_up_for(system):

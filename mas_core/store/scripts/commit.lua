@@ -1,7 +1,8 @@
 -- One atomic commit of a partition's owner: compare first, check every key, then write.
 -- Scripts are not rolled back, so nothing may be written before all checks have passed.
 -- KEYS[1]  meta; the others are what the commands write
--- SETTLE (key: work; arguments: key index of the inbox, lane, frame, total, positions) is settle_function.lua.
+-- SETTLE (key: work; arguments: key index of the inbox, lane, frame, total, positions) is settle_function.lua,
+-- NOTE (key: log of changed agents; arguments: agent, entries to keep) note_change_function.lua.
 -- ARGV     lease in ms, number of expected meta fields, (field, value)*,
 --          (type of KEYS[2], or "any" where a wrong one stops nothing)*,
 --          then commands: (name, number of arguments, key index, arguments...)*
@@ -64,6 +65,8 @@ for _, position in ipairs(others) do
   if name == 'SETTLE' then
     settle(KEYS[tonumber(ARGV[position + 3])], key, ARGV[position + 4], ARGV[position + 5], '',
       tonumber(ARGV[position + 6]), ARGV[position + 7])
+  elseif name == 'NOTE' then
+    note_change(key, ARGV[position + 3], ARGV[position + 4])
   else
     local reply = redis.pcall(name, key, unpack(ARGV, position + 3, position + 2 + size))
     if type(reply) == 'table' and reply.err then
