@@ -14,6 +14,11 @@ from mas_core.store.agents import AgentStore, Settlement
 
 log = get_logger(__name__)
 
+LINGER_S = 0.005
+"""How long a handled message may wait for others to be settled with: a durable server writes to disk for each call.
+
+If the process dies meanwhile, another instance handles it again, as any that was handled just then.
+"""
 MAX_WITH_STATE = 128
 """States that are committed in one call."""
 _RETRY_S = 0.3
@@ -36,6 +41,8 @@ class Settler:
         self._handled: dict[tuple[str, str], tuple[int, list[int]]] = {}
         self._waiting: deque[tuple[Settlement, asyncio.Future[int]]] = deque()
         self._wake = asyncio.Event()
+        self._hurry = asyncio.Event()
+        """Set when somebody waits, so that there is no lingering."""
         self._idle = asyncio.Event()
         self._idle.set()
         self._task: asyncio.Task[None] | None = None
@@ -46,6 +53,7 @@ class Settler:
 
     async def flush(self) -> None:
         """Wait until everything that was handed over is settled."""
+        self._hurry.set()
         await self._idle.wait()
 
     async def stop(self) -> None:
@@ -69,6 +77,7 @@ class Settler:
         """Settle a message together with the state of its handler; the future gives the store's answer."""
         answer: asyncio.Future[int] = asyncio.get_running_loop().create_future()
         self._waiting.append((settlement, answer))
+        self._hurry.set()
         self._idle.clear()
         self._wake.set()
         return answer
@@ -77,8 +86,12 @@ class Settler:
         while True:
             await self._wake.wait()
             self._wake.clear()
-            # Handlers that finish in this turn of the loop share the call.
+            # Handlers that finish in this turn of the loop share the call in any case.
             await asyncio.sleep(0)
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(LINGER_S):
+                    await self._hurry.wait()
+            self._hurry.clear()
             while self._handled or self._waiting:
                 await self._settle()
             self._idle.set()

@@ -146,9 +146,9 @@ async def test_a_retry_is_delivered_once_however_slow_commits_are(system, monkey
     monkeypatch.setattr(redelivery, "RETRY_DELAYS_MS", (50, 50))
     commit = PartitionStore.commit
 
-    async def slow_commit(self, batch):
+    async def slow_commit(self, *arguments):
         await asyncio.sleep(0.35)
-        return await commit(self, batch)
+        return await commit(self, *arguments)
 
     await system.register("carol")
     await system.allow(("alice", "bob"))
