@@ -224,7 +224,10 @@ class Client:
                 f"Authentication failed: this token is not the one of {self.agent_id}", hint=hint
             )
         if key.revoked:
-            raise TokenRevoked(f"Authentication failed: the token of {self.agent_id} was revoked", hint=hint)
+            raise TokenRevoked(
+                f"Authentication failed: the token of {self.agent_id} was revoked",
+                hint=(f"mas agent describe {self.agent_id}", hint),
+            )
         if not key.is_valid(now_ms()):
             raise TokenExpired(f"Authentication failed: the token of {self.agent_id} has expired", hint=hint)
 

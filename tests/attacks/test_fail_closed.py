@@ -1,11 +1,14 @@
 """When a control is down nothing passes, everybody is told, and it heals by itself (S31)."""
 
+import re
+from pathlib import Path
+
 import pytest
 from support.servers import embedded_server
 from support.systems import live_system
 from support.waiting import until
 
-from mas_core.errors import Forbidden, GatewayDown, MasError, Unscannable
+from mas_core.errors import AuditUnavailable, Forbidden, GatewayDown, MasError, Unscannable
 from mas_core.gateway.stages.authorise import Authorise
 from mas_core.gateway.stages.check_expiry import CheckExpiry
 from mas_core.gateway.stages.check_permit import CheckPermit
@@ -14,6 +17,8 @@ from mas_core.gateway.stages.limit_rate import LimitRate
 from mas_core.gateway.stages.scan_payload import ScanPayload
 from mas_core.ops.gateways import gateways_status
 from mas_core.ops.status import status
+
+ROOT = Path(__file__).parents[2]
 
 
 @pytest.fixture
@@ -119,6 +124,28 @@ async def test_s31_a_blocked_audit_stops_deliveries_and_heals(system):
     await system.store.connection.call("RENAME", f"{key}:hidden", key)
     receipt = await until(lambda: _sent(alice))
     assert receipt.is_delivered
+    assert await system.audit_holds()
+
+
+async def test_s31_an_audit_that_was_pushed_to_the_end_of_time_can_be_mended(system):
+    """By the commands of the document; meanwhile nothing passes, and the chain holds afterwards."""
+    bob, alice = await system.run("bob"), await system.run("alice")
+    await alice.send("bob", "x", {"n": 1})
+    key, call = system.store.keys.audit(0), system.store.connection.call
+    end = f"{2**64 - 2}-0"
+    await call("XADD", key, end, "r", b"junk")
+    with pytest.raises(AuditUnavailable):
+        await alice._client.send("bob", "x", {"n": 2}, timeout=3)
+
+    script = re.search(r'EVAL "(.+?)"', (ROOT / "docs" / "messages.md").read_text())[1]
+    last = (await call("HGET", system.store.keys.meta(0), "audit_seq")).decode()
+    await call("RENAME", key, f"{key}:kept")
+    await call("EVAL", script, 2, f"{key}:kept", key, f"{last}-0")
+    receipt = await until(lambda: _sent(alice))
+    await until(lambda: 3 in bob.numbers)
+
+    assert receipt.is_delivered
+    assert 2 not in bob.numbers
     assert await system.audit_holds()
 
 
