@@ -199,10 +199,10 @@ class Judge:
             bucket = now // REPLAY_WINDOW_MS
             for number in (bucket - 1, bucket):
                 lookups.seen_ids(number, sorted(recurring))
-        if self._directory.policy.features.rate_limit:
-            self._places.ask(lookups, senders, self._directory.limits)
-            if self._totals is not None:
-                lookups.ask_totals = partial(self._totals.reservation, frames)
+        is_limited = self._directory.policy.features.rate_limit
+        self._places.ask(lookups, senders if is_limited else {}, self._directory.limits)
+        if is_limited and self._totals is not None:
+            lookups.ask_totals = partial(self._totals.reservation, frames)
         targets.update([backup for name, backup in self._directory.policy.backups.items() if name in targets])
         for target in targets:
             if self._directory.is_registered(target) and not self._inboxes.is_counted(target):

@@ -51,6 +51,8 @@ DUE_INTERVAL_S = 0.25
 RECOVERY_DELAY_S = 0.2
 TIME_HOLDS_S = 1.0
 """How long the server's clock is carried on by our own before it is asked again."""
+ANSWER_WAIT_S = 1.0
+"""How long an owner that starts over waits for answers that are on their way."""
 BLOCK_MS = 1000
 AUDIT_RETRY_S = 1.0
 """How long everything is refused after the audit took no record, until it is tried again."""
@@ -147,6 +149,7 @@ class PartitionOwner:
         self._condemned: set[tuple[str, str]] = set()
         self._has_more: dict[str, bool] = dict.fromkeys(LANES, False)
         """Lanes of which more frames may wait in the store than were read."""
+        self._is_asking = False
         self._looked = asyncio.Event()
         """Set with each answer of the store about frames that wait."""
         self._arrived = asyncio.Event()
@@ -332,6 +335,10 @@ class PartitionOwner:
             if committing is not None:
                 await committing
         finally:
+            # What they reserved can only be given back when the server's answer is known.
+            asked = [preparing] if self._is_asking else []
+            if under_way := [*asked, *([committing] if committing is not None else [])]:
+                await asyncio.wait(under_way, timeout=ANSWER_WAIT_S)
             await _end(preparing)
             await _end(reading)
             if committing is not None:
@@ -394,7 +401,11 @@ class PartitionOwner:
             # Nothing to wait for. A policy that has changed meanwhile is noticed by the commit.
             lookups.now, lookups.policy_revision = now, self._revision
         else:
-            await lookups.run()
+            self._is_asking = True
+            try:
+                await lookups.run()
+            finally:
+                self._is_asking = False
             self._server_time = (lookups.now, time.monotonic())
         self._places.reserved(lookups.grants)
         if self._judge.needs_registry(opened, now):

@@ -15,6 +15,9 @@ from mas_core.model.message import MAX_TTL_MS
 MAX_HEADERS = 32
 MAX_HEADER_LENGTH = 1024
 MAX_CAPSULE_BYTES = 1024
+SENDER_HEADERS = ("sender", "sender_id")
+"""Headers that can only say who sent the message; others could take them for it."""
+SENDER_MISMATCH = "sender_mismatch"
 MAX_KNOWN_ADDRESSES = 10_000
 """Pairs of target and type that were found well-formed and are not looked at again."""
 
@@ -66,7 +69,7 @@ class CheckForm:
     def check(self, transit: Transit, batch: Surroundings) -> Verdict | None:
         """Invalid, or the payload parsed into `transit.value`."""
         going = self.sift((transit,), batch)
-        return None if going else Verdict(transit.decision, transit.reason)
+        return None if going else Verdict(transit.decision, transit.reason, transit.rule)
 
     def _check_envelope(self, transit: Transit) -> Verdict | None:
         envelope = transit.envelope
@@ -94,6 +97,12 @@ class CheckForm:
             or any(len(name) + len(value) > MAX_HEADER_LENGTH for name, value in headers.items())
         ):
             return _invalid(f"more than {MAX_HEADERS} headers, or one longer than {MAX_HEADER_LENGTH}")
+        if headers and any(headers.get(name, transit.sender) != transit.sender for name in SENDER_HEADERS):
+            return Verdict(
+                Decision.UNAUTHENTICATED,
+                f"Authentication failed: a header names another sender than {transit.sender}, whose key it is",
+                SENDER_MISMATCH,
+            )
         return None
 
     def _payload_verdict(self, result: Parsed | InvalidPayload) -> Verdict:
