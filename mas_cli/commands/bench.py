@@ -115,7 +115,7 @@ def send(
         load = _load(count, duration, size, rate, concurrency)
         return await bench.send(system, load, agents=agents, on_progress=on_progress)
 
-    return _measured(call, work, count, "messages", _SEND, budget)
+    return _measured(call, work, count or (0 if duration else DEFAULT_COUNT), "messages", _SEND, budget)
 
 
 def request(
@@ -140,7 +140,7 @@ def request(
         load = _load(count, duration, size, rate, concurrency)
         return await bench.request(system, load, agents=agents, on_progress=on_progress)
 
-    return _measured(call, work, count, "questions", _REQUEST, budget)
+    return _measured(call, work, count or (0 if duration else DEFAULT_COUNT), "questions", _REQUEST, budget)
 
 
 def discover(
@@ -161,7 +161,7 @@ def discover(
         load = _load(count or (0 if duration else 1000), duration, 300, rate, concurrency)
         return await bench.discover(system, load, agents=agents, on_progress=on_progress)
 
-    return _measured(call, work, count, "questions", _DISCOVER, budget)
+    return _measured(call, work, count or (0 if duration else 1000), "questions", _DISCOVER, budget)
 
 
 def dlp(
@@ -186,7 +186,7 @@ def dlp(
         load = _load(count, duration, size, rate, concurrency)
         return await bench.dlp(system, load, agents=agents, on_progress=on_progress)
 
-    return _measured(call, work, count, "messages", _DLP, budget)
+    return _measured(call, work, count or (0 if duration else DEFAULT_COUNT), "messages", _DLP, budget)
 
 
 def policy(
@@ -212,7 +212,7 @@ def policy(
             system, changes=changes, seconds=seconds, size=size, on_progress=on_progress
         )
 
-    return _measured(call, work, count, "changes", _POLICY, budget)
+    return _measured(call, work, count or (0 if duration else 20), "changes", _POLICY, budget)
 
 
 def _measured(

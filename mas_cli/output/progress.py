@@ -18,7 +18,7 @@ class Progress:
 
     Args:
         talk: Where it is shown.
-        total: How many there will be.
+        total: How many there will be; 0 when nobody knows.
         unit: What is counted.
     """
 
@@ -36,7 +36,8 @@ class Progress:
             return
         self._next = now + (TERMINAL_SECONDS if self._talk.is_terminal else LINE_SECONDS)
         rate = done / (now - self._began)
-        self._talk.progress(f"{done:,} of {self._total:,} {self._unit}, {rate:,.0f}/s")
+        goal = f" of {self._total:,}" if self._total else ""
+        self._talk.progress(f"{done:,}{goal} {self._unit}, {rate:,.0f}/s")
 
     def __enter__(self) -> Self:
         return self
