@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from mas_core.model.policy import PolicyDocument
 from mas_core.security.access import AccessPolicy
 from mas_core.security.claims import Claims
 from mas_core.security.dlp import RulePack, Scanner
+from mas_core.security.dlp.detectors import Detector
 from mas_core.security.rate_limits import RateLimits
 from mas_core.security.routes import Routes
 
@@ -33,10 +35,12 @@ class PolicyCompiler:
 
     Args:
         pack: The rules of the scan.
+        detectors: What looks beside the rules.
     """
 
-    def __init__(self, pack: RulePack) -> None:
+    def __init__(self, pack: RulePack, detectors: Sequence[Detector] = ()) -> None:
         self._pack = pack
+        self._detectors = detectors
         self._newest: CompiledPolicy | None = None
         self._scanner: Scanner | None = None
         self._scanned_by: object = None
@@ -64,7 +68,11 @@ class PolicyCompiler:
         wanted = (document.dlp_actions, document.dlp_keys, exceptions)
         if self._scanner is None or self._scanned_by != wanted:
             self._scanner = Scanner(
-                self._pack, document.dlp_actions, keys=document.dlp_keys, routes=exceptions
+                self._pack,
+                document.dlp_actions,
+                keys=document.dlp_keys,
+                routes=exceptions,
+                detectors=self._detectors,
             )
             self._scanned_by = wanted
         return self._scanner

@@ -22,6 +22,7 @@ from mas_core.gateway.owner import OwnerSettings, PartitionOwner
 from mas_core.gateway.policy_compiler import PolicyCompiler
 from mas_core.registry.roster import Roster
 from mas_core.security.dlp import load_pack
+from mas_core.security.dlp.detectors import open_detectors
 from mas_core.security.gateway_keys import GatewayKeys
 from mas_core.settings.gateway_settings import GatewaySettings
 from mas_core.store.store import Store
@@ -74,7 +75,10 @@ class Gateway:
         self._keys = keys
         self.settings = settings or GatewaySettings()
         self.gateway_id = gateway_id or f"gw-{new_instance_id()[:8]}"
-        self._compiler = PolicyCompiler(load_pack(self.settings.dlp.pack))
+        self._detectors = open_detectors(
+            self.settings.dlp.detectors, timeout_s=self.settings.dlp.detector_timeout_s
+        )
+        self._compiler = PolicyCompiler(load_pack(self.settings.dlp.pack), self._detectors)
         self._roster = Roster(store.records, keys, store.partitions)
         self._owner_settings = OwnerSettings(
             self.gateway_id,
@@ -114,6 +118,8 @@ class Gateway:
                 await self._balancing
             self._balancing = None
         await asyncio.gather(*(self._release(partition) for partition in list(self._owners)))
+        for detector in self._detectors:
+            detector.close()
         with contextlib.suppress(MasError):
             await self._store.records.forget_gateway(self.gateway_id)
 

@@ -7,7 +7,7 @@ the values here are its defaults and the gateway's own workings.
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Self, TypeVar
+from typing import Literal, Self, TypeVar
 
 import yaml
 from pydantic import BaseModel, ConfigDict, Field
@@ -77,6 +77,10 @@ class DlpSettings(Section):
     """A rule pack of your own in YAML; relative to the file that names it."""
     actions: dict[str, DlpAction] = {}
     """Rule id or category (pii, phi, pci, secret) to block, redact, alert, off or encrypt:NAME."""
+    detectors: list[Literal["presidio"]] = []
+    """What looks beside the rules, in processes of their own; slow, and fail closed."""
+    detector_timeout_s: float = Field(default=5, gt=0)
+    """Seconds that a detector may take for one payload; after that the payload is unscannable."""
 
 
 class AuditSettings(Section):

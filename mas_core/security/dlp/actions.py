@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from typing import Final
 
 from mas_core.errors import ConfigurationError
-from mas_core.security.dlp.packs import RulePack
 from mas_core.security.dlp.rules import CATEGORIES, ENCRYPT, Rule, is_action
 
 EVERY: Final = "*"
@@ -28,18 +27,18 @@ class Actions:
         return rule.action
 
 
-def check_actions(actions: Mapping[str, str], pack: RulePack, key_names: Collection[str]) -> None:
+def check_actions(actions: Mapping[str, str], rules: Sequence[Rule], key_names: Collection[str]) -> None:
     """See that actions can be carried out.
 
     Raises:
         ConfigurationError: An action is not known, is for a rule or category that does not exist, or names
             a key that is not there.
     """
-    known = CATEGORIES | {EVERY} | {rule.id for rule in pack.rules}
+    known = CATEGORIES | {EVERY} | {rule.id for rule in rules}
     for name, action in actions.items():
         if name not in known:
             raise ConfigurationError(
-                f"{name!r} is neither a rule nor a category of rule pack {pack.id}", hint="mas dlp rules"
+                f"{name!r} is neither a rule nor a category of the scan", hint="mas dlp rules"
             )
         if not is_action(action):
             raise ConfigurationError(

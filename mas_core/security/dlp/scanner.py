@@ -8,15 +8,17 @@ is the same for all routes and compiled once; what is done about it may differ f
 
 from __future__ import annotations
 
+import re
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import lru_cache
 from typing import Final, Literal, NamedTuple
 
 from mas_core.model.decision import Finding
 from mas_core.security.dlp.actions import EVERY, Actions, check_actions
 from mas_core.security.dlp.allow_list import AllowList
-from mas_core.security.dlp.document import MAX_DEPTH, DepthError, JsonValue, Path, number_text
+from mas_core.security.dlp.detectors import Detector
+from mas_core.security.dlp.document import MAX_DEPTH, DepthError, Document, JsonValue, Path, number_text
 from mas_core.security.dlp.first_look import FirstLook
 from mas_core.security.dlp.inspection import HINTS, Inspection
 from mas_core.security.dlp.layers import BudgetError
@@ -31,6 +33,7 @@ Outcome = Literal["pass", "alert", "redact", "block", "unscannable"]
 
 NO_ROUTE: Final[tuple[Mapping[str, str], ...]] = ()
 
+_MASK: Final = re.compile(r"\[(?:REDACTED|SEALED):[^\]]*\]")
 _STRENGTH: Final = {"off": 0, "alert": 1, "encrypt": 2, "redact": 3, "block": 4}
 
 
@@ -56,6 +59,8 @@ class Scanner:
             pack says; a rule id wins over its category.
         keys: Name of a key -> its public half, for what is encrypted.
         routes: What the routes of the policy say, all of it: what is on for one of them is looked for.
+        detectors: What looks at each text beside the rules. Their kinds are rules of category pii with the
+            action alert, such as presidio_person.
 
     Raises:
         ConfigurationError: An action is not known, is for a rule or category that does not exist, or names
@@ -69,12 +74,15 @@ class Scanner:
         *,
         keys: Mapping[str, str] | None = None,
         routes: Iterable[Mapping[str, str]] = (),
+        detectors: Sequence[Detector] = (),
     ) -> None:
         layers = tuple(routes)
+        self._detectors = [(detector, _rules_of(detector)) for detector in detectors]
+        told = tuple(rule for _, rules in self._detectors for rule in rules.values())
         self._sealer = ValueSealer(keys or {})
         for layer in (actions or {}, *layers):
-            check_actions(layer, pack, self._sealer.names)
-        check_actions({rule.id: rule.action for rule in pack.rules}, pack, self._sealer.names)
+            check_actions(layer, (*pack.rules, *told), self._sealer.names)
+        check_actions({rule.id: rule.action for rule in pack.rules}, pack.rules, self._sealer.names)
         self._actions = Actions(actions or {})
         active = tuple(
             rule
@@ -95,7 +103,7 @@ class Scanner:
         Args:
             texts: JSON texts as `encode_json` writes them, of values with at most 64 levels.
         """
-        if self._first_look is None:
+        if self._first_look is None or self._detectors:
             return range(len(texts))
         try:
             return self._first_look.suspects(texts)
@@ -145,15 +153,38 @@ class Scanner:
 
     def _hits(self, value: JsonValue) -> list[Hit]:
         hits = Inspection(self._matcher, value).hits()
+        if self._detectors:
+            hits = list(dict.fromkeys([*hits, *self._told(value)]))
         if self._allow is None:
             return hits
         allow = self._allow
         return [hit for hit in hits if not allow.holds(hit.rule, lambda hit=hit: _text_of(value, hit))]  # type: ignore[misc]
 
+    def _told(self, value: JsonValue) -> Iterator[Hit]:
+        """What the detectors find in strings and keys; what is masked already is left alone."""
+        leaves = [leaf for leaf in Document(value).leaves if leaf.place != "number" and leaf.text]
+        for detector, rules in self._detectors:
+            found = detector.detect(
+                [_MASK.sub(lambda mask: " " * len(mask[0]), leaf.text) for leaf in leaves]
+            )
+            for leaf, detections in zip(leaves, found, strict=True):
+                for kind, start, end in detections:
+                    if not 0 <= start < end <= len(leaf.text):
+                        raise ValueError("a detector named a place that is not there")
+                    yield Hit(rules[kind], leaf.path, leaf.place, start, end)
+
     def _sealed(self, hit: Hit, action: str, text: str) -> str:
         if not action.startswith(ENCRYPT):
             return masked(hit, text)
         return self._sealer.seal(action.removeprefix(ENCRYPT), hit.rule.id, text)
+
+
+def _rules_of(detector: Detector) -> dict[str, Rule]:
+    """What stands for the kinds that a detector finds."""
+    return {
+        kind: Rule(id=f"{detector.name}_{kind}", category="pii", pattern="", action="alert")
+        for kind in detector.kinds
+    }
 
 
 @lru_cache(maxsize=8)
