@@ -214,9 +214,9 @@ class Breakers:
         if not self.enabled:
             return
         watch = self._watch(target)
-        watch.note_handled(handled, now)
         if is_settled:
             watch.note_failed_settled()
+        watch.note_handled(handled, now)
         name = _trial_name(sender, message_id)
         is_payload = code in PAYLOAD_FAULTS
         if code not in DELIVERY_FAULTS:
