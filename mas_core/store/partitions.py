@@ -143,11 +143,11 @@ class PartitionStore:
             case b"ok":
                 return CommitReply(CommitResult.DONE, int(reply[1]), grants=grants)
             case b"changed" if reply[1] == b"policy_revision":
-                return CommitReply(CommitResult.STALE_POLICY)
+                return CommitReply(CommitResult.STALE_POLICY, grants=grants)
             case b"changed":
-                return CommitReply(CommitResult.LOST)
+                return CommitReply(CommitResult.LOST, grants=grants)
             case _:
-                return CommitReply(CommitResult.BLOCKED, key=reply[1].decode())
+                return CommitReply(CommitResult.BLOCKED, key=reply[1].decode(), grants=grants)
 
     async def wait_for_replicas(self, nonce: str, lease_ms: int, replicas: int, timeout_ms: int) -> int:
         """Wait until `replicas` have everything that was committed so far; how many have it.

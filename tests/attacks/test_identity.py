@@ -59,7 +59,7 @@ async def test_s1_a_sender_in_the_payload_is_only_a_payload(system):
     await system.change_policy(limits={"mallory": RateLimit(1, 1)})
     bob, mallory = await system.run("bob"), await system.run("mallory")
 
-    await mallory.send("bob", "x", {"sender_id": "alice", "sender": "alice"}, headers={"sender": "alice"})
+    await mallory.send("bob", "x", {"sender_id": "alice", "sender": "alice"})
     await until(lambda: bob.messages)
     with pytest.raises(RuntimeError, match="Rate limit exceeded: mallory"):
         await mallory.send("bob", "x", {"sender_id": "alice"})
