@@ -32,7 +32,7 @@ class DepthError(ValueError):
     """The tree has more levels than are walked."""
 
 
-@dataclass(frozen=True)
+@dataclass(eq=False)
 class Leaf:
     """One scalar or key of the tree."""
 

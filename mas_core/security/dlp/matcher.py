@@ -37,7 +37,6 @@ class Matcher:
     """
 
     def __init__(self, rules: Sequence[Rule], hints: Mapping[str, str]) -> None:
-        self._rules = tuple(rules)
         self._patterns = {(rule.id, False): re2.compile(rule.pattern, QUIET) for rule in rules} | {
             (rule.id, True): re2.compile(rule.backwards, QUIET) for rule in rules if rule.backwards
         }
@@ -51,16 +50,14 @@ class Matcher:
         self._automaton = re2.Set.SearchSet(options)
         # The end is always found, so an empty answer means that the automaton gave up.
         self._automaton.Add(VALUE_END + r"\z")
-        self._indexes = {
-            (rule.id, kind): self._automaton.Add(pattern)
-            for rule in rules
-            for kind, pattern in (
-                ("pattern", context_pattern(rule) if rule.context else hint(rule.pattern)),
-                ("backwards", rule.backwards and hint(rule.backwards)),
-            )
-            if pattern
-        }
-        self._hints = {name: self._automaton.Add(pattern) for name, pattern in hints.items()}
+        self._by_index: dict[int, Rule] = {}
+        self._backwards_by_index: dict[int, Rule] = {}
+        for rule in rules:
+            pattern = context_pattern(rule) if rule.context else hint(rule.pattern)
+            self._by_index[self._automaton.Add(pattern)] = rule
+            if rule.backwards:
+                self._backwards_by_index[self._automaton.Add(hint(rule.backwards))] = rule
+        self._hints = {self._automaton.Add(pattern): name for name, pattern in hints.items()}
         self._automaton.Compile()
 
     def match(self, text: str) -> Matches:
@@ -69,16 +66,16 @@ class Matcher:
         Raises:
             EngineError: The automaton gave up.
         """
-        found = frozenset(self._automaton.Match(text + VALUE_END))
+        found = sorted(self._automaton.Match(text + VALUE_END))
         if not found:
             raise EngineError
         if len(found) == 1:
             return Matches((), (), frozenset())
-        indexes = self._indexes
+        rules, backwards, hints = self._by_index, self._backwards_by_index, self._hints
         return Matches(
-            tuple(rule for rule in self._rules if indexes[rule.id, "pattern"] in found),
-            tuple(rule for rule in self._rules if rule.backwards and indexes[rule.id, "backwards"] in found),
-            frozenset(name for name, index in self._hints.items() if index in found),
+            tuple(rules[index] for index in found if index in rules),
+            tuple(backwards[index] for index in found if index in backwards),
+            frozenset(hints[index] for index in found if index in hints),
         )
 
     def spans(
