@@ -7,7 +7,6 @@ does not go through.
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -19,7 +18,9 @@ from mas_core.gateway.approvals import Approvals
 from mas_core.gateway.breakers import Breakers
 from mas_core.gateway.control_budget import ControlBudget
 from mas_core.gateway.control_desk import ControlDesk
+from mas_core.gateway.decided_ids import REPLAY_WINDOW_MS, DecidedIds, recurring_name
 from mas_core.gateway.directory import Directory
+from mas_core.gateway.frame_answers import FrameAnswers
 from mas_core.gateway.inboxes import Inboxes
 from mas_core.gateway.key_answers import KeyAnswers
 from mas_core.gateway.ledger import Ledger
@@ -42,8 +43,7 @@ from mas_core.gateway.totals import Totals
 from mas_core.gateway.transit import Stage, Surroundings, Transit, Verdict
 from mas_core.model.approval import DUE_PREFIX
 from mas_core.model.decision import Decision, Receipt
-from mas_core.model.encrypted_payload import E2E_KEY
-from mas_core.model.frame import Frame, FrameHeader, FrameReceipt
+from mas_core.model.frame import Frame, FrameHeader
 from mas_core.model.message import (
     Capsule,
     Delivery,
@@ -55,12 +55,6 @@ from mas_core.security.gateway_keys import GatewayKeys
 from mas_core.security.seals import AtRest
 from mas_core.store.commits import Commit
 from mas_core.store.partitions import Lookups
-
-REPLAY_WINDOW_MS = 3_600_000
-"""Frames older than this are refused, and ids are remembered for at least this long."""
-
-DECIDED_BATCHES = 4
-"""Batches whose decisions are remembered here: lookups for one batch are sent before the last two are stored."""
 
 _ALLOWED = Decision.ALLOWED  # the members of an enum are slow to look up, and this one is asked for most
 LEAST_WAIT_MS = 20
@@ -136,9 +130,9 @@ class Judge:
         self._approvals.use(stages)
         self._screening = Screening(stages)
         self._rehearsals = Rehearsals(stages, directory, self._totals, ledger, outbound)
-        self._decided: deque[dict[str, bytes]] = deque([{}], maxlen=DECIDED_BATCHES)
+        self._decided = DecidedIds(self._effects)
         self._closed: Verdict | None = None
-        self._unanswered: list[tuple[OpenedFrame, list[Transit]]] = []
+        self._answers = FrameAnswers(outbound, self._effects, partition)
         self._waiting: list[Transit] = []
         self._waiting_names: dict[str, Transit] = {}
         self._presence = Presence(directory, keys, ledger, outbound, inboxes, breakers, self._effects)
@@ -189,16 +183,14 @@ class Judge:
                 if envelope.target == GATEWAY:
                     self._desk.ask(sender, envelope, lookups, targets, now)
                     continue
-                name = _recurring_name(sender, envelope)
+                name = recurring_name(sender, envelope)
                 if name:
                     recurring.add(name)
                 if is_counted(envelope):
                     senders[sender] = senders.get(sender, 0) + 1
                     targets.add(envelope.target)
         if recurring:
-            bucket = now // REPLAY_WINDOW_MS
-            for number in (bucket - 1, bucket):
-                lookups.seen_ids(number, sorted(recurring))
+            self._decided.ask(recurring, lookups, now)
         is_limited = self._directory.policy.features.rate_limit
         self._places.ask(lookups, senders if is_limited else {}, self._directory.limits)
         if is_limited and self._totals is not None:
@@ -231,7 +223,7 @@ class Judge:
             else:
                 self._admit(frame, frame.header, frame.session, lookups, batch)
         self._judge_waiting(batch)
-        self._answer_frames()
+        self._answers.answer_all()
         for name, body in lookups.due:
             if name.startswith(DUE_PREFIX):
                 self._approvals.resume(name, body, lookups.decisions.get(name), lookups.now)
@@ -255,7 +247,7 @@ class Judge:
                 cursors[frame.stored.lane] = frame.stored.entry
                 if frame.session is not None and frame.header is not None:
                     self._admit(frame, frame.header, frame.session, lookups, batch)
-            self._answer_frames()
+            self._answers.answer_all()
         finally:
             self._closed = None
             self._ledger.restart(seq, head)
@@ -299,18 +291,10 @@ class Judge:
         if header.counter != expected:
             # Whoever asks again for the receipt of a frame in this very batch must find it.
             self._judge_waiting(batch)
-            self._answer_frames()
-            answer = None
+            self._answers.answer_all()
             if header.counter < expected:
-                answer = session.receipt_of(lane, header.counter)
                 self._record_repetition(frame, header, lookups.now)
-            self._outbound.receipt(
-                session.agent_id,
-                session.instance,
-                session.key_id,
-                answer
-                or FrameReceipt(header.session, self._partition, lane, header.counter, expected=expected),
-            )
+            self._answers.answer_again(frame, header, session)
             return
         session.last[lane] = header.counter
         now = batch.now
@@ -325,7 +309,7 @@ class Judge:
                 for transit in plain:
                     transit.waited_ms = waited
             self._waiting += plain
-            self._unanswered.append((frame, plain))
+            self._answers.add(frame, plain)
             return
         transits: list[Transit] = []
         for envelope in frame.envelopes or [Envelope("", "", "", b"{}", now) for _ in range(header.count)]:
@@ -345,15 +329,15 @@ class Judge:
                     transit.is_within_limit = remaining > 0
                     places[sender] = remaining - 1
                 self._take(transit, batch, lookups)
-        self._unanswered.append((frame, transits))
+        self._answers.add(frame, transits)
 
     def _take(self, transit: Transit, batch: Surroundings, lookups: Lookups) -> None:
         envelope = transit.envelope
-        name = _recurring_name(transit.sender, envelope) if envelope.flags else ""
+        name = recurring_name(transit.sender, envelope) if envelope.flags else ""
         if name:
             if name in self._waiting_names:
                 self._judge_waiting(batch)
-            if self._repeat(transit, name, lookups):
+            if self._decided.repeats(transit, name, lookups):
                 self._judge_waiting(batch)
                 self._ledger.record_message(transit)
                 return
@@ -372,12 +356,8 @@ class Judge:
             self._hold(transits, batch)
         self._ledger.record_messages(transits)
         self._pass_on(transits)
-        bucket = batch.now // REPLAY_WINDOW_MS
         for name, transit in self._waiting_names.items():
-            if _is_remembered(transit):
-                text = _PACKER.encode(transit.receipt())
-                self._decided[0][name] = text
-                self._effects.append(_remember_id(bucket, name, text))
+            self._decided.remember(name, transit, batch.now)
         self._waiting_names.clear()
 
     def _of_this_partition(self, transits: list[Transit]) -> list[Transit]:
@@ -390,35 +370,6 @@ class Judge:
             else:
                 transit.end(Verdict(Decision.INVALID, "the target belongs to another partition"))
         return ours
-
-    def _answer_frames(self) -> None:
-        """Make the receipts of the frames whose messages are judged, and remember them."""
-        for frame, transits in self._unanswered:
-            session, header = frame.session, frame.header
-            if session is None or header is None:
-                continue
-            special = [
-                (position, transit.receipt())
-                for position, transit in enumerate(transits)
-                if transit.decision is not _ALLOWED or transit.reason or transit.is_repeat
-            ]
-            lane, counter = frame.stored.lane, header.counter
-            text = _PACKER.encode(
-                FrameReceipt(
-                    header.session,
-                    self._partition,
-                    lane,
-                    counter,
-                    tuple(receipt for _, receipt in special),
-                    tuple(position for position, _ in special),
-                )
-            )
-            slot = session.keep_receipt(lane, counter, text)
-            self._effects.append(
-                _remember_session(session.agent_id, header.session, lane, counter, text, slot)
-            )
-            self._outbound.receipt(session.agent_id, session.instance, session.key_id, text)
-        self._unanswered.clear()
 
     def _frame_refusal(self, frame: OpenedFrame, session: Session, now: int) -> Verdict | None:
         if self._closed is not None:
@@ -460,21 +411,6 @@ class Judge:
         for seq, transit in enumerate(transits, self._ledger.seq + 1):
             if transit.decision is Decision.HELD and not transit.is_repeat:
                 self._approvals.hold(transit, held[id(transit)], self._delivery(transit), seq)
-
-    def _repeat(self, transit: Transit, name: str, lookups: Lookups) -> bool:
-        text = next((batch[name] for batch in self._decided if name in batch), lookups.seen.get(name))
-        if text is None:
-            return False
-        receipt = _RECEIPT_DECODER.decode(text)
-        if receipt.message_id == transit.envelope.id:
-            transit.is_repeat = True
-            transit.end(
-                Verdict(receipt.decision, receipt.reason or "decided before", receipt.rule, receipt.findings)
-            )
-            transit.approval = receipt.approval
-        else:
-            transit.end(Verdict(Decision.REPLAYED, "this request was answered before"))
-        return True
 
     def _pass_on(self, transits: Sequence[Transit]) -> None:
         deliver, watched = self._outbound.deliver, self._breakers.watched
@@ -546,7 +482,7 @@ class Judge:
         for agent_id, instance, frame in self._outbound.receipt_frames(now):
             self._put_answer(commit, foreign, agent_id, instance, frame, may_wait=self._answers_after_commit)
         self._effects.clear()
-        self._decided.appendleft({})
+        self._decided.end_batch()
         self._inboxes.end_batch()
         return JudgedBatch(commit, foreign, lookups.grants, batch.places)
 
@@ -565,33 +501,3 @@ class Judge:
             commit.answer(agent_id, instance, frame)
         else:
             foreign.append((partition, agent_id, instance, frame))
-
-
-def _remember_id(bucket: int, name: str, text: bytes) -> Callable[[Commit], None]:
-    return lambda commit: commit.remember_id(bucket, name, text, 2 * REPLAY_WINDOW_MS + 60_000)
-
-
-def _remember_session(
-    agent_id: str, session: str, lane: str, counter: int, text: bytes, slot: int
-) -> Callable[[Commit], None]:
-    return lambda commit: commit.remember_session(agent_id, session, lane, counter, text, slot)
-
-
-def _is_remembered(transit: Transit) -> bool:
-    """Whether a decision stands for good: a refused reply may be followed by one that tells of the refusal."""
-    if transit.is_reply:
-        return transit.decision.is_delivered
-    # A message whose signature was not right is not known to be its sender's, so it decides nothing; one for
-    # an outdated key comes again for the new one.
-    return not (
-        transit.decision.is_transient
-        or transit.decision is Decision.UNAUTHENTICATED
-        or transit.rule == E2E_KEY
-    )
-
-
-def _recurring_name(sender: str, envelope: Envelope) -> str:
-    """Under which name a decision is remembered; empty when the id cannot occur again."""
-    if envelope.flags & Flag.IS_REPLY and not envelope.flags & Flag.PARTIAL:
-        return f"{sender} reply {envelope.correlation[:128]}"
-    return f"{sender} {envelope.id[:128]}" if envelope.flags & (Flag.CHOSEN_ID | Flag.SIGNED) else ""

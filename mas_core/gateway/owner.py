@@ -14,7 +14,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from mas_core.base.fair_queue import FairQueue
 from mas_core.base.ids import new_instance_id
 from mas_core.base.logs import get_logger
 from mas_core.base.traces import trace_of
@@ -29,23 +28,21 @@ from mas_core.gateway.ledger import Ledger
 from mas_core.gateway.opening import OpenedFrame, Opener
 from mas_core.gateway.outbound import Outbound
 from mas_core.gateway.places import Places
+from mas_core.gateway.read_ahead import ReadAhead
 from mas_core.gateway.sessions import Sessions
 from mas_core.gateway.transit import Verdict
 from mas_core.model.decision import Decision
-from mas_core.model.frame import MAX_FRAME_BYTES, MAX_FRAME_MESSAGES
-from mas_core.model.priority import LANE_WEIGHTS, LANES
+from mas_core.model.priority import LANE_WEIGHTS
 from mas_core.security.gateway_keys import GatewayKeys
-from mas_core.security.seals import read_header
 from mas_core.store.commits import Commit, CommitResult
-from mas_core.store.partitions import WAITING_READ_FRAMES, LeaseHeld, Lookups, Meta, StoredFrame
+from mas_core.store.partitions import LeaseHeld, Lookups, Meta, StoredFrame
 from mas_core.store.store import Store
 
 log = get_logger(__name__)
 
-MAX_BATCH_MESSAGES = 1000
+MAX_DUE_MESSAGES = 500
 CAREFUL_BATCHES = 64
 """Batches of one frame after a batch that could not be judged."""
-MAX_BATCH_BYTES = 2 * MAX_FRAME_BYTES
 DUE_INTERVAL_S = 0.25
 """How often messages that were kept for later are looked for."""
 RECOVERY_DELAY_S = 0.2
@@ -53,7 +50,6 @@ TIME_HOLDS_S = 1.0
 """How long the server's clock is carried on by our own before it is asked again."""
 ANSWER_WAIT_S = 1.0
 """How long an owner that starts over waits for answers that are on their way."""
-BLOCK_MS = 1000
 AUDIT_RETRY_S = 1.0
 """How long everything is refused after the audit took no record, until it is tried again."""
 AUDIT_UNAVAILABLE = Verdict(
@@ -63,10 +59,6 @@ AUDIT_UNAVAILABLE = Verdict(
     retry_after=AUDIT_RETRY_S,
     hint=("mas status", "mas audit verify"),
 )
-MAX_READ_AHEAD = 32
-"""Frames of one lane that are read before they are judged."""
-READ_FRAMES = 16
-"""Frames of one lane that are read at once."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,18 +135,11 @@ class PartitionOwner:
         self._places = Places(partition, store.partitions)
         self._controls = ControlBudget(settings.control_per_minute)
         self._stopping = asyncio.Event()
-        self._buffer: FairQueue[StoredFrame] = FairQueue(settings.lane_weights)
+        self._read_ahead = ReadAhead(self._partition, settings.lane_weights)
         self._in_hand: list[StoredFrame] = []
         self._careful_batches = 0
         self._condemned: set[tuple[str, str]] = set()
-        self._has_more: dict[str, bool] = dict.fromkeys(LANES, False)
-        """Lanes of which more frames may wait in the store than were read."""
         self._is_asking = False
-        self._looked = asyncio.Event()
-        """Set with each answer of the store about frames that wait."""
-        self._arrived = asyncio.Event()
-        self._has_room = asyncio.Event()
-        self._read_cursors: dict[str, str] = {}
         self._now = 0
         """When the last batch was judged, by the server's clock."""
         self._server_time = (0, 0.0)
@@ -199,7 +184,7 @@ class PartitionOwner:
     async def stop(self) -> None:
         """Finish the batch in hand, then give the lease up."""
         self._stopping.set()
-        self._arrived.set()
+        self._read_ahead.wake()
 
     async def run(self) -> None:
         """Work until stopped or until the lease is lost."""
@@ -263,10 +248,8 @@ class PartitionOwner:
         self._ledger.restart(int(meta.audit_seq or 0), meta.audit_head)
         self._sessions.clear()
         self._outbound.clear()
-        self._buffer.clear()
-        self._has_more = dict.fromkeys(LANES, False)
         self._cursors = dict(meta.cursors)
-        self._read_cursors = dict(meta.cursors)
+        self._read_ahead.start_from(meta.cursors)
         self._audit = (meta.audit_seq, meta.audit_head)
         self._now = await self._store.connection.time_ms()
         self._server_time = (self._now, time.monotonic())
@@ -304,8 +287,8 @@ class PartitionOwner:
 
     async def _work(self) -> None:
         """Judge one batch while the one before is committed and the one after is looked up."""
-        reading = asyncio.create_task(self._read())
-        preparing = asyncio.create_task(self._prepare(reading))
+        self._read_ahead.start()
+        preparing = asyncio.create_task(self._prepare())
         committing: asyncio.Task[None] | None = None
         try:
             while not self._stopping.is_set():
@@ -317,7 +300,7 @@ class PartitionOwner:
                         continue
                 prepared = await preparing
                 if not self._careful_batches:
-                    preparing = asyncio.create_task(self._prepare(reading))
+                    preparing = asyncio.create_task(self._prepare())
                     # One turn of the loop is enough for it to send its questions, if there are frames for it.
                     await asyncio.sleep(0)
                 batch = self._judge_batch(prepared)
@@ -331,7 +314,7 @@ class PartitionOwner:
                         await committing
                         committing = None
                     self._careful_batches -= 1
-                    preparing = asyncio.create_task(self._prepare(reading))
+                    preparing = asyncio.create_task(self._prepare())
             if committing is not None:
                 await committing
         finally:
@@ -340,54 +323,14 @@ class PartitionOwner:
             if under_way := [*asked, *([committing] if committing is not None else [])]:
                 await asyncio.wait(under_way, timeout=ANSWER_WAIT_S)
             await _end(preparing)
-            await _end(reading)
+            await self._read_ahead.stop()
             if committing is not None:
                 await _end(committing)
 
-    async def _read(self) -> None:
-        """Read ahead, so that the next batch is at hand while this one is judged."""
-        while True:
-            counts: dict[str, int] = {
-                lane: min(READ_FRAMES, MAX_READ_AHEAD - self._buffer.length(lane)) for lane in LANES
-            }
-            found = self._take_in(await self._partition.read_ingress(self._read_cursors, counts), counts)
-            if not found and min(counts.values()) > 0:
-                self._take_in(
-                    await self._partition.wait_for_ingress(self._read_cursors, BLOCK_MS),
-                    dict.fromkeys(counts, WAITING_READ_FRAMES),
-                )
-            if any(self._buffer.length(lane) >= MAX_READ_AHEAD for lane in LANES):
-                # With the next batch there is room again; the other lanes are looked at then, too.
-                self._has_room.clear()
-                await self._has_room.wait()
-
-    def _take_in(self, stored_frames: list[StoredFrame], counts: Mapping[str, int]) -> int:
-        """Put frames that were read into the buffer; how many there were."""
-        left = dict(counts)
-        for stored in stored_frames:
-            self._read_cursors[stored.lane] = stored.entry
-            self._buffer.extend(stored.lane, (stored,))
-            left[stored.lane] -= 1
-        for lane, count in counts.items():
-            if count > 0:
-                self._has_more[lane] = left[lane] <= 0
-        if stored_frames:
-            self._arrived.set()
-        self._looked.set()
-        return len(stored_frames)
-
-    async def _prepare(self, reading: asyncio.Task[None]) -> _Prepared:
+    async def _prepare(self) -> _Prepared:
         """Wait for frames, open them, and ask what judging them needs."""
-        if not self._buffer:
-            with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(max(0.0, self._due_at - time.monotonic())):
-                    await self._arrived.wait()
-        await self._look_at_lanes(reading)
-        if reading.done():
-            # It ends only with an error, which is ours to handle.
-            reading.result()
-        self._arrived.clear()
-        self._in_hand = self._next_frames()
+        await self._read_ahead.wait(max(0.0, self._due_at - time.monotonic()))
+        self._in_hand = self._read_ahead.take(one=self._careful_batches > 0)
         opened = [self._open(stored) for stored in self._in_hand]
         told, at = self._server_time
         since_s = time.monotonic() - at
@@ -395,7 +338,7 @@ class PartitionOwner:
         lookups = self._partition.lookups()
         self._judge.ask(opened, lookups, now)
         if time.monotonic() >= self._due_at:
-            lookups.due_messages(now, MAX_BATCH_MESSAGES // 2)
+            lookups.due_messages(now, MAX_DUE_MESSAGES)
             self._due_at = time.monotonic() + DUE_INTERVAL_S
         if opened and lookups.is_empty and since_s < TIME_HOLDS_S:
             # Nothing to wait for. A policy that has changed meanwhile is noticed by the commit.
@@ -412,39 +355,10 @@ class PartitionOwner:
             await self._directory.roster.refresh()
         return _Prepared(opened, lookups)
 
-    async def _look_at_lanes(self, reading: asyncio.Task[None]) -> None:
-        """Wait while a lane that has more frames has none here: the others must not go on without it."""
-        while not reading.done() and any(
-            more and not self._buffer.length(lane) for lane, more in self._has_more.items()
-        ):
-            self._has_room.set()
-            self._looked.clear()
-            with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(DUE_INTERVAL_S):
-                    await self._looked.wait()
-
     def _open(self, stored: StoredFrame) -> OpenedFrame:
         if (stored.lane, stored.entry) in self._condemned:
             return OpenedFrame(stored, rejection="the frame cannot be judged")
         return self._opener.open(stored)
-
-    def _next_frames(self) -> list[StoredFrame]:
-        frames: list[StoredFrame] = []
-        messages = size = 0
-        while self._buffer:
-            stored = self._buffer.peek()
-            count = _count(stored)
-            messages += count
-            size += len(stored.frame.body)
-            is_full = messages > MAX_BATCH_MESSAGES or size > MAX_BATCH_BYTES
-            if frames and (is_full or self._careful_batches):
-                break
-            frames.append(self._buffer.take(count))
-            if self._has_more[stored.lane] and not self._buffer.length(stored.lane):
-                # It has its share only if the others wait until there is more of it here.
-                break
-        self._has_room.set()
-        return frames
 
     def _judge_batch(self, prepared: _Prepared) -> JudgedBatch | None:
         opened, lookups = prepared.opened, prepared.lookups
@@ -529,10 +443,3 @@ async def _end(task: asyncio.Task[Any]) -> None:
     task.cancel()
     with contextlib.suppress(asyncio.CancelledError, StartOver, MasError):
         await task
-
-
-def _count(stored: StoredFrame) -> int:
-    try:
-        return min(max(1, read_header(stored.frame).count), MAX_FRAME_MESSAGES)
-    except MasError:
-        return 1
