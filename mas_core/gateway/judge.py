@@ -14,6 +14,8 @@ from functools import partial
 import msgspec
 
 from mas_core.base.ids import GATEWAY, partition_of
+from mas_core.base.logs import get_logger
+from mas_core.base.traces import trace_of
 from mas_core.gateway.approvals import Approvals
 from mas_core.gateway.breakers import Breakers
 from mas_core.gateway.control_budget import ControlBudget
@@ -55,6 +57,11 @@ from mas_core.security.gateway_keys import GatewayKeys
 from mas_core.security.seals import AtRest
 from mas_core.store.commits import Commit
 from mas_core.store.partitions import Lookups
+
+POSTPONED_MS = 60_000
+"""How long a message that was due and could not be gone on with is kept."""
+
+log = get_logger(__name__)
 
 _ALLOWED = Decision.ALLOWED  # the members of an enum are slow to look up, and this one is asked for most
 LEAST_WAIT_MS = 20
@@ -225,14 +232,25 @@ class Judge:
         self._judge_waiting(batch)
         self._answers.answer_all()
         for name, body in lookups.due:
-            if name.startswith(DUE_PREFIX):
-                self._approvals.resume(name, body, lookups.decisions.get(name), lookups.now)
-            else:
-                self._redelivery.deliver_again(name, body, lookups.now)
+            self._take_up(name, body, lookups)
         if self.has_directives(lookups.now):
             self._presence.direct_all(lookups.now)
             self._has_directives = False
         return self._gather(commit, cursors, lookups, batch)
+
+    def _take_up(self, name: str, body: bytes, lookups: Lookups) -> None:
+        """Go on with a message that was kept until now."""
+        before = len(self._effects)
+        try:
+            if name.startswith(DUE_PREFIX):
+                self._approvals.resume(name, body, lookups.decisions.get(name), lookups.now)
+            else:
+                self._redelivery.deliver_again(name, body, lookups.now)
+        except Exception as error:  # noqa: BLE001 - one message must not stop a partition, nor be lost
+            log.error("due.failed", name=name, trace=trace_of(error), effect="it is tried again in a minute")
+            del self._effects[before:]
+            again = lookups.now + POSTPONED_MS
+            self._effects.append(lambda commit: commit.add_later(name, again, body))
 
     def refuse_all(
         self, frames: Sequence[OpenedFrame], lookups: Lookups, commit: Commit, refusal: Verdict

@@ -4,9 +4,12 @@ import asyncio
 import time
 
 import pytest
+from support.systems import Recorder
+from support.waiting import until
 
 from mas_core import Agent, Decision
 from mas_core.base.ids import new_message_id
+from mas_core.gateway import judge, redelivery
 from mas_core.gateway.judge import Judge
 from mas_core.model.message import Envelope
 
@@ -84,3 +87,32 @@ async def test_a_frame_that_cannot_be_judged_is_passed_over(monkeypatch):
         texts = [block.text async for block in sink._store.records.audit_blocks(0)]
         assert any(b"the frame cannot be judged" in text for text in texts)
         assert (await sink.send("sink", "note", {})).is_delivered
+
+
+async def test_a_due_message_that_cannot_be_gone_on_with_stops_nobody(monkeypatch):
+    """A bug that a retry sets off costs its time, and neither the message nor those of others."""
+    url = "memory://hostile-due"
+    monkeypatch.setattr(redelivery, "RETRY_DELAYS_MS", (1, 1))
+    monkeypatch.setattr(judge, "POSTPONED_MS", 1)
+    original, failures = redelivery.Redelivery.deliver_again, []
+
+    def failing(self, *arguments):
+        if len(failures) < 2:
+            failures.append(arguments)
+            raise ZeroDivisionError
+        original(self, *arguments)
+
+    monkeypatch.setattr(redelivery.Redelivery, "deliver_again", failing)
+
+    class FailingOnce(Recorder):
+        async def on_message(self, message):
+            await super().on_message(message)
+            if message.attempt == 1 and message.message_type == "first":
+                raise RuntimeError
+
+    async with FailingOnce("sink", redis_url=url) as sink, Agent("evil", redis_url=url) as evil:
+        await evil.send("sink", "first", {})
+        await until(lambda: len(failures) == 2)
+
+        assert (await evil.send("sink", "second", {})).is_delivered
+        await until(lambda: ("first", 2) in {(one.message_type, one.attempt) for one in sink.messages})
