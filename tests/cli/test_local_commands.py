@@ -112,10 +112,9 @@ def test_settings_and_their_sources(mas, project, monkeypatch, home):
     shown = {row["name"]: row["value"] for row in mas("config", "show", "-o", "json").json}
     assert shown["profile"] == "fast"
     assert shown["url"] == "redis://:****@h"
-    assert [row["name"] for row in mas("config", "where", "gateway.rate_limit", "-o", "json").json] == [
-        "gateway.rate_limit.per_minute",
-        "gateway.rate_limit.per_hour",
-    ]
+    part = [row["name"] for row in mas("config", "where", "gateway.rate_limit", "-o", "json").json]
+    assert part[:2] == ["gateway.rate_limit.per_minute", "gateway.rate_limit.per_hour"]
+    assert all(name.startswith("gateway.rate_limit.") for name in part)
     assert mas("config", "where", "profil").code == 6
 
 
