@@ -73,7 +73,7 @@ class Dispatch:
         self._client = client
         self._keeper = keeper
         self._handle = handle
-        self._inbox = Inbox(client.link, store, self._take, self._give_up, max_in_flight)
+        self._inbox = Inbox(client.link, store, self._take, self._give_up, self._settled, max_in_flight)
         self._settler = Settler(store, client.instance, self._inbox.release)
         self._stateful_types: set[str] = set()
         self._telling: set[asyncio.Task[None]] = set()
@@ -253,6 +253,9 @@ class Dispatch:
             return
         reason = error.message if isinstance(error, MasError) else type(error).__name__
         await self._hand_back(held, code, reason, retryable=not expected)
+
+    async def _settled(self) -> None:
+        await self._settler.flush()
 
     async def _give_up(self, held: Held) -> None:
         await self._hand_back(

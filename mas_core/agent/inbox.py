@@ -60,6 +60,7 @@ class Inbox:
         store: The agent's streams.
         handle: Handles one message and settles it; must not raise.
         give_up: Hands a message back that may not be started again.
+        settled: Waits until every message that was handled so far is settled.
         max_in_flight: Handlers that run at the same time.
     """
 
@@ -69,12 +70,14 @@ class Inbox:
         store: AgentStore,
         handle: Callable[[Held], Awaitable[None]],
         give_up: Callable[[Held], Awaitable[None]],
+        settled: Callable[[], Awaitable[None]],
         max_in_flight: int,
     ) -> None:
         self._link = link
         self._store = store
         self._handle = handle
         self._give_up = give_up
+        self._settled = settled
         self._max_in_flight = max_in_flight
         self._ready: FairQueue[Held] = FairQueue(LANE_WEIGHTS)
         self._read_after = _READ_AFTER
@@ -325,7 +328,7 @@ class Inbox:
             await asyncio.sleep(CLAIM_INTERVAL_S)
 
     async def _run_claimed(self, messages: list[Held]) -> None:
-        """One by one and marked first, so that a message which kills its process burns only its own attempts."""
+        """One by one, each settled before the next: a message that kills its process burns only its own starts."""
         for held in messages:
             await self._gate.wait()
             worker = asyncio.create_task(self._finish(self._start_claimed(held)))
@@ -346,3 +349,4 @@ class Inbox:
             await self._give_up(held)
         else:
             await self._handle(held)
+            await self._settled()

@@ -43,8 +43,7 @@ class Settler:
         self._wake = asyncio.Event()
         self._hurry = asyncio.Event()
         """Set when somebody waits, so that there is no lingering."""
-        self._idle = asyncio.Event()
-        self._idle.set()
+        self._flushing: list[asyncio.Future[None]] = []
         self._task: asyncio.Task[None] | None = None
 
     def start(self) -> None:
@@ -52,9 +51,12 @@ class Settler:
         self._task = asyncio.create_task(self._run())
 
     async def flush(self) -> None:
-        """Wait until everything that was handed over is settled."""
+        """Wait until every message that `settle` was given so far is settled."""
+        settled: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._flushing.append(settled)
         self._hurry.set()
-        await self._idle.wait()
+        self._wake.set()
+        await settled
 
     async def stop(self) -> None:
         """Stop at once; what is not settled will be handled again."""
@@ -70,7 +72,6 @@ class Settler:
             self._handled[lane, entry] = (total, [position])
         else:
             frame[1].append(position)
-        self._idle.clear()
         self._wake.set()
 
     def settle_with_state(self, settlement: Settlement) -> asyncio.Future[int]:
@@ -78,7 +79,6 @@ class Settler:
         answer: asyncio.Future[int] = asyncio.get_running_loop().create_future()
         self._waiting.append((settlement, answer))
         self._hurry.set()
-        self._idle.clear()
         self._wake.set()
         return answer
 
@@ -92,28 +92,34 @@ class Settler:
                 async with asyncio.timeout(LINGER_S):
                     await self._hurry.wait()
             self._hurry.clear()
-            while self._handled or self._waiting:
+            while self._handled or self._waiting or self._flushing:
                 await self._settle()
-            self._idle.set()
 
     async def _settle(self) -> None:
         handled, self._handled = self._handled, {}
+        flushing, self._flushing = self._flushing, []
         batch = [
             Settlement(lane, entry, total, tuple(positions))
             for (lane, entry), (total, positions) in handled.items()
         ]
         with_state = [self._waiting.popleft() for _ in range(min(len(self._waiting), MAX_WITH_STATE))]
         batch += [settlement for settlement, _ in with_state]
-        for delay in exponential_delays(_RETRY_S, _MAX_RETRY_S):
-            try:
-                results = await self._store.settle(self._consumer, batch)
-                break
-            except MasError as error:
-                # Settling twice is harmless, so it is tried until the server takes it.
-                log.warning("settling.delayed", agent=self._store.agent_id, reason=error.message)
-                await asyncio.sleep(delay)
+        results = await self._store_settled(batch) if batch else []
         for (lane, entry), (_, positions) in handled.items():
             self._on_settled(lane, entry, len(positions))
         for (_, future), result in zip(with_state, results[len(handled) :], strict=True):
             if not future.done():
                 future.set_result(result)
+        for settled in flushing:
+            if not settled.done():
+                settled.set_result(None)
+
+    async def _store_settled(self, batch: list[Settlement]) -> list[int]:
+        delays = exponential_delays(_RETRY_S, _MAX_RETRY_S)
+        while True:
+            try:
+                return await self._store.settle(self._consumer, batch)
+            except MasError as error:
+                # Settling twice is harmless, so it is tried until the server takes it.
+                log.warning("settling.delayed", agent=self._store.agent_id, reason=error.message)
+                await asyncio.sleep(next(delays))

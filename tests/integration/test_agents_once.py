@@ -13,7 +13,10 @@ from mas_core.gateway import redelivery
 
 CRASHING = """
 import asyncio, os, sys
-from mas_core.agent import Agent
+from mas_core.agent import Agent, settling
+
+# Whatever is not settled before the process dies was as good as never handled.
+settling.LINGER_S = 0.5
 
 class Crashing(Agent):
     async def on_message(self, message):
@@ -160,9 +163,10 @@ async def test_a_message_that_kills_every_instance_is_given_up(system, quick):
         assert await process.wait() == 9
 
     worker = await system.run("worker", slot="worker-0")
-    (dead,) = await until(lambda: system.audit(kind="delivery.dead"))
+    await until(lambda: system.audit(kind="delivery.dead"))
     await settled(system)
 
+    (dead,) = await system.audit(kind="delivery.dead")
     assert dead.reason.startswith("poison")
     assert 3 not in worker.numbers
 
