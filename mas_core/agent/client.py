@@ -81,6 +81,10 @@ MAX_SENT_TOGETHER = 100
 MAX_KNOWN_ADDRESSES = 10_000
 """Pairs of target and type that were found well-formed and are not looked at again."""
 _BLOCK_MS = 1000
+_KEPT_BYTES = 65_536
+"""Replies that are done with are dropped when there are so many bytes of them: each time costs a write to disk."""
+_ENTRY_BYTES = 256
+"""About what an entry takes besides its body."""
 
 _ALLOWED = Decision.ALLOWED
 _decode_payload = msgspec.json.Decoder(dict[str, object]).decode
@@ -597,16 +601,20 @@ class Client:
 
     async def _read_replies(self) -> None:
         after = "0-0"
+        kept = 0
         while True:
             try:
                 entries = await self._agent_store.read_replies(self.instance, after, _BLOCK_MS)
+                for entry, frame in entries:
+                    after = entry
+                    kept += _ENTRY_BYTES + len(frame.body)
+                    self._take(frame)
+                if kept >= _KEPT_BYTES or (kept and not entries):
+                    await self._agent_store.trim_replies(self.instance, after)
+                    kept = 0
             except MasError as error:
                 log.warning("store.unavailable", agent=self.agent_id, reason=error.message)
                 await asyncio.sleep(_RECONNECT_S)
-                continue
-            for entry, frame in entries:
-                after = entry
-                self._take(frame)
 
     def _take(self, frame: Frame) -> None:
         try:

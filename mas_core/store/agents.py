@@ -127,13 +127,16 @@ class AgentStore:
         ]
 
     async def read_replies(self, instance: str, after: str, block_ms: int) -> list[tuple[str, Frame]]:
-        """Replies and receipts after `after`, which are done with and go; waits when there are none."""
+        """Replies and receipts after `after`; waits when there are none."""
         key = self._keys.replies(self.partition, self.agent_id, instance)
-        if after != "0-0":
-            milliseconds, _, number = after.partition("-")
-            await self._connection.call("XTRIM", key, "MINID", f"{milliseconds}-{int(number) + 1}")
         reply = await self._connection.wait("XREAD", "COUNT", 64, "BLOCK", block_ms, "STREAMS", key, after)
         return [(entry.decode(), frame_of(fields)) for _, entries in reply or () for entry, fields in entries]
+
+    async def trim_replies(self, instance: str, to: str) -> None:
+        """Drop replies and receipts up to `to`, which are done with."""
+        milliseconds, _, number = to.partition("-")
+        key = self._keys.replies(self.partition, self.agent_id, instance)
+        await self._connection.call("XTRIM", key, "MINID", f"{milliseconds}-{int(number) + 1}")
 
     async def drop_replies(self, instance: str) -> None:
         """Delete the replies stream of an instance that ends."""

@@ -323,8 +323,8 @@ async def test_starts_of_a_claimed_message_are_counted_apart(bob, deliver):
     assert await bob.mark_started("normal", frame.entry, 0) == 1
 
 
-async def test_replies_that_were_read_are_dropped(store, bob):
-    """Reading on after an entry removes everything up to it."""
+async def test_replies_are_read_on_and_dropped(store, bob):
+    """Reading takes none away, dropping takes everything up to an entry."""
     partition = store.partition(bob.partition)
     for number in range(3):
         await partition.put_answer(bob.partition, "bob", "i1", Frame(b"header", str(number).encode()))
@@ -332,10 +332,12 @@ async def test_replies_that_were_read_are_dropped(store, bob):
     first = await bob.read_replies("i1", "0-0", 10)
     again = await bob.read_replies("i1", "0-0", 10)
     after = await bob.read_replies("i1", first[1][0], 10)
+    await bob.trim_replies("i1", first[1][0])
 
     assert [frame.body for _, frame in first] == [b"0", b"1", b"2"]
     assert again == first
     assert [frame.body for _, frame in after] == [b"2"]
+    assert await bob.read_replies("i1", "0-0", 10) == after
     assert await store.connection.call("XLEN", store.keys.replies(bob.partition, "bob", "i1")) == 1
 
 
