@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
@@ -15,6 +14,7 @@ from mas_core.agent.link import Link
 from mas_core.agent.outbox import SEND_TIMEOUT_S, Outbox
 from mas_core.agent.outcomes import failure, refusal
 from mas_core.agent.peers import Peers
+from mas_core.agent.replies import Replies
 from mas_core.base.clock import now_ms
 from mas_core.base.ids import (
     GATEWAY,
@@ -24,10 +24,8 @@ from mas_core.base.ids import (
     new_message_id,
     partition_of,
 )
-from mas_core.base.logs import get_logger
 from mas_core.errors import (
     AgentNotFound,
-    DecryptionFailed,
     Forbidden,
     GatewayDown,
     MasError,
@@ -41,12 +39,7 @@ from mas_core.errors import (
 from mas_core.model.decision import Decision, Receipt
 from mas_core.model.encrypted_payload import E2E_KEY
 from mas_core.model.frame import (
-    DELIVERIES_DECODER,
     MAX_FRAME_BYTES,
-    RECEIPTS_DECODER,
-    UNREADABLE,
-    Frame,
-    Place,
 )
 from mas_core.model.message import (
     DEFAULT_TTL_MS,
@@ -54,8 +47,6 @@ from mas_core.model.message import (
     KEYS,
     MAX_TTL_MS,
     REHEARSE,
-    STANDING,
-    UNAUTHENTIC_DELIVERY,
     AgentMessage,
     Delivery,
     Envelope,
@@ -73,22 +64,14 @@ from mas_core.security.signing import sign
 from mas_core.security.tokens import derive_keys
 from mas_core.store.store import Store
 
-log = get_logger(__name__)
-
 REQUEST_TIMEOUT_S = 30.0
 MAX_SENT_TOGETHER = 100
 """Messages of `send_many` in one frame, so that others come in between."""
 MAX_KNOWN_ADDRESSES = 10_000
 """Pairs of target and type that were found well-formed and are not looked at again."""
-_BLOCK_MS = 1000
-_KEPT_BYTES = 65_536
-"""Replies that are done with are dropped when there are so many bytes of them: each time costs a write to disk."""
-_ENTRY_BYTES = 256
-"""About what an entry takes besides its body."""
 
 _ALLOWED = Decision.ALLOWED
 _decode_payload = msgspec.json.Decoder(dict[str, object]).decode
-_RECONNECT_S = 0.3
 
 
 def message_of(delivery: Delivery) -> AgentMessage:
@@ -143,7 +126,9 @@ class Client:
         self._agent_store = store.agent(agent_id)
         self._link = Link(agent_id, derive_keys(token, agent_id), store.namespace)
         self._outbox = Outbox(self._link, self._agent_store, store.partitions)
-        self._requests: dict[str, asyncio.Future[Delivery]] = {}
+        self._replies = Replies(
+            self._link, self._agent_store, self._outbox.take_receipts, self._take_directive
+        )
         self._known_addresses: set[tuple[str, str]] = set()
         self.on_directive: Callable[[Directive], None] | None = None
         """Gets what an operator said of this agent, as the gateway passes it on."""
@@ -156,7 +141,6 @@ class Client:
             pins=pins or {},
             requires_signatures=require_signatures,
         )
-        self._reading: asyncio.Task[None] | None = None
 
     @property
     def instance(self) -> str:
@@ -185,23 +169,13 @@ class Client:
         server_ms = await self._store.connection.time_ms()
         self._outbox.clock_offset_ms = server_ms - now_ms()
         self._outbox.start()
-        self._reading = asyncio.create_task(self._read_replies())
+        self._replies.start()
 
     async def stop(self) -> None:
         """Stop; requests that are still waiting fail."""
-        if self._reading is None:
-            return
-        await self._outbox.stop()
-        self._reading.cancel()
-        with contextlib.suppress(asyncio.CancelledError):
-            await self._reading
-        self._reading = None
-        for future in self._requests.values():
-            if not future.done():
-                future.set_exception(NotStarted("the agent stopped before the reply came"))
-                future.exception()
-        with contextlib.suppress(MasError):
-            await self._agent_store.drop_replies(self.instance)
+        if self._replies.is_started:
+            await self._outbox.stop()
+            await self._replies.stop()
 
     async def __aenter__(self) -> Self:
         await self.start()
@@ -375,8 +349,7 @@ class Client:
         """
         envelope = self._envelope(target, message_type, data, priority, timeout, "", headers)
         envelope.flags |= Flag.EXPECTS_REPLY
-        answer: asyncio.Future[Delivery] = asyncio.get_running_loop().create_future()
-        self._requests[envelope.id] = answer
+        answer = self._replies.expect(envelope.id)
         try:
             async with asyncio.timeout(timeout):
                 if encrypt:
@@ -393,7 +366,7 @@ class Client:
                 seconds=timeout,
             ) from None
         finally:
-            self._requests.pop(envelope.id, None)
+            self._replies.forget(envelope.id)
         if reply.meta.is_error:
             raise failure(reply)
         return reply
@@ -528,8 +501,7 @@ class Client:
         return await self._ask(self._to_gateway(message_type, data), timeout, self._agent_store.partition)
 
     async def _ask(self, envelope: Envelope, timeout: float, partition: int) -> AgentMessage:
-        answer: asyncio.Future[Delivery] = asyncio.get_running_loop().create_future()
-        self._requests[envelope.id] = answer
+        answer = self._replies.expect(envelope.id)
         try:
             async with asyncio.timeout(timeout):
                 await self._submit(envelope, timeout + 1, partition)
@@ -541,7 +513,7 @@ class Client:
                 f"no gateway answered within {timeout:g} s", hint=("mas gateway status", "mas up")
             ) from None
         finally:
-            self._requests.pop(envelope.id, None)
+            self._replies.forget(envelope.id)
 
     def _to_gateway(self, message_type: str, data: object) -> Envelope:
         return Envelope(new_message_id(), GATEWAY, message_type, payload_bytes(data), self._outbox.now_ms())
@@ -596,42 +568,9 @@ class Client:
         envelope.signature = sign(self._link.keys, self._link.namespace, envelope)
 
     def _check_started(self) -> None:
-        if self._reading is None:
+        if not self._replies.is_started:
             raise NotStarted
 
-    async def _read_replies(self) -> None:
-        after = "0-0"
-        kept = 0
-        while True:
-            try:
-                entries = await self._agent_store.read_replies(self.instance, after, _BLOCK_MS)
-                for entry, frame in entries:
-                    after = entry
-                    kept += _ENTRY_BYTES + len(frame.body)
-                    self._take(frame)
-                if kept >= _KEPT_BYTES or (kept and not entries):
-                    await self._agent_store.trim_replies(self.instance, after)
-                    kept = 0
-            except MasError as error:
-                log.warning("store.unavailable", agent=self.agent_id, reason=error.message)
-                await asyncio.sleep(_RECONNECT_S)
-
-    def _take(self, frame: Frame) -> None:
-        try:
-            header, body = self._link.open(frame, Place.RECEIPTS, Place.REPLIES)
-            if header.place is Place.RECEIPTS:
-                self._outbox.take_receipts(RECEIPTS_DECODER.decode(body))
-            else:
-                for delivery in DELIVERIES_DECODER.decode(body):
-                    self._take_reply(delivery)
-        except (DecryptionFailed, *UNREADABLE) as error:
-            log.error("delivery.refused", agent=self.agent_id, code=UNAUTHENTIC_DELIVERY, reason=str(error))
-
-    def _take_reply(self, delivery: Delivery) -> None:
-        if delivery.sender == GATEWAY and delivery.type == STANDING:
-            if self.on_directive is not None:
-                self.on_directive(msgspec.json.decode(delivery.data, type=Directive))
-            return
-        future = self._requests.get(delivery.correlation)
-        if future is not None and not future.done() and not delivery.flags & Flag.PARTIAL:
-            future.set_result(delivery)
+    def _take_directive(self, directive: Directive) -> None:
+        if self.on_directive is not None:
+            self.on_directive(directive)

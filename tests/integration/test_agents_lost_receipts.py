@@ -16,8 +16,8 @@ async def test_a_lost_receipt_is_asked_for_while_others_keep_coming(monkeypatch)
     """Receipts of later frames show that the earlier one was judged; its message is not given up."""
     url = "memory://lost-receipts"
     async with Sink("sink", redis_url=url), Agent("source", redis_url=url) as source:
-        outbox = source._client._outbox
-        original, dropped = outbox.take_receipts, []
+        replies = source._client._replies
+        original, dropped = replies._on_receipts, []
 
         def lossy(receipts):
             if not dropped:
@@ -25,7 +25,7 @@ async def test_a_lost_receipt_is_asked_for_while_others_keep_coming(monkeypatch)
                 receipts = receipts[1:]
             original(receipts)
 
-        monkeypatch.setattr(outbox, "take_receipts", lossy)
+        monkeypatch.setattr(replies, "_on_receipts", lossy)
         first = asyncio.create_task(source.send("sink", "note", {"number": 0}))
         async with asyncio.timeout(15):
             while not dropped:
