@@ -1,13 +1,14 @@
 """Every command in one table: help, completion, `mas spec` and the router read it.
 
-Adding a command is one entry in `run_commands`, `system_commands`, `policy_commands`, `key_commands` or
-`local_commands` and one function in `mas_cli.commands`. House rules for the texts: a summary has at most 60
-characters and does not repeat the command's name; examples use long flags.
+Adding a command is one entry in `run_commands`, `system_commands`, `policy_commands`, `evidence_commands`,
+`key_commands` or `local_commands` and one function in `mas_cli.commands`. House rules for the texts: a summary
+has at most 60 characters and does not repeat the command's name; examples use long flags.
 """
 
 from __future__ import annotations
 
 from mas_cli.command_entry import Command, Impact, Scope
+from mas_cli.evidence_commands import EVIDENCE_COMMANDS
 from mas_cli.key_commands import KEY_COMMANDS
 from mas_cli.local_commands import LOCAL_COMMANDS
 from mas_cli.policy_commands import POLICY_COMMANDS
@@ -30,6 +31,7 @@ GROUPS: dict[str, str] = {
     "agent token": "Tokens of agents",
     "approval": "Messages that wait for a person",
     "audit": "What was decided, by whom and why, with proof",
+    "audit retention": "How long audit records are kept, and where",
     "bench": "Measurements of a running system",
     "limit": "Rate limits: what agents may send, and how much is used",
     "breaker": "Circuits: what keeps messages from targets that fail",
@@ -52,6 +54,7 @@ COMMANDS: tuple[Command, ...] = (
     *RUN_COMMANDS,
     *SYSTEM_COMMANDS,
     *POLICY_COMMANDS,
+    *EVIDENCE_COMMANDS,
     *KEY_COMMANDS,
     *LOCAL_COMMANDS,
 )

@@ -10,6 +10,7 @@ from typing import Final, Literal
 
 import msgspec
 
+from mas_core.model.retention import RetentionRule
 from mas_core.model.standing import ACTIVE, Standing, StandingKind
 
 Effect = Literal["allow", "hold", "deny"]
@@ -169,6 +170,10 @@ class PolicyDocument(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """A policy that is tried beside this one: what it would decide otherwise is recorded, and changes nothing."""
     approval_expires_ms: int = 3_600_000
     """How long a held message waits for somebody to approve it."""
+    retention: dict[str, RetentionRule] = {}
+    """Framework -> how long audit records are kept for it; of several the longest time counts."""
+    retention_of_files: dict[str, RetentionRule] = {}
+    """What files said about retention when they were loaded last."""
     changed_by: str = ""
     changed_at: int = 0
     """Unix milliseconds."""

@@ -18,7 +18,7 @@ from mas_core.ops.system import OPERATOR, System
 from mas_core.runner.launch import ConnectionFacts
 from mas_core.runner.supervised_instance import InstanceInfo
 from mas_core.runner.supervisor import Supervisor
-from mas_core.security.limit_changes import with_file_limits
+from mas_core.security.limit_changes import merged_with_files, with_file_limits
 from mas_core.security.policy_changes import replace_file_routes, replace_file_rules, set_roles
 from mas_core.settings.agent_spec import AgentSpec
 from mas_core.settings.policy_file import FilePolicy
@@ -151,6 +151,8 @@ def with_file_policy(document: PolicyDocument, loaded: LoadedConfig, policy: Fil
         blocked={**policy.blocked, **document.blocked},
         trusted={**policy.trusted, **document.trusted},
         approval_expires_ms=policy.approval_expires_ms or PolicyDocument().approval_expires_ms,
+        retention=merged_with_files(document.retention, document.retention_of_files, policy.retention),
+        retention_of_files=policy.retention,
         dlp_actions=policy.dlp_actions,
         dlp_keys=policy.dlp_keys,
         e2e_suites=policy.e2e_suites or PolicyDocument().e2e_suites,

@@ -143,6 +143,7 @@ def applied(document: PolicyDocument, said: FilePolicy, *, prune: bool) -> Polic
         e2e_suites=said.e2e_suites or (document.e2e_suites if keep else PolicyDocument().e2e_suites),
         approval_expires_ms=said.approval_expires_ms
         or (document.approval_expires_ms if keep else PolicyDocument().approval_expires_ms),
+        retention={**(document.retention if keep else {}), **said.retention},
         routes=(*routes, *(route for route in said.routes if not _is_there(route, routes))),
         capabilities={**(document.capabilities if keep else {}), **said.capabilities},
         features=msgspec.structs.replace(document.features, **said.features),

@@ -43,6 +43,7 @@ def policy_as_file(document: PolicyDocument) -> dict[str, object]:
             if document.approval_expires_ms == PolicyDocument().approval_expires_ms
             else {"expires": f"{document.approval_expires_ms / 1000!r}s"}
         ),
+        "retention": {name: msgspec.structs.asdict(rule) for name, rule in document.retention.items()},
         "blocked": _marks(document.blocked),
         "trusted": _marks(document.trusted),
     }

@@ -17,6 +17,8 @@ breaker:
 backups:
   ledger: ledger-2
 approval: {expires: 1h}
+retention:
+  hipaa: {hot_days: 90, archive_years: 6}
 dlp:
   card: block
   email: alert
@@ -49,6 +51,7 @@ from pydantic import AfterValidator, AwareDatetime, BaseModel, BeforeValidator, 
 
 from mas_core.base.ids import AGENT_ID, CAPABILITY
 from mas_core.model.policy import ANYONE, BreakerLimits, Features, Mark, RateLimit, Route, Rule
+from mas_core.model.retention import MOST_DAYS, MOST_YEARS, RetentionRule, usual_rule
 from mas_core.settings.durations import EXAMPLES, seconds_of
 from mas_core.settings.gateway_settings import CircuitBreakerSettings
 from mas_core.settings.permissions import (
@@ -122,6 +125,7 @@ class FilePolicy:
     e2e_suites: tuple[str, ...] | None = None
     totals: dict[str, RateLimit] = field(default_factory=dict)
     ceilings: dict[str, int] = field(default_factory=dict)
+    retention: dict[str, RetentionRule] = field(default_factory=dict)
 
     def joined(self, others: Iterable[FilePolicy]) -> FilePolicy:
         """This and the others as one; where they disagree about one thing the later wins."""
@@ -136,9 +140,11 @@ class FilePolicy:
         approval_expires_ms = self.approval_expires_ms
         e2e_suites = self.e2e_suites
         totals, ceilings = dict(self.totals), dict(self.ceilings)
+        retention = dict(self.retention)
         for other in others:
             totals |= other.totals
             ceilings |= other.ceilings
+            retention |= other.retention
             rules += other.rules
             for name, members in other.roles.items():
                 roles.setdefault(name, []).extend(members)
@@ -175,6 +181,7 @@ class FilePolicy:
             e2e_suites,
             totals,
             ceilings,
+            retention,
         )
 
 
@@ -191,6 +198,28 @@ class MarkEntry(BaseModel):
     def as_mark(self, source: str) -> Mark:
         """The same for the policy document."""
         return Mark(self.reason, int(self.expires.timestamp() * 1000) if self.expires else 0, source)
+
+
+class RetentionEntry(BaseModel):
+    """How long audit records are kept for one framework; what is left out is as usual for it."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
+
+    hot_days: Annotated[int, Field(ge=0, le=MOST_DAYS)] | None = None
+    """Days for which records stay in the store."""
+    archive_years: Annotated[int, Field(ge=0, le=MOST_YEARS)] | None = None
+    """Years for which archived segments are kept at least."""
+    delete: bool = False
+    """Whether older segments are deleted; their hashes stay."""
+
+    def as_rule(self, framework: str) -> RetentionRule:
+        """The same for the policy document."""
+        usual = usual_rule(framework)
+        return RetentionRule(
+            usual.hot_days if self.hot_days is None else self.hot_days,
+            usual.archive_years if self.archive_years is None else self.archive_years,
+            self.delete,
+        )
 
 
 class PolicyFile(BaseModel):
@@ -230,6 +259,8 @@ class PolicyFile(BaseModel):
     """Agents that may send to everybody without approval, unless a rule denies it."""
     approval: ApprovalEntry | None = None
     """How messages wait that a rule holds."""
+    retention: dict[Name, RetentionEntry] = {}
+    """Framework (hipaa, soc2, gdpr, pci, sox, or a name of your own) -> how long audit records are kept."""
 
 
 def load_policy_file(path: Path, source: str = "") -> FilePolicy:
@@ -263,6 +294,7 @@ def load_policy_file(path: Path, source: str = "") -> FilePolicy:
         totals={name: limit.as_rate_limit() for name, limit in read.totals.items()},
         ceilings={ANYONE if who == DEFAULT_LIMIT else who: most for who, most in read.ceilings.items()},
         approval_expires_ms=int(read.approval.expires * 1000) if read.approval else None,
+        retention={name: entry.as_rule(name) for name, entry in read.retention.items()},
     )
 
 

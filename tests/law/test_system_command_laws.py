@@ -90,6 +90,8 @@ SYSTEM_CALLS = {
     "key rotate": ["lawful-{n}"],
     "key revoke": ["lawful-{n}", "--yes"],
     "audit export": ["--format", "json", "--out", "lawful.json", "--yes"],
+    "audit retention list": [],
+    "audit retention set": ["hipaa", "--dry-run"],
     "state get": ["sleeper"],
     "state set": ["sleeper", "lawful", "1"],
     "state reset": ["silent", "--yes"],
