@@ -49,6 +49,9 @@
     │  └─ DeadlineExceeded
     ├─ IntegrityError
     │  ├─ ChainBroken            sequence
+    │  ├─ LogDiscontinued        partition, sequence, kind
+    │  ├─ EvidenceDamaged        path
+    │  ├─ NoteInvalid
     │  └─ DecryptionFailed
     └─ InternalError             a bug of ours
 
@@ -409,6 +412,24 @@ class ChainBroken(IntegrityError):
     """The audit chain does not hold."""
 
     code = "chain_broken"
+
+
+class LogDiscontinued(IntegrityError):
+    """The log in the store does not continue what was signed."""
+
+    code = "log_discontinued"
+
+
+class EvidenceDamaged(IntegrityError):
+    """The evidence folder does not hold what was signed."""
+
+    code = "evidence_damaged"
+
+
+class NoteInvalid(IntegrityError):
+    """This is no signed note, or its signature is wrong."""
+
+    code = "note_invalid"
 
 
 class DecryptionFailed(IntegrityError):

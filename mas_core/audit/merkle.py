@@ -8,7 +8,7 @@ the inner nodes that it completes. Nothing in it ever changes, a tree of `n` lea
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 
 HASH_SIZE = 32
 EMPTY_ROOT = hashlib.sha256(b"").digest()
@@ -60,14 +60,23 @@ class TreeHead:
         Returns:
             What comes next in the sequence of hashes.
         """
-        completed = [leaf]
-        left = self.size
-        while left & 1:
-            leaf = node_hash(self._edge.pop(), leaf)
-            completed.append(leaf)
-            left >>= 1
-        self._edge.append(leaf)
-        self.size += 1
+        return self.extend((leaf,))
+
+    def extend(self, leaves: Iterable[bytes]) -> list[bytes]:
+        """Add the hashes of several leaves; returns what comes next in the sequence of hashes."""
+        edge, size = self._edge, self.size
+        completed = []
+        for leaf in leaves:
+            found = leaf
+            completed.append(found)
+            left = size
+            while left & 1:
+                found = hashlib.sha256(b"\x01" + edge.pop() + found).digest()
+                completed.append(found)
+                left >>= 1
+            edge.append(found)
+            size += 1
+        self.size = size
         return completed
 
     def root(self) -> bytes:
