@@ -66,8 +66,11 @@ class _Waiting(msgspec.Struct, eq=False):
 @dataclass(slots=True)
 class _SentFrame:
     frame: Frame
+    counter: int
     groups: list[_Waiting]
     sent_at: float
+    may_be_there: bool = False
+    """Whether the server took it, or may have taken it."""
 
 
 @dataclass(slots=True)
@@ -85,6 +88,11 @@ class _Queue:
     """When the last receipt came, by the monotonic clock."""
     probes: int = 0
     """How often frames were added again since then."""
+
+    @property
+    def has_room(self) -> bool:
+        """Whether the gateway still has the receipt of every unanswered frame once one more is sent."""
+        return self.counter - next(iter(self.unanswered), self.counter) < MAX_UNANSWERED_FRAMES - 1
 
     def is_overdue(self, now: float) -> bool:
         """Whether it is time to ask for receipts again; seldom once nobody waits for one any more."""
@@ -112,6 +120,8 @@ class Outbox:
         self._store = store
         self._partitions = partitions
         self._queues: dict[tuple[int, Lane], _Queue] = {}
+        self._sessions: dict[str, _Queue] = {}
+        """The queues, and those whose session takes no more messages but lacks receipts."""
         self._wake = asyncio.Event()
         self._tasks: list[asyncio.Task[None]] = []
         self._failure: MasError | None = None
@@ -130,7 +140,7 @@ class Outbox:
         for task in self._tasks:
             with contextlib.suppress(asyncio.CancelledError):
                 await task
-        for queue in self._queues.values():
+        for queue in self._sessions.values():
             for waiting in queue.all_waiting():
                 if not waiting.answer.done():
                     waiting.answer.set_exception(GatewayDown("the agent stopped before a receipt came"))
@@ -183,8 +193,8 @@ class Outbox:
     def take_receipts(self, receipts: Sequence[FrameReceipt]) -> None:
         """Match receipts of frames with the messages that wait for them."""
         for receipt in receipts:
-            queue = self._queues.get((receipt.partition, receipt.lane))  # type: ignore[arg-type]
-            if queue is None or queue.session != receipt.session:
+            queue = self._sessions.get(receipt.session)
+            if queue is None:
                 continue
             if receipt.expected:
                 self._resynchronise(queue, receipt.expected)
@@ -194,6 +204,7 @@ class Outbox:
                 continue
             queue.answered_at = time.monotonic()
             queue.probes = 0
+            self._forget_if_ended(queue)
             # Frames are judged in order, so the receipts of earlier ones were lost: they are asked for again.
             for counter, earlier in queue.unanswered.items():
                 if counter > receipt.counter:
@@ -214,21 +225,32 @@ class Outbox:
     def _new_queue(self, partition: int, lane: Lane) -> _Queue:
         session = new_instance_id()
         queue = _Queue(partition, lane, session, self._link.sending_key(session))
-        self._queues[partition, lane] = queue
+        self._queues[partition, lane] = self._sessions[session] = queue
         return queue
 
+    def _end_session(self, queue: _Queue, unsent: Sequence[_Waiting] = ()) -> None:
+        """Let a new session take these messages and all that wait; the old one only gets its receipts."""
+        current = self._queues[queue.partition, queue.lane]
+        if current is queue:
+            current = self._new_queue(queue.partition, queue.lane)
+            current.waiting, queue.waiting = queue.waiting, current.waiting
+        current.waiting.extendleft(reversed(unsent))
+        self._forget_if_ended(queue)
+
+    def _forget_if_ended(self, queue: _Queue) -> None:
+        if not queue.unanswered and self._queues[queue.partition, queue.lane] is not queue:
+            self._sessions.pop(queue.session, None)
+
     def _resynchronise(self, queue: _Queue, expected: int) -> None:
-        if expected not in queue.unanswered:
-            # The gateway has forgotten this session, so everything unanswered was not accepted under it.
-            groups = [waiting for sent in queue.unanswered.values() for waiting in sent.groups]
-            queue.waiting.extendleft(reversed(groups))
-            queue.unanswered.clear()
-            queue.session = new_instance_id()
-            queue.seal_key = self._link.sending_key(queue.session)
-            queue.counter = 0
-        else:
+        if expected in queue.unanswered:
             for sent in queue.unanswered.values():
                 sent.sent_at = 0.0
+            return
+        # The gateway has forgotten this session, or misses a frame that the server refused: what comes from
+        # there on was not accepted under it.
+        late = [counter for counter in queue.unanswered if counter >= expected]
+        groups = [waiting for counter in late for waiting in queue.unanswered.pop(counter).groups]
+        self._end_session(queue, groups)
 
     async def _flush(self) -> None:
         while True:
@@ -245,29 +267,41 @@ class Outbox:
                 self._wake.set()
 
     async def _add(self, frames: Sequence[tuple[_Queue, _SentFrame]]) -> None:
+        is_new = [not sent.may_be_there for _, sent in frames]
+        for _, sent in frames:
+            sent.may_be_there = True
         try:
-            await self._store.add_frames(
+            refusals = await self._store.add_frames(
                 [(queue.partition, queue.lane, sent.frame) for queue, sent in frames]
             )
         except StoreUnreachable:
             await asyncio.sleep(SWEEP_INTERVAL_S)
             self._mark_for_resending(sent for _, sent in frames)
-        except MasError as error:
-            # Frames stay in their sequence; the next message that is sent, or the sweep, brings them up again.
-            for waiting in chain.from_iterable(sent.groups for _, sent in frames):
-                if not waiting.answer.done():
-                    waiting.answer.set_exception(error)
+            return
+        for (queue, sent), is_first_try, error in zip(frames, is_new, refusals, strict=True):
+            if error is not None and is_first_try:
+                self._give_up(queue, sent, error)
+        if any(refusals):
             await asyncio.sleep(SWEEP_INTERVAL_S)
+
+    def _give_up(self, queue: _Queue, refused: _SentFrame, error: MasError) -> None:
+        """The server has not taken a frame, so it will never be added: its senders are free to try again."""
+        for waiting in refused.groups:
+            if not waiting.answer.done():
+                waiting.answer.set_exception(error)
+        del queue.unanswered[refused.counter]
+        # Its number may not be used again: something was sealed under it.
+        self._end_session(queue)
 
     def _next_frames(self) -> list[tuple[_Queue, _SentFrame]]:
         frames: list[tuple[_Queue, _SentFrame]] = []
         now = time.monotonic()
-        for queue in self._queues.values():
+        for queue in self._sessions.values():
             for sent in queue.unanswered.values():
                 if sent.sent_at == 0.0:
                     sent.sent_at = now
                     frames.append((queue, sent))
-            while queue.waiting and len(queue.unanswered) < MAX_UNANSWERED_FRAMES:
+            while queue.waiting and queue.has_room:
                 packed = self._pack(queue, now)
                 if packed is not None:
                     frames.append((queue, packed))
@@ -308,14 +342,14 @@ class Outbox:
             self.now_ms(),
         )
         frame = queue.seal_key.seal(header, _PACKER.encode(packed))
-        sent = queue.unanswered[queue.counter] = _SentFrame(frame, groups, now)
+        sent = queue.unanswered[queue.counter] = _SentFrame(frame, queue.counter, groups, now)
         return sent
 
     async def _sweep(self) -> None:
         while True:
             await asyncio.sleep(SWEEP_INTERVAL_S)
             now = time.monotonic()
-            for queue in self._queues.values():
+            for queue in self._sessions.values():
                 if queue.is_overdue(now):
                     queue.probes += 1
                     # The oldest may be just the one that the gateway expects and so tell nothing of the others;

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from mas_core.base.ids import partition_of
-from mas_core.errors import LockHeld
+from mas_core.errors import LockHeld, MasError
 from mas_core.model.frame import Frame
 from mas_core.model.priority import LANES
 from mas_core.store.connection import Connection, Pipeline
@@ -68,22 +68,19 @@ class AgentStore:
             with contextlib.suppress(LockHeld):
                 await self._connection.call("XGROUP", "CREATE", inbox, GROUP, "0", "MKSTREAM")
 
-    async def add_frames(self, frames: Sequence[tuple[int, str, Frame]]) -> None:
+    async def add_frames(self, frames: Sequence[tuple[int, str, Frame]]) -> list[MasError | None]:
         """Add sealed frames to ingress streams, each given with its partition and lane.
+
+        Returns:
+            For each frame why the server did not take it, such as StoreFull.
 
         Raises:
             StoreUnreachable: It is unknown which were added; adding them again is harmless.
-            StoreFull: The server takes no more.
         """
-        if len(frames) == 1:
-            partition, lane, frame = frames[0]
-            key = self._keys.ingress(partition, lane)
-            await self._connection.call("XADD", key, "*", "h", frame.header, "b", frame.body)
-            return
         pipeline = Pipeline()
         for partition, lane, frame in frames:
             pipeline.add("XADD", self._keys.ingress(partition, lane), "*", "h", frame.header, "b", frame.body)
-        await self._connection.run(pipeline)
+        return await self._connection.run_each(pipeline)
 
     async def read_inbox(self, consumer: str, counts: Mapping[str, int], block_ms: int) -> list[StoredFrame]:
         """New frames, at most `counts` of each lane; waits up to `block_ms` when there are none."""

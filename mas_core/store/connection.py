@@ -122,6 +122,17 @@ class Connection:
         """
         return await self._run(pipeline, self._wires.execute)
 
+    async def run_each(self, pipeline: Pipeline) -> list[MasError | None]:
+        """Send all queued commands in one round trip; for each why the server did not carry it out.
+
+        Raises:
+            StoreUnreachable: It is unknown which were carried out.
+        """
+        with self._translated():
+            replies = await self._wires.execute(pipeline.commands)
+        url = safe_url(self.url)
+        return [_meaning(reply, url) if isinstance(reply, ServerError) else None for reply in replies]
+
     async def run_apart(self, pipeline: Pipeline) -> list[Any]:
         """Send all queued commands over a connection of their own; errors as for `run`."""
         return await self._run(pipeline, self._wires.execute_apart)

@@ -9,13 +9,16 @@ class Sink(Agent):
     """Takes everything."""
 
     async def on_message(self, message):
-        """Nothing to do."""
+        """Count what comes."""
+        self.numbers.append(message.data["number"])
 
 
 async def test_a_lost_receipt_is_asked_for_while_others_keep_coming(monkeypatch):
-    """Receipts of later frames show that the earlier one was judged; its message is not given up."""
+    """The gateway still has it, however many frames came after; its message is neither given up nor doubled."""
     url = "memory://lost-receipts"
-    async with Sink("sink", redis_url=url), Agent("source", redis_url=url) as source:
+    sink = Sink("sink", redis_url=url)
+    sink.numbers = []
+    async with sink, Agent("source", redis_url=url) as source:
         replies = source._client._replies
         original, dropped = replies._on_receipts, []
 
@@ -36,3 +39,8 @@ async def test_a_lost_receipt_is_asked_for_while_others_keep_coming(monkeypatch)
 
         assert dropped
         assert first.result().is_delivered
+        await source.send("sink", "note", {"number": 2})
+        async with asyncio.timeout(5):
+            while 2 not in sink.numbers:
+                await asyncio.sleep(0.01)
+        assert sink.numbers.count(0) == 1

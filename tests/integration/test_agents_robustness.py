@@ -181,7 +181,7 @@ async def test_all_frames_that_were_lost_come_soon(system, quick_probes, monkeyp
         if lost:
             return await add(frames)
         lost.extend(frames)
-        return None
+        return [None] * len(frames)
 
     monkeypatch.setattr(alice._outbox._store, "add_frames", lose_first)
 
@@ -193,6 +193,19 @@ async def test_all_frames_that_were_lost_come_soon(system, quick_probes, monkeyp
     assert bob.numbers == list(range(10))
 
 
+def refuse_first(add):
+    """The server has no room for what it is given first."""
+    refused = []
+
+    async def add_frames(frames):
+        if refused:
+            return await add(frames)
+        refused.extend(frames)
+        return [StoreFull()] * len(frames)
+
+    return add_frames
+
+
 async def test_an_error_of_the_server_fails_only_the_messages_that_it_was_about(system, monkeypatch):
     """Others wait for their receipts; what comes after is sent."""
     await system.run("bob")
@@ -200,7 +213,7 @@ async def test_an_error_of_the_server_fails_only_the_messages_that_it_was_about(
     await system.gateways[0].stop()
     before = asyncio.create_task(alice.send("bob", "x", {}, priority="high"))
     await until(system.store.records.waiting_frames)
-    fail_first(monkeypatch, alice._outbox._store, "add_frames", StoreFull())
+    monkeypatch.setattr(alice._outbox._store, "add_frames", refuse_first(alice._outbox._store.add_frames))
 
     with pytest.raises(StoreFull):
         await alice.send("bob", "x", {})

@@ -169,7 +169,6 @@ async def test_a_full_server_refuses_and_heals():
         assert await system.audit_holds()
 
 
-@pytest.mark.xfail(strict=True, reason="frames that the server refused are added again when it has room")
 async def test_what_was_refused_by_a_full_server_is_not_delivered_later():
     """A refusal is one: whoever sends the message again does not double it."""
     async with (

@@ -30,7 +30,7 @@ class Tap:
 
     async def add_frames(self, frames):
         self.frames += frames
-        await self._add(frames)
+        return await self._add(frames)
 
 
 async def _at_least(system, count, **wanted):

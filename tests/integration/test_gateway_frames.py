@@ -31,7 +31,7 @@ class Tap:
 
     async def add_frames(self, frames):
         self.frames += frames
-        await self._add(frames)
+        return await self._add(frames)
 
 
 async def put(system, frame, *, lane="normal", partition=0):

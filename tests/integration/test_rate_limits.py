@@ -147,7 +147,7 @@ async def test_s1_a_frame_that_names_another_agent_is_not_from_anybody(system):
     add = mallory._outbox._store.add_frames
 
     async def forge(frames):
-        await add(
+        return await add(
             [
                 (partition, lane, Frame(msgspec.msgpack.encode(
                     msgspec.structs.replace(read_header(frame), agent="alice")), frame.body))

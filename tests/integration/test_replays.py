@@ -26,7 +26,7 @@ class Tap:
 
     async def add_frames(self, frames):
         self.frames += frames
-        await self._add(frames)
+        return await self._add(frames)
 
 
 @pytest.fixture
