@@ -41,7 +41,8 @@ class Directory:
     """Registrations, policy, and the stages compiled from them.
 
     A policy or a registration that does not carry the gateway's MAC is ignored with an alarm; a broken policy
-    leaves the last good one in force, and with no policy nothing is allowed.
+    leaves the last good one in force, or if only its scan is broken the last good scan, and with no policy
+    nothing is allowed.
     """
 
     def __init__(
@@ -68,6 +69,7 @@ class Directory:
         self.access = AccessPolicy(self.policy)
         self.limits = RateLimits(self.policy)
         self.claims = Claims(self.policy)
+        self._scan_problem = ""
         self.stages: tuple[Stage, ...] = ()
         """Stages up to the scan; the owner of a partition adds the one that needs its inboxes."""
 
@@ -106,6 +108,9 @@ class Directory:
             log.error("policy.ignored", reason=error.message)
             self.alarms.append(f"the policy cannot be used: {error.message}: {self._last_good()}")
             self._compile(self.policy)
+        if self._scan_problem:
+            log.error("policy.scan_ignored", reason=self._scan_problem)
+            self.alarms.append(f"payloads are scanned as before: {self._scan_problem}")
 
     def _compile(self, policy: PolicyDocument) -> None:
         if policy != self.policy or not self.stages:
@@ -145,6 +150,7 @@ class Directory:
             self.limits = compiled.limits
             self.claims = compiled.claims
             self.policy = policy
+            self._scan_problem = compiled.problem
             self.stages = tuple(stages)
 
     def _last_good(self) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from mas_core.errors import ConfigurationError
 from mas_core.model.policy import PolicyDocument
 from mas_core.security.access import AccessPolicy
 from mas_core.security.claims import Claims
@@ -26,12 +27,16 @@ class CompiledPolicy:
     routes: Routes
     scanner: Scanner | None
     """None while the scan is off."""
+    problem: str = ""
+    """Why what the document says of the scan cannot be used; the scan is then the one of the policy before."""
 
 
 class PolicyCompiler:
     """Keeps the newest policy, and its scanner for as long as no change is about the scan.
 
     Putting a scanner together costs more than all the rest, and hardly a change concerns it.
+    One that cannot be put together takes the one before, so that nothing else of the policy is held up by it:
+    who was blocked stays blocked.
 
     Args:
         pack: The rules of the scan.
@@ -52,6 +57,7 @@ class PolicyCompiler:
             ConfigurationError: It cannot be.
         """
         if self._newest is None or self._newest.document != document:
+            scanner, problem = self._scanning(document) if document.features.dlp else (None, "")
             self._newest = CompiledPolicy(
                 document,
                 AccessPolicy(document),
@@ -59,9 +65,18 @@ class PolicyCompiler:
                 RateLimits(document),
                 Claims(document),
                 Routes(document),
-                self._scanner_of(document) if document.features.dlp else None,
+                scanner,
+                problem,
             )
         return self._newest
+
+    def _scanning(self, document: PolicyDocument) -> tuple[Scanner, str]:
+        try:
+            return self._scanner_of(document), ""
+        except ConfigurationError as error:
+            if self._scanner is None:
+                raise
+            return self._scanner, error.message
 
     def _scanner_of(self, document: PolicyDocument) -> Scanner:
         exceptions = [route.dlp for route in document.routes]

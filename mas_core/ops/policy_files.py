@@ -48,11 +48,13 @@ async def apply(
     Raises:
         SpecInvalid: The file cannot be used; names line and fix.
         UsageError: A rule of it makes no sense, or a role that would go is still named.
+        ConfigurationError: It says of the scan what gateways cannot do.
     """
     said = load_policy_file(path, SOURCE)
     before = await system.policy.load() or PolicyDocument()
     if dry_run:
         after = applied(before, said, prune=prune)
+        system.policy.check(before, after)
     else:
         after = await system.policy.change(
             lambda document: _named(document, applied(document, said, prune=prune), path)
@@ -95,11 +97,13 @@ async def rollback(
 
     Raises:
         RevisionNotFound: It is not kept.
+        ConfigurationError: It says of the scan what gateways cannot do.
     """
     earlier = await system.policy.at(revision)
     before = await system.policy.load() or PolicyDocument()
     if dry_run:
         after = rolled_back(before, earlier)
+        system.policy.check(before, after)
     else:
         after = await system.policy.change(lambda document: rolled_back(document, earlier))
     return after, differences(before, after)

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from mas_core.base.ids import check_agent_id, check_capability
 from mas_core.errors import ConfigurationError, Conflict, SpecInvalid
+from mas_core.ops.scan_rules import scan_problems
 from mas_core.ops.starter_files import (
     GITIGNORE,
     MAS_YAML,
@@ -147,7 +148,7 @@ def validate_specs(project: Project, paths: Sequence[Path] = ()) -> tuple[list[A
         problems += problems_in(error)
     if not paths:
         try:
-            loaded.policy(specs)
+            problems += scan_problems(loaded, loaded.policy(specs))
         except SpecInvalid as error:
             problems += problems_in(error)
     loader = ClassLoader([loaded.agents_dir, project.root], loaded.config.class_prefixes)

@@ -104,7 +104,7 @@ class SystemStatus:
         alarms = dict.fromkeys(alarm for gateway in self.gateways for alarm in gateway.alarms)
         if self.policy_problem and not any(alarm.startswith(self.policy_problem) for alarm in alarms):
             found.append(StatusProblem(self.policy_problem, "mas gateway status"))
-        found += [StatusProblem(alarm, "mas gateway status") for alarm in alarms]
+        found += [StatusProblem(alarm, "mas rbac history") for alarm in alarms]
         if self.rules == 0 and not self.policy_problem:
             found.append(
                 StatusProblem("the policy has no rules: nothing is allowed", "mas rbac allow operator AGENT")

@@ -10,6 +10,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Self
 
 from mas_core.errors import GatewayDown, SecretUnavailable, StoreUnreachable
+from mas_core.ops.scan_rules import scan_check
 from mas_core.registry.policy_record import PolicyRecord
 from mas_core.registry.registry import Registry
 from mas_core.security.gateway_keys import GatewayKeys
@@ -59,7 +60,7 @@ class System:
     @cached_property
     def policy(self) -> PolicyRecord:
         """The policy; needs the keys."""
-        return PolicyRecord(self.store.records, self.keys, self.actor)
+        return PolicyRecord(self.store.records, self.keys, self.actor, scan_check(self.target.project))
 
     @property
     def actor(self) -> str:

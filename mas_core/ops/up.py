@@ -21,6 +21,7 @@ from mas_core.ops.agent_runs import (
     supervisor_of,
 )
 from mas_core.ops.run_events import RunEvent, ending
+from mas_core.ops.scan_rules import scan_problems
 from mas_core.ops.system import System
 from mas_core.runner.gateway_process import GatewayProcess
 from mas_core.security.gateway_keys import GatewayKeys
@@ -28,6 +29,7 @@ from mas_core.settings.project import Project
 from mas_core.settings.project_config import LoadedConfig, load_config
 from mas_core.settings.running_context import RunningContext, claimed, remove_running, write_running
 from mas_core.settings.target import Target
+from mas_core.settings.yaml_documents import error_of
 from mas_core.store.embedded_server import EmbeddedServer, ServerEvent
 
 
@@ -76,7 +78,8 @@ async def up(
                 hint=("mas up", "mas up --profile fast"),
             )
         specs = loaded.specs()
-        loaded.policy(specs)
+        if problems := scan_problems(loaded, loaded.policy(specs)):
+            raise error_of(problems)
         supervisor_of(_target(loaded, ""), loaded, specs, on_event).check(specs)
         async with _server(project, loaded, on_event) as (url, gave_up):
             return await _run(loaded, url, options, stop, gave_up, on_event)

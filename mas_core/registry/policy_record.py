@@ -24,12 +24,21 @@ class PolicyRecord:
         records: The store's records.
         macs: What the document is authenticated with.
         actor: Who makes changes through this, as the history names them: user@host.
+        check: Given the document before and after a change; what it raises keeps the change out.
     """
 
-    def __init__(self, records: Records, macs: Macs, actor: str = "") -> None:
+    def __init__(
+        self,
+        records: Records,
+        macs: Macs,
+        actor: str = "",
+        check: Callable[[PolicyDocument, PolicyDocument], None] = lambda _before, _after: None,
+    ) -> None:
         self._records = records
         self._macs = macs
         self._actor = actor
+        self.check = check
+        """What gateways could not use is refused here, since they would go on with what they have."""
 
     async def load(self) -> PolicyDocument | None:
         """The policy in force; None when there is none.
@@ -76,6 +85,7 @@ class PolicyRecord:
 
         Raises:
             Conflict: Others kept changing it at the same time.
+            ConfigurationError: No gateway could use it.
         """
         for _ in range(ATTEMPTS):
             current = await self.load()
@@ -83,6 +93,7 @@ class PolicyRecord:
             after = edit(before)
             if current is not None and after == before:
                 return before
+            self.check(before, after)
             after = msgspec.structs.replace(
                 after,
                 revision=before.revision + 1,

@@ -136,6 +136,26 @@ def test_a_project_is_found_by_flag_context_and_folder(mas, project, monkeypatch
     assert mas("config", "show").code == 0
 
 
+def test_what_a_policy_says_of_the_scan_is_checked_with_the_project(mas, project):
+    """Names of rules and of keys; mas up starts nothing with it."""
+    (project / "policy.yaml").write_text("rules: []\ndlp:\n  email: redact\n  crad: block\n")
+    ran = mas("config", "validate", "-o", "json")
+
+    assert ran.code == 1
+    assert ran.json == [
+        {
+            "path": str(project / "policy.yaml"),
+            "line": 4,
+            "message": "'crad' is neither a rule nor a category of the scan",
+            "hint": "mas dlp rules",
+        }
+    ]
+    assert mas("up").code == 2
+
+    (project / "policy.yaml").write_text("dlp:\n  card: encrypt:finance\n")
+    assert mas("config", "validate").code == 1
+
+
 def test_what_is_wrong_in_a_project_is_named_with_line_and_fix(mas, project):
     """1 for a no, 0 when all is well."""
     assert mas("config", "validate", "-o", "json").json == []

@@ -8,7 +8,7 @@ import pytest
 from support.systems import live_system
 from support.waiting import until
 
-from mas_core.errors import PayloadBlocked
+from mas_core.errors import ConfigurationError, PayloadBlocked
 from mas_core.model.policy import Route
 from mas_core.ops.dlp import decrypt_value
 from mas_core.security.dlp.sealed_values import new_private_key, public_half
@@ -115,7 +115,8 @@ async def test_p4_found_values_are_encrypted_to_a_named_key(system, tmp_path):
 async def test_a_policy_that_names_no_such_key_does_not_come_into_force(system):
     """The last good policy stays: nothing passes in the clear because a key is missing."""
     await system.change_policy(dlp_actions={"card": "block"})
-    await system.change_policy(dlp_actions={"card": "encrypt:nobody"})
+    with pytest.raises(ConfigurationError):
+        await system.change_policy(dlp_actions={"card": "encrypt:nobody"})
     alice = await system.run("alice")
 
     with pytest.raises(PayloadBlocked):

@@ -67,6 +67,33 @@ def test_a_policy_that_cannot_be_compiled_changes_nothing(compiler):
     good = compiler.compile(PolicyDocument(revision=1))
 
     with pytest.raises(ConfigurationError):
-        compiler.compile(PolicyDocument(revision=2, dlp_actions={"nothing": "block"}))
+        compiler.compile(PolicyDocument(revision=2, rules=(Rule("r1", "perhaps", "alice", "bob"),)))
 
     assert compiler.compile(PolicyDocument(revision=1)) is good
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"dlp_actions": {"crad": "block"}},
+        {"dlp_actions": {"card": "encrypt:nobody"}},
+        {"routes": (Route("alice", dlp={"crad": "block"}),)},
+    ],
+)
+def test_a_scan_that_cannot_be_made_holds_up_nothing_else(compiler, change):
+    """Rules and blocks of the new document count, payloads are scanned as before, and it is told why."""
+    before = compiler.compile(PolicyDocument(revision=1, rules=(Rule("r1", "allow", "alice", "bob"),)))
+
+    after = compiler.compile(PolicyDocument(2, rules=(), **change))
+
+    assert before.access.decide("alice", "bob", "x", "send", 0).allowed
+    assert not after.access.decide("alice", "bob", "x", "send", 0).allowed
+    assert after.scanner is before.scanner is not None
+    assert before.problem == ""
+    assert after.problem
+
+
+def test_a_gateway_that_has_scanned_by_nothing_takes_no_broken_scan(compiler):
+    """There is nothing to fall back to, and nothing is let through unscanned."""
+    with pytest.raises(ConfigurationError):
+        compiler.compile(PolicyDocument(1, dlp_actions={"crad": "block"}))

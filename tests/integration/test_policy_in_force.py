@@ -6,7 +6,7 @@ from support.systems import Recorder, live_system
 from support.waiting import until
 
 from mas_core.base.ids import partition_of
-from mas_core.errors import AgentNotFound, Conflict, Forbidden, InvalidIdentifier, RateLimited
+from mas_core.errors import AgentNotFound, Conflict, Forbidden, InvalidIdentifier, PayloadBlocked, RateLimited
 from mas_core.gateway.controls import MAX_METADATA_BYTES
 from mas_core.model.policy import PolicyDocument
 from mas_core.ops import agents, policy_people, rbac
@@ -86,6 +86,31 @@ async def test_p11_a_blocked_agent_can_neither_send_nor_get_nor_answer_nor_see(s
     await until(lambda: len(reached) == 2)
     replies = [record for record in await system.audit(decision="denied") if record.correlation_id]
     assert [record.rule for record in replies][:1] == ["block:bob"]
+
+
+async def test_p11_a_block_counts_where_the_scan_of_the_policy_is_broken(system):
+    """A name that no rule of the scan has holds up nothing else; payloads are scanned as before."""
+    alice = await system.run("alice")
+    await system.change_policy(dlp_actions={"card": "block"})
+    await alice.send("bob", "x", {})
+    await system.change_policy(dlp_actions={"card": "block", "crad": "alert"})
+    with pytest.raises(PayloadBlocked):
+        await alice.send("bob", "x", {"card": "4111 1111 1111 1111"})
+    await policy_people.mark(system.system, "blocked", "bob")
+
+    with pytest.raises(Forbidden):
+        await alice.send("bob", "x", {})
+
+    async def is_told():
+        return "payloads are scanned as before: 'crad' is neither" in await problems(system)
+
+    await until(is_told)
+    await system.change_policy(dlp_actions={})
+
+    async def is_over():
+        return "scanned as before" not in await problems(system)
+
+    await until(is_over)
 
 
 async def test_p11_a_block_counts_where_the_rules_are_switched_off(system):

@@ -38,15 +38,17 @@ def check_actions(actions: Mapping[str, str], rules: Sequence[Rule], key_names: 
     for name, action in actions.items():
         if name not in known:
             raise ConfigurationError(
-                f"{name!r} is neither a rule nor a category of the scan", hint="mas dlp rules"
+                f"{name!r} is neither a rule nor a category of the scan", hint="mas dlp rules", rule=name
             )
         if not is_action(action):
             raise ConfigurationError(
                 f"{action!r} is not an action for {name}",
                 hint="one of block, redact, alert, off, encrypt:NAME",
+                rule=name,
             )
         if action.startswith(ENCRYPT) and action.removeprefix(ENCRYPT) not in key_names:
             raise ConfigurationError(
                 f"{name} is to be encrypted to a key {action.removeprefix(ENCRYPT)!r} that the policy has not",
                 hint="dlp_keys: {NAME: PUBLIC-KEY} in policy.yaml; `mas dlp key` makes one",
+                rule=name,
             )
