@@ -43,6 +43,7 @@
     ├─ Unreachable
     │  ├─ StoreUnreachable       url without its secret
     │  ├─ GatewayDown
+    │  ├─ ArchiveUnavailable     url, file
     │  └─ NoResponder            target; also a RuntimeError
     ├─ TimedOut                  also a TimeoutError
     │  ├─ RequestTimedOut        target, seconds
@@ -375,6 +376,12 @@ class GatewayDown(Unreachable):
     """No gateway is running."""
 
     code = "gateway_down"
+
+
+class ArchiveUnavailable(Unreachable):
+    """The archive cannot be used, so nothing was taken out of the store."""
+
+    code = "archive_unavailable"
 
 
 class NoResponder(Unreachable, RuntimeError):

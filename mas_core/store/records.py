@@ -291,6 +291,11 @@ class Records:
             else:
                 start = f"({last}"
 
+    async def trim_audit(self, partition: int, first_kept: int) -> int:
+        """Take all audit blocks out whose last record comes before `first_kept`; how many blocks went."""
+        key = self._keys.audit(partition)
+        return int(await self._connection.call("XTRIM", key, "MINID", f"{first_kept}-0"))
+
     async def audit_head(self, partition: int) -> tuple[int, str]:
         """Sequence and hash of the last audit record, by the partition's meta."""
         seq, head = await self._connection.call(

@@ -1,0 +1,48 @@
+"""Evidence of a live system, written by the writer of the notary without its process."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from mas_core.audit.checkpoint_keys import CheckpointKeys
+from mas_core.audit.evidence_writer import EvidenceWriter
+from mas_core.store.records import Records
+
+
+@dataclass
+class Evidence:
+    """An evidence folder and its keys."""
+
+    folder: Path
+    keys: CheckpointKeys
+
+    def place(self, partition: int = 0) -> Path:
+        """The folder of a partition."""
+        return self.folder / f"p{partition}"
+
+    def segments(self, partition: int = 0) -> list[Path]:
+        """The closed segments, oldest first."""
+        return sorted(self.place(partition).glob("*.jsonl.zst"))
+
+    async def follow(
+        self, records: Records, *, partition: int = 0, segment: int = 32, checkpoint: bool = True
+    ) -> int:
+        """Take in what is in the store and sign it; how many records there are now."""
+        writer = EvidenceWriter(self.folder, partition, self.keys, segment_records=segment)
+        try:
+            async for block in records.audit_blocks(partition, first_seq=writer.size + 1):
+                found = block.records()
+                first = block.last_seq - len(found) + 1
+                writer.append(found[max(0, writer.size + 1 - first) :])
+            if checkpoint:
+                writer.checkpoint(await records.time_ms())
+            return writer.size
+        finally:
+            writer.close()
+
+
+def new_evidence(root: Path, namespace: str) -> Evidence:
+    """An empty evidence folder with keys of its own."""
+    folder = root / "audit"
+    return Evidence(folder, CheckpointKeys(folder, root / "audit-keys", namespace))
