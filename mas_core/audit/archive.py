@@ -1,28 +1,31 @@
 """Copies closed segments to an archive, and believes only what it reads back from there.
 
 The archive of a system has the shape of an evidence folder: beside each segment lie the checkpoints that were
-signed while it grew, so that what is there can be verified without anything else. A segment is proven before it is
-copied, and its copy is decompressed and compared before it counts. Whatever is interrupted is done again by the
-next run: what is in the archive is asked of the archive, and nowhere else written down.
+signed while it grew, and one for its end, so that what is there can be verified without anything else. A segment is
+proven before it is copied, and its copy is decompressed and compared before it counts. Whatever is interrupted is
+done again by the next run: what is in the archive is asked of the archive, and nowhere else written down.
 """
 
 from __future__ import annotations
 
 import hashlib
 import io
+from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import BinaryIO, Final
+from typing import BinaryIO, Final, Protocol
 
 import zstandard
 
 from mas_core.audit.archive_target import ArchiveTarget
 from mas_core.audit.checkpoint import Checkpoint
 from mas_core.audit.checkpoint_keys import PUBLIC_FILE, ROTATIONS_FILE, SYSTEM_FILE
+from mas_core.audit.deleted_records import read_deleted
 from mas_core.audit.era import ERA_FILE
 from mas_core.audit.evidence_reader import EvidenceReader, Segment, open_plain
+from mas_core.audit.merkle import TreeHead
 from mas_core.audit.note import Note, VerifierKey
 from mas_core.audit.record_proof import prove_records, signed_checkpoint
 from mas_core.errors import ArchiveUnavailable, EvidenceDamaged, NoteInvalid
@@ -44,26 +47,40 @@ class Copied:
     """How many segments the archive has of it now."""
 
 
+class Keys(Protocol):
+    """The keys of an evidence folder."""
+
+    @property
+    def public(self) -> tuple[VerifierKey, ...]:
+        """The public keys, the oldest first."""
+
+    def sign(self, text: str) -> bytes:
+        """The note of a text under the signature of the newest."""
+
+
 class Archive:
     """The archive of one evidence folder.
 
     Args:
         folder: The evidence folder.
-        keys: Public keys whose checkpoints count, the oldest first.
+        keys: Its keys.
         target: Where the archive is.
     """
 
-    def __init__(self, folder: Path, keys: Sequence[VerifierKey], target: ArchiveTarget) -> None:
+    def __init__(self, folder: Path, keys: Keys, target: ArchiveTarget) -> None:
         self._folder = folder
-        self._keys = tuple(keys)
+        self._keys = keys
         self.target = target
 
-    def copy_partition(self, partition: int, on_copied: OnCopied | None = None) -> Copied:
+    def copy_partition(
+        self, partition: int, on_copied: OnCopied | None = None, *, dry_run: bool = False
+    ) -> Copied:
         """Copy the closed segments of a partition that are covered by a checkpoint and not there yet.
 
         Args:
             partition: Which one.
             on_copied: Gets the name of each as it is there.
+            dry_run: Copy nothing, and tell what would be copied.
 
         Raises:
             ArchiveUnavailable: The archive does not take a file, or gives another one back.
@@ -73,18 +90,24 @@ class Archive:
         there = set(self.target.names())
         copied = []
         with EvidenceReader(self._folder, partition) as reader:
-            checkpoint = signed_checkpoint(reader, self._keys)
+            checkpoint = signed_checkpoint(reader, self._keys.public)
             if checkpoint is None:
                 return Copied((), 0)
-            segments = [segment for segment in reader.segments() if segment.last <= checkpoint.size]
+            deleted = read_deleted(reader.path, partition, self._keys.public)
+            gone = deleted.last if deleted is not None else 0
+            segments = [item for item in reader.segments() if gone < item.last <= checkpoint.size]
             missing = [segment for segment in segments if archived_name(segment) not in there]
+            if dry_run:
+                return Copied(tuple(item.path.name for item in missing), len(segments) - len(missing))
             if missing:
                 self._copy_keys()
-                self._copy_file(reader.path / ERA_FILE)
+                self.copy_file(reader.path / ERA_FILE)
             for segment, notes in _with_notes(reader, missing):
-                digest = prove_records(reader, checkpoint, segment.first, segment.last)
+                tail: deque[Sequence[bytes]] = deque(maxlen=1)
+                digest = prove_records(reader, checkpoint, segment.first, segment.last, tail.append)
+                notes.append(self._closing_note(reader, checkpoint, segment.last, tail[0][-1]))
                 # The checkpoints first: where a segment is, its checkpoints are too.
-                self.target.put(checkpoints_name(segment), io.BytesIO(notes))
+                self.target.put(checkpoints_name(segment), io.BytesIO(b"".join(notes)))
                 self._copy_segment(segment, digest)
                 copied.append(segment.path.name)
                 if on_copied is not None:
@@ -103,9 +126,18 @@ class Archive:
             name = path.relative_to(self._folder).as_posix()
             if path.name.startswith(".") or path.name == "hashes" or name in there:
                 continue
-            self._copy_file(path)
+            self.copy_file(path)
             copied.append(name)
         return copied
+
+    def _closing_note(
+        self, reader: EvidenceReader, checkpoint: Checkpoint, last: int, record: bytes
+    ) -> bytes:
+        """A checkpoint for the end of a segment that was just proven: the log may have none of that size."""
+        root = TreeHead(last, reader.read_hash).root()
+        head = hashlib.sha256(record).hexdigest()
+        closing = replace(checkpoint, size=last, root=root, head=head, others={})
+        return self._keys.sign(closing.text()) + b"\n"
 
     def holds(self, segment: Segment, digest: bytes) -> bool:
         """Whether the archive gives back a segment with these records; a copy that is damaged is made anew.
@@ -167,10 +199,14 @@ class Archive:
                 path=str(self._folder / PUBLIC_FILE),
             )
         for name in _ROOT_FILES:
-            self._copy_file(self._folder / name)
+            self.copy_file(self._folder / name)
 
-    def _copy_file(self, path: Path) -> None:
-        """Copy a small file as it is, where the archive has not the same."""
+    def copy_file(self, path: Path) -> None:
+        """Copy a small file of the evidence folder as it is, where the archive has not the same.
+
+        Raises:
+            ArchiveUnavailable: The archive does not take it, or gives another one back.
+        """
         try:
             with open_plain(path) as file:
                 content = file.read()
@@ -188,11 +224,20 @@ class Archive:
             )
 
     def _stored_bytes(self, name: str) -> bytes | None:
-        file = self.target.open(name)
-        if file is None:
-            return None
-        with closing(file):
-            return file.read()
+        return stored_bytes(self.target, name)
+
+
+def stored_bytes(target: ArchiveTarget, name: str) -> bytes | None:
+    """A small file of an archive; None when it is not there.
+
+    Raises:
+        ArchiveUnavailable: The archive does not answer.
+    """
+    file = target.open(name)
+    if file is None:
+        return None
+    with closing(file):
+        return file.read()
 
 
 def archived_name(segment: Segment) -> str:
@@ -203,6 +248,11 @@ def archived_name(segment: Segment) -> str:
 def checkpoints_name(segment: Segment) -> str:
     """The name of the file with the checkpoints that were signed while a segment grew."""
     return f"{segment.path.parent.name}/{segment.path.name.removesuffix('.jsonl.zst')}.checkpoints"
+
+
+def hashes_name(segment: Segment) -> str:
+    """The name of the file with the tree hashes of a segment that was deleted."""
+    return f"{segment.path.parent.name}/{segment.path.name.removesuffix('.jsonl.zst')}.hashes"
 
 
 def plain_pieces(file: BinaryIO) -> Iterator[bytes]:
@@ -218,17 +268,17 @@ def plain_pieces(file: BinaryIO) -> Iterator[bytes]:
             yield piece
 
 
-def _with_notes(reader: EvidenceReader, segments: Sequence[Segment]) -> Iterator[tuple[Segment, bytes]]:
-    """Each of these segments, which are in order, with the checkpoints whose size lies in it, as in one file."""
+def _with_notes(reader: EvidenceReader, segments: Sequence[Segment]) -> Iterator[tuple[Segment, list[bytes]]]:
+    """Each of these segments, which are in order, with the checkpoints whose size lies in it but for its end."""
     notes = reader.checkpoints()
     note = next(notes, None)
     for segment in segments:
         found = []
         while note is not None and (size := _size_of(note)) <= segment.last:
-            if segment.first <= size:
+            if segment.first <= size < segment.last:
                 found.append(note.rstrip(b"\n") + b"\n\n")
             note = next(notes, None)
-        yield segment, b"".join(found)
+        yield segment, found
 
 
 def _size_of(note: bytes) -> int:

@@ -7,7 +7,7 @@ the stretch to the signed root. Wrong hashes make the proof fail; they cannot ma
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 
 from mas_core.audit.checkpoint import Checkpoint
@@ -60,7 +60,13 @@ def signed_checkpoint(reader: EvidenceReader, keys: Sequence[VerifierKey]) -> Ch
 
 
 def prove_records(
-    reader: EvidenceReader, checkpoint: Checkpoint, first: int, last: int, on_records: OnRecords | None = None
+    reader: EvidenceReader,
+    checkpoint: Checkpoint,
+    first: int,
+    last: int,
+    on_records: OnRecords | None = None,
+    *,
+    source: Iterable[Sequence[bytes]] | None = None,
 ) -> bytes:
     """Read records and prove that they are those that a checkpoint signs.
 
@@ -70,6 +76,7 @@ def prove_records(
         first: Number of the first record.
         last: Number of the last one.
         on_records: Gets them, some at a time, before anything is proven.
+        source: Gives these records, some at a time; the folder itself does when left out.
 
     Returns:
         SHA-256 of the records, one a line, as they would stand in a plain file.
@@ -83,14 +90,12 @@ def prove_records(
         raise _damaged(f"no checkpoint covers {span}", reader.path)
     tree = TreeHead(first - 1, reader.read_hash)
     digest = hashlib.sha256()
-    for block in reader.blocks(first, last):
-        if block.first != tree.size + 1:
-            break
-        for record in block.records:
+    for records in source if source is not None else _unbroken(reader, first, last):
+        for record in records:
             tree.append(leaf_hash(record))
-        digest.update(b"\n".join(block.records) + b"\n")
+        digest.update(b"\n".join(records) + b"\n")
         if on_records is not None:
-            on_records(block.records)
+            on_records(records)
     if tree.size != last:
         raise _damaged(
             f"record {tree.size + 1} of partition {reader.partition} is missing", reader.path, tree.size + 1
@@ -99,6 +104,16 @@ def prove_records(
     if not verify_consistency(last, checkpoint.size, proof, tree.root(), checkpoint.root):
         raise _damaged(f"{span} are not those that were signed", reader.path, first)
     return digest.digest()
+
+
+def _unbroken(reader: EvidenceReader, first: int, last: int) -> Iterator[Sequence[bytes]]:
+    """The records up to the first that is missing."""
+    at = first
+    for block in reader.blocks(first, last):
+        if block.first != at:
+            return
+        yield block.records
+        at += len(block.records)
 
 
 def _damaged(message: str, path: Path, first_bad: int = 0) -> EvidenceDamaged:

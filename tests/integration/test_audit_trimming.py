@@ -45,7 +45,7 @@ async def evidence(system):
 def archive(system, evidence, tmp_path):
     """An archive in a folder."""
     (tmp_path / "cold").mkdir()
-    return Archive(evidence.folder, evidence.keys.public, FolderTarget(tmp_path / "cold" / "system"))
+    return Archive(evidence.folder, evidence.keys, FolderTarget(tmp_path / "cold" / "system"))
 
 
 def trimmer(system, evidence, archive=None, **options):
@@ -327,12 +327,12 @@ KILLED = textwrap.dedent(
     from pathlib import Path
     from mas_core.audit.archive import Archive
     from mas_core.audit.archive_target import FolderTarget
-    from mas_core.audit.note import VerifierKey
+    from mas_core.audit.checkpoint_keys import CheckpointKeys
     from mas_core.audit.trimming import Trimmer
     from mas_core.store.store import Store
 
     url, namespace, folder, cold = sys.argv[1:]
-    keys = [VerifierKey.parse(line) for line in (Path(folder) / "audit.pub").read_text().split()]
+    keys = CheckpointKeys(Path(folder), Path(folder).with_name("audit-keys"), namespace)
 
     async def main():
         store = Store(url, namespace=namespace)
@@ -343,7 +343,7 @@ KILLED = textwrap.dedent(
             os.kill(os.getpid(), signal.SIGKILL)
 
         store.records.trim_audit = die
-        await Trimmer(store.records, Path(folder), 0, keys, archive=archive).trim(0)
+        await Trimmer(store.records, Path(folder), 0, keys.public, archive=archive).trim(0)
 
     asyncio.run(main())
     """

@@ -14,7 +14,10 @@ from support.followed_evidence import Evidence, new_evidence
 
 from mas_core.audit.archive import Archive
 from mas_core.audit.archive_target import FolderTarget, open_target
+from mas_core.audit.checkpoint import Checkpoint
+from mas_core.audit.evidence_reader import notes_in
 from mas_core.audit.evidence_writer import EvidenceWriter
+from mas_core.audit.note import Note
 from mas_core.errors import ArchiveUnavailable, ConfigurationError, EvidenceDamaged, MasError
 
 
@@ -45,7 +48,13 @@ def cold(tmp_path):
 
 
 def archive_of(evidence, target):
-    return Archive(evidence.folder, evidence.keys.public, target)
+    return Archive(evidence.folder, evidence.keys, target)
+
+
+def notes_of(text: bytes) -> list[bytes]:
+    """The notes in the text of one file."""
+    parts = text.removesuffix(b"\n\n").split(b"\n\n")
+    return [b"\n\n".join(parts[at : at + 2]) + b"\n" for at in range(0, len(parts), 2)]
 
 
 def stored(folder):
@@ -68,13 +77,19 @@ def test_closed_segments_keys_and_checkpoints_are_copied(evidence, cold):
 
 
 def test_the_checkpoints_of_a_segment_lie_beside_it(evidence, cold):
-    """All whose size lies in it; together they are those of the evidence folder up to there."""
+    """Those of the log whose size lies in it, and one for its end."""
     archive_of(evidence, FolderTarget(cold)).copy_partition(0)
 
     parts = [path.read_bytes() for path in sorted((cold / "p0").glob("*.checkpoints"))]
-    whole = (evidence.place() / "checkpoints").read_bytes()
-    assert [part.count(b"\nhead ") for part in parts] == [1, 1, 1, 2]
-    assert whole.startswith(b"".join(parts))
+    own = set(notes_in(evidence.place() / "checkpoints"))
+    assert [part.count(b"\nhead ") for part in parts] == [2, 2, 2, 3]
+    assert [sum(note in own for note in notes_of(part)) for part in parts] == [1, 1, 1, 2]
+    assert [Checkpoint.parse(Note.parse(notes_of(part)[-1]).text).size for part in parts] == [
+        64,
+        128,
+        192,
+        256,
+    ]
 
 
 def test_a_second_run_copies_only_what_is_new(evidence, cold):
@@ -286,10 +301,10 @@ from pathlib import Path
 subprocess.run(["mount", "-t", "tmpfs", "-o", "size=32k", "tmpfs", sys.argv[2]], check=True)
 from mas_core.audit.archive import Archive
 from mas_core.audit.archive_target import FolderTarget
-from mas_core.audit.note import VerifierKey
+from mas_core.audit.checkpoint_keys import CheckpointKeys
 from mas_core.errors import ArchiveUnavailable
 folder, cold = Path(sys.argv[1]), Path(sys.argv[2])
-keys = [VerifierKey.parse(line) for line in (folder / "audit.pub").read_text().split()]
+keys = CheckpointKeys(folder, folder.with_name("audit-keys"), "mas")
 try:
     Archive(folder, keys, FolderTarget(cold / "mas-1")).copy_partition(0)
 except ArchiveUnavailable as error:
