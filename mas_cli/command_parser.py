@@ -7,6 +7,7 @@ command table, so that nothing else has to be imported.
 from __future__ import annotations
 
 import inspect
+from collections.abc import Sequence
 from difflib import get_close_matches
 from importlib import import_module
 from typing import Annotated, Any, get_type_hints
@@ -16,12 +17,15 @@ from typer.core import TyperCommand
 from typer.main import get_command
 
 from mas_cli.command_table import Command
+from mas_cli.input.command_lines import recordable
 from mas_cli.input.shared_flags import SHARED_FLAGS, SharedFlags
 from mas_cli.invocation import CommandFunction, execute, invocation
 from mas_cli.output.exit_codes import ExitCode
 from mas_cli.reference.help_pages import write_command_help
 from mas_core.errors import InternalError, UsageError
 
+_REASON = "reason"
+"""A flag of every command that writes to a system; some keep it with what they write."""
 _SHARED_NAMES = tuple(spec.name for spec in SHARED_FLAGS)
 
 
@@ -42,17 +46,30 @@ def load(entry: Command) -> CommandFunction:
     return found
 
 
-def parser_for(entry: Command) -> ParsedCommand:
-    """The parser of a command; it runs the command when invoked."""
+def parser_for(entry: Command, typed: Sequence[str] = ()) -> ParsedCommand:
+    """The parser of a command; it runs the command when invoked. `typed` is what it will parse."""
     function = load(entry)
     own = _own_parameters(function)
 
     def run(**values: Any) -> ExitCode:
         flags = SharedFlags(**{name: values.pop(name) for name in _SHARED_NAMES})
         confirmed = values.pop("confirm", None) if entry.impact == "destroy" or entry.asks else None
-        return execute(function, invocation(entry, flags, confirmed), values)
+        reason = values.pop(_REASON, None) if takes_reason else values.get(_REASON)
+        call = invocation(
+            entry,
+            flags,
+            confirmed,
+            reason=reason if isinstance(reason, str) else "",
+            command_line=recordable(entry.name, typed, values),
+        )
+        return execute(function, call, values)
 
-    parameters = [*own, *_shared_parameters(entry)]
+    takes_reason = (
+        entry.impact != "read"
+        and entry.scope == "system"
+        and all(parameter.name != _REASON for parameter in own)
+    )
+    parameters = [*own, *_shared_parameters(entry, takes_reason=takes_reason)]
     run.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
     run.__annotations__ = {parameter.name: parameter.annotation for parameter in parameters}
     run.__doc__ = inspect.getdoc(function)
@@ -76,7 +93,7 @@ def run_command(entry: Command, arguments: list[str]) -> ExitCode:
     Raises:
         UsageError: The arguments do not fit.
     """
-    parser = parser_for(entry)
+    parser = parser_for(entry, tuple(arguments))
     try:
         with parser.make_context(f"mas {entry.name}", arguments) as context:
             code: ExitCode = parser.invoke(context)
@@ -96,7 +113,7 @@ def _own_parameters(function: CommandFunction) -> list[inspect.Parameter]:
     ]
 
 
-def _shared_parameters(entry: Command) -> list[inspect.Parameter]:
+def _shared_parameters(entry: Command, *, takes_reason: bool) -> list[inspect.Parameter]:
     parameters = [
         _option(
             spec.name,
@@ -112,6 +129,9 @@ def _shared_parameters(entry: Command) -> list[inspect.Parameter]:
     if entry.impact == "destroy" or entry.asks:
         text = "Confirm by name what a question would ask for."
         parameters.append(_option("confirm", "--confirm", help=text, metavar="NAME"))
+    if takes_reason:
+        text = "Why; it is recorded in the audit."
+        parameters.append(_option(_REASON, "--reason", help=text, metavar="TEXT"))
     return parameters
 
 

@@ -93,4 +93,5 @@ async def open_system(call: Invocation) -> AsyncIterator[System]:
     if target.protected:
         call.ask.protect(target.name)
     async with System(target) as system:
+        system.operator_log.explain(context=target.name, command=call.command_line, reason=call.reason)
         yield system

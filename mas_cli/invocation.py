@@ -36,9 +36,20 @@ class Invocation:
     talk: Diagnostics
     ask: Confirmation
     stdin: TextIO
+    reason: str = ""
+    """Why, as the operator says; it is recorded with what is written."""
+    command_line: str = ""
+    """What was typed, without secrets."""
 
 
-def invocation(command: Command, flags: SharedFlags, confirmed: str | None = None) -> Invocation:
+def invocation(
+    command: Command,
+    flags: SharedFlags,
+    confirmed: str | None = None,
+    *,
+    reason: str = "",
+    command_line: str = "",
+) -> Invocation:
     """The call that `flags` describe, on the streams of this process.
 
     Raises:
@@ -59,7 +70,7 @@ def invocation(command: Command, flags: SharedFlags, confirmed: str | None = Non
         yes=flags.yes,
         confirmed=confirmed,
     )
-    return Invocation(command, flags, out, talk, ask, sys.stdin)
+    return Invocation(command, flags, out, talk, ask, sys.stdin, reason, command_line)
 
 
 CommandFunction = Callable[..., ExitCode] | Callable[..., Coroutine[Any, Any, ExitCode]]

@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -26,12 +26,14 @@ from mas_core.gateway.inboxes import Inboxes
 from mas_core.gateway.judge import Judge, JudgedBatch
 from mas_core.gateway.ledger import Ledger
 from mas_core.gateway.opening import OpenedFrame, Opener
+from mas_core.gateway.operator_records import OperatorRecords
 from mas_core.gateway.outbound import Outbound
 from mas_core.gateway.places import Places
 from mas_core.gateway.read_ahead import ReadAhead
 from mas_core.gateway.sessions import Sessions
 from mas_core.gateway.transit import Verdict
 from mas_core.model.decision import Decision
+from mas_core.model.operator_entry import OPERATOR_LANE
 from mas_core.model.priority import LANE_WEIGHTS
 from mas_core.security.gateway_keys import GatewayKeys
 from mas_core.store.commits import Commit, CommitResult
@@ -91,6 +93,7 @@ class _Prepared:
 
     opened: list[OpenedFrame]
     lookups: Lookups
+    operator_entries: list[StoredFrame]
 
 
 class StartOver(Exception):
@@ -115,6 +118,7 @@ class PartitionOwner:
         self._settings = settings
         self._nonce = new_instance_id()
         self._ledger = Ledger(keys, settings.gateway_id)
+        self._operator_records = OperatorRecords(keys, self._ledger)
         self._sessions = Sessions()
         self._inboxes = Inboxes(settings.inbox_bound)
         self._breakers = Breakers(keys, self._ledger)
@@ -161,6 +165,8 @@ class PartitionOwner:
         if self._breakers.records.unreadable:
             count = self._breakers.records.unreadable
             found.append(f"records of circuits could not be read {count} times: the circuits count as closed")
+        if self._read_ahead.operator_log_unreadable:
+            found.append("the operator log cannot be read: what operators do is not carried out")
         if self.audit_blocked_until:
             found.append(f"the audit of partition {self.partition} takes no records: everything is refused")
         return found
@@ -249,7 +255,9 @@ class PartitionOwner:
         self._sessions.clear()
         self._outbound.clear()
         self._cursors = dict(meta.cursors)
-        self._read_ahead.start_from(meta.cursors)
+        if self.partition == 0:
+            self._cursors[OPERATOR_LANE] = meta.operator_cursor
+        self._read_ahead.start_from(self._cursors)
         self._audit = (meta.audit_seq, meta.audit_head)
         self._now = await self._store.connection.time_ms()
         self._server_time = (self._now, time.monotonic())
@@ -331,6 +339,10 @@ class PartitionOwner:
         """Wait for frames, open them, and ask what judging them needs."""
         await self._read_ahead.wait(max(0.0, self._due_at - time.monotonic()))
         self._in_hand = self._read_ahead.take(one=self._careful_batches > 0)
+        # While the audit takes no records they stay where they are.
+        entries = (
+            [] if self.audit_blocked_until > time.monotonic() else self._read_ahead.take_operator_entries()
+        )
         opened = [self._open(stored) for stored in self._in_hand]
         told, at = self._server_time
         since_s = time.monotonic() - at
@@ -353,7 +365,7 @@ class PartitionOwner:
         self._places.reserved(lookups.grants)
         if self._judge.needs_registry(opened, now):
             await self._directory.roster.refresh()
-        return _Prepared(opened, lookups)
+        return _Prepared(opened, lookups, entries)
 
     def _open(self, stored: StoredFrame) -> OpenedFrame:
         if (stored.lane, stored.entry) in self._condemned:
@@ -361,27 +373,31 @@ class PartitionOwner:
         return self._opener.open(stored)
 
     def _judge_batch(self, prepared: _Prepared) -> JudgedBatch | None:
-        opened, lookups = prepared.opened, prepared.lookups
+        opened, lookups, entries = prepared.opened, prepared.lookups, prepared.operator_entries
         if lookups.policy_revision != self._revision:
             raise StartOver
         # The clock never goes backwards for decisions, whatever the server's does.
         self._now = lookups.now = max(self._now, lookups.now)
         has_more = self._breakers.records.has_writes or self._judge.has_directives(self._now)
-        if not opened and not lookups.due and not has_more:
+        if not opened and not lookups.due and not has_more and not entries:
             self._places.keep(lookups.grants)
             return None
         if self.audit_blocked_until > time.monotonic():
+            if entries:
+                raise StartOver
             if not opened:
                 self._places.keep(lookups.grants)
                 return None
             self._note(opened)
             return self._judge.refuse_all(opened, lookups, self._new_commit(opened), AUDIT_UNAVAILABLE)
-        judged = self._judge.judge(opened, lookups, self._new_commit(opened))
+        if entries:
+            self._operator_records.record(entries, lookups.now)
+        judged = self._judge.judge(opened, lookups, self._new_commit(opened, entries))
         self._audit = (str(self._ledger.seq), self._ledger.head) if self._ledger.seq else ("", "")
         self._note(opened)
         return judged
 
-    def _new_commit(self, opened: list[OpenedFrame]) -> Commit:
+    def _new_commit(self, opened: list[OpenedFrame], entries: Sequence[StoredFrame] = ()) -> Commit:
         expected = {
             "nonce": self._nonce,
             "epoch": self._epoch,
@@ -395,7 +411,13 @@ class PartitionOwner:
             expected.setdefault(f"cursor:{lane}", self._cursors[lane])
         for frame in opened:
             self._cursors[frame.stored.lane] = frame.stored.entry
-        return Commit(self._store.keys, self.partition, expected, self._settings.lease_ms)
+        if entries:
+            expected[f"cursor:{OPERATOR_LANE}"] = self._cursors[OPERATOR_LANE]
+            self._cursors[OPERATOR_LANE] = entries[-1].entry
+        commit = Commit(self._store.keys, self.partition, expected, self._settings.lease_ms)
+        if entries:
+            commit.move_operator_cursor(entries[-1].entry)
+        return commit
 
     def _note(self, opened: list[OpenedFrame]) -> None:
         self.counters.batches += 1

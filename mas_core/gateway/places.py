@@ -47,7 +47,7 @@ class Places:
         self._partition = partition
         self._partitions = partitions
         self._open: dict[int, Grants] = {}
-        self._unused: list[tuple[str, int, int]] = []
+        self._unused: list[tuple[str, int, int, bool]] = []
         self._owed: dict[str, int] = {}
         self._stocks: dict[str, _Stock] = {}
         self._used_at: dict[str, float] = {}
@@ -68,12 +68,12 @@ class Places:
             stock = self._stocks.get(sender)
             if stock is not None and stock.places >= count:
                 stock.places -= count
-                lookups.grants[sender] = Grant(count, stock.at, 0, "")
+                lookups.grants[sender] = Grant(count, stock.at, 0, "", by_second=False)
                 continue
             self._drop_stock(sender)
             lookups.reserve(sender, count, limits.of(sender))
-        for subject, at, places in self._unused:
-            lookups.give_back(subject, at, places)
+        for subject, at, places, by_second in self._unused:
+            lookups.give_back(subject, at, places, by_second=by_second)
         self._unused.clear()
 
     def restock(self, grants: Grants, limits: RateLimits, keys: Keys) -> Reservation | None:
@@ -112,7 +112,7 @@ class Places:
     def _drop_stock(self, sender: str) -> None:
         stock = self._stocks.pop(sender, None)
         if stock is not None and stock.places > 0:
-            self._unused.append((sender, stock.at, stock.places))
+            self._unused.append((sender, stock.at, stock.places, False))
 
     def owe(self, sender: str) -> None:
         """A reply takes no place, unless it is refused: then it takes one of the next that there are."""
@@ -132,7 +132,7 @@ class Places:
         for subject, grant in grants.items():
             unused = left.get(subject, 0) if is_done else grant.granted
             if unused > 0:
-                self._unused.append((subject, grant.at, unused))
+                self._unused.append((subject, grant.at, unused, grant.by_second))
 
     def start_over(self) -> None:
         """Everything that was not committed is judged anew, with new places."""

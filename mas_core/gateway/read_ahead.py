@@ -11,11 +11,15 @@ import contextlib
 from collections.abc import Mapping
 
 from mas_core.base.fair_queue import FairQueue
-from mas_core.errors import MasError
+from mas_core.base.logs import get_logger
+from mas_core.errors import InternalError, MasError
 from mas_core.model.frame import MAX_FRAME_BYTES, MAX_FRAME_MESSAGES
+from mas_core.model.operator_entry import OPERATOR_LANE
 from mas_core.model.priority import LANES
 from mas_core.security.seals import read_header
 from mas_core.store.partitions import WAITING_READ_FRAMES, PartitionStore, StoredFrame
+
+log = get_logger(__name__)
 
 MAX_BATCH_MESSAGES = 1000
 MAX_BATCH_BYTES = 2 * MAX_FRAME_BYTES
@@ -24,6 +28,8 @@ MAX_READ_AHEAD = 32
 READ_FRAMES = 16
 """Frames of one lane that are read at once."""
 BLOCK_MS = 1000
+MAX_OPERATOR_ENTRIES = 64
+"""Entries of the operator log that are read before they are recorded."""
 LOOK_S = 0.25
 """How long a batch waits for more of a lane."""
 
@@ -39,6 +45,9 @@ class ReadAhead:
     def __init__(self, partition: PartitionStore, lane_weights: Mapping[str, int]) -> None:
         self._partition = partition
         self._frames: FairQueue[StoredFrame] = FairQueue(lane_weights)
+        self._operator_entries: list[StoredFrame] = []
+        self.operator_log_unreadable = False
+        """Whether the operator log holds something else than a log; the lanes are read all the same."""
         self._cursors: dict[str, str] = {}
         self._has_more: dict[str, bool] = dict.fromkeys(LANES, False)
         """Lanes of which more frames may wait in the store than were read."""
@@ -51,6 +60,8 @@ class ReadAhead:
     def start_from(self, cursors: Mapping[str, str]) -> None:
         """Forget what was read and read from these cursors on."""
         self._frames.clear()
+        self._operator_entries.clear()
+        self.operator_log_unreadable = False
         self._has_more = dict.fromkeys(LANES, False)
         self._cursors = dict(cursors)
 
@@ -105,18 +116,38 @@ class ReadAhead:
         self._has_room.set()
         return frames
 
+    def take_operator_entries(self) -> list[StoredFrame]:
+        """What was read of the operator log."""
+        entries, self._operator_entries = self._operator_entries, []
+        return entries
+
     async def _read(self) -> None:
+        while True:
+            try:
+                await self._read_once()
+            except InternalError as error:
+                if OPERATOR_LANE not in self._cursors:
+                    raise
+                # Without it the lanes can be read, if it was that; the next start reads it again.
+                del self._cursors[OPERATOR_LANE]
+                self.operator_log_unreadable = True
+                log.error("operator_log.unreadable", reason=error.message)
+
+    async def _read_once(self) -> None:
         while True:
             counts: dict[str, int] = {
                 lane: min(READ_FRAMES, MAX_READ_AHEAD - self._frames.length(lane)) for lane in LANES
             }
+            if OPERATOR_LANE in self._cursors:
+                counts[OPERATOR_LANE] = min(READ_FRAMES, MAX_OPERATOR_ENTRIES - len(self._operator_entries))
             found = self._take_in(await self._partition.read_ingress(self._cursors, counts), counts)
             if not found and min(counts.values()) > 0:
                 self._take_in(
                     await self._partition.wait_for_ingress(self._cursors, BLOCK_MS),
                     dict.fromkeys(counts, WAITING_READ_FRAMES),
                 )
-            if any(self._frames.length(lane) >= MAX_READ_AHEAD for lane in LANES):
+            is_full = len(self._operator_entries) >= MAX_OPERATOR_ENTRIES
+            if is_full or any(self._frames.length(lane) >= MAX_READ_AHEAD for lane in LANES):
                 # With the next batch there is room again; the other lanes are looked at then, too.
                 self._has_room.clear()
                 await self._has_room.wait()
@@ -126,10 +157,13 @@ class ReadAhead:
         left = dict(counts)
         for stored in stored_frames:
             self._cursors[stored.lane] = stored.entry
+            if stored.lane == OPERATOR_LANE:
+                self._operator_entries.append(stored)
+                continue
             self._frames.extend(stored.lane, (stored,))
             left[stored.lane] -= 1
         for lane, count in counts.items():
-            if count > 0:
+            if count > 0 and lane != OPERATOR_LANE:
                 self._has_more[lane] = left[lane] <= 0
         if stored_frames:
             self._arrived.set()

@@ -20,8 +20,10 @@ class AuditRecord(msgspec.Struct, frozen=True, omit_defaults=True):
     kind: str = "message"
     """message, or what else happened: frame, agent.attach, agent.detach, delivery.retry, delivery.dead,
     breaker.open, breaker.close, breaker.reset,
-    approval.approved, approval.rejected, approval.expired."""
+    approval.approved, approval.rejected, approval.expired;
+    operator for what operators do, audit.query for what they ask of the audit."""
     decision: str = ""
+    """What was decided about a message; of an operator's act its phase: begun, done, failed, asked."""
     reason: str = ""
     rule: str = ""
     sender: str = ""
@@ -39,7 +41,7 @@ class AuditRecord(msgspec.Struct, frozen=True, omit_defaults=True):
     """HMAC-SHA-256 of the payload under a key that is not in Redis; hex."""
     gateway: str = ""
     actor: str = ""
-    """For operator writes: user@host."""
+    """For operator writes: user@host, where the gateway's keys vouch for it."""
     details: dict[str, object] = {}
     prev: str = ""
     """SHA-256 of the record before, hex."""

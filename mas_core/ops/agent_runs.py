@@ -15,6 +15,7 @@ from mas_core.model.policy import ANYONE, PolicyDocument, RateLimit
 from mas_core.ops.agents import ensure_registered
 from mas_core.ops.run_events import RunEvent, of_agent
 from mas_core.ops.system import OPERATOR, System
+from mas_core.registry.operator_log import named
 from mas_core.runner.launch import ConnectionFacts
 from mas_core.runner.supervised_instance import InstanceInfo
 from mas_core.runner.supervisor import Supervisor
@@ -107,6 +108,7 @@ def supervisor_of(
     )
 
 
+@named("project.load")
 async def put_in_force(
     system: System, loaded: LoadedConfig, specs: Sequence[AgentSpec], policy: FilePolicy
 ) -> None:

@@ -21,6 +21,7 @@ from mas_core.model.policy import PolicyDocument, RateLimit, Rule
 from mas_core.model.registration import AgentKey, Registration
 from mas_core.model.standing import Standing
 from mas_core.ops.system import System
+from mas_core.registry.operator_log import named
 from mas_core.registry.registry import AgentEntry
 from mas_core.security.rate_limits import RateLimits
 from mas_core.security.tokens import agent_key, derive_keys, new_token
@@ -77,6 +78,7 @@ class AgentDescription:
     state_revision: int
 
 
+@named("agent.register", "agent_id")
 async def register(
     system: System,
     agent_id: str,
@@ -115,6 +117,7 @@ async def register(
     return issued
 
 
+@named("agent.register", "agent_ids")
 async def register_many(
     system: System,
     agent_ids: Sequence[str],
@@ -156,6 +159,7 @@ async def register_many(
     return tokens
 
 
+@named("agent.deregister", "agent_ids")
 async def deregister_many(system: System, agent_ids: Sequence[str]) -> None:
     """Remove agents with one change of the registry; those that are not registered are passed over."""
     await system.registry.delete_many(agent_ids)
@@ -181,6 +185,7 @@ async def ensure_registered(system: System, agent_id: str, *, source: str) -> bo
     return True
 
 
+@named("token.rotate", "agent_id")
 async def rotate_token(
     system: System,
     agent_id: str,
@@ -209,6 +214,7 @@ async def rotate_token(
     return issued
 
 
+@named("token.revoke", "agent_id")
 async def revoke_token(system: System, agent_id: str, key_id: str = "") -> tuple[AgentKey, ...]:
     """Revoke one token of an agent, or all of them; refused from the next commit on.
 
@@ -237,6 +243,7 @@ async def revoke_token(system: System, agent_id: str, key_id: str = "") -> tuple
     return revoked
 
 
+@named("agent.deregister", "agent_id")
 async def deregister(system: System, agent_id: str) -> None:
     """Remove an agent, its standing and the trust in it; its state, and a block of its name, stay.
 

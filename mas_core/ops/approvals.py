@@ -34,6 +34,7 @@ from mas_core.model.approval import (
 )
 from mas_core.model.message import Payload
 from mas_core.ops.system import System
+from mas_core.registry.operator_log import acting
 from mas_core.registry.signed import signed, verified
 from mas_core.security.seals import AtRest
 
@@ -154,13 +155,23 @@ async def decide(
     now = await system.store.connection.time_ms()
     field = decision_field(approval_id)
     text = msgspec.json.encode(ApprovalDecision(approved, system.actor, now, reason[:500]))
-    result, before = await system.store.records.decide(
-        partition,
-        due_name(approval_id),
-        item_field(approval_id),
-        field,
-        signed(system.keys, mac_purpose(field), text),
-    )
+    change = {
+        "approved": approved,
+        "message_id": facts.message_id,
+        "sender": facts.sender,
+        "target": facts.target,
+        "type": facts.type,
+    }
+    with acting("approval.approve" if approved else "approval.reject", approval_id, reason=reason):
+        async with system.operator_log.writing("approval", change=change) as noted:
+            result, before = await system.store.records.decide(
+                partition,
+                due_name(approval_id),
+                item_field(approval_id),
+                field,
+                signed(system.keys, mac_purpose(field), text),
+            )
+            noted.facts = {**change, "result": result}
     match result:
         case "ok":
             outcome = await _outcome(system, partition, approval_id, wait_s)

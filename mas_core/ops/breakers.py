@@ -20,6 +20,7 @@ from mas_core.model.breaker import (
 from mas_core.model.policy import PolicyDocument
 from mas_core.ops.agents import require_agents
 from mas_core.ops.system import System
+from mas_core.registry.operator_log import acting
 from mas_core.registry.signed import signed, verified
 
 __all__ = ["CircuitStatus", "is_on", "list_circuits", "open_circuit", "reset_circuits"]
@@ -120,8 +121,11 @@ async def _order(system: System, target: str, action: str, seconds: float, reaso
         order = Order("reset", now, system.actor, reason)
     field = order_field(target)
     text = signed(system.keys, f"breaker:{field}", msgspec.json.encode(order))
-    await system.store.records.put_breaker_order(target, field, text)
-    await system.store.records.raise_revision()
+    change = {"until": order.until} if action == "open" else {}
+    with acting(f"breaker.{action}", target, reason=reason):
+        async with system.operator_log.writing("breaker", change=change):
+            await system.store.records.put_breaker_order(target, field, text)
+            await system.store.records.raise_revision()
 
 
 def _of_partition(

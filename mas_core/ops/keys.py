@@ -17,6 +17,7 @@ from mas_core.errors import Conflict, KeyNotFound, UsageError
 from mas_core.model.registration import AgentKey, DecryptionKey
 from mas_core.ops import agents
 from mas_core.ops.system import System
+from mas_core.registry.operator_log import named
 from mas_core.security.key_files import (
     KINDS,
     Kind,
@@ -92,6 +93,7 @@ async def list_keys(system: System, agent_ids: Sequence[str] = ()) -> list[KeyIn
     ]
 
 
+@named("key.generate", "agent_id")
 async def generate(
     system: System, agent_id: str, kind: Kind = "x25519", *, out: Path | None = None, expires_in: float = 0
 ) -> MadeKey:
@@ -112,6 +114,7 @@ async def generate(
     return await _add(system, agent_id, kind, out, expires_in, grace=None)
 
 
+@named("key.rotate", "agent_id")
 async def rotate(
     system: System,
     agent_id: str,
@@ -148,6 +151,7 @@ async def rotate(
     return MadeKey(info, issued.path)
 
 
+@named("key.import", "agent_id")
 async def import_key(
     system: System, agent_id: str, path: Path, *, out: Path | None = None, expires_in: float = 0
 ) -> MadeKey:
@@ -180,6 +184,7 @@ async def import_key(
     return await _put(system, agent_id, key, None, now, grace=None)
 
 
+@named("key.revoke", "agent_id")
 async def revoke(system: System, agent_id: str, key_id: str = "") -> list[KeyInfo]:
     """End a key of an agent, or all of them and its tokens; in force when this returns.
 

@@ -11,6 +11,7 @@ from mas_core.model.policy import ANYONE, PolicyDocument, RateLimit
 from mas_core.ops.agents import require_agents
 from mas_core.ops.rbac import load
 from mas_core.ops.system import System
+from mas_core.registry.operator_log import acting, named
 from mas_core.security.limit_changes import check_total_name, set_ceiling, set_total
 from mas_core.security.policy_changes import check_party, describe_limit, set_limit
 from mas_core.security.rate_limits import CAPABILITY, ROLE, RateLimits
@@ -99,6 +100,7 @@ async def get_limit(system: System, name: str) -> list[LimitStatus]:
     return found
 
 
+@named("limit.set", "name")
 async def change_limit(
     system: System,
     name: str,
@@ -188,10 +190,12 @@ async def reset(system: System, name: str, *, dry_run: bool = False) -> list[Lim
     if not found:
         raise UsageError(f"{name} has no count of its own", hint="mas limit reset AGENT")
     if not dry_run:
-        await system.policy.change(
-            lambda document: msgspec.structs.replace(document, change=f"reset what {name} has used")
-        )
-        await system.store.limits.reset([name])
+        with acting("limit.reset", name):
+            await system.policy.change(
+                lambda document: msgspec.structs.replace(document, change=f"reset what {name} has used")
+            )
+            async with system.operator_log.writing("limit"):
+                await system.store.limits.reset([name])
     return found
 
 

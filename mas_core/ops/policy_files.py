@@ -9,6 +9,7 @@ import msgspec
 
 from mas_core.model.policy import Mark, PolicyDocument, Route, Rule
 from mas_core.ops.system import System
+from mas_core.registry.operator_log import named
 from mas_core.security.access import AccessPolicy
 from mas_core.security.policy_changes import FILE_SOURCE, replace_file_rules, set_roles
 from mas_core.security.policy_versions import Change, differences, rolled_back, same_meaning
@@ -30,6 +31,7 @@ SOURCE = "apply"
 """Source of rules that `apply` made; loading the project's files leaves them."""
 
 
+@named("policy.apply")
 async def apply(
     system: System, path: Path, *, prune: bool = False, dry_run: bool = False
 ) -> tuple[PolicyDocument, list[Change]]:
@@ -88,6 +90,7 @@ async def history(system: System, newest: int = 100) -> list[PolicyDocument]:
     return await system.policy.history(newest)
 
 
+@named("policy.rollback")
 async def rollback(
     system: System, revision: int, *, dry_run: bool = False
 ) -> tuple[PolicyDocument, list[Change]]:

@@ -9,6 +9,7 @@ import msgspec
 from mas_core.model.policy import Mark, PolicyDocument
 from mas_core.ops.agents import require_agents
 from mas_core.ops.system import System
+from mas_core.registry.operator_log import named
 from mas_core.security.policy_people import (
     FEATURES,
     MarkKind,
@@ -33,6 +34,7 @@ __all__ = [
 ]
 
 
+@named("role.create", "members")
 async def add_role(system: System, role: str, members: Sequence[str] = ()) -> PolicyDocument:
     """Make a role; what it may is said by rules that name it as `role:NAME`.
 
@@ -44,6 +46,7 @@ async def add_role(system: System, role: str, members: Sequence[str] = ()) -> Po
     return await system.policy.change(lambda document: create_role(document, role, members))
 
 
+@named("role.assign", "members")
 async def assign(system: System, role: str, members: Sequence[str]) -> PolicyDocument:
     """Give agents a role; in force when this returns.
 
@@ -55,6 +58,7 @@ async def assign(system: System, role: str, members: Sequence[str]) -> PolicyDoc
     return await system.policy.change(lambda document: assign_role(document, role, members))
 
 
+@named("role.unassign", "members")
 async def unassign(system: System, role: str, members: Sequence[str]) -> PolicyDocument:
     """Take a role from agents; in force when this returns.
 
@@ -65,6 +69,7 @@ async def unassign(system: System, role: str, members: Sequence[str]) -> PolicyD
     return await system.policy.change(lambda document: unassign_role(document, role, members))
 
 
+@named("mark.{kind}", "agent_id")
 async def mark(
     system: System, kind: MarkKind, agent_id: str, *, reason: str = "", expires_in: float = 0
 ) -> Mark:
@@ -91,6 +96,7 @@ async def mark(
     return found
 
 
+@named("unmark.{kind}", "agent_id")
 async def unmark(system: System, kind: MarkKind, agent_id: str) -> PolicyDocument:
     """No longer block or trust an agent; in force when this returns.
 
@@ -103,6 +109,7 @@ async def unmark(system: System, kind: MarkKind, agent_id: str) -> PolicyDocumen
     return await system.policy.change(lambda document: set_mark(document, kind, agent_id, None))
 
 
+@named("capability.bind", "capability")
 async def bind(system: System, capability: str, parties: Sequence[str] | None) -> PolicyDocument:
     """Say who alone may claim a capability; in force when this returns.
 
@@ -120,6 +127,7 @@ async def bind(system: System, capability: str, parties: Sequence[str] | None) -
     return await system.policy.change(lambda document: bind_capability(document, capability, parties))
 
 
+@named("policy.set", "name")
 async def switch(system: System, name: str, value: bool | None, *, dry_run: bool = False) -> PolicyDocument:
     """Switch a part of the policy on or off; in force when this returns.
 

@@ -19,6 +19,7 @@ from mas_core.model.standing import ISOLATING
 from mas_core.ops import audit
 from mas_core.ops.policy_files import document_of
 from mas_core.ops.system import System
+from mas_core.registry.operator_log import named
 from mas_core.security.access import AccessPolicy, Action
 from mas_core.security.dlp import Scanner, load_pack
 from mas_core.security.routes import Routes
@@ -149,6 +150,7 @@ def try_cases(
     return [_tried(document, access, routes, scanner, case, now_ms) for case in cases]
 
 
+@named("shadow.set")
 async def set_shadow(system: System, path: Path) -> PolicyDocument:
     """Try what a file says beside the policy in force; gateways do so when this returns.
 
@@ -166,6 +168,7 @@ async def set_shadow(system: System, path: Path) -> PolicyDocument:
     return await system.policy.change(edit)
 
 
+@named("shadow.clear")
 async def clear_shadow(system: System) -> bool:
     """No longer try a policy beside the one in force; whether there was one."""
     had = False

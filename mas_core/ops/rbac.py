@@ -8,6 +8,7 @@ from mas_core.errors import UsageError
 from mas_core.model.policy import ANYONE, Effect, PolicyDocument, Rule
 from mas_core.ops.agents import require_agents
 from mas_core.ops.system import System
+from mas_core.registry.operator_log import named
 from mas_core.security import access_explanation, policy_changes
 from mas_core.security.access import AccessDecision, AccessPolicy, Action, CompiledRule
 from mas_core.security.access_explanation import Explanation
@@ -30,6 +31,7 @@ __all__ = [
 MIN_NETWORK = 2
 
 
+@named("rule.{effect}", "sender")
 async def add_rules(
     system: System,
     effect: Effect,
@@ -76,6 +78,7 @@ async def add_rules(
     )
 
 
+@named("rule.allow", "agents")
 async def add_network(
     system: System,
     agents: Sequence[str],
@@ -108,6 +111,7 @@ async def add_network(
     )
 
 
+@named("rule.{effect}")
 async def add_pairs(
     system: System,
     effect: Effect,
@@ -150,6 +154,7 @@ async def add_pairs(
     return policy_changes.find_rules(document, wanted)
 
 
+@named("rule.remove", "rule_ids")
 async def revoke(system: System, rule_ids: Sequence[str], *, dry_run: bool = False) -> list[Rule]:
     """Remove rules by id; in force everywhere when this returns.
 

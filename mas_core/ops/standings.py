@@ -19,6 +19,7 @@ from mas_core.model.policy import PolicyDocument
 from mas_core.model.standing import ACTIVE, Standing, StandingKind
 from mas_core.ops.agents import require_agents, revoke_token
 from mas_core.ops.system import System
+from mas_core.registry.operator_log import named
 
 WAIT_S = 10.0
 """How long instances may take to follow."""
@@ -48,6 +49,7 @@ class StandingReport:
     """What is not, in words."""
 
 
+@named("standing.{kind}", "agent_ids")
 async def set_standing(
     system: System,
     agent_ids: Sequence[str],

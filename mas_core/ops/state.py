@@ -12,6 +12,7 @@ from mas_core.errors import InvalidPayload, KeyNotFound, StateChanged
 from mas_core.model.json_text import parse_json
 from mas_core.ops.agents import require_agents
 from mas_core.ops.system import System
+from mas_core.registry.operator_log import acting
 from mas_core.settings.private_files import private_dir, write_private
 from mas_core.settings.user_folder import user_folder
 
@@ -136,7 +137,11 @@ async def _replace(
 ) -> AgentState:
     expected = state.revision if if_revision is None else if_revision
     text = msgspec.json.encode(value) if value else b""
-    done, revision = await system.store.agent(state.agent_id).set_state(expected, text)
+    change: dict[str, object] = {"from_revision": state.revision, "bytes": len(text)}
+    with acting("state.set" if value else "state.reset", state.agent_id):
+        async with system.operator_log.writing("state", change=change) as noted:
+            done, revision = await system.store.agent(state.agent_id).set_state(expected, text)
+            noted.facts = {**change, "revision": revision, "written": bool(done)}
     if not done:
         raise StateChanged(
             f"the state of {state.agent_id} has revision {revision}, not {expected}",

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import getpass
+import contextlib
 import os
-import socket
 from functools import cached_property
 from types import TracebackType
 from typing import TYPE_CHECKING, Self
 
-from mas_core.errors import GatewayDown, SecretUnavailable, StoreUnreachable
+from mas_core.errors import GatewayDown, MasError, SecretUnavailable, StoreUnreachable
 from mas_core.ops.scan_rules import scan_check
+from mas_core.registry.operator_log import OperatorLog, this_operator
 from mas_core.registry.policy_record import PolicyRecord
 from mas_core.registry.registry import Registry
 from mas_core.security.gateway_keys import GatewayKeys
@@ -55,21 +55,27 @@ class System:
     @cached_property
     def registry(self) -> Registry:
         """The registered agents; needs the keys."""
-        return Registry(self.store.records, self.keys)
+        return Registry(self.store.records, self.keys, self.operator_log)
 
     @cached_property
     def policy(self) -> PolicyRecord:
         """The policy; needs the keys."""
-        return PolicyRecord(self.store.records, self.keys, self.actor, scan_check(self.target.project))
+        return PolicyRecord(self.store.records, self.keys, self.operator_log, scan_check(self.target.project))
+
+    @cached_property
+    def operator_log(self) -> OperatorLog:
+        """Where what is done here is recorded; authenticated where the keys are at hand."""
+        keys: GatewayKeys | None = None
+        with contextlib.suppress(MasError):
+            keys = self.keys
+        log = OperatorLog(self.store.records, keys, this_operator())
+        log.explain(context=self.target.name)
+        return log
 
     @property
     def actor(self) -> str:
         """Who works on the system: user@host."""
-        try:
-            user = getpass.getuser()
-        except (KeyError, OSError):
-            user = "unknown"
-        return f"{user}@{socket.gethostname()}"
+        return self.operator_log.operator.actor
 
     def token_of(self, agent_id: str) -> str:
         """The token of an agent.

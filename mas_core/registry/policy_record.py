@@ -6,8 +6,10 @@ from collections.abc import Callable
 
 import msgspec
 
-from mas_core.errors import Conflict, IntegrityError, RevisionNotFound
+from mas_core.errors import Conflict, IntegrityError, InternalError, RevisionNotFound
 from mas_core.model.policy import PolicyDocument
+from mas_core.registry.operator_log import OperatorLog
+from mas_core.registry.policy_difference import policy_difference
 from mas_core.registry.signed import Macs
 from mas_core.store.records import Records
 
@@ -23,7 +25,7 @@ class PolicyRecord:
     Args:
         records: The store's records.
         macs: What the document is authenticated with.
-        actor: Who makes changes through this, as the history names them: user@host.
+        log: Where changes are recorded; whoever has none only reads.
         check: Given the document before and after a change; what it raises keeps the change out.
     """
 
@@ -31,12 +33,12 @@ class PolicyRecord:
         self,
         records: Records,
         macs: Macs,
-        actor: str = "",
+        log: OperatorLog | None = None,
         check: Callable[[PolicyDocument, PolicyDocument], None] = lambda _before, _after: None,
     ) -> None:
         self._records = records
         self._macs = macs
-        self._actor = actor
+        self._log = log
         self.check = check
         """What gateways could not use is refused here, since they would go on with what they have."""
 
@@ -86,18 +88,38 @@ class PolicyRecord:
         Raises:
             Conflict: Others kept changing it at the same time.
             ConfigurationError: No gateway could use it.
+            AuditUnavailable: It cannot be recorded.
+            InternalError: This was opened for reading alone.
         """
+        if self._log is None:
+            raise InternalError("the policy was opened for reading alone")
+        current = await self.load()
+        wanted = edit(current or PolicyDocument())
+        if wanted == current:
+            return current
+        self.check(current or PolicyDocument(), wanted)
+        from_revision = current.revision if current else 0
+        async with self._log.writing("policy", change={"from_revision": from_revision}) as change:
+            before, after, text = await self._replace(edit, self._log.operator.actor)
+            if after is not before:
+                change.facts = policy_difference(before, after, text)
+        return after
+
+    async def _replace(
+        self, edit: Callable[[PolicyDocument], PolicyDocument], actor: str
+    ) -> tuple[PolicyDocument, PolicyDocument, bytes]:
+        """What was in force, what is now, and its bytes."""
         for _ in range(ATTEMPTS):
             current = await self.load()
             before = current or PolicyDocument()
             after = edit(before)
             if current is not None and after == before:
-                return before
+                return before, before, b""
             self.check(before, after)
             after = msgspec.structs.replace(
                 after,
                 revision=before.revision + 1,
-                changed_by=self._actor,
+                changed_by=actor,
                 changed_at=await self._records.time_ms(),
             )
             text = msgspec.json.encode(after)
@@ -105,7 +127,7 @@ class PolicyRecord:
                 before.revision, after.revision, text, self._macs.mac("policy", text)
             ):
                 await self._records.raise_revision()
-                return after
+                return before, after, text
         raise Conflict("the policy is being changed by somebody else at the same time", hint="try again")
 
 

@@ -7,13 +7,17 @@ from dataclasses import dataclass
 
 import msgspec
 
-from mas_core.errors import AgentNotFound
-from mas_core.model.registration import InstanceStatus, Registration
+from mas_core.errors import AgentNotFound, InternalError
+from mas_core.model.registration import AgentKey, DecryptionKey, InstanceStatus, Registration
+from mas_core.registry.operator_log import OperatorLog
 from mas_core.registry.signed import Macs, signed, verified
 from mas_core.store.records import Records
 
 REGISTRATION_EXPIRY_MS = 60_000
 """An instance counts as running for this long after its last heartbeat."""
+
+MAX_NAMED = 100
+"""Agents that the record of a change names."""
 
 _REGISTRATION = msgspec.json.Decoder(Registration)
 _INSTANCE = msgspec.json.Decoder(InstanceStatus)
@@ -54,9 +58,15 @@ class Registry:
     """Reads and writes registrations; what does not carry the gateway's MAC does not exist.
 
     `forged` lists ids whose records were ignored because their MAC was wrong.
+
+    Args:
+        records: The store's records.
+        macs: What records are authenticated with.
+        log: Where changes are recorded; whoever has none only reads.
     """
 
-    def __init__(self, records: Records, macs: Macs) -> None:
+    def __init__(self, records: Records, macs: Macs, log: OperatorLog | None = None) -> None:
+        self._log = log
         self._records = records
         self._macs = macs
         self.forged: set[str] = set()
@@ -89,11 +99,14 @@ class Registry:
 
     async def put_many(self, registrations: Iterable[Registration]) -> None:
         """Write registrations and make the gateways read them before their next commit."""
-        texts = [(item.agent_id, msgspec.json.encode(item)) for item in registrations]
-        await self._records.put_registrations(
-            [(name, text, self._macs.mac(f"registration:{name}", text)) for name, text in texts]
-        )
-        await self._records.raise_revision()
+        items = list(registrations)
+        texts = [(item.agent_id, msgspec.json.encode(item)) for item in items]
+        change = {"count": len(items), "agents": [_outline(item) for item in items[:MAX_NAMED]]}
+        async with self._recorded().writing("registry", *(name for name, _ in texts), change=change):
+            await self._records.put_registrations(
+                [(name, text, self._macs.mac(f"registration:{name}", text)) for name, text in texts]
+            )
+            await self._records.raise_revision()
 
     async def delete(self, agent_id: str) -> None:
         """Remove a registration; its gateways refuse the agent from their next commit on."""
@@ -101,8 +114,15 @@ class Registry:
 
     async def delete_many(self, agent_ids: Sequence[str]) -> None:
         """Remove registrations; gateways refuse these agents from their next commit on."""
-        await self._records.delete_registrations(agent_ids)
-        await self._records.raise_revision()
+        change = {"removed": list(agent_ids[:MAX_NAMED]), "count": len(agent_ids)}
+        async with self._recorded().writing("registry", *agent_ids, change=change):
+            await self._records.delete_registrations(agent_ids)
+            await self._records.raise_revision()
+
+    def _recorded(self) -> OperatorLog:
+        if self._log is None:
+            raise InternalError("the registry was opened for reading alone")
+        return self._log
 
     def _entry(self, agent_id: str, fields: dict[str, bytes]) -> AgentEntry | None:
         text, mac = fields.get("record"), fields.get("mac", b"")
@@ -125,3 +145,17 @@ class Registry:
                 else:
                     found.append(_INSTANCE.decode(data))
         return sorted(found, key=lambda item: (item.started, item.instance))
+
+
+def _outline(registration: Registration) -> dict[str, object]:
+    """What a record says of a registration that was written: its keys by id, never more of them."""
+    keys: tuple[AgentKey | DecryptionKey, ...] = (*registration.keys, *registration.decryption_keys)
+    facts: dict[str, object] = {
+        "agent": registration.agent_id,
+        "keys": [key.key_id for key in keys if not key.revoked],
+        "revoked": [key.key_id for key in keys if key.revoked],
+        "source": registration.source,
+    }
+    if registration.capabilities is not None:
+        facts["capabilities"] = list(registration.capabilities)
+    return {name: value for name, value in facts.items() if value}

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from enum import Enum
 
 from mas_core.model.frame import Frame
+from mas_core.model.operator_entry import OPERATOR_LANE
 from mas_core.store.keys import Keys
 from mas_core.store.limits import Grant
 from mas_core.store.wire import Argument
@@ -81,6 +82,18 @@ class Commit:
             return
         after = f"{milliseconds}-{int(number) + 1}"
         self._add("XTRIM", "stream", self.keys.ingress(self.partition, lane), "MINID", after)
+
+    def move_operator_cursor(self, entry: str) -> None:
+        """Everything in the operator log up to `entry` is recorded; it leaves the log."""
+        log, meta = self.keys.operator_log(), self.keys.meta(self.partition)
+        milliseconds, _, number = entry.partition("-")
+        if int(milliseconds) > END_OF_TIME_MS:
+            self._add("DEL", "any", log)
+            self._add("HSET", "hash", meta, f"cursor:{OPERATOR_LANE}", "")
+            self.makes_anew = True
+            return
+        self._add("HSET", "hash", meta, f"cursor:{OPERATOR_LANE}", entry)
+        self._add("XTRIM", "any", log, "MINID", f"{milliseconds}-{int(number) + 1}")
 
     def deliver(self, agent_id: str, lane: str, frame: Frame, count: int) -> None:
         """Put a frame into the inbox of an agent of this partition."""

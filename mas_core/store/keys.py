@@ -74,6 +74,10 @@ class Keys:
         """Stream: audit records in blocks; the id of a block is the sequence of its last record."""
         return self._prefix[partition] + "audit"
 
+    def operator_log(self) -> str:
+        """Stream: what operators begin and end, until partition 0 has recorded it."""
+        return self._prefix[0] + "operator"
+
     def session(self, partition: int, agent_id: str, session: str) -> str:
         """Hash with expiry: the last counters of an agent's sending session and its recent receipts."""
         return f"{self._prefix[partition]}from:{agent_id}:{session}"

@@ -39,6 +39,8 @@ class Grant:
     """Until one more place fits; 0 when one does, or when none ever will."""
     window: str
     """The window that is full: second, minute or hour; `unreadable` when the counts are not ours."""
+    by_second: bool = True
+    """Whether the places are counted in the window of a second too, which not every limit has."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,7 +114,7 @@ class Reservation:
             for (subject, limit), at in zip(subjects, range(0, len(reply), 4), strict=True):
                 granted, time, wait, full = map(int, reply[at : at + 4])
                 window = "" if full == 0 else "unreadable" if full < 0 else windows_of(limit)[full - 1][0]
-                found[subject] = Grant(granted, time, max(0, wait), window)
+                found[subject] = Grant(granted, time, max(0, wait), window, limit.burst > 0)
         return found
 
     def uses(self, replies: Sequence[Sequence[Any]]) -> dict[str, tuple[WindowUse, ...]]:
@@ -129,11 +131,26 @@ class Reservation:
 
 
 def queue_give_back(
-    connection: Connection, pipeline: Pipeline, keys: Keys, subject: str, at: int, places: int
+    connection: Connection,
+    pipeline: Pipeline,
+    keys: Keys,
+    subject: str,
+    at: int,
+    places: int,
+    *,
+    by_second: bool = True,
 ) -> None:
-    """Add to a pipeline that places are given back which were reserved at `at` and not used."""
+    """Add to a pipeline that places are given back which were reserved at `at` and not used.
+
+    Without `by_second` they were reserved under a limit that has no window of a second, so giving them back
+    there would free the places of others.
+    """
     partition = partition_of(subject, keys.partitions)
-    names = [keys.limit(partition, subject, window) for window in WINDOW_LENGTHS_MS]
+    names = [
+        keys.limit(partition, subject, window)
+        for window in WINDOW_LENGTHS_MS
+        if by_second or window != SECOND
+    ]
     connection.add_script(pipeline, "give_back", names, [at, places])
 
 

@@ -9,6 +9,7 @@ from typing import Any
 from mas_core.errors import InternalError
 from mas_core.model.approval import DUE_PREFIX, decision_field
 from mas_core.model.frame import Frame
+from mas_core.model.operator_entry import OPERATOR_LANE
 from mas_core.model.policy import RateLimit
 from mas_core.model.priority import LANES
 from mas_core.store.commits import Commit, CommitReply, CommitResult
@@ -44,6 +45,8 @@ class Meta:
     audit_head: str
     policy_revision: str
     cursors: dict[str, str]
+    operator_cursor: str = ""
+    """Up to where the operator log is recorded; of partition 0."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,7 +64,10 @@ class PartitionStore:
         self._connection = connection
         self.keys = keys
         self.partition = partition
-        self._ingress = {keys.ingress(partition, lane).encode(): lane for lane in LANES}
+        self._ingress: dict[str, str] = {lane: keys.ingress(partition, lane) for lane in LANES}
+        if partition == 0:
+            self._ingress[OPERATOR_LANE] = keys.operator_log()
+        self._lanes = {key.encode(): lane for lane, key in self._ingress.items()}
 
     async def acquire(
         self, gateway_id: str, nonce: str, lease_ms: int, layout: str, *, only_orphaned: bool = False
@@ -99,13 +105,13 @@ class PartitionStore:
         return bool(reply)
 
     async def read_ingress(self, cursors: Mapping[str, str], counts: Mapping[str, int]) -> list[StoredFrame]:
-        """Frames after the cursors, at most `counts` of each lane."""
+        """Frames after the cursors, at most `counts` of each lane; the operator log of partition 0 is one."""
         pipeline = Pipeline()
         for lane, count in counts.items():
             if count > 0:
                 pipeline.add(
                     "XREAD", "COUNT", count, "STREAMS",
-                    self.keys.ingress(self.partition, lane), cursors[lane] or "0-0",
+                    self._ingress[lane], cursors[lane] or "0-0",
                 )  # fmt: skip
         if not pipeline.commands:
             return []
@@ -115,14 +121,14 @@ class PartitionStore:
         """A few frames after the cursors; waits up to `block_ms` when there are none."""
         reply = await self._connection.wait(
             "XREAD", "COUNT", WAITING_READ_FRAMES, "BLOCK", block_ms, "STREAMS",
-            *(self.keys.ingress(self.partition, lane) for lane in LANES),
-            *(cursors[lane] or "0-0" for lane in LANES),
+            *(self._ingress[lane] for lane in cursors),
+            *(entry or "0-0" for entry in cursors.values()),
         )  # fmt: skip
         return self._frames(reply)
 
     def _frames(self, reply: Any) -> list[StoredFrame]:
         return [
-            StoredFrame(self._ingress[stream], entry.decode(), frame_of(fields))
+            StoredFrame(self._lanes[stream], entry.decode(), frame_of(fields))
             for stream, entries in reply or ()
             for entry, fields in entries
         ]
@@ -193,6 +199,7 @@ def _meta(fields: Mapping[str, str]) -> Meta:
         audit_head=fields.get("audit_head", ""),
         policy_revision=fields.get("policy_revision", ""),
         cursors={lane: fields.get(f"cursor:{lane}", "") for lane in LANES},
+        operator_cursor=fields.get(f"cursor:{OPERATOR_LANE}", ""),
     )
 
 
@@ -251,9 +258,11 @@ class Lookups:
         """Reserve places of an agent's rate limit."""
         self._reservation.add(agent_id, wanted, limit)
 
-    def give_back(self, subject: str, at: int, places: int) -> None:
-        """Give back places that were reserved at `at` and not used."""
-        queue_give_back(self._connection, self._pipeline, self._keys, subject, at, places)
+    def give_back(self, subject: str, at: int, places: int, *, by_second: bool = True) -> None:
+        """Give back places that were reserved at `at` and not used, in the windows that they are counted in."""
+        queue_give_back(
+            self._connection, self._pipeline, self._keys, subject, at, places, by_second=by_second
+        )
         self._readers.append(("done", None))
 
     def new_reservation(self) -> Reservation:

@@ -224,6 +224,18 @@ class Records:
         reply = await self._connection.call("XREVRANGE", self._keys.policy_history(), "+", "-", *count)
         return [{name.decode(): value for name, value in dict_of(fields).items()} for _entry, fields in reply]
 
+    async def add_operator_entry(self, text: bytes, mac: bytes) -> None:
+        """Add an entry to the operator log; it stays until a gateway has recorded it.
+
+        Raises:
+            InternalError: The log takes no entries.
+        """
+        await self._connection.call("XADD", self._keys.operator_log(), "*", "h", mac, "b", text)
+
+    async def unrecorded_operator_entries(self) -> int:
+        """Entries of the operator log that no gateway has recorded yet."""
+        return int(await self._connection.call("XLEN", self._keys.operator_log()))
+
     async def time_ms(self) -> int:
         """The server's clock, Unix milliseconds."""
         return await self._connection.time_ms()

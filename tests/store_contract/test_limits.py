@@ -15,9 +15,9 @@ async def reserve(store, wanted, limit, subject="alice", partition=0):
     return lookups.grants[subject]
 
 
-async def give_back(store, at, places, subject="alice"):
+async def give_back(store, at, places, subject="alice", **options):
     lookups = store.partition(0).lookups()
-    lookups.give_back(subject, at, places)
+    lookups.give_back(subject, at, places, **options)
     await lookups.run()
 
 
@@ -232,6 +232,19 @@ async def test_giving_back_more_than_was_reserved_frees_only_that(store):
     await give_back(store, second.at, 100)
 
     assert (await reserve(store, 10, limit)).granted == 6
+
+
+async def test_giving_back_what_was_not_counted_by_the_second_frees_nothing_there(store):
+    """Places that were reserved before the limit had a window of a second leave that of others alone."""
+    slow = await reserve(store, 9, RateLimit(per_minute=100, per_hour=100))
+    burst = RateLimit(per_minute=100, per_hour=100, burst=10)
+    assert not slow.by_second
+    assert (await reserve(store, 10, burst)).by_second
+    await give_back(store, slow.at, slow.granted, by_second=slow.by_second)
+
+    assert (await reserve(store, 10, burst)).granted == 0
+    uses = (await store.limits.use({"alice": burst}))["alice"]
+    assert {use.window: use.used for use in uses} == {"second": 10, "minute": 10, "hour": 10}
 
 
 async def test_use_tells_without_counting(store):

@@ -1,0 +1,131 @@
+"""Takes what operators wrote into the operator log into the audit chain.
+
+The log lies in the store, where others may write too. Only an entry that carries the gateway's MAC is recorded
+as an operator's; of anything else is recorded that it was there, and what it claimed.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections import OrderedDict
+from collections.abc import Mapping, Sequence
+
+import msgspec
+
+from mas_core.base.ids import AGENT_ID, MESSAGE_TYPE
+from mas_core.base.logs import get_logger
+from mas_core.base.traces import trace_of
+from mas_core.gateway.ledger import Ledger
+from mas_core.model.decision import Decision
+from mas_core.model.operator_entry import MAC_PURPOSE, MAX_ENTRY_BYTES, OperatorEntry
+from mas_core.security.gateway_keys import GatewayKeys
+from mas_core.store.partitions import StoredFrame
+
+log = get_logger(__name__)
+
+KIND = "operator"
+QUERY = "audit.query"
+TIMELY_MS = 120_000
+"""How much later than it was made an entry may be added to the log."""
+REMEMBERED = 10_000
+CLAIM_CHARACTERS = 200
+
+_ENTRY = msgspec.json.Decoder(OperatorEntry)
+
+
+class OperatorRecords:
+    """Records entries of the operator log, whatever they hold.
+
+    Args:
+        keys: The gateway's keys.
+        ledger: Where the records go.
+    """
+
+    def __init__(self, keys: GatewayKeys, ledger: Ledger) -> None:
+        self._keys = keys
+        self._ledger = ledger
+        self._seen: OrderedDict[str, str] = OrderedDict()
+        """Id of an entry -> where it stood: a batch that was not committed is read again from the same place."""
+
+    def record(self, stored: Sequence[StoredFrame], now: int) -> None:
+        """Record these entries in their order; each leaves exactly one record."""
+        for item in stored:
+            try:
+                self._record(item, now)
+            except Exception as error:  # noqa: BLE001 - no entry may stop a partition
+                log.error("operator.unreadable", entry=item.entry, trace=trace_of(error))
+                self._refuse(item, now, Decision.INVALID, "the entry cannot be read", {})
+
+    def _record(self, item: StoredFrame, now: int) -> None:
+        mac, text = item.frame.header, item.frame.body
+        if len(text) > MAX_ENTRY_BYTES:
+            self._refuse(item, now, Decision.INVALID, "the entry is too long", {})
+            return
+        if not self._keys.check_mac(MAC_PURPOSE, text, mac):
+            reason = (
+                "the entry does not carry the gateway's MAC: it was forged or changed"
+                if mac
+                else "the entry was written without the gateway's keys"
+            )
+            self._refuse(item, now, Decision.UNAUTHENTICATED, reason, _claims(text))
+            return
+        entry = _ENTRY.decode(text)
+        if self._seen.get(entry.id, item.entry) != item.entry or item.arrived - entry.time > TIMELY_MS:
+            reason = "the entry was recorded before, or comes long after it was made: it was played back"
+            self._refuse(item, now, Decision.REPLAYED, reason, _claims(text))
+            return
+        self._seen[entry.id] = item.entry
+        if len(self._seen) > REMEMBERED:
+            self._seen.popitem(last=False)
+        subject = entry.subjects[0] if len(entry.subjects) == 1 else ""
+        details: dict[str, object] = {
+            "operation": entry.operation,
+            "at": entry.time,
+            "write": entry.write,
+            "host": entry.host,
+            "context": entry.context,
+            "command": entry.command,
+            "subjects": list(entry.subjects),
+            "question" if entry.phase == "asked" else "change": entry.change,
+            "error": entry.error,
+        }
+        self._ledger.record_event(
+            QUERY if entry.phase == "asked" else KIND,
+            now,
+            decision=entry.phase,
+            reason=entry.reason,
+            target=subject if AGENT_ID.fullmatch(subject) else "",
+            message_type=entry.action if MESSAGE_TYPE.fullmatch(entry.action) else "",
+            actor=entry.actor,
+            details={name: value for name, value in details.items() if value},
+        )
+
+    def _refuse(
+        self, item: StoredFrame, now: int, decision: Decision, reason: str, claims: Mapping[str, object]
+    ) -> None:
+        text = item.frame.body
+        details: dict[str, object] = {
+            "entry": item.entry[:64],
+            "size": len(text),
+            "sha256": hashlib.sha256(text).hexdigest(),
+        }
+        if claims:
+            details["claimed"] = dict(claims)
+        self._ledger.record_event(KIND, now, decision=decision, reason=reason, details=details)
+
+
+def _claims(text: bytes) -> dict[str, object]:
+    """What an entry says of itself that nobody vouches for; empty when it says nothing readable."""
+    try:
+        entry = _ENTRY.decode(text)
+    except (ValueError, RecursionError):
+        return {}
+    claims = {
+        "actor": entry.actor,
+        "action": entry.action,
+        "phase": entry.phase,
+        "command": entry.command,
+        "reason": entry.reason,
+        "subjects": " ".join(entry.subjects[:20]),
+    }
+    return {name: value[:CLAIM_CHARACTERS] for name, value in claims.items() if value}
