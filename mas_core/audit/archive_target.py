@@ -67,7 +67,7 @@ def open_target(url: str, system: str) -> ArchiveTarget:
 
     Args:
         url: A path, or what fsspec takes: s3://bucket/path, gcs://..., abfs://..., sftp://..., memory://...
-        system: Name of a folder there, so that several systems share an archive.
+        system: Name of a folder there, so that several systems can share an archive; empty for the place itself.
 
     Raises:
         ConfigurationError: The URL cannot be used, holds a password, or needs a library that is not there.
@@ -82,7 +82,8 @@ def open_target(url: str, system: str) -> ArchiveTarget:
     if "://" not in url or parts.scheme == "file":
         if parts.netloc not in ("", "localhost") and parts.scheme == "file":
             raise ConfigurationError(f"{url} names a machine; mount its folder, and give the path")
-        return FolderTarget(Path(parts.path if parts.scheme == "file" else url).expanduser() / system)
+        folder = Path(parts.path if parts.scheme == "file" else url).expanduser()
+        return FolderTarget(folder / system if system else folder)
     try:
         import fsspec  # noqa: PLC0415 - an extra, and slow to import
     except ImportError:
@@ -91,12 +92,14 @@ def open_target(url: str, system: str) -> ArchiveTarget:
             hint="pip install 'mas[archive]'",
         ) from None
     try:
-        system_of_files, root = fsspec.core.url_to_fs(url)
+        files, root = fsspec.core.url_to_fs(url)
     except (ImportError, ValueError) as error:
         raise ConfigurationError(f"{url} cannot be used: {_said(error)}", hint="pip install s3fs") from error
     except Exception as error:
         raise ArchiveUnavailable(f"{url} cannot be reached: {_said(error)}", url=url) from error
-    return FsspecTarget(system_of_files, f"{root.rstrip('/')}/{system}", f"{url.rstrip('/')}/{system}")
+    return FsspecTarget(
+        files, f"{root.rstrip('/')}/{system}".rstrip("/"), f"{url.rstrip('/')}/{system}".rstrip("/")
+    )
 
 
 class FolderTarget:

@@ -83,6 +83,21 @@ class DlpSettings(Section):
     """Seconds that a detector may take for one payload; after that the payload is unscannable."""
 
 
+class ArchiveSettings(Section):
+    """Where closed segments of the audit are copied to."""
+
+    url: str = ""
+    """A folder that is there, relative to the file that names it, or a URL that fsspec knows; none when empty."""
+    every_s: float = Field(default=3600, ge=1)
+    """Seconds between two runs that copy segments, and do what the retention in force says."""
+
+    def relative_to(self, folder: Path) -> Self:
+        """The same with a relative folder understood from `folder`."""
+        if not self.url or "://" in self.url:
+            return self
+        return self.model_copy(update={"url": str(folder / Path(self.url).expanduser())})
+
+
 class AuditSettings(Section):
     """Where the audit goes beside the server."""
 
@@ -90,6 +105,8 @@ class AuditSettings(Section):
     """A JSON Lines file that gets a copy of each record; none when not given."""
     max_file_bytes: int = Field(default=100_000_000, ge=1_000_000)
     """Size at which the file is rotated."""
+    archive: ArchiveSettings = ArchiveSettings()
+    """Where closed segments are copied to, and how often."""
 
 
 class CircuitBreakerSettings(Section):
@@ -197,7 +214,9 @@ class GatewaySettings(BaseSettings):
         return self.model_copy(
             update={
                 "dlp": _anchored(self.dlp, "pack", folder),
-                "audit": _anchored(self.audit, "file", folder),
+                "audit": _anchored(self.audit, "file", folder).model_copy(
+                    update={"archive": self.audit.archive.relative_to(folder)}
+                ),
             }
         )
 

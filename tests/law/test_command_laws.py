@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import inspect
 import io
+import itertools
 import json
 import re
 import shlex
@@ -15,6 +16,7 @@ from pathlib import Path
 
 import pytest
 import yaml
+from support.followed_evidence import write_archive
 
 import mas_cli.errors
 import mas_core.errors
@@ -277,6 +279,7 @@ LOCAL_CALLS = {
     "context rename": ["one", "other"],
     "context remove": ["one", "--yes"],
     "completion install": ["bash"],
+    "audit restore": ["--from", "cold", "--out", "again-{n}"],
     "dlp scan": ['{"a": 1}'],
     "dlp test": ["--file", "cases.yaml"],
     "dlp key": ["--out", "new.key"],
@@ -284,6 +287,15 @@ LOCAL_CALLS = {
     "dlp hash": ["@value.txt", "--key", "own.key"],
 }
 """Arguments with which a command without a server succeeds; none when it is not listed."""
+
+_numbers = itertools.count()
+
+
+def local_call(entry: Command) -> list[str]:
+    """These arguments, with another number each time."""
+    number = str(next(_numbers))
+    return [word.replace("{n}", number) for word in LOCAL_CALLS.get(entry.name, [])]
+
 
 LOCAL = [entry for entry in COMMANDS if entry.scope == "local"]
 local_commands = pytest.mark.parametrize("entry", LOCAL, ids=lambda entry: entry.name.replace(" ", "-"))
@@ -305,6 +317,7 @@ def local_project(tmp_path, monkeypatch):
     write_private(tmp_path / "own.key", private_key.encode())
     sealed = ValueSealer({"own": public_half(private_key)}).seal("own", "card", "4111")
     (tmp_path / "sealed.json").write_text(json.dumps({"card": sealed}))
+    write_archive(tmp_path, tmp_path / "cold")
     for words in (
         ["context", "add", "two", "--url", "redis://h"],
         ["context", "add", "one", "--url", "redis://h"],
@@ -319,9 +332,7 @@ def test_json_parses_for_every_command(entry: Command, capfd):
     """With colour forced, in a pipe; and on an error standard output stays empty."""
     capfd.readouterr()
 
-    assert (
-        app.main([*entry.name.split(), *LOCAL_CALLS.get(entry.name, []), "-o", "json", "--color=always"]) == 0
-    )
+    assert app.main([*entry.name.split(), *local_call(entry), "-o", "json", "--color=always"]) == 0
     json.loads(capfd.readouterr().out)
 
     assert app.main([*entry.name.split(), "--no-such-flag", "-o", "json"]) == 2
@@ -336,7 +347,7 @@ def test_json_lines_and_yaml_parse_for_every_command(entry: Command, capfd):
     """One object a line; one document."""
     for format_ in ("jsonl", "yaml"):
         capfd.readouterr()
-        code = app.main([*entry.name.split(), *LOCAL_CALLS.get(entry.name, []), "-o", format_])
+        code = app.main([*entry.name.split(), *local_call(entry), "-o", format_])
         out = capfd.readouterr().out
         if code != 0:
             # the first format has made the change already

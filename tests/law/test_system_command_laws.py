@@ -15,6 +15,7 @@ from support.signed_export import PUBLIC_KEY, write_public_key, write_signed_exp
 
 from mas_cli import app
 from mas_cli.command_table import COMMANDS, Command
+from mas_core.audit.checkpoint_keys import CheckpointKeys
 from mas_core.ops import messages, rbac
 from mas_core.ops.system import System
 from mas_core.settings.target import resolve_target
@@ -90,6 +91,7 @@ SYSTEM_CALLS = {
     "key rotate": ["lawful-{n}"],
     "key revoke": ["lawful-{n}", "--yes"],
     "audit export": ["--format", "json", "--out", "lawful.json", "--yes"],
+    "audit archive": ["--no-trim"],
     "audit retention list": [],
     "audit retention set": ["hipaa", "--dry-run"],
     "state get": ["sleeper"],
@@ -139,6 +141,7 @@ def system_call(running_project, tmp_path, monkeypatch):
     monkeypatch.setattr(sys, "stdin", io.StringIO())
     for file_name, text in FILES.items():
         (running_project / file_name).write_text(text)
+    CheckpointKeys(running_project / ".mas" / "audit", running_project / ".mas" / "keys", "mas")
 
     def make(entry: Command) -> list[str]:
         name = f"lawful-{next(_numbers)}"

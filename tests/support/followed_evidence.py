@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+import shutil
 from dataclasses import dataclass
 from pathlib import Path
 
+from support.evidence_folders import START, build_records
+
+from mas_core.audit.archive import Archive
+from mas_core.audit.archive_target import FolderTarget
 from mas_core.audit.checkpoint_keys import CheckpointKeys
 from mas_core.audit.evidence_writer import EvidenceWriter
 from mas_core.store.records import Records
@@ -46,3 +51,15 @@ def new_evidence(root: Path, namespace: str) -> Evidence:
     """An empty evidence folder with keys of its own."""
     folder = root / "audit"
     return Evidence(folder, CheckpointKeys(folder, root / "audit-keys", namespace))
+
+
+def write_archive(root: Path, cold: Path) -> None:
+    """An archive at `cold` with one segment of 64 records of a system that is gone."""
+    made = new_evidence(root / "gone", "mas")
+    writer = EvidenceWriter(made.folder, 0, made.keys, segment_records=64)
+    writer.append(build_records(70))
+    writer.checkpoint(START)
+    writer.close()
+    cold.mkdir()
+    Archive(made.folder, made.keys, FolderTarget(cold / "mas-gone")).copy_partition(0)
+    shutil.rmtree(root / "gone")
