@@ -13,9 +13,10 @@ from mas_core.audit.keeping import Keeper, Kept
 from mas_core.audit.note import VerifierKey
 from mas_core.audit.restoring import Restored, restore_folder, restore_missing
 from mas_core.errors import ConfigurationError, NoteInvalid, NotFound, SecretUnavailable, UsageError
-from mas_core.model.retention import in_force
+from mas_core.model.retention import describe_retention, in_force
 from mas_core.ops.rbac import load
 from mas_core.ops.system import System
+from mas_core.registry.operator_log import acting
 from mas_core.settings.gateway_settings import AuditSettings
 from mas_core.settings.project import Project
 from mas_core.settings.project_config import load_config
@@ -65,8 +66,16 @@ async def archive(
     target = _target(url or audit_settings(project).archive.url, keys, folder)
     rule = in_force((await load(system)).retention) if trim else None
     keeper = Keeper(system.store.records, folder, keys, target)
-    found = await keeper.run(range(system.store.partitions), rule, dry_run=dry_run, on_copied=on_copied)
-    return ArchiveRun(target.shown if target is not None else "", tuple(found))
+    partitions = range(system.store.partitions)
+    where = target.shown if target is not None else ""
+    if dry_run:
+        return ArchiveRun(where, tuple(await keeper.run(partitions, rule, dry_run=True)))
+    with acting("audit.archive", where or "store"):
+        wanted = {"archive": where, "retention": describe_retention(rule)}
+        async with system.operator_log.writing("archive", change=wanted) as change:
+            found = await keeper.run(partitions, rule, on_copied=on_copied)
+            change.facts = {**wanted, "partitions": [_facts(kept) for kept in found]}
+    return ArchiveRun(where, tuple(found))
 
 
 async def restore(project: Project | None, *, url: str = "", out: Path | None = None) -> Restored:
@@ -145,6 +154,18 @@ def public_keys(folder: Path) -> tuple[VerifierKey, ...]:
 def system_folder(keys: Sequence[VerifierKey]) -> str:
     """The name of a system's folder in an archive: namespace and system id."""
     return "-".join(keys[0].name.split("/")[:2])
+
+
+def _facts(kept: Kept) -> dict[str, object]:
+    """What an audit record says of a run for a partition."""
+    return {
+        "partition": kept.partition,
+        "copied": len(kept.copied),
+        "trimmed": kept.trimmed,
+        "trimmed_to": kept.trimmed_to,
+        "deleted": list(kept.deleted),
+        "problem": kept.problem.message if kept.problem is not None else "",
+    }
 
 
 def _target(url: str, keys: CheckpointKeys, folder: Path) -> ArchiveTarget | None:

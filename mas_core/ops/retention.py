@@ -11,6 +11,7 @@ from mas_core.model.policy import PolicyDocument
 from mas_core.model.retention import FRAMEWORKS, RetentionRule, describe_retention, in_force, usual_rule
 from mas_core.ops.rbac import load
 from mas_core.ops.system import System
+from mas_core.registry.operator_log import named
 from mas_core.security.retention_changes import set_retention
 
 __all__ = ["FRAMEWORKS", "RetentionStatus", "change_retention", "describe_retention", "list_retention"]
@@ -43,6 +44,7 @@ async def list_retention(system: System) -> list[RetentionStatus]:
     return found
 
 
+@named("retention.set", "framework")
 async def change_retention(
     system: System,
     framework: str,

@@ -50,6 +50,9 @@ def test_segments_are_archived_and_come_back(mas, evidence, cold):
     (row,) = ran.json
     assert (ran.code, row["copied"], row["error"]) == (0, len(evidence.segments()), None)
     assert row["copied"] == row["archived"] > 1
+    recorded = set()
+    while "audit.archive" not in recorded:
+        recorded = {item["type"] for item in mas("audit", "list", "--kind", "operator", "-o", "json").json}
     again = mas("audit", "archive", "--to", str(cold), "--no-trim", "-o", "json").json
     assert (again[0]["copied"], again[0]["archived"]) == (0, row["archived"])
 
