@@ -9,6 +9,7 @@ was kept elsewhere: give it to `finish`.
 from __future__ import annotations
 
 from collections import deque
+from enum import StrEnum
 from typing import Final, NamedTuple
 
 import msgspec
@@ -34,6 +35,33 @@ class VerifyResult(msgspec.Struct, frozen=True):
     """Up to this number each record's hash was found again, in the record after it or in the given head."""
     head: str
     """When `ok`, the hash of the last record; otherwise that of the record `verified_to`, if still known."""
+    kind: str = ""
+    """One of `Tampering` when something is wrong and its kind is known."""
+    first: int = 1
+    """Number of the first record that is at hand; those before it are known by their hashes only."""
+    covered: int = 0
+    """Number of the last record that a trusted checkpoint covers."""
+    checkpoints: int = 0
+    """Checkpoints whose signatures and roots hold."""
+    notes: tuple[str, ...] = ()
+    """What to know besides, in words."""
+
+
+class Tampering(StrEnum):
+    """What can be wrong with a log."""
+
+    EDITED = "edited"
+    DELETED = "deleted"
+    INSERTED = "inserted"
+    REORDERED = "reordered"
+    DUPLICATED = "duplicated"
+    TRUNCATED = "truncated"
+    ROLLED_BACK = "rolled_back"
+    REWRITTEN = "rewritten"
+    SEGMENT_MISSING = "segment_missing"
+    CHECKPOINT_FORGED = "checkpoint_forged"
+    CHECKPOINT_MISSING = "checkpoint_missing"
+    KEY_REPLACED = "key_replaced"
 
 
 class _Link(msgspec.Struct):
