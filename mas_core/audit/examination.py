@@ -13,7 +13,6 @@ from mas_core.audit.verify import Tampering
 
 LOOKED_AT: Final = 16_384
 """Lines that are looked at before and behind the place."""
-_MARGIN = 512
 
 
 class Examination:
@@ -35,7 +34,7 @@ class Examination:
     ) -> None:
         odd = log.first_odd or log.size
         pending = [log.pending] if log.pending is not None else []
-        self._anchors = [*pending, *checkpoints.to(odd + _MARGIN)] if pending else []
+        self._anchors = [*pending, *checkpoints.to(odd + LOOKED_AT)] if pending else []
         self._end = end
         self._log = log
         self._truth = SignedTruth(read_hash, self._anchors)
@@ -57,6 +56,11 @@ class Examination:
             anchors = [(found.size, found.head) for found in self._anchors if found.head]
             known = ChainTruth(lines, self.first, before, [*anchors, *([self._end] if self._end else [])])
             found = diagnose(lines, self.first, known)
+            is_last = found is not None and found.first_bad == self.first + len(lines) - 1
+            if found is not None and is_last and found.kind is Tampering.EDITED:
+                found = found._replace(
+                    problem=f"{found.problem}, or the log was rewritten from a record after {trusted.size} on"
+                )
         if found is None and not self._log.is_hash_odd:
             last = self._log.size
             found = Diagnosis(

@@ -28,6 +28,7 @@ def verify_folder(
     *,
     outside: Iterable[bytes] = (),
     from_seq: int = 1,
+    start: Start | None = None,
     is_live: bool = False,
 ) -> VerifyResult:
     """Hold the records of a partition against its chain, its tree and every checkpoint.
@@ -38,26 +39,38 @@ def verify_folder(
         keys: Whose checkpoints count.
         outside: Checkpoints that were kept elsewhere, of any partition.
         from_seq: Begin with this record; the stored hashes of those before it must be there, and hold.
+        start: What an earlier verification left, instead of `from_seq`.
         is_live: A notary is at work, so that the newest records may not be signed yet.
     """
     with EvidenceReader(folder, partition) as reader:
         source = CheckpointSource(keys, partition, reader.checkpoints(), outside)
-        return _FolderVerification(reader, source, keys, from_seq).run(is_live=is_live)
+        checkpoints = Lookahead(source)
+        notes = []
+        if start is None:
+            start = start_at(from_seq, reader, checkpoints)
+            if start.size + 1 < from_seq:
+                notes.append("the stored hashes do not hold, so verification began with record 1")
+        log = LogVerifier(checkpoints, reader.read_hashes, start)
+        return _FolderVerification(reader, source, checkpoints, keys, log, notes).run(is_live=is_live)
 
 
 class _FolderVerification:
     def __init__(
-        self, reader: EvidenceReader, source: CheckpointSource, keys: TrustedKeys, from_seq: int
+        self,
+        reader: EvidenceReader,
+        source: CheckpointSource,
+        checkpoints: Lookahead,
+        keys: TrustedKeys,
+        log: LogVerifier,
+        notes: list[str],
     ) -> None:
         self._reader = reader
         self._source = source
+        self._checkpoints = checkpoints
         self._keys = keys
-        self._checkpoints = Lookahead(source)
-        self._notes: list[str] = []
-        self._start = start_at(from_seq, reader, self._checkpoints)
-        if self._start.size + 1 < from_seq:
-            self._notes.append("the stored hashes do not hold, so verification began with record 1")
-        self._log = LogVerifier(self._checkpoints, reader.read_hashes, self._start)
+        self._log = log
+        self._notes = notes
+        self._begin = log.size
         self._proven_to = 0
 
     def run(self, *, is_live: bool) -> VerifyResult:
@@ -71,13 +84,13 @@ class _FolderVerification:
             self._notes.append("the key is not pinned: the folder's own word was taken for it")
         return VerifyResult(
             ok=found is None,
-            records=log.size - self._start.size,
+            records=log.size - self._begin,
             first_bad=(found.first_bad or None) if found else None,
             problem=found.problem if found else "",
             verified_to=max(verified_to, 0),
             head=(log.head or "") if found is None else "",
             kind=found.kind if found else "",
-            first=self._start.size + 1,
+            first=self._begin + 1,
             covered=log.trusted.size,
             checkpoints=self._source.count,
             notes=tuple(self._notes),
