@@ -5,7 +5,7 @@ BIN    := $(VENV)/bin
 STAMP  := $(VENV)/.installed
 DEV    := $(VENV)/.installed-dev
 
-.PHONY: run test check gen bench bench-peers differential clean fuzz audit
+.PHONY: run test check gen bench bench-peers differential tamper clean fuzz audit
 .DEFAULT_GOAL := run
 
 $(BIN)/python:
@@ -44,6 +44,9 @@ bench-peers: $(DEV)  ## install what is compared with, each in .venv-peers
 
 differential: $(DEV)  ## compare the access rules with a brute-force model on 1,000,000 random cases
 	@$(BIN)/python tests/support/access_model.py --cases 1000000
+
+tamper: $(DEV) ## spoil a log of 100,000 records in 10,000 ways, and verify each
+	@$(BIN)/python tests/support/tampering.py $(TAMPER)
 
 fuzz: SECONDS ?= 60
 fuzz: $(DEV)   ## feed every parser for SECONDS each; guided by coverage where atheris is installed

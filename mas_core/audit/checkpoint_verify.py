@@ -44,8 +44,6 @@ class BadCheckpoint:
 
     kind: Tampering
     problem: str
-    after: int
-    """Size that the last good checkpoint before it names."""
 
 
 class CheckpointSource:
@@ -55,7 +53,7 @@ class CheckpointSource:
         keys: Who may sign.
         partition: Whose checkpoints.
         own: The partition's own notes, oldest first.
-        outside: Notes that second places kept; of other partitions as well.
+        outside: Notes that second places kept; of other partitions as well, which may name this one.
     """
 
     def __init__(
@@ -86,7 +84,6 @@ class CheckpointSource:
                 self._note(
                     Tampering.CHECKPOINT_MISSING,
                     f"the checkpoint of {found.size} records, which a second place holds, is not there",
-                    last.size if last else 0,
                 )
             if last is None or found.size != last.size or found.root != last.root:
                 self.count += 1
@@ -102,11 +99,10 @@ class CheckpointSource:
                 self._note(
                     Tampering.CHECKPOINT_FORGED,
                     f"checkpoint {number} does not count: {error.message}",
-                    self.own_size,
                 )
                 continue
             if found.size < self.own_size or key < newest_key:
-                self._note(Tampering.CHECKPOINT_FORGED, f"checkpoint {number} is out of order", self.own_size)
+                self._note(Tampering.CHECKPOINT_FORGED, f"checkpoint {number} is out of order")
                 continue
             self.own_size, newest_key = found.size, key
             yield found
@@ -114,15 +110,27 @@ class CheckpointSource:
     def _outside_checkpoints(self, notes: Iterable[bytes]) -> Iterator[Checkpoint]:
         for data in notes:
             try:
-                text = Note.parse(data).text
-                if text.partition("\n")[0] == self._origin:
-                    yield self._read(data)[0]
+                note = Note.parse(data)
+                is_ours = note.text.partition("\n")[0] == self._origin
+                found = self._read(data)[0] if is_ours else self._named_in(note)
             except NoteInvalid as error:
                 self._note(
                     Tampering.CHECKPOINT_FORGED,
                     f"a checkpoint of a second place does not count: {error.message}",
-                    0,
                 )
+                continue
+            if found is not None:
+                yield found
+
+    def _named_in(self, note: Note) -> Checkpoint | None:
+        """What the checkpoint of another partition says of this one."""
+        if not note.signed_by(self._keys.keys):
+            return None
+        other = Checkpoint.parse(note.text)
+        state = other.others.get(self._partition)
+        if state is None or not state.size or not other.origin.startswith(f"{self._keys.name}/"):
+            return None
+        return Checkpoint(self._origin, state.size, state.root, other.time, "")
 
     @property
     def _origin(self) -> str:
@@ -146,9 +154,9 @@ class CheckpointSource:
         order = (*self._keys.earlier, *self._keys.keys)
         return found, max(order.index(key) for key in signers)
 
-    def _note(self, kind: Tampering, problem: str, after: int) -> None:
+    def _note(self, kind: Tampering, problem: str) -> None:
         if all(known.kind is not kind for known in self.problems):
-            self.problems.append(BadCheckpoint(kind, problem, after))
+            self.problems.append(BadCheckpoint(kind, problem))
 
 
 def _encoded(note: Note) -> bytes:

@@ -283,14 +283,29 @@ def _open_blocks(file: BinaryIO | None, segments: list[Segment]) -> Iterator[Blo
     at = segments[-1].last + 1 if segments else 1
     if not taken:
         at = max(at, claimed)
-    rest = b""
-    while chunk := file.read(_CHUNK):
-        lines, rest = _split(rest, chunk)
+    for whole in line_blocks(file):
+        lines = whole
         if taken:
             lines, taken = lines[taken:], max(0, taken - len(lines))
         if lines:
             yield Block(at, lines)
             at += len(lines)
+
+
+def line_blocks(file: BinaryIO, *, keep_torn: bool = False) -> Iterator[list[bytes]]:
+    """The lines of a plain file, some at a time.
+
+    Args:
+        file: The file.
+        keep_torn: Give what stands behind the last line break, too.
+    """
+    rest = b""
+    while chunk := file.read(_CHUNK):
+        lines, rest = _split(rest, chunk)
+        if lines:
+            yield lines
+    if rest and keep_torn:
+        yield [rest]
 
 
 def _taken_over(first_line: bytes, claimed: int, segments: list[Segment]) -> int:

@@ -2,20 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from itertools import islice
 from pathlib import Path
 
-from mas_core.audit.checkpoint_verify import CheckpointSource, Lookahead
+from mas_core.audit.checkpoint_verify import BadCheckpoint, CheckpointSource, Lookahead
+from mas_core.audit.deleted_records import read_deleted
 from mas_core.audit.diagnosis import Diagnosis, SignedTruth, link_of
 from mas_core.audit.evidence_reader import Block, EvidenceReader
 from mas_core.audit.examination import Examination
 from mas_core.audit.log_verify import LogVerifier, Start
 from mas_core.audit.merkle import TreeHead
+from mas_core.audit.plain_files import PlainFiles
 from mas_core.audit.trusted_keys import TrustedKeys
 from mas_core.audit.verify import Tampering, VerifyResult
-from mas_core.errors import ChainBroken
+from mas_core.errors import ChainBroken, EvidenceDamaged
+from mas_core.model.audit_record import GENESIS
 
 MOST_UNSIGNED = 256
 """Records that may stand behind the last checkpoint of a folder that nobody writes to."""
@@ -45,43 +48,87 @@ def verify_folder(
     with EvidenceReader(folder, partition) as reader:
         source = CheckpointSource(keys, partition, reader.checkpoints(), outside)
         checkpoints = Lookahead(source)
-        notes = []
+        notes: list[str] = []
+        try:
+            deleted = read_deleted(reader.path, partition, (*keys.earlier, *keys.keys))
+        except EvidenceDamaged as error:
+            source.problems.append(BadCheckpoint(Tampering.CHECKPOINT_FORGED, error.message))
+            deleted = None
         if start is None:
+            if deleted is not None and deleted.last >= from_seq:
+                from_seq = deleted.last + 1
+                notes.append(f"records 1 to {deleted.last} were deleted under {deleted.policy}")
             start = start_at(from_seq, reader, checkpoints)
             if start.size + 1 < from_seq:
                 notes.append("the stored hashes do not hold, so verification began with record 1")
         log = LogVerifier(checkpoints, reader.read_hashes, start)
-        return _FolderVerification(reader, source, checkpoints, keys, log, notes).run(is_live=is_live)
+        if not keys.is_pinned:
+            notes.append("the key is not pinned: the folder's own word was taken for it")
+        verification = _Verification(reader, source, checkpoints, log, notes)
+        return verification.run(keys.problem, most_unsigned=None if is_live else MOST_UNSIGNED)
 
 
-class _FolderVerification:
+def verify_files(
+    paths: Sequence[Path], partition: int, keys: TrustedKeys, *, outside: Iterable[bytes] = (), head: str = ""
+) -> VerifyResult:
+    """Hold records in plain files against their chain, and against checkpoints where they begin with record 1.
+
+    Args:
+        paths: JSON Lines or closed segments, oldest records first.
+        partition: Which partition they are of.
+        keys: Whose checkpoints count.
+        outside: Checkpoints, of any partition.
+        head: Hash of the last record, hex, from where it is kept.
+
+    Raises:
+        OSError: A file cannot be read.
+    """
+    files = PlainFiles(paths)
+    begin = files.first - 1
+    notes: list[str] = []
+    origin = f"{keys.name}/{partition}\n".encode()
+    own = [note for note in outside if note.startswith(origin)] if begin == 0 else []
+    source = CheckpointSource(keys, partition, own)
+    if begin:
+        notes.append(f"the files begin with record {begin + 1}, so that only the chain was checked")
+    checkpoints = Lookahead(source)
+    log = LogVerifier(checkpoints, None, Start(begin, None if begin else GENESIS))
+    verification = _Verification(files, source, checkpoints, log, notes)
+    return verification.run(keys.problem, most_unsigned=None, head=head)
+
+
+class _Verification:
     def __init__(
         self,
-        reader: EvidenceReader,
+        reader: EvidenceReader | PlainFiles,
         source: CheckpointSource,
         checkpoints: Lookahead,
-        keys: TrustedKeys,
         log: LogVerifier,
         notes: list[str],
     ) -> None:
         self._reader = reader
         self._source = source
         self._checkpoints = checkpoints
-        self._keys = keys
         self._log = log
         self._notes = notes
         self._begin = log.size
         self._proven_to = 0
 
-    def run(self, *, is_live: bool) -> VerifyResult:
-        """Read everything, or up to the first thing that is wrong."""
+    def run(self, key_problem: str, *, most_unsigned: int | None, head: str = "") -> VerifyResult:
+        """Read everything, or up to the first thing that is wrong.
+
+        Args:
+            key_problem: What is wrong with the keys.
+            most_unsigned: Records that may stand behind the last checkpoint; None for any number.
+            head: Hash of the last record, if something but a checkpoint names it.
+        """
         log = self._log
-        found = self._in_records() or self._at_the_end()
-        verified_to = min(self._proven_to, found.first_bad - 1) if found else log.size
-        if found is None:
-            found = self._in_checkpoints(is_live=is_live)
-        if not self._keys.is_pinned:
-            self._notes.append("the key is not pinned: the folder's own word was taken for it")
+        found = self._in_records() or self._at_the_end(head)
+        verified_to = log.size if head else log.trusted.size
+        if found is not None:
+            verified_to = min(self._proven_to, found.first_bad - 1)
+        else:
+            found = self._in_checkpoints(key_problem, most_unsigned)
         return VerifyResult(
             ok=found is None,
             records=log.size - self._begin,
@@ -144,11 +191,16 @@ class _FolderVerification:
         kind = Tampering.SEGMENT_MISSING if is_whole else Tampering.DELETED
         return Diagnosis(kind, expected, f"records {expected} to {link.seq - 1} are missing")
 
-    def _at_the_end(self) -> Diagnosis | None:
-        """Whether records are missing that a checkpoint names."""
+    def _at_the_end(self, head: str) -> Diagnosis | None:
+        """Whether records are missing that a checkpoint names, or the last one is another than it should be."""
         log = self._log
         if log.pending is None:
-            return None
+            if head in {"", log.head}:
+                return None
+            self._proven_to = log.trusted.size
+            return Diagnosis(
+                Tampering.REWRITTEN, log.size, f"record {log.size} is not the one with the given hash"
+            )
         named = max((found.size for found in self._checkpoints), default=log.pending.size)
         is_own = self._source.own_size > log.size
         self._proven_to = log.trusted.size
@@ -158,22 +210,22 @@ class _FolderVerification:
             f"the log ends before record {log.size + 1}, but a checkpoint names {named} records",
         )
 
-    def _in_checkpoints(self, *, is_live: bool) -> Diagnosis | None:
+    def _in_checkpoints(self, key_problem: str, most_unsigned: int | None) -> Diagnosis | None:
         """What is wrong with keys and checkpoints although the records hold."""
-        if self._keys.problem:
-            return Diagnosis(Tampering.KEY_REPLACED, 0, self._keys.problem)
+        if key_problem:
+            return Diagnosis(Tampering.KEY_REPLACED, 0, key_problem)
         for problem in self._source.problems:
             return Diagnosis(problem.kind, 0, problem.problem)
         log = self._log
         unsigned = log.size - log.trusted.size
-        if unsigned > MOST_UNSIGNED and not is_live:
+        if most_unsigned is not None and unsigned > most_unsigned:
             return Diagnosis(
                 Tampering.CHECKPOINT_MISSING,
                 0,
                 f"records {log.trusted.size + 1} to {log.size} stand under no checkpoint",
             )
         if unsigned:
-            self._notes.append(f"{unsigned} records are newer than the last checkpoint")
+            self._notes.append(f"{unsigned} records are under no checkpoint (yet)")
         return None
 
 

@@ -125,7 +125,8 @@ class LogVerifier:
         return size + 1
 
     def _check(self, checkpoint: Checkpoint) -> None:
-        if checkpoint.root != self._tree.root() or checkpoint.head != self.head:
+        is_head = checkpoint.head in {"", self.head}
+        if checkpoint.root != self._tree.root() or not is_head:
             self.first_odd = self.size
             return
         self.trusted = Start(self.size, self.head)

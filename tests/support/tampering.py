@@ -114,13 +114,17 @@ class Spoiler:
         self.source = source
         self.target = target
 
-    def spoil(self, name: str) -> Mutation:
-        """A copy of the log in `target`, spoilt in the way of this name."""
+    def copy(self) -> None:
+        """Put a copy of the log into `target`, as it is."""
         shutil.rmtree(self.target, ignore_errors=True)
         (self.target / "p0").mkdir(parents=True)
         for path in (*self.log.folder.glob("*"), *self.log.folder.glob("p0/*")):
             if path.is_file():
                 os.link(path, self.target / path.relative_to(self.log.folder))
+
+    def spoil(self, name: str) -> Mutation:
+        """A copy of the log in `target`, spoilt in the way of this name."""
+        self.copy()
         mutation = MUTATIONS[name](self)
         mutation.name = name
         if not mutation.outside:
