@@ -8,6 +8,9 @@ import sys
 def main() -> int:
     """Answer a completion request at once, or run a command; returns the exit code."""
     try:
+        from mas_cli.output.closed_streams import fill_closed_streams
+
+        fill_closed_streams()
         if sys.argv[1:2] == ["__complete"]:
             from mas_cli.completion.fast_path import main as complete
 

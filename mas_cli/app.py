@@ -6,7 +6,7 @@ import os
 import sys
 from collections.abc import Sequence
 
-from mas_cli.errors import OutputClosed, Terminated
+from mas_cli.errors import OutputClosed, OutputFailed, Terminated
 from mas_cli.input.shared_flags import wants_json_errors
 from mas_cli.output.exit_codes import ExitCode, exit_code_of
 from mas_cli.output.streams import flush_or_discard, standard_error, write_page
@@ -29,7 +29,10 @@ def main(words: Sequence[str] | None = None) -> int:
         code = ExitCode.TERMINATED
     except Exception as error:  # noqa: BLE001 - the last line of defence: a report instead of a traceback
         code = _crashed(error, given)
-    return int(code if flush_or_discard() else ExitCode.PIPE_CLOSED)
+    try:
+        return int(code if flush_or_discard() else ExitCode.PIPE_CLOSED)
+    except OutputFailed as error:
+        return int(code or _failed(error, given))
 
 
 def _run(words: list[str]) -> ExitCode:

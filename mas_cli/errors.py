@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Self
+
 from mas_core.errors import MasError, NotFound, UsageError
 
 
@@ -27,6 +29,17 @@ class PartlyFailed(MasError):
     """Some of it worked and some did not."""
 
     code = "partly_failed"
+
+
+class OutputFailed(MasError):
+    """What the command has to tell cannot be written."""
+
+    code = "output_failed"
+
+    @classmethod
+    def of(cls, error: OSError) -> Self:
+        """The same in our words."""
+        return cls(f"standard output cannot be written: {error.strerror}", hint="df -h")
 
 
 class TopicNotFound(NotFound):

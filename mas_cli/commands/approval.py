@@ -57,7 +57,9 @@ async def list_waiting(
     found = [item for item in waiting if sender in {"", item.facts.sender}]
     found = [item for item in found if target in {"", item.facts.target}]
     call.out.records(_COLUMNS, [_row(item) for item in found])
-    call.talk.count(f"{len(found)} messages wait for approval")
+    call.talk.count(
+        "1 message waits for approval" if len(found) == 1 else f"{len(found)} messages wait for approval"
+    )
     return ExitCode.OK
 
 

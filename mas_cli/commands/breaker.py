@@ -51,7 +51,7 @@ async def list_circuits(
     call.out.records(_COLUMNS, [_row(status) for status in found])
     call.talk.count(f"{len(found)} circuits are not closed")
     if not is_on:
-        call.talk.warn("breakers are off: set gateway.features.circuit_breaker in mas.yaml")
+        call.talk.warn("breakers are off; switch them on with: mas policy set circuit_breaker on")
     return ExitCode.OK
 
 

@@ -27,7 +27,7 @@ Expires = Annotated[str | None, typer.Option(metavar="DUR", help="How long it co
 
 _COLUMNS = (
     Column("agent", style=lambda _: "name"),
-    Column("key_id"),
+    Column("key_id", whole=True),
     Column("type"),
     Column("use"),
     Column("status"),

@@ -88,7 +88,7 @@ async def set_feature(
     name: Annotated[str, typer.Argument(metavar="FEATURE", help="As in mas policy features.")],
     value: Annotated[
         str,
-        typer.Argument(metavar="on|off|file", help="file: as the project's files say, from the next mas up."),
+        typer.Argument(metavar="on|off|file", help="file: as the project's files say."),
     ],
     *,
     dry_run: DryRun = False,
@@ -104,7 +104,10 @@ async def set_feature(
         from mas_core.ops import policy_people
 
         document = await policy_people.switch(system, name, values[value], dry_run=dry_run)
+        stays = values[value] is None and system.target.project is None
     call.out.records(_FEATURES, [row for row in _feature_rows(document) if row["feature"] == name])
+    if stays:
+        call.talk.warn("the files are not at hand: it stays until mas up loads them")
     if not dry_run:
         call.talk.say("see who changed it with: mas rbac history")
     return ExitCode.OK

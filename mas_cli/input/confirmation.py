@@ -109,6 +109,10 @@ class Confirmation:
             raise Cancelled
 
     def _answer(self, question: str) -> str:
-        with interrupted_by_ctrl_c():
-            self._talk.ask(question)
-            return self._stdin.readline().strip()
+        try:
+            with interrupted_by_ctrl_c():
+                self._talk.ask(question)
+                return self._stdin.readline().strip()
+        except KeyboardInterrupt:
+            self._talk.end_question()
+            raise

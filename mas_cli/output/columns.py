@@ -29,6 +29,8 @@ class Column(NamedTuple):
     kind: Kind = "text"
     flexible: bool = False
     """Whether this column is cut first when the terminal is too narrow."""
+    whole: bool = False
+    """Whether it is cut last, because a part of it is of no use; numbers and times always are."""
     width: int = 0
     """In a stream, where what is to come is unknown: its width on a terminal, the least one in a pipe."""
     style: Callable[[object], Style | None] | None = None
@@ -119,6 +121,16 @@ def duration(seconds: float) -> str:
             rest = whole % size // small
             return f"{whole // size}{unit} {rest}{small_unit}" if rest else f"{whole // size}{unit}"
     return f"{whole}s"
+
+
+def is_today(value: object, *, utc: bool = False, now: datetime | None = None) -> bool:
+    """Whether this is a time of today, where the reader is or in UTC."""
+    zone = UTC if utc else None
+    try:
+        moment = datetime.fromisoformat(str(value))
+    except ValueError:
+        return False
+    return moment.astimezone(zone).date() == (now or datetime.now(UTC)).astimezone(zone).date()
 
 
 def _moment(text: str, kind: Kind, *, utc: bool, now: datetime | None) -> str:

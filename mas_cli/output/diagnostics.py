@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import traceback
 from collections.abc import Iterable
+from math import ceil
 from typing import TextIO
 
 from mas_cli.output.colours import Palette
+from mas_cli.output.columns import cell
 from mas_cli.output.documents import json_text
 from mas_cli.output.exit_codes import ExitCode
 from mas_cli.output.safe_text import display_width, safe_text
 from mas_core.errors import MasError
 
 HEADLINE_WIDTH = 72
-"""The error code stands behind this column, so that several errors line up."""
+"""The error code stands behind this column, so that several errors line up, where the terminal is wide enough."""
 
 _LEADING_DETAILS = ("because", "closest")
 
@@ -25,6 +27,7 @@ class Diagnostics:
         quiet: Say nothing but warnings and errors.
         verbosity: How many times -v was given.
         json_errors: Write an error as one line of JSON.
+        width: Columns of the terminal; None when this is not a terminal.
     """
 
     def __init__(
@@ -36,7 +39,7 @@ class Diagnostics:
         verbosity: int = 0,
         json_errors: bool = False,
         debug: bool = False,
-        is_terminal: bool = False,
+        width: int | None = None,
     ) -> None:
         self._stream = stream
         self._palette = palette
@@ -44,8 +47,9 @@ class Diagnostics:
         self._verbosity = verbosity
         self._json_errors = json_errors
         self._debug = debug
-        self.is_terminal = is_terminal
+        self.is_terminal = width is not None
         """Whether a person sees this."""
+        self._width = width
         self._has_progress = False
 
     def say(self, text: str) -> None:
@@ -71,6 +75,10 @@ class Diagnostics:
         """A question, without a line end."""
         self._write(safe_text(question), end=" ")
 
+    def end_question(self) -> None:
+        """Nobody has answered: what follows begins on a line of its own."""
+        self._write("")
+
     def progress(self, text: str) -> None:
         """How far something is: the next one replaces it on a terminal; an empty one takes it away."""
         if self._quiet or (not text and not self._has_progress):
@@ -93,13 +101,17 @@ class Diagnostics:
     def _block(self, error: MasError, code: ExitCode) -> None:
         first, *further = error.message.splitlines() or [""]
         headline = f"mas: {code.label}: {safe_text(first)}"
-        padding = " " * max(2, HEADLINE_WIDTH - display_width(headline))
+        error_code = f"[{safe_text(error.code)}]"
+        column = HEADLINE_WIDTH if self._width is None else min(HEADLINE_WIDTH, self._width - len(error_code))
+        padding = " " * max(2, column - display_width(headline))
         paint = self._palette.paint
-        self._write(f"{paint(headline, 'bad')}{padding}{paint(f'[{safe_text(error.code)}]', 'dim')}")
+        self._write(f"{paint(headline, 'bad')}{padding}{paint(error_code, 'dim')}")
         for line in further:
             self._write(f"           {safe_text(line)}")
         for name in _LEADING_DETAILS:
             self._labelled(name, _listed(error.details.get(name)))
+        if isinstance(seconds := error.details.get("retry_after"), int | float) and seconds > 0:
+            self._labelled("wait", [cell(max(1, ceil(seconds)), "duration")])
         self._labelled("try", (line for hint in error.hint for line in hint.splitlines()))
 
     def _labelled(self, label: str, lines: Iterable[str]) -> None:

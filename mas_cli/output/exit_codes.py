@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from enum import IntEnum
 
-from mas_cli.errors import Cancelled, PartlyFailed
+from mas_cli.errors import Cancelled, OutputFailed, PartlyFailed
 from mas_core.errors import (
     AgentFailed,
     ConfigurationError,
@@ -84,6 +84,7 @@ EXIT_CODES: dict[type[MasError], ExitCode] = {
     InternalError: ExitCode.BUG,
     PartlyFailed: ExitCode.PARTIAL,
     Cancelled: ExitCode.CANCELLED,
+    OutputFailed: ExitCode.USAGE,
 }
 """The row of a class counts for its subclasses that have none."""
 

@@ -11,12 +11,12 @@ from collections.abc import AsyncIterable, Iterable, Sequence
 from enum import StrEnum
 from typing import BinaryIO, NamedTuple
 
-from mas_cli.errors import OutputClosed
+from mas_cli.errors import OutputClosed, OutputFailed
 from mas_cli.output.colours import Palette
-from mas_cli.output.columns import Column, Record, cell, choose, value_at
+from mas_cli.output.columns import Column, Record, cell, choose, is_today, value_at
 from mas_cli.output.documents import csv_text, json_text, yaml_text
 from mas_cli.output.safe_text import display_width, safe_text
-from mas_cli.output.tables import Cell, Layout, fields, table
+from mas_cli.output.tables import Cell, Layout, fields, natural_width, table
 from mas_core.errors import UnknownFormat
 
 
@@ -180,11 +180,14 @@ class Output:
 
         Raises:
             OutputClosed: Nobody reads any more.
+            OutputFailed: It cannot be written, such as to a full disk.
         """
         try:
             self._stream.write(data)
         except BrokenPipeError:
             raise OutputClosed from None
+        except OSError as error:
+            raise OutputFailed.of(error) from error
 
     def check_reader(self) -> None:
         """Notice that the reader has gone although there is nothing to write.
@@ -205,11 +208,14 @@ class Output:
 
         Raises:
             OutputClosed: Nobody reads any more.
+            OutputFailed: It cannot be written, such as to a full disk.
         """
         try:
             self._stream.flush()
         except BrokenPipeError:
             raise OutputClosed from None
+        except OSError as error:
+            raise OutputFailed.of(error) from error
 
     def _table(
         self,
@@ -221,9 +227,12 @@ class Output:
     ) -> None:
         if not records:
             return
+        options = self.options
         layouts = [self._layout(column, streamed=streamed) for column in columns]
         rows = [[self._cell(column, record) for column in columns] for record in records]
-        options = self.options
+        if options.width is not None and not streamed and natural_width(layouts, rows) > options.width:
+            columns = [self._without_today(column, records) for column in columns]
+            rows = [[self._cell(column, record) for column in columns] for record in records]
         self._lines(
             table(
                 layouts,
@@ -234,6 +243,13 @@ class Output:
             )
         )
 
+    def _without_today(self, column: Column, records: Sequence[Record]) -> Column:
+        """A column of times, without the date where that is today's for all of them."""
+        values = [value for record in records if (value := value_at(record, column.key)) is not None]
+        if column.kind != "time" or not all(is_today(value, utc=self.options.utc) for value in values):
+            return column
+        return column._replace(kind="clock")
+
     def _layout(self, column: Column, *, streamed: bool) -> Layout:
         title = safe_text(column.title)
         is_fixed = streamed and self.is_terminal
@@ -242,6 +258,7 @@ class Output:
             title,
             right=column.kind == "number",
             flexible=column.flexible,
+            whole=column.whole or column.kind in {"number", "time", "clock"},
             least=least if streamed else 0,
             fixed=is_fixed,
         )

@@ -7,6 +7,7 @@ import shutil
 import sys
 from typing import BinaryIO, cast
 
+from mas_cli.errors import OutputFailed
 from mas_cli.input.shared_flags import SharedFlags
 from mas_cli.output.colours import palette_for
 from mas_cli.output.diagnostics import Diagnostics
@@ -46,8 +47,11 @@ def standard_error(
         UsageError: A flag has a value that it cannot have.
     """
     is_terminal = sys.stderr.isatty()
+    width = shutil.get_terminal_size().columns if is_terminal else None
     if flags is None:
-        return Diagnostics(sys.stderr, palette_for(None, is_terminal), json_errors=json_errors, debug=debug)
+        return Diagnostics(
+            sys.stderr, palette_for(None, is_terminal), json_errors=json_errors, debug=debug, width=width
+        )
     return Diagnostics(
         sys.stderr,
         palette_for(flags.color, is_terminal),
@@ -55,7 +59,7 @@ def standard_error(
         verbosity=flags.verbose,
         json_errors=json_errors,
         debug=flags.debug,
-        is_terminal=is_terminal,
+        width=width,
     )
 
 
@@ -68,12 +72,17 @@ def flush_or_discard() -> bool:
     """Hand over what standard output still holds; whether somebody took it.
 
     What nobody takes is thrown away, so that the interpreter does not complain on its way out.
+
+    Raises:
+        OutputFailed: It cannot be written, such as to a full disk.
     """
     try:
         sys.stdout.flush()
-    except BrokenPipeError:
+    except OSError as error:
         discarded = os.open(os.devnull, os.O_WRONLY)
         os.dup2(discarded, sys.stdout.fileno())
         os.close(discarded)
+        if not isinstance(error, BrokenPipeError):
+            raise OutputFailed.of(error) from error
         return False
     return True

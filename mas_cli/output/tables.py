@@ -26,6 +26,8 @@ class Layout(NamedTuple):
     title: str
     right: bool = False
     flexible: bool = False
+    whole: bool = False
+    """Cut only when nothing else is left to cut."""
     least: int = 0
     """Take at least this width, whatever the cells hold."""
     fixed: bool = False
@@ -51,17 +53,31 @@ def table(
         for index, layout in enumerate(layouts)
     ]
     if width is not None:
-        widths = fitted(widths, [layout.flexible for layout in layouts], width)
+        widths = fitted(widths, [2 * layout.flexible - layout.whole for layout in layouts], width)
         if layouts[-1].fixed:
             widths[-1] += max(0, width - sum(widths) - len(GAP) * (len(widths) - 1))
     return [_line(line, layouts, widths, palette) for line in lines]
 
 
-def fitted(widths: Sequence[int], flexible: Sequence[bool], width: int) -> list[int]:
-    """`widths` made narrower until they fit `width`: flexible columns first, the widest of them first."""
+def natural_width(layouts: Sequence[Layout], rows: Sequence[Sequence[Cell]]) -> int:
+    """How wide a table is in which nothing is cut."""
+    lines = [[layout.title for layout in layouts], *([cell.text for cell in row] for row in rows)]
+    widths = (max(map(display_width, column)) for column in zip(*lines, strict=True))
+    return sum(widths) + len(GAP) * (len(layouts) - 1)
+
+
+def fitted(widths: Sequence[int], give_way: Sequence[int], width: int) -> list[int]:
+    """`widths` made narrower until they fit `width`.
+
+    Args:
+        widths: Of each column.
+        give_way: Of each column: the higher, the sooner it is cut; of equal ones the widest comes first.
+        width: That of all with the gaps between them.
+    """
     fitting = list(widths)
     excess = sum(fitting) + len(GAP) * (len(fitting) - 1) - width
-    for candidates in ([i for i, free in enumerate(flexible) if free], list(range(len(fitting)))):
+    for rank in sorted(set(give_way), reverse=True):
+        candidates = [index for index, own in enumerate(give_way) if own >= rank]
         while excess > 0:
             widest = max(candidates, key=fitting.__getitem__, default=None)
             if widest is None or fitting[widest] <= LEAST_WIDTH:

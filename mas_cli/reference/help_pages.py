@@ -67,7 +67,7 @@ def command_help(entry: Command) -> str:
 
 def write_command_help(entry: Command, command: Any, context: Any, formatter: Any) -> None:
     """Write the help page of a command into a formatter of its parser."""
-    formatter.write(f"{entry.summary}.\n")
+    formatter.write(f"{entry.summary}{'' if entry.summary.endswith('?') else '.'}\n")
     _, _, further = inspect.cleandoc(command.help or "").partition("\n\n")
     if further:
         formatter.write(f"\n{further}\n")

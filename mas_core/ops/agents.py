@@ -291,8 +291,16 @@ async def describe(system: System, agent_id: str) -> AgentDescription:
         entry,
         store.partition,
         limit,
-        tuple(rule for rule in rules if rule.sender in names),
-        tuple(rule for rule in rules if rule.target in names),
+        tuple(
+            rule
+            for rule in rules
+            if rule.sender in names and not _is_only(rule.target, rule.sender, agent_id)
+        ),
+        tuple(
+            rule
+            for rule in rules
+            if rule.target in names and not _is_only(rule.sender, rule.target, agent_id)
+        ),
         revision,
     )
 
@@ -302,15 +310,22 @@ async def require_agents(system: System, *agent_ids: str) -> None:
 
     Raises:
         AgentNotFound: One is not.
+        InvalidIdentifier: One cannot be the id of an agent.
     """
     known = set(await system.store.records.agent_ids())
     for agent_id in agent_ids:
         if agent_id not in known:
+            check_agent_id(agent_id)
             raise AgentNotFound(
                 f"Agent not found: {agent_id} is not registered",
                 hint=("mas agent list", f"mas agent register {agent_id}"),
                 agent=agent_id,
             )
+
+
+def _is_only(this: str, other: str, agent_id: str) -> bool:
+    """Whether a rule concerns the agent on one side alone, which it is as one of all or of a role on the other."""
+    return this == agent_id != other
 
 
 def _without_agent(document: PolicyDocument, agent_id: str) -> PolicyDocument:

@@ -92,7 +92,7 @@ async def open_circuit(system: System, target: str, *, seconds: float = 0, reaso
     if not await is_on(system):
         raise UsageError(
             "breakers are off in the policy, so an open circuit would keep nothing back",
-            hint=("set gateway.features.circuit_breaker to true in mas.yaml", "mas up"),
+            hint="mas policy set circuit_breaker on",
         )
     await _order(system, target, "open", seconds, reason)
 

@@ -20,6 +20,7 @@ from mas_core.security.policy_people import (
     set_mark,
     unassign_role,
 )
+from mas_core.settings.project_config import load_config
 
 __all__ = [
     "FEATURES",
@@ -134,15 +135,30 @@ async def switch(system: System, name: str, value: bool | None, *, dry_run: bool
     Args:
         system: The system.
         name: One of `FEATURES`.
-        value: None leaves it to the files again, from the next time that they are loaded.
+        value: None leaves it to the files again: at once where the system has a project here, else from the
+            next time that they are loaded.
         dry_run: Change nothing and tell what would be.
 
     Raises:
         UsageError: There is no such switch.
+        SpecInvalid: The files of the project cannot be used.
     """
-    if dry_run:
-        return set_feature(await system.policy.load() or PolicyDocument(), name, value)
-    return await system.policy.change(lambda document: set_feature(document, name, value))
+    of_files = _said_by_files(system, name) if value is None else None
+
+    def edit(document: PolicyDocument) -> PolicyDocument:
+        return set_feature(document, name, value, of_files=of_files)
+
+    return (
+        edit(await system.policy.load() or PolicyDocument()) if dry_run else await system.policy.change(edit)
+    )
+
+
+def _said_by_files(system: System, name: str) -> bool | None:
+    if system.target.project is None:
+        return None
+    loaded = load_config(system.target.project)
+    said = {**msgspec.structs.asdict(loaded.config.gateway.policy_features), **loaded.policy().features}
+    return said.get(name)
 
 
 def shown_features(document: PolicyDocument) -> list[tuple[str, bool, bool]]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
+from mas_core.base.ids import check_message_type
 from mas_core.errors import UsageError
 from mas_core.model.policy import ANYONE, Effect, PolicyDocument, Rule
 from mas_core.ops.agents import require_agents
@@ -188,7 +189,9 @@ async def check(
 
     Raises:
         AgentNotFound: One of the agents is not registered.
+        InvalidIdentifier: An id or the type cannot be one.
     """
+    check_message_type(message_type)
     await require_agents(system, sender, target)
     now = await system.store.connection.time_ms()
     return AccessPolicy(await load(system)).decide(sender, target, message_type, action, now)
@@ -201,7 +204,9 @@ async def explain(
 
     Raises:
         AgentNotFound: One of the agents is not registered.
+        InvalidIdentifier: An id or the type cannot be one.
     """
+    check_message_type(message_type)
     await require_agents(system, sender, target)
     now = await system.store.connection.time_ms()
     policy = AccessPolicy(await load(system))

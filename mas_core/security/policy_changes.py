@@ -130,7 +130,7 @@ def replace_file_rules(
         document,
         rules=(*kept, *added),
         last_rule=number,
-        change=f"load {source} ({len(added)} added, {len(removed)} removed)",
+        change=f"load {'files' if source == FILE_SOURCE else source} ({len(added)} added, {len(removed)} removed)",
     )
 
 

@@ -94,13 +94,16 @@ def set_mark(document: PolicyDocument, kind: MarkKind, agent_id: str, mark: Mark
     return msgspec.structs.replace(document, trusted=after, change=words)
 
 
-def set_feature(document: PolicyDocument, name: str, value: bool | None) -> PolicyDocument:
+def set_feature(
+    document: PolicyDocument, name: str, value: bool | None, *, of_files: bool | None = None
+) -> PolicyDocument:
     """The document with a switch set by hand; files do not set it back.
 
     Args:
         document: The policy so far.
         name: One of `FEATURES`.
-        value: None leaves it to the files again, from the next time that they are loaded.
+        value: None leaves it to the files again.
+        of_files: What the files say; None where they are not at hand, and it stays until they are loaded.
 
     Raises:
         UsageError: There is no such switch.
@@ -109,7 +112,10 @@ def set_feature(document: PolicyDocument, name: str, value: bool | None) -> Poli
         raise UsageError(f"there is no switch {name!r}", hint=f"use one of {', '.join(FEATURES)}")
     if value is None:
         overrides = {other: kept for other, kept in document.feature_overrides.items() if other != name}
-        changed = msgspec.structs.replace(document, feature_overrides=overrides)
+        features = document.features
+        if of_files is not None:
+            features = msgspec.structs.replace(features, **{name: of_files})
+        changed = msgspec.structs.replace(document, feature_overrides=overrides, features=features)
         words = f"{name}: as the files say"
     else:
         changed = msgspec.structs.replace(

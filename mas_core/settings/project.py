@@ -85,7 +85,7 @@ def project_at(config: Path) -> Project:
     if path.is_dir():
         path /= CONFIG_NAME
     if not path.is_file():
-        raise ConfigurationError(f"there is no file {path}", hint=f"mas init {path.parent}", path=str(path))
+        raise ConfigurationError(f"there is no file {path}", hint="mas init DIR", path=str(path))
     return Project(path.parent, path)
 
 

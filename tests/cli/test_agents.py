@@ -26,6 +26,16 @@ def billing(mas):
     mas("agent", "deregister", "billing", "--yes")
 
 
+def test_a_block_stands_on_its_own_side(mas, billing):
+    """What nobody may send to the agent is no rule for what it sends."""
+    assert mas("agent", "block", billing).code == 0
+
+    found = mas("agent", "describe", billing, "-o", "json").json
+
+    assert [rule["to"] for rule in found["rules_from"] if rule["id"] == "block:billing"] == ["*"]
+    assert [rule["from"] for rule in found["rules_to"] if rule["id"] == "block:billing"] == ["*"]
+
+
 def test_agents_are_listed_with_what_they_do(mas):
     """Running or not; filters hold."""
     found = {agent["id"]: agent for agent in mas("agent", "list", "-o", "json").json}

@@ -21,7 +21,7 @@ from mas_cli.invocation import Invocation
 from mas_cli.output.colours import Palette
 from mas_cli.output.diagnostics import Diagnostics
 from mas_cli.output.exit_codes import ExitCode
-from mas_core.errors import Forbidden
+from mas_core.errors import Forbidden, RateLimited
 
 
 @pytest.fixture
@@ -108,6 +108,18 @@ def test_an_error_is_a_block_with_reasons_and_ways_on(mas, probe):
         "  try      mas rbac explain billing ledger invoice.create\n"
         "           mas rbac allow billing ledger\n"
     )
+
+
+@pytest.mark.parametrize(("seconds", "shown"), [(57.7, "58s"), (0.004, "1s"), (3600, "1h")])
+def test_an_error_tells_how_long_to_wait(mas, probe, seconds, shown):
+    """Where trying again can help; rounded up."""
+
+    def limited(call):
+        raise RateLimited("all is used", retry_after=seconds)
+
+    probe(limited)
+
+    assert f"\n  wait     {shown}\n" in mas("probe").err
 
 
 @pytest.mark.parametrize("format_", ["json", "jsonl"])

@@ -239,3 +239,37 @@ def test_times_are_local_or_relative_or_utc():
     assert cell(text, "age", utc=True) == cell(text, "time", utc=True) == "2026-01-31 12:00:00Z"
     assert cell(text, "time") == f"{datetime.fromisoformat(text).astimezone():%Y-%m-%d %H:%M:%S}"
     assert cell("never", "time") == "never"
+
+
+def test_a_narrow_table_keeps_numbers_and_times_whole():
+    """What gives way is text; of times of today the date goes first."""
+    now = datetime.now(UTC)
+    columns = (
+        Column("seq", kind="number"),
+        Column("time", kind="time"),
+        Column("key_id", whole=True),
+        Column("sender"),
+        Column("reason", flexible=True),
+    )
+    row = {
+        "seq": 123456789,
+        "time": now.isoformat(),
+        "key_id": "0123456789abcdef",
+        "sender": "s" * 30,
+        "reason": "r" * 30,
+    }
+
+    def lines(width, time=None):
+        record = row | ({"time": time} if time else {})
+        stream = io.BytesIO()
+        options = OutputOptions(width=width, utc=True)
+        Output(stream, "", options).records(columns, [record])
+        return stream.getvalue().decode().splitlines()
+
+    clock, day = f"{now:%H:%M:%S}Z", f"{now:%Y-%m-%d}"
+    assert lines(200)[1].split()[1:3] == [day, clock]
+    narrow = lines(60)[1]
+    assert len(narrow) <= 60
+    assert narrow.split()[:3] == ["123456789", clock, "0123456789abcdef"]
+    old = lines(70, "2020-01-31T09:30:00.000Z")[1]
+    assert old.split()[1:4] == ["2020-01-31", "09:30:00Z", "0123456789abcdef"]

@@ -180,6 +180,31 @@ def test_p12_switches_are_shown_and_set(mas, kept):
     assert mas("rbac", "history", "--limit", "1", "-o", "json").json[0]["change"] == "rbac: off"
 
 
+def test_a_switch_that_is_left_to_the_files_is_as_they_say_at_once(mas, kept):
+    """Not only from the next start on: who switches the scan back to the files has it."""
+    for name, said in (("message_signing", "off"), ("dlp", "on")):
+        other = "on" if said == "off" else "off"
+        assert mas("policy", "set", name, other).code == 0
+        tried = mas("policy", "set", name, "file", "--dry-run", "-o", "json").json
+        assert mas("policy", "set", name, "file").code == 0
+
+        shown = {row["feature"]: row for row in mas("policy", "features", "-o", "json").json}
+        assert [shown[name]] == tried == [{"feature": name, "value": said, "set_by": "file"}]
+
+
+def test_names_and_types_that_cannot_be_are_told_apart_from_unknown_ones(mas):
+    """A pattern over names is no agent that could be registered."""
+    for words in (
+        ("rbac", "allow", "out*", "silent"),
+        ("rbac", "explain", "outsider", "silent", "bad type"),
+        ("rbac", "check", "outsider", "silent", "bad type"),
+    ):
+        ran = mas(*words, "-o", "json")
+        assert ran.code == 2
+        assert json.loads(ran.err)["error"]["code"] == "invalid_identifier"
+        assert "register" not in ran.err
+
+
 def test_cases_are_tried_against_the_policy_in_force_or_a_file(mas, tmp_path, monkeypatch):
     """Exit code 1 when one differs; a file needs no server."""
     cases = tmp_path / "cases.yaml"

@@ -68,6 +68,36 @@ def test_a_closed_pipe_ends_a_command_quietly(mas_process, words):
     assert process.wait(20) == 141
 
 
+@pytest.mark.parametrize(("closed", "code"), [(">&-", 0), ("<&-", 0), ("2>&-", 0), (">&- 2>&- <&-", 0)])
+def test_streams_that_were_closed_before_lead_nowhere(closed, code):
+    """No traceback, as when output is thrown away."""
+    ran = subprocess.run(
+        ["/bin/sh", "-c", f'"$0" -m mas_cli help errors {closed}', sys.executable],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+    assert ran.returncode == code
+    assert ran.stderr == ""
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs Linux")
+@pytest.mark.parametrize("words", ["version", "help errors"])
+def test_output_that_cannot_be_written_is_no_bug(words):
+    """A full disk is told once, in words."""
+    ran = subprocess.run(
+        ["/bin/sh", "-c", f'"$0" -m mas_cli {words} > /dev/full', sys.executable],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+    assert ran.returncode == 2
+    assert ran.stderr.startswith("mas: usage: standard output cannot be written: No space left on device")
+    assert ran.stderr.count("mas: ") == 1
+
+
 def test_a_pipe_gets_everything_uncut(mas_process, monkeypatch):
     """No 80 columns, whatever the environment says about colour and width."""
     monkeypatch.setenv("COLUMNS", "40")

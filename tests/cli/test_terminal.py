@@ -145,6 +145,16 @@ def test_ctrl_c_at_a_question_is_130(terminal):
     one.process.send_signal(2)
 
     assert one.process.wait(20) == 130
+    assert one.rest().endswith("\n")
+
+
+def test_the_code_of_an_error_is_not_broken_over_lines(terminal):
+    """However long it is, as long as the sentence is short."""
+    shown = ANSI.sub("", mas_on(terminal, "context", "remove", "nobody").rest())
+
+    first = shown.splitlines()[0]
+    assert first.endswith("[context_not_found]")
+    assert len(first) == 80
 
 
 SHELLS = {
