@@ -7,12 +7,16 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from mas_cli.command_entry import Command
 from mas_cli.errors import ReadOnly
 from mas_cli.input.shared_flags import SharedFlags
 from mas_core.errors import ProjectNotFound
 from mas_core.settings.contexts import ContextStore
 from mas_core.settings.project import Project, find_project, project_at
 from mas_core.settings.target import Target, resolve_target
+
+_AUDIT_READERS = frozenset({"watch", "policy simulate", "policy shadow report"})
+"""Commands outside `mas audit` that read audit records."""
 
 if TYPE_CHECKING:
     from mas_cli.invocation import Invocation
@@ -94,4 +98,14 @@ async def open_system(call: Invocation) -> AsyncIterator[System]:
         call.ask.protect(target.name)
     async with System(target) as system:
         system.operator_log.explain(context=target.name, command=call.command_line, reason=call.reason)
+        if _asks_audit(call.command):
+            from mas_core.ops.audit_questions import note_question
+
+            await note_question(system, call.command.name.replace(" ", "."))
         yield system
+
+
+def _asks_audit(command: Command) -> bool:
+    """Whether a command reads audit records, which is itself recorded."""
+    is_question = command.name.startswith("audit ") or command.name in _AUDIT_READERS
+    return is_question and command.impact == "read"

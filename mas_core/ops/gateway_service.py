@@ -16,6 +16,7 @@ from mas_core.gateway.in_process import InProcessGateway
 from mas_core.model.audit_record import AuditRecord
 from mas_core.model.decision import Decision, Receipt
 from mas_core.model.message import AgentMessage
+from mas_core.ops.audit_questions import noted
 from mas_core.ops.auth_manager import AuthManager
 from mas_core.security.gateway_keys import GatewayKeys
 from mas_core.settings.gateway_settings import GatewaySettings
@@ -81,25 +82,30 @@ class AuditLog:
 
     def __init__(self, gateway: InProcessGateway) -> None:
         self._gateway = gateway
+        self.operator_log = gateway.operator_log
 
+    @noted("audit.query_by_sender")
     async def query_by_sender(
         self, sender_id: str, start_time: float = 0, end_time: float = 0, count: int = 1000
     ) -> list[AuditRecord]:
         """Records of one sender; times in Unix seconds."""
         return await self._query(lambda record: record.sender == sender_id, start_time, end_time, count)
 
+    @noted("audit.query_by_target")
     async def query_by_target(
         self, target_id: str, start_time: float = 0, end_time: float = 0, count: int = 1000
     ) -> list[AuditRecord]:
         """Records of one target; times in Unix seconds."""
         return await self._query(lambda record: record.target == target_id, start_time, end_time, count)
 
+    @noted("audit.query_all")
     async def query_all(
         self, start_time: float = 0, end_time: float = 0, count: int = 1000
     ) -> list[AuditRecord]:
         """Records of everybody; times in Unix seconds."""
         return await self._query(lambda _: True, start_time, end_time, count)
 
+    @noted("audit.report")
     async def export_compliance_report(
         self,
         start_time: float = 0,

@@ -15,6 +15,7 @@ from mas_core.ops.system import System
 from mas_core.security.type_glob import check_glob, compile_glob
 
 BLOCK_MS = 500
+OPERATOR_KINDS = frozenset({"operator", "audit.query"})
 
 
 class LiveEvent(msgspec.Struct, frozen=True):
@@ -111,8 +112,12 @@ async def follow(
             after[partition] = block.last_seq
             for text in block.records():
                 try:
-                    event = LiveEvent.of(decode_record(text))
+                    record = decode_record(text)
                 except msgspec.DecodeError:
                     continue
+                if record.kind in OPERATOR_KINDS and record.actor:
+                    # What operators do is no decision; whoever watches would see their own question first.
+                    continue
+                event = LiveEvent.of(record)
                 if wanted is None or wanted.matches(event):
                     yield event

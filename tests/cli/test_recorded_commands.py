@@ -59,3 +59,29 @@ def test_reading_takes_no_reason(running_project, monkeypatch, capsys):
     """A command that changes nothing has no such flag."""
     monkeypatch.chdir(running_project)
     assert app.main(["rbac", "list", "--reason", "curious"]) == 2
+
+
+def test_s5_questions_to_the_audit_are_recorded(running_project, monkeypatch, capsys):
+    """Who asked the audit what is in the audit, before the answer."""
+    monkeypatch.chdir(running_project)
+    assert app.main(["audit", "list", "--from", "nobody-asked-before"]) == 0
+    assert app.main(["audit", "verify"]) == 0
+
+    asked = {}
+    while not {"audit.list", "audit.verify"} <= asked.keys():
+        asked = {row["type"]: row for row in records(capsys, "--kind", "audit.query")}
+    rows = [row for row in records(capsys, "--kind", "audit.query") if row["type"] == "audit.list"]
+    (row,) = [row for row in rows if "nobody-asked-before" in row["details"]["command"]]
+    assert row["details"]["command"] == "mas audit list --from nobody-asked-before"
+    assert (row["decision"], "@" in row["actor"]) == ("asked", True)
+
+
+def test_other_questions_are_not_recorded(running_project, monkeypatch, capsys):
+    """A command that does not read audit records leaves none."""
+    monkeypatch.chdir(running_project)
+    assert app.main(["rbac", "list"]) == 0
+    assert app.main(["agent", "list"]) == 0
+    rows = records(capsys, "--kind", "audit.query")
+    assert not [
+        row for row in rows if "rbac list" in str(row["details"]) or "agent list" in str(row["details"])
+    ]

@@ -15,8 +15,11 @@ from mas_core.errors import AuditUnavailable, RuleNotFound
 from mas_core.model.audit_record import AuditRecord
 from mas_core.model.operator_entry import MAC_PURPOSE, MAX_ENTRY_BYTES, OperatorEntry
 from mas_core.ops import agents, breakers, limits, rbac, standings, state
+from mas_core.ops.audit_questions import note_question
+from mas_core.ops.gateway_service import GatewayService
 from mas_core.ops.system import System
 from mas_core.registry.operator_log import acting
+from mas_core.settings.gateway_settings import GatewaySettings
 from mas_core.settings.target import Target
 
 PAIR = [("alice", "bob")]
@@ -308,3 +311,36 @@ async def test_entries_are_recorded_once_over_two_gateways_and_partitions(server
             f"test.act-{number}" for number in range(30)
         ]
         assert await running.audit_holds()
+
+
+async def test_s5_questions_from_python_are_recorded_and_need_the_log(server_url, tmp_path):
+    """A query by the Python API leaves a record with its arguments; one that cannot be recorded gets no answer."""
+    settings = GatewaySettings()
+    service = GatewayService(settings, redis_url=server_url, keys_dir=tmp_path / "k", namespace="t-questions")
+    async with service as gateway:
+        await gateway.audit.query_by_sender("alice", 5)
+
+        async def asked() -> list[AuditRecord]:
+            found = await gateway.audit.query_all()
+            return [item for item in found if item.type == "audit.query_by_sender"]
+
+        (record,) = await until(asked)  # type: ignore[misc]
+        assert record.kind == "audit.query"
+        assert record.details["question"] == {"sender_id": "alice", "start_time": 5}
+        key = gateway.store.keys.operator_log()
+        await gateway.store.connection.call("DEL", key)
+        await gateway.store.connection.call("SET", key, "x")
+        with pytest.raises(AuditUnavailable):
+            await gateway.audit.query_by_sender("alice")
+
+
+async def test_a_proof_may_be_asked_of_a_spoilt_store(server_url):
+    """Verification goes on when the question cannot be recorded; a list does not."""
+    async with live_system(server_url, agents=["alice"]) as running:
+        key = running.store.keys.operator_log()
+        await emptied(running)
+        await running.store.connection.call("DEL", key)
+        await running.store.connection.call("SET", key, "x")
+        await note_question(running.system, "audit.verify")
+        with pytest.raises(AuditUnavailable):
+            await note_question(running.system, "audit.list")

@@ -1,0 +1,70 @@
+"""Questions to the audit are themselves recorded, before they are answered."""
+
+from __future__ import annotations
+
+import functools
+import inspect
+from collections.abc import Awaitable, Callable, Coroutine, Mapping
+from typing import Any, Concatenate, Final, ParamSpec, Protocol, TypeVar
+
+from mas_core.base.logs import get_logger
+from mas_core.errors import AuditUnavailable
+from mas_core.ops.system import System
+from mas_core.registry.operator_log import OperatorLog
+
+log = get_logger(__name__)
+
+PROOFS: Final = frozenset({"audit.verify", "audit.prove"})
+"""What an auditor must be able to ask of a store that somebody has spoilt."""
+
+
+class _Asks(Protocol):
+    operator_log: OperatorLog
+
+
+A = TypeVar("A", bound=_Asks)
+P = ParamSpec("P")
+R = TypeVar("R")
+
+
+def noted(
+    action: str,
+) -> Callable[
+    [Callable[Concatenate[A, P], Awaitable[R]]], Callable[Concatenate[A, P], Coroutine[Any, Any, R]]
+]:
+    """Record each call of a method that answers from the audit, with its arguments."""
+
+    def decorate(
+        method: Callable[Concatenate[A, P], Awaitable[R]],
+    ) -> Callable[Concatenate[A, P], Coroutine[Any, Any, R]]:
+        signature = inspect.signature(method)
+
+        @functools.wraps(method)
+        async def answered(self: A, /, *arguments: P.args, **options: P.kwargs) -> R:
+            given = dict(signature.bind(self, *arguments, **options).arguments)
+            given.pop("self")
+            await self.operator_log.asked(action, given)
+            return await method(self, *arguments, **options)
+
+        return answered
+
+    return decorate
+
+
+async def note_question(system: System, action: str, question: Mapping[str, object] | None = None) -> None:
+    """Record that somebody asks the audit something.
+
+    Args:
+        system: The system.
+        action: What is asked, such as `audit.list`.
+        question: The filter, where the command line does not say it.
+
+    Raises:
+        AuditUnavailable: It cannot be recorded, so it must not be answered; a proof may be asked for all the same.
+    """
+    try:
+        await system.operator_log.asked(action, question)
+    except AuditUnavailable as error:
+        if action not in PROOFS:
+            raise
+        log.warning("audit.question_unrecorded", action=action, reason=error.message)
