@@ -34,6 +34,17 @@ EVIDENCE_COMMANDS: tuple[Command, ...] = (
         scope="local",
     ),
     Command(
+        "audit erase",
+        "Make what is kept of a subject's payloads unreadable",
+        "destroy",
+        "audit_erase:erase",
+        (
+            "mas audit erase 'customer 7' --reason 'request of 2026-11-20' --dry-run",
+            "mas audit erase --subject 'customer 7' --reason 'request of 2026-11-20' --yes",
+        ),
+        {6: "nothing is sealed for this subject"},
+    ),
+    Command(
         "audit retention list",
         "List how long records are kept, and for which framework",
         "read",

@@ -8,8 +8,10 @@ from typing import Final
 
 from mas_core.settings.masking import MASK, is_secret, mask_url
 
-CONTENT: Final = frozenset({"value", "payload", "fields", "json_fields", "data", "text", "headers"})
-"""Parameters that hold contents of messages and states."""
+CONTENT: Final = frozenset(
+    {"value", "payload", "fields", "json_fields", "data", "text", "headers", "erased_subject", "subject_flag"}
+)
+"""Parameters that hold contents of messages and states, or name whom nothing may name any more."""
 MAX_WORDS: Final = 200
 
 

@@ -13,8 +13,10 @@ from mas_core.audit.deleted_records import read_deleted
 from mas_core.audit.deletion import MAX_SILENCE_MS, Deletion
 from mas_core.audit.evidence_reader import EvidenceReader
 from mas_core.audit.evidence_writer import EvidenceWriter
+from mas_core.audit.folder_verify import verify_folder
 from mas_core.audit.record_proof import prove_records, signed_checkpoint
 from mas_core.audit.restoring import restore_folder, restore_missing
+from mas_core.audit.trusted_keys import trusted_keys
 from mas_core.base.clock import now_ms
 from mas_core.errors import EvidenceDamaged
 from mas_core.model.retention import RetentionRule
@@ -76,6 +78,18 @@ async def test_old_segments_go_and_the_rest_still_proves(store, evidence, archiv
         checkpoint = signed_checkpoint(reader, evidence.keys.public)
         assert prove_records(reader, checkpoint, 193, 300)
     assert archive.copy_partition(0).segments == ()
+    verdict = verify_folder(evidence.folder, 0, trusted_keys(evidence.folder, evidence.keys.public))
+    assert (verdict.ok, verdict.first, verdict.verified_to) == (True, 193, 300)
+    assert "records 1 to 192 were deleted under" in verdict.notes[0]
+
+
+async def test_a_segment_that_somebody_else_removed_is_missed(store, evidence):
+    """Without the note it is missing evidence, whatever a policy says."""
+    evidence.segments()[0].unlink()
+
+    verdict = verify_folder(evidence.folder, 0, trusted_keys(evidence.folder, evidence.keys.public))
+
+    assert (verdict.ok, verdict.kind, verdict.first_bad) == (False, "segment_missing", 1)
 
 
 async def test_the_log_goes_on_after_a_deletion(store, evidence):
@@ -106,6 +120,9 @@ async def test_a_folder_comes_back_after_a_deletion(store, evidence, archive, tm
         assert [number for number, _ in reader.records()] == list(range(193, 257))
         assert reader.hash_count > 256
         assert prove_records(reader, signed_checkpoint(reader, evidence.keys.public), 193, 256)
+    again = tmp_path / "again"
+    verdict = verify_folder(again, 0, trusted_keys(again, evidence.keys.public))
+    assert (verdict.ok, verdict.first, verdict.verified_to) == (True, 193, 256)
 
 
 async def test_what_was_interrupted_is_finished(store, evidence, archive, monkeypatch):

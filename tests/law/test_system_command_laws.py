@@ -16,6 +16,7 @@ from support.signed_export import PUBLIC_KEY, write_public_key, write_signed_exp
 from mas_cli import app
 from mas_cli.command_table import COMMANDS, Command
 from mas_core.audit.checkpoint_keys import CheckpointKeys
+from mas_core.audit.payload_keys import PayloadKeys
 from mas_core.ops import messages, rbac
 from mas_core.ops.system import System
 from mas_core.settings.target import resolve_target
@@ -92,6 +93,7 @@ SYSTEM_CALLS = {
     "key revoke": ["lawful-{n}", "--yes"],
     "audit export": ["--format", "json", "--out", "lawful.json", "--yes"],
     "audit archive": ["--no-trim"],
+    "audit erase": ["lawful-{n}", "--reason", "a law", "--yes"],
     "audit retention list": [],
     "audit retention set": ["hipaa", "--dry-run"],
     "state get": ["sleeper"],
@@ -154,6 +156,8 @@ def system_call(running_project, tmp_path, monkeypatch):
         if "{approval}" in words:
             approval = asyncio.run(_held_message(running_project))
             words = [word.replace("{approval}", approval) for word in words]
+        if entry.name == "audit erase":
+            PayloadKeys(running_project / ".mas" / "keys" / "payloads").key_for(name)
         if "lawful-{n}.pem" in words:
             write_public_key(Path(f"{name}.pem"))
         if "lawful-{n}.jsonl" in words:

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import pytest
-from support.evidence_folders import START, build_records
+from support.evidence_folders import START, build_records, compressed
 from support.followed_evidence import new_evidence
 
 from mas_core.audit.archive import Archive
 from mas_core.audit.archive_target import FolderTarget
+from mas_core.audit.checkpoint_keys import CheckpointKeys
 from mas_core.audit.evidence_reader import EvidenceReader
 from mas_core.audit.evidence_writer import EvidenceWriter
+from mas_core.audit.folder_verify import verify_folder
 from mas_core.audit.restoring import restore_folder, restore_missing
+from mas_core.audit.trusted_keys import trusted_keys
 from mas_core.errors import ArchiveUnavailable, Conflict, EvidenceDamaged, MasError, NotFound
 
 RECORDS = build_records(300)
@@ -58,8 +61,6 @@ def test_segments_that_lack_come_back(evidence, target):
 
 def test_a_segment_that_was_forged_in_the_archive_does_not_come_back(evidence, target, tmp_path):
     """It is whole and has the right name; the signed tree does not have it."""
-    from support.evidence_folders import compressed
-
     lost = evidence.segments()[1]
     lost.unlink()
     forged = build_records(300, note="forged")[64:128]
@@ -84,7 +85,8 @@ def test_a_whole_folder_comes_back_and_can_be_gone_on_with(evidence, target, tmp
     assert (evidence.place() / "hashes").read_bytes().startswith(hashes)
     assert {path.stat().st_mode & 0o777 for path in out.rglob("*") if path.is_file()} == {0o600}
 
-    from mas_core.audit.checkpoint_keys import CheckpointKeys
+    verdicts = [verify_folder(out, number, trusted_keys(out, evidence.keys.public)) for number in (0, 1)]
+    assert [(found.ok, found.verified_to) for found in verdicts] == [(True, 256)] * 2
 
     keys = CheckpointKeys(out, tmp_path / "audit-keys", "mas")
     writer = EvidenceWriter(out, 0, keys, segment_records=64)
@@ -99,8 +101,6 @@ def test_a_whole_folder_comes_back_and_can_be_gone_on_with(evidence, target, tmp
 @pytest.mark.parametrize("kind", ["missing", "forged", "cut"])
 def test_an_archive_that_does_not_hold_makes_no_folder(evidence, target, tmp_path, kind):
     """A segment lacks, is another one, or ends early."""
-    from support.evidence_folders import compressed
-
     path = tmp_path / "cold" / "mas-1" / "p1" / evidence.segments(1)[2].name
     if kind == "missing":
         path.unlink()
