@@ -1,0 +1,182 @@
+"""Archive, trim and delete by themselves, as policy and settings say; the system goes on meanwhile."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import replace
+
+import pytest
+import yaml
+from support.evidence_folders import compressed
+from support.followed_evidence import Evidence
+from support.systems import live_system
+from support.waiting import until
+
+from mas_core.audit.checkpoint_keys import CheckpointKeys
+from mas_core.audit.evidence_reader import EvidenceReader
+from mas_core.model.retention import RetentionRule
+from mas_core.ops import housekeeping as housekeeping_module
+from mas_core.ops.housekeeping import Housekeeping
+from mas_core.settings.project import project_at
+
+
+@pytest.fixture(params=[1, 3], ids=["one partition", "three partitions"])
+async def system(request, server_url):
+    """alice has sent 120 messages to bob and carol; the folder of the system is a project with an archive."""
+    names = ["alice", "bob", "carol"]
+    async with live_system(
+        server_url, agents=names, allow=[("alice", "bob"), ("alice", "carol")], partitions=request.param
+    ) as opened:
+        client = await opened.client("alice")
+        await opened.run("bob")
+        await opened.run("carol")
+        for number in range(120):
+            await client.send(("bob", "carol")[number % 2], "note", {"n": number})
+        (opened.folder / "cold").mkdir()
+        settings = {"gateway": {"audit": {"archive": {"url": "cold", "every_s": 1}}}}
+        (opened.folder / "mas.yaml").write_text(
+            yaml.safe_dump(
+                {
+                    "namespace": opened.store.namespace,
+                    "partitions": opened.store.partitions,
+                    "url": opened.system.target.url,
+                    **settings,
+                }
+            )
+        )
+        yield opened
+
+
+async def signed(system) -> Evidence:
+    """The evidence as the notary would have it now, in segments of 16."""
+    folder = system.folder / ".mas" / "audit"
+    made = Evidence(folder, CheckpointKeys(folder, system.folder / ".mas" / "keys", system.store.namespace))
+    for partition in range(system.store.partitions):
+        await made.follow(system.store.records, partition=partition, segment=16)
+    return made
+
+
+def keeper(system) -> Housekeeping:
+    return Housekeeping(replace(system.system.target, project=project_at(system.folder)))
+
+
+async def adopt(system, **rule):
+    await system.change_policy(retention={"ours": RetentionRule(**rule)})
+
+
+async def in_store(system):
+    """How many records the store holds."""
+    return sum(
+        [
+            len(block.records())
+            for partition in range(system.store.partitions)
+            async for block in system.store.records.audit_blocks(partition)
+        ]
+    )
+
+
+async def test_segments_are_archived_and_old_records_leave_the_store(system):
+    """And what is sent afterwards continues the evidence."""
+    evidence = await signed(system)
+    await adopt(system, hot_days=0)
+    before = await in_store(system)
+
+    run = await keeper(system).once()
+
+    assert all(kept.problem is None for kept in run.partitions)
+    copied = sum(len(kept.copied) for kept in run.partitions)
+    assert copied == len(list((system.folder / "cold").rglob("*.jsonl.zst"))) > 2
+    assert sum(kept.trimmed for kept in run.partitions) > 0
+    assert await in_store(system) < before
+    client = await system.client("alice")
+    await client.send("bob", "note", {"n": "after"})
+    await system.gateway_stack.aclose()
+    await system.start_gateway()
+    await client.send("carol", "note", {"n": "taken over"})
+    again = await signed(system)
+    for partition in range(system.store.partitions):
+        size = (await system.store.records.audit_head(partition))[0]
+        with EvidenceReader(evidence.folder, partition) as reader:
+            assert [number for number, _ in reader.records()] == list(range(1, size + 1))
+    assert again.segments() >= evidence.segments()
+
+
+async def test_a_run_is_recorded_when_it_does_something_only(system):
+    """Begun and done, as an act of the operator that the process runs as."""
+    await signed(system)
+    housekeeping = keeper(system)
+
+    async def recorded():
+        return [record.decision for record in await system.audit(type="audit.archive")] == ["begun", "done"]
+
+    assert (await housekeeping.once()).partitions
+    await until(recorded)
+    assert not any(kept.copied for kept in (await housekeeping.once()).partitions)
+    client = await system.client("alice")
+    await client.send("bob", "note", {"n": "after"})
+    assert await recorded()
+
+
+async def test_without_policy_and_archive_nothing_is_done(system):
+    """Not even looked at."""
+    await signed(system)
+    (system.folder / "mas.yaml").write_text("{}\n")
+    before = await in_store(system)
+
+    assert await keeper(system).once() is None
+    assert await in_store(system) == before
+
+
+async def test_what_is_wrong_is_told_and_heals_by_itself(system):
+    """The archive is not mounted, then it is."""
+    await signed(system)
+    await adopt(system, hot_days=0)
+    housekeeping = keeper(system)
+    (system.folder / "cold").rmdir()
+    before = await in_store(system)
+
+    await housekeeping.once()
+    assert "not there" in housekeeping.problem
+    assert await in_store(system) >= before
+
+    (system.folder / "cold").mkdir()
+    await housekeeping.once()
+    assert housekeeping.problem == ""
+    assert await in_store(system) < before
+
+
+async def test_a_damaged_partition_does_not_hold_up_the_others(system):
+    """It is named, and nothing of it is trimmed."""
+    evidence = await signed(system)
+    await adopt(system, hot_days=0)
+    broken = next(number for number in range(system.store.partitions) if evidence.segments(number))
+    records = [record for _, record in EvidenceReader(evidence.folder, broken).records(1, 16)]
+    evidence.segments(broken)[0].write_bytes(compressed([records[1], records[0], *records[2:]]))
+
+    housekeeping = keeper(system)
+    run = await housekeeping.once()
+
+    found = run.partitions[broken]
+    assert (found.trimmed, found.problem is not None) == (0, True)
+    assert found.problem.message in housekeeping.problem
+    others = [
+        kept for kept in run.partitions if kept.partition != broken and evidence.segments(kept.partition)
+    ]
+    assert all(kept.problem is None and kept.copied for kept in others)
+
+
+async def test_runs_come_now_and_then_until_they_are_told_to_stop(system, monkeypatch):
+    """As the notary's process makes them."""
+    monkeypatch.setattr(housekeeping_module, "FIRST_S", 0.01)
+    await signed(system)
+    await adopt(system, hot_days=0)
+    before = await in_store(system)
+    stop = asyncio.Event()
+    running = asyncio.create_task(keeper(system).run(stop))
+
+    async def shrunk():
+        return await in_store(system) < before
+
+    await until(shrunk)
+    stop.set()
+    await asyncio.wait_for(running, 5)
