@@ -12,6 +12,7 @@ from mas_cli.evidence_commands import EVIDENCE_COMMANDS
 from mas_cli.key_commands import KEY_COMMANDS
 from mas_cli.local_commands import LOCAL_COMMANDS
 from mas_cli.policy_commands import POLICY_COMMANDS
+from mas_cli.report_commands import REPORT_COMMANDS
 from mas_cli.run_commands import RUN_COMMANDS
 from mas_cli.system_commands import SYSTEM_COMMANDS
 
@@ -56,5 +57,6 @@ COMMANDS: tuple[Command, ...] = (
     *POLICY_COMMANDS,
     *EVIDENCE_COMMANDS,
     *KEY_COMMANDS,
+    *REPORT_COMMANDS,
     *LOCAL_COMMANDS,
 )

@@ -35,7 +35,7 @@ class Terminal:
             stderr=slave,
             env=dict(os.environ),  # readline puts a width into the environment that os.environ does not show
             start_new_session=True,
-            preexec_fn=lambda: fcntl.ioctl(0, termios.TIOCSCTTY, 0),  # noqa: PLW1509 - shells ask for it
+            preexec_fn=lambda: fcntl.ioctl(0, termios.TIOCSCTTY, 0),
         )
         os.close(slave)
         self.shown = ""

@@ -85,6 +85,7 @@ SYSTEM_CALLS = {
     "audit tail": [],
     "audit get": ["1"],
     "audit verify": [],
+    "audit report": ["--standard", "soc2", "--period", "1d"],
     "audit check-signature": ["m1", "--file", "lawful-{n}.jsonl", "--public-key", PUBLIC_KEY],
     "key generate": ["lawful-{n}"],
     "key list": ["sleeper"],
