@@ -23,6 +23,7 @@ from mas_cli.invocation import CommandFunction, execute, invocation
 from mas_cli.output.exit_codes import ExitCode
 from mas_cli.reference.help_pages import write_command_help
 from mas_core.errors import InternalError, UsageError
+from mas_core.settings.masking import mask_urls
 
 _REASON = "reason"
 """A flag of every command that writes to a system; some keep it with what they write."""
@@ -146,7 +147,7 @@ def _option(name: str, *declarations: str, default: object = None, **settings: A
 
 
 def _usage_error(entry: Command, error: typer.TyperException) -> UsageError:
-    message = error.format_message().strip().rstrip(".")
+    message = mask_urls(error.format_message().strip().rstrip("."))
     unknown = getattr(error, "option_name", "")
     possible = getattr(error, "possibilities", None)
     if possible is not None or message.startswith("No such option"):

@@ -95,6 +95,7 @@ async def set_limit(
     something new about the same name.
     """
     async with open_system(call) as system:
+        from mas_core.model.policy import RateLimit
         from mas_core.ops import limits
 
         before, after = await limits.change_limit(
@@ -116,6 +117,11 @@ async def set_limit(
         if was[what] != now[what]
     ]
     call.out.records(_CHANGES, rows)
+    for limit in (now[str(row["what"])] for row in rows):
+        if isinstance(limit, RateLimit) and limit.per_hour < limit.per_minute:
+            call.talk.warn(
+                f"{limit.per_hour} an hour is less than {limit.per_minute} a minute; change it with --per-hour"
+            )
     if not rows:
         call.talk.say("nothing would change" if dry_run else "nothing changed")
     elif dry_run:

@@ -143,6 +143,8 @@ async def send(
                     encrypt=encrypt,
                 )
         call.out.record(_SENT, _sent(receipt, target, message_type))
+        if receipt.reason:
+            call.talk.say(receipt.reason)
         if receipt.approval:
             call.talk.say(f"it waits for somebody's approval: mas approval get {receipt.approval}")
         return ExitCode.OK
@@ -347,6 +349,7 @@ def _sent(receipt: Receipt, target: str, message_type: str) -> dict[str, object]
         "target": target,
         "type": message_type,
         "decision": str(receipt.decision),
+        "reason": receipt.reason or None,
         "approval": receipt.approval or None,
     }
 
@@ -357,6 +360,7 @@ def _failed(error: MasError, target: str, message_type: str) -> Record:
         "target": target,
         "type": message_type,
         "decision": error.details.get("decision"),
+        "reason": None,
         "approval": None,
         "error": {"code": error.code, "message": error.message, "hint": list(error.hint)},
     }

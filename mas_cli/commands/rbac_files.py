@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -15,6 +16,10 @@ from mas_cli.output.exit_codes import ExitCode
 from mas_cli.output.formats import Format
 from mas_cli.output.policy_rows import CHANGE_COLUMNS, REVISION_COLUMNS, change_rows, revision_row
 from mas_core.errors import UsageError
+
+if TYPE_CHECKING:
+    from mas_core.model.policy import PolicyDocument
+    from mas_core.ops.policy_files import Change
 
 ExitFlag = Annotated[bool, typer.Option("--exit-code", help="End with 1 when something differs.")]
 
@@ -44,8 +49,7 @@ async def apply(
                 call.ask.many(going, system.target.name)
         after, changes = await policy_files.apply(system, path, prune=prune, dry_run=dry_run)
     call.out.records(CHANGE_COLUMNS, change_rows(changes))
-    if changes and not dry_run:
-        call.talk.say(f"revision {after.revision}; undo with: mas rbac rollback {after.revision - 1}")
+    _say_what_became(call, after, changes, dry_run=dry_run)
     return ExitCode.NO if exit_code and changes else ExitCode.OK
 
 
@@ -122,6 +126,16 @@ async def rollback(
 
         after, changes = await policy_files.rollback(system, revision, dry_run=dry_run)
     call.out.records(CHANGE_COLUMNS, change_rows(changes))
-    if changes and not dry_run:
-        call.talk.say(f"revision {after.revision}; undo with: mas rbac rollback {after.revision - 1}")
+    _say_what_became(call, after, changes, dry_run=dry_run)
     return ExitCode.NO if exit_code and changes else ExitCode.OK
+
+
+def _say_what_became(
+    call: Invocation, after: PolicyDocument, changes: Sequence[Change], *, dry_run: bool
+) -> None:
+    if not changes:
+        call.talk.say("nothing would change" if dry_run else "nothing changed")
+    elif dry_run:
+        call.talk.say("nothing was changed yet")
+    else:
+        call.talk.say(f"revision {after.revision}; undo with: mas rbac rollback {after.revision - 1}")

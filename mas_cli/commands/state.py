@@ -105,6 +105,7 @@ async def set_part(
         _CHANGE,
         {"agent": agent_id, "path": path, "before": old, "after": parsed, "revision": after.revision},
     )
+    call.talk.say(f"where {agent_id} runs, it sees this with the next change of its state")
     if old is not None:
         text = shlex.quote(json_text(old))
         call.talk.say(
@@ -144,6 +145,7 @@ async def reset(
     failed = [row for row in rows if row["error"]]
     if failed:
         raise PartlyFailed(f"{len(failed)} of {len(rows)} states were changed meanwhile and not reset")
+    call.talk.say("where they run, agents begin anew with the next change of their state")
     for row in rows:
         call.talk.say(f"undo with: mas state set {row['agent']} . @{shlex.quote(str(row['backup']))}")
     return ExitCode.OK

@@ -106,7 +106,7 @@ class RunReport:
             case "agent" if event.state == "reloaded":
                 self._row("reloaded", "", event.message)
             case "agent" if event.state == "stopped":
-                note = "" if self._is_draining else event.message
+                note = "" if self._is_draining else event.message.removeprefix("stopped").removeprefix("; ")
                 self._row(event.agent_id, "stopped", note, event.number)
             case "ready":
                 for line in event.hint:

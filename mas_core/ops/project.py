@@ -111,8 +111,11 @@ def new_agent(
         Conflict: There is an agent or a file of that name.
     """
     loaded = load_config(project)
-    if any(spec.agent_id == agent_id for spec in loaded.specs()):
-        raise Conflict(f"the agent {agent_id!r} has a spec already", hint=f"mas agent describe {agent_id}")
+    for spec in loaded.specs():
+        if spec.agent_id == agent_id:
+            raise Conflict(
+                f"the agent {agent_id!r} has a spec already: {spec.source}", hint="mas agent validate"
+            )
     if class_path:
         ClassLoader([loaded.agents_dir, project.root], loaded.config.class_prefixes).check(class_path)
     files = agent_files(

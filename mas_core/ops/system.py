@@ -136,6 +136,9 @@ class System:
                 error.hint = (f"tail {self.target.project.logs_dir / 'gateway.log'}", "mas down")
                 if pid == os.getpid():
                     error.hint = ("check that the server runs and that its URL is right",)
+            elif self.target.project is None:
+                # there is nothing here that `mas up` could start
+                error.hint = ("mas config where", "mas context list")
             raise
         except BaseException:
             await self.store.close()

@@ -22,6 +22,11 @@ def mask_url(url: str) -> str:
     return _SECRET_PARAMETER.sub(rf"\1{MASK}", _USER_PASSWORD.sub(rf"\1:{MASK}@", url))
 
 
+def mask_urls(text: str) -> str:
+    """`text` with the passwords of the URLs in it replaced."""
+    return re.sub(r"\w+://\S+", lambda found: mask_url(found[0]), text)
+
+
 def masked(name: str, value: object) -> object:
     """`value` of the setting `name`, fit to be shown."""
     if isinstance(value, str) and value:

@@ -48,6 +48,26 @@ def test_a_limit_is_set_kept_in_the_history_and_taken_back(mas):
     assert row(mas, "sleeper")["source"] == "default"
 
 
+def test_an_hour_that_is_less_than_a_minute_is_pointed_out(mas):
+    """Numbers that are left out stay, and may be the smaller ones."""
+    assert "warning" not in mas("limit", "set", "sleeper", "--per-minute", "7", "--per-hour", "70").err
+    err = mas("limit", "set", "sleeper", "--per-minute", "700").err
+
+    assert "70 an hour is less than 700 a minute" in err
+
+
+def test_a_priority_that_is_lowered_is_told_to_who_sends(mas):
+    """In words, and as the reason in JSON."""
+    assert mas("limit", "set", "operator", "--ceiling", "5").code == 0
+    lowered = "the priority 8 was lowered to 5"
+    try:
+        assert lowered in mas("send", "sleeper", "x", "--priority", "high").err
+        assert lowered in mas("send", "sleeper", "x", "--priority", "8", "-o", "json").json["reason"]
+        assert mas("send", "sleeper", "x", "-o", "json").json["reason"] is None
+    finally:
+        mas("limit", "set", "operator", "--remove")
+
+
 def test_a_dry_run_changes_no_limit(mas):
     """And tells what would be changed."""
     ran = mas("limit", "set", "sleeper", "--per-minute", "7", "--dry-run")

@@ -136,6 +136,24 @@ def test_a_project_is_found_by_flag_context_and_folder(mas, project, monkeypatch
     assert mas("config", "show").code == 0
 
 
+def test_the_password_of_a_url_in_the_wrong_place_is_not_repeated(mas):
+    """Errors end up in logs."""
+    ran = mas("context", "add", "lo", "redis://me:hunter2@127.0.0.1:6379")
+
+    assert ran.code == 2
+    assert "redis://me:****@127.0.0.1:6379" in ran.err
+    assert "hunter2" not in ran.err
+
+
+def test_without_a_project_nobody_is_told_to_start_one(mas):
+    """The server of a URL is not for mas up to start."""
+    ran = mas("--url", "redis://127.0.0.1:1", "status")
+
+    assert ran.code == 3
+    assert "mas config where" in ran.err
+    assert "mas up" not in ran.err
+
+
 def test_what_a_policy_says_of_the_scan_is_checked_with_the_project(mas, project):
     """Names of rules and of keys; mas up starts nothing with it."""
     (project / "policy.yaml").write_text("rules: []\ndlp:\n  email: redact\n  crad: block\n")

@@ -205,6 +205,17 @@ def test_names_and_types_that_cannot_be_are_told_apart_from_unknown_ones(mas):
         assert "register" not in ran.err
 
 
+def test_a_file_that_changes_nothing_says_so(mas, tmp_path):
+    """As does a rollback; the table is empty."""
+    path = tmp_path / "policy.yaml"
+    path.write_text(mas("rbac", "export").out)
+    revision = mas("rbac", "history", "--limit", "1", "-o", "json").json[0]["revision"]
+
+    assert mas("rbac", "apply", "--file", str(path)) == (0, "", "nothing changed\n")
+    assert mas("rbac", "apply", "--file", str(path), "--dry-run").err == "nothing would change\n"
+    assert mas("rbac", "rollback", str(revision)).err == "nothing changed\n"
+
+
 def test_cases_are_tried_against_the_policy_in_force_or_a_file(mas, tmp_path, monkeypatch):
     """Exit code 1 when one differs; a file needs no server."""
     cases = tmp_path / "cases.yaml"

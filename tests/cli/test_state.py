@@ -24,6 +24,12 @@ def kept(mas):
     return state
 
 
+def test_who_changes_a_state_is_told_when_it_is_seen(mas, kept):
+    """What runs has the old one in its memory."""
+    assert "with the next change" in mas("state", "set", "sleeper", "limit", "21").err
+    assert "with the next change" in mas("state", "reset", "sleeper", "--yes").err
+
+
 def test_a_state_is_listed_by_path(mas, kept):
     """For people; JSON is the value itself."""
     table = mas("state", "get", "sleeper").out
@@ -108,7 +114,7 @@ def test_a_reset_leaves_a_private_backup(mas, kept):
     assert stat.S_IMODE(backup.stat().st_mode) == 0o600
     assert stat.S_IMODE(backup.parent.stat().st_mode) == 0o700
     assert json.loads(backup.read_text()) == kept
-    (undo,) = [line.removeprefix("undo with: mas ") for line in ran.err.splitlines()]
+    _, undo = [line.removeprefix("undo with: mas ") for line in ran.err.splitlines()]
     assert mas(*undo.split()).code == 0
     assert mas("state", "get", "sleeper", "-o", "json").json == kept
 
