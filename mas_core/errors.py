@@ -53,6 +53,7 @@
     │  ├─ LogDiscontinued        partition, sequence, kind
     │  ├─ EvidenceDamaged        path
     │  ├─ NoteInvalid
+    │  ├─ ProofInvalid
     │  └─ DecryptionFailed
     └─ InternalError             a bug of ours
 
@@ -437,6 +438,12 @@ class NoteInvalid(IntegrityError):
     """This is no signed note, or its signature is wrong."""
 
     code = "note_invalid"
+
+
+class ProofInvalid(IntegrityError):
+    """This does not prove that a record is in the audit."""
+
+    code = "proof_invalid"
 
 
 class DecryptionFailed(IntegrityError):

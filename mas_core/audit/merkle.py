@@ -156,10 +156,10 @@ def verify_consistency(
     old_size: int, size: int, proof: Sequence[bytes], old_root: bytes, root: bytes
 ) -> bool:
     """Whether the proof shows that the larger tree begins with the smaller (RFC 9162, section 2.1.4.2)."""
-    if not 0 < old_size <= size or not _are_hashes(old_root, root, *proof):
-        return False
-    if old_size == size:
+    if old_size == size > 0:
         return not proof and old_root == root
+    if not 0 < old_size < size or not _are_hashes(old_root, root, *proof):
+        return False
     steps = list(proof)
     if old_size & (old_size - 1) == 0:
         steps.insert(0, old_root)
