@@ -1,10 +1,46 @@
-"""The entries of the commands that keep evidence: retention, archive, erasure."""
+"""The entries of the commands that prove and keep evidence: verification, proofs, retention, archive, erasure."""
 
 from __future__ import annotations
 
 from mas_cli.command_entry import Command
 
 EVIDENCE_COMMANDS: tuple[Command, ...] = (
+    Command(
+        "audit verify",
+        "Prove that no record was changed, removed or put in",
+        "read",
+        "audit_proof:verify",
+        (
+            "mas audit verify",
+            "mas audit verify --folder evidence --key audit.pub",
+            "mas audit verify audit.jsonl --key audit.pub --checkpoints witness",
+        ),
+        {1: "something is not what was written; it is named", 6: "there is nothing to verify"},
+    ),
+    Command(
+        "audit prove",
+        "Write a proof that one record is in the signed log",
+        "read",
+        "audit_proof:prove",
+        (
+            "mas audit prove 17 --out proof.json",
+            "mas audit prove 01JH8Y4V7RZ0M3K9T5C2XWQ6BD --out proof.json",
+        ),
+        {
+            1: "the evidence does not prove it",
+            6: "there is no such record, or it is under no checkpoint yet",
+            7: "the file of --out exists",
+        },
+    ),
+    Command(
+        "audit check-proof",
+        "Check the proof of a record with a public key",
+        "read",
+        "audit_proof:check_proof",
+        ("mas audit check-proof proof.json --key audit.pub",),
+        {1: "it proves nothing"},
+        scope="local",
+    ),
     Command(
         "audit archive",
         "Copy closed segments away, and trim the store",

@@ -335,14 +335,6 @@ SYSTEM_COMMANDS: tuple[Command, ...] = (
         {6: "there is no record of it"},
     ),
     Command(
-        "audit verify",
-        "Prove that no record was changed, removed or put in",
-        "read",
-        "audit:verify",
-        ("mas audit verify", "mas audit verify --output json"),
-        {1: "a record is not what was written; it is named"},
-    ),
-    Command(
         "audit export",
         "Write records to a file, exactly as they are stored",
         "read",

@@ -90,15 +90,6 @@ _DETAILS = (
     Column("details"),
     Column("prev"),
 )
-_VERIFIED = (
-    Column("partition", kind="number"),
-    Column("ok"),
-    Column("records", kind="number"),
-    Column("verified_to", kind="number"),
-    Column("first_bad", kind="number"),
-    Column("head"),
-    Column("problem", flexible=True),
-)
 _EXPORTED = (Column("path"), Column("rows", kind="number"), Column("sha256"), Column("heads"))
 
 
@@ -225,16 +216,6 @@ async def get(
     return ExitCode.OK
 
 
-async def verify(call: Invocation) -> ExitCode:
-    """Prove that no record was changed, removed or put in."""
-    async with open_system(call) as system:
-        from mas_core.ops import audit
-
-        results = await audit.verify(system)
-    call.out.records(_VERIFIED, [_verdict(found) for found in results])
-    return _concluded(call, results)
-
-
 async def export(
     call: Invocation,
     *,
@@ -348,14 +329,6 @@ def _row(found: StoredRecord) -> Record:
         {name: getattr(finding, name) for name in finding.__struct_fields__} for finding in record.findings
     ]
     return {"partition": found.partition, **fields, "time": moment(record.time), "findings": findings}
-
-
-def _verdict(found: PartitionResult) -> Record:
-    result = found.result
-    return {
-        "partition": found.partition,
-        **{name: getattr(result, name) for name in result.__struct_fields__},
-    }
 
 
 def _concluded(call: Invocation, results: Sequence[PartitionResult]) -> ExitCode:

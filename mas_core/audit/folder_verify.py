@@ -137,6 +137,7 @@ class _Verification:
             verified_to=max(verified_to, 0),
             head=(log.head or "") if found is None else "",
             kind=found.kind if found else "",
+            place="files" if isinstance(self._reader, PlainFiles) else "folder",
             first=self._begin + 1,
             covered=log.trusted.size,
             checkpoints=self._source.count,

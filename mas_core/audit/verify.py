@@ -37,6 +37,8 @@ class VerifyResult(msgspec.Struct, frozen=True):
     """When `ok`, the hash of the last record; otherwise that of the record `verified_to`, if still known."""
     kind: str = ""
     """One of `Tampering` when something is wrong and its kind is known."""
+    place: str = "store"
+    """Where the records were read: store, folder or files."""
     first: int = 1
     """Number of the first record that is at hand; those before it are known by their hashes only."""
     covered: int = 0

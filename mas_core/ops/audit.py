@@ -15,6 +15,7 @@ from mas_core.audit.export import EXPORT_FORMATS, export_async
 from mas_core.audit.verify import ChainVerifier, VerifyResult
 from mas_core.errors import MessageNotFound
 from mas_core.model.audit_record import AuditRecord
+from mas_core.ops.evidence import verify_evidence
 from mas_core.ops.system import System
 from mas_core.security.type_glob import check_glob, compile_glob
 
@@ -184,17 +185,8 @@ async def get(system: System, identifier: str) -> list[StoredRecord]:
 
 
 async def verify(system: System) -> list[PartitionResult]:
-    """Check the whole chain of every partition against the head that the store names."""
-    results = []
-    for partition in range(system.store.partitions):
-        # The head is read first: records that are written meanwhile lie after it and are not looked at.
-        seq, head = await system.store.records.audit_head(partition)
-        verifier = ChainVerifier()
-        async for block in system.store.records.audit_blocks(partition):
-            if not verifier.feed_block(block.last_seq, block.text) or block.last_seq >= seq:
-                break
-        results.append(PartitionResult(partition, verifier.finish(head, seq)))
-    return results
+    """Verify the store and the evidence folder: one result for each partition and place."""
+    return [PartitionResult(found.partition, found.result) for found in await verify_evidence(system)]
 
 
 async def export(
