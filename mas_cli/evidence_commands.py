@@ -81,6 +81,22 @@ EVIDENCE_COMMANDS: tuple[Command, ...] = (
         {6: "nothing is sealed for this subject"},
     ),
     Command(
+        "audit count",
+        "Count audit records, in all or by a field",
+        "read",
+        "audit:count",
+        ("mas audit count --decision denied --since 24h", "mas audit count --by sender"),
+    ),
+    Command(
+        "audit reindex",
+        "Make the index of the evidence folder again",
+        "write",
+        "audit:reindex",
+        ("mas audit reindex",),
+        {7: "the notary is running"},
+        scope="local",
+    ),
+    Command(
         "audit retention list",
         "List how long records are kept, and for which framework",
         "read",

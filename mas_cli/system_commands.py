@@ -338,10 +338,12 @@ SYSTEM_COMMANDS: tuple[Command, ...] = (
         "audit export",
         "Write records to a file, exactly as they are stored",
         "read",
-        "audit:export",
+        "audit_export:export",
         (
             "mas audit export --format csv --since yesterday --out audit.csv",
             "mas audit export --format jsonl > audit.jsonl",
+            "mas audit export --since last --bookmark siem --cloudevents",
+            "mas audit export --evidence ./evidence",
         ),
         {1: "the chain is broken; everything is written nevertheless", 7: "the file of --out exists"},
     ),

@@ -54,6 +54,7 @@
     │  ├─ EvidenceDamaged        path
     │  ├─ NoteInvalid
     │  ├─ ProofInvalid
+    │  ├─ IndexDamaged           path
     │  └─ DecryptionFailed
     └─ InternalError             a bug of ours
 
@@ -444,6 +445,12 @@ class ProofInvalid(IntegrityError):
     """This does not prove that a record is in the audit."""
 
     code = "proof_invalid"
+
+
+class IndexDamaged(IntegrityError):
+    """The index of the audit cannot be used; it can be made again from the records."""
+
+    code = "index_damaged"
 
 
 class DecryptionFailed(IntegrityError):

@@ -3,46 +3,40 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import AsyncIterator, Collection, Sequence
+from collections.abc import AsyncIterator
 from contextlib import aclosing
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from mas_cli.connection import open_system
+from mas_cli.connection import open_system, required_project
 from mas_cli.following import ending, follow
-from mas_cli.input.time_ranges import parse_range
+from mas_cli.input.audit_flags import (
+    Actor,
+    Found,
+    Kind,
+    MessageType,
+    RuleId,
+    Scan,
+    Sender,
+    Since,
+    Target,
+    Until,
+    Wanted,
+    filter_of,
+)
 from mas_cli.invocation import Invocation
 from mas_cli.output.colours import Style
 from mas_cli.output.columns import Column, Record
 from mas_cli.output.exit_codes import ExitCode
 from mas_cli.output.formats import Format
 from mas_cli.output.moments import moment
-from mas_core.errors import Conflict, UsageError
-from mas_core.model.decision import Decision
+from mas_core.errors import UsageError
 
 if TYPE_CHECKING:
-    from mas_core.ops.audit import AuditFilter, PartitionResult, StoredRecord
+    from mas_core.ops.audit import StoredRecord
 
 SHOWN_ON_A_TERMINAL = 100
-
-Sender = Annotated[str, typer.Option("--from", "--sender", metavar="AGENT", help="Only from this agent.")]
-Target = Annotated[str, typer.Option("--to", "--target", metavar="AGENT", help="Only to this agent.")]
-MessageType = Annotated[str, typer.Option("--type", metavar="GLOB", help="Only these message types.")]
-Wanted = Annotated[
-    str, typer.Option("--decision", metavar="|".join(Decision), help="Only with this decision.")
-]
-Kind = Annotated[
-    str, typer.Option(metavar="NAME", help="Only of this kind: message, frame, agent.attach, ...")
-]
-RuleId = Annotated[
-    str, typer.Option("--rule", metavar="ID", help="Only where this rule decided or found something.")
-]
-Since = Annotated[
-    str | None, typer.Option(metavar="TIME", help="From then on: 1h, yesterday, a date or time.")
-]
-Until = Annotated[str | None, typer.Option(metavar="TIME", help="Before then.")]
 
 
 def _coloured(decision: object) -> Style | None:
@@ -90,7 +84,7 @@ _DETAILS = (
     Column("details"),
     Column("prev"),
 )
-_EXPORTED = (Column("path"), Column("rows", kind="number"), Column("sha256"), Column("heads"))
+_COUNTED = (Column("value"), Column("records", kind="number"))
 
 
 async def list_records(
@@ -102,6 +96,8 @@ async def list_records(
     decision: Wanted = "",
     kind: Kind = "",
     rule: RuleId = "",
+    finding: Found = "",
+    actor: Actor = "",
     since: Since = None,
     until: Until = None,
     limit: Annotated[
@@ -111,9 +107,13 @@ async def list_records(
     oldest_first: Annotated[
         bool, typer.Option("--oldest-first/--newest-first", help="In which order.")
     ] = False,
+    scan: Scan = False,
 ) -> ExitCode:
-    """List audit records, the newest first."""
-    wanted = _filter(call, sender, target, message_type, decision, kind, rule, since, until)
+    """List audit records, the newest first: from the evidence folder as far as it goes, else from the store."""
+    wanted = filter_of(
+        utc=call.flags.utc, sender=sender, target=target, message_type=message_type, decision=decision,
+        kind=kind, rule=rule, finding=finding, actor=actor, since=since, until=until,
+    )  # fmt: skip
     if limit is not None and limit < 1:
         raise UsageError("--limit is at least 1")
     most = SHOWN_ON_A_TERMINAL if limit is None and call.out.is_terminal else limit
@@ -125,7 +125,11 @@ async def list_records(
         async def rows() -> AsyncIterator[Record]:
             nonlocal is_cut
             seen = 0
-            async with aclosing(audit.records(system, wanted, newest_first=not oldest_first)) as records:
+            async with aclosing(
+                audit.records(
+                    system, wanted, newest_first=not oldest_first, use_index=not scan, warn=call.talk.warn
+                )
+            ) as records:
                 async for found in records:
                     if seen == most:
                         is_cut = True
@@ -150,6 +154,8 @@ async def tail(
     decision: Wanted = "",
     kind: Kind = "",
     rule: RuleId = "",
+    finding: Found = "",
+    actor: Actor = "",
     last: Annotated[int, typer.Option(metavar="N", help="So many that are there already.")] = 10,
     following: Annotated[bool, typer.Option("--follow", "-f", help="Go on with new records.")] = False,
     count: Annotated[
@@ -163,14 +169,17 @@ async def tail(
     if not following and (count is not None or duration is not None):
         raise UsageError("--count and --for need --follow", hint="--last N")
     end = ending(count, duration)
-    wanted = _filter(call, sender, target, message_type, decision, kind, rule, None, None)
+    wanted = filter_of(
+        utc=call.flags.utc, sender=sender, target=target, message_type=message_type, decision=decision,
+        kind=kind, rule=rule, finding=finding, actor=actor,
+    )  # fmt: skip
     async with open_system(call) as system:
         from mas_core.ops import audit
 
         after = await audit.newest(system)
         newest: deque[StoredRecord] = deque()
         if last > 0:
-            async with aclosing(audit.records(system, wanted)) as records:
+            async with aclosing(audit.records(system, wanted, warn=call.talk.warn)) as records:
                 async for found in records:
                     # what was written since then comes with --follow
                     if found.record.seq <= after[found.partition]:
@@ -199,12 +208,15 @@ async def get(
         str,
         typer.Argument(metavar="ID", help="Id of a message, or number of a record: SEQ or PARTITION:SEQ."),
     ],
+    *,
+    scan: Scan = False,
 ) -> ExitCode:
     """Show everything that is recorded about a message."""
     async with open_system(call) as system:
         from mas_core.ops import audit
 
-        rows = [_row(found) for found in await audit.get(system, identifier)]
+        found = await audit.get(system, identifier, use_index=not scan, warn=call.talk.warn)
+        rows = [_row(item) for item in found]
     if call.out.format is Format.TABLE:
         for index, row in enumerate(rows):
             call.out.write("\n" if index else "")
@@ -216,110 +228,66 @@ async def get(
     return ExitCode.OK
 
 
-async def export(
+async def count(
     call: Invocation,
     *,
-    format_name: Annotated[
-        str | None,
-        typer.Option(
-            "--format", metavar="csv|json|jsonl", help="What to write; what --output says, else jsonl."
-        ),
-    ] = None,
-    out: Annotated[
-        str,
-        typer.Option(
-            metavar="FILE",
-            help="Where to, mode 0600; one that exists is replaced with --yes only. - is standard output.",
-        ),
-    ] = "-",
+    sender: Sender = "",
+    target: Target = "",
+    message_type: MessageType = "",
+    decision: Wanted = "",
+    kind: Kind = "",
+    rule: RuleId = "",
+    finding: Found = "",
+    actor: Actor = "",
     since: Since = None,
     until: Until = None,
+    by: Annotated[
+        str,
+        typer.Option(metavar="FIELD", help="Count each value of a field: sender, target, type, day, ..."),
+    ] = "",
+    scan: Scan = False,
 ) -> ExitCode:
-    """Write audit records to a file, exactly as they are stored.
+    """Count audit records, in all or by a field.
 
-    --output csv, json or jsonl counts as --format where that is left out.
-    The number of rows, their SHA-256 and the head of the chain are told on standard error. The chain is
-    verified on the way: where it is broken the export is complete nevertheless, and the exit code is 1.
+    --by takes sender, target, type, decision, rule, kind, actor, finding, category, day or hour (UTC); a record
+    with several findings counts once for each rule that found something.
     """
-    from mas_core.ops import audit
-    from mas_core.settings.private_files import private_writer
-
-    span = parse_range(since, until, utc=call.flags.utc)
-    path = _destination(call, out)
-    format_name = _export_format(call, format_name, audit.FORMATS, to_file=path is not None)
-    begin, end = span.since or 0, span.until or 0
+    wanted = filter_of(
+        utc=call.flags.utc, sender=sender, target=target, message_type=message_type, decision=decision,
+        kind=kind, rule=rule, finding=finding, actor=actor, since=since, until=until,
+    )  # fmt: skip
     async with open_system(call) as system:
-        if path is None:
-            done = await audit.export(system, format_name, call.out.write_bytes, since=begin, until=end)
-        else:
-            with private_writer(path) as file:
-                done = await audit.export(system, format_name, file.write, since=begin, until=end)
-    heads = {str(found.partition): found.result.head for found in done.partitions}
-    if path is not None and call.out.format is not Format.TABLE:
-        call.out.record(
-            _EXPORTED, {"path": str(path), "rows": done.rows, "sha256": done.sha256, "heads": heads}
-        )
-    call.talk.say(f"rows     {done.rows}")
-    call.talk.say(f"sha-256  {done.sha256}")
-    for partition, head in heads.items():
-        call.talk.say(f"head     {head} (partition {partition})")
-    return _concluded(call, done.partitions)
+        from mas_core.ops import audit
+
+        counted = await audit.count(system, wanted, by=by, use_index=not scan, warn=call.talk.warn)
+    if by:
+        column = Column("value", header=by)
+        rows = [{"value": value, "records": number} for value, number in counted.items()]
+        call.out.records((column, *_COUNTED[1:]), rows)
+    else:
+        call.out.record(_COUNTED[1:], {"records": sum(counted.values())})
+    return ExitCode.OK
 
 
-def _destination(call: Invocation, out: str) -> Path | None:
-    """The file to write; None for standard output."""
-    if out == "-":
-        if call.out.is_terminal:
-            raise UsageError("an export is written byte by byte, not to a terminal", hint="--out FILE")
-        return None
-    path = Path(out).expanduser()
-    if path.is_dir():
-        raise UsageError(f"--out: {out} is a folder", hint=f"--out {path / 'audit.jsonl'}")
-    if path.exists() and not call.flags.yes:
-        raise Conflict(f"--out: {out} exists", hint="--yes replaces it", path=str(path))
-    return path
+async def reindex(call: Invocation) -> ExitCode:
+    """Make the index of the evidence folder again, from the records.
 
+    It only says where to look, and is kept by the notary. While that runs it has to be stopped first.
+    """
+    from mas_core.ops import audit_index
 
-def _export_format(call: Invocation, given: str | None, known: Collection[str], *, to_file: bool) -> str:
-    """What --format says, or --output in its place."""
-    if given is not None:
-        if given not in known:
-            raise UsageError(f"--format: {given!r} is none of {', '.join(known)}")
-        return given
-    shown = call.out.format
-    if shown in known:
-        return shown.value
-    if shown is not Format.TABLE and not to_file:
-        raise UsageError(f"an export is not written as {shown}", hint=f"--format {'|'.join(known)}")
-    return "jsonl"
-
-
-def _filter(
-    call: Invocation,
-    sender: str,
-    target: str,
-    message_type: str,
-    decision: str,
-    kind: str,
-    rule: str,
-    since: str | None,
-    until: str | None,
-) -> AuditFilter:
-    from mas_core.ops.audit import AuditFilter
-
-    if decision not in {"", *Decision}:
-        raise UsageError(f"--decision: {decision!r} is none of {', '.join(Decision)}")
-    span = parse_range(since, until, utc=call.flags.utc)
-    return AuditFilter(
-        sender=sender,
-        target=target,
-        message_type=message_type,
-        decision=decision,
-        kind=kind,
-        rule=rule,
-        since=span.since or 0,
-        until=span.until or 0,
+    made = audit_index.rebuild(required_project(call.flags).data_dir / "audit", call.talk.warn)
+    call.out.records(
+        (
+            Column("partition", kind="number"),
+            Column("records", kind="number"),
+            Column("indexed", kind="number"),
+        ),
+        [{"partition": item.partition, "records": item.records, "indexed": item.indexed} for item in made],
     )
+    if not made:
+        call.talk.say("there is no evidence folder, so there is nothing to index")
+    return ExitCode.OK
 
 
 def _row(found: StoredRecord) -> Record:
@@ -329,13 +297,3 @@ def _row(found: StoredRecord) -> Record:
         {name: getattr(finding, name) for name in finding.__struct_fields__} for finding in record.findings
     ]
     return {"partition": found.partition, **fields, "time": moment(record.time), "findings": findings}
-
-
-def _concluded(call: Invocation, results: Sequence[PartitionResult]) -> ExitCode:
-    broken = [found for found in results if not found.result.ok]
-    for found in broken:
-        call.talk.warn(f"the chain of partition {found.partition} is broken: {found.result.problem}")
-    if not broken:
-        total = sum(found.result.records for found in results)
-        call.talk.count(f"{total} records in {len(results)} partitions, every one as it was written")
-    return ExitCode.NO if broken else ExitCode.OK

@@ -5,6 +5,8 @@ CSV is for spreadsheets: RFC 4180, times as RFC 3339, findings and details as JS
 could take for a formula gets a leading apostrophe, and so does one that starts with an apostrophe; taking one
 away from each cell that has one gives the original back.
 
+A CloudEvents envelope (version 1.0) holds the stored bytes of a record unchanged as its data.
+
 What is stored but is no record is exported as `{"undecodable": BASE64}`, in CSV in the column `details` with
 the kind `undecodable`.
 """
@@ -14,7 +16,7 @@ from __future__ import annotations
 import base64
 import csv
 import io
-from collections.abc import AsyncIterable, AsyncIterator, Callable, Iterable, Iterator
+from collections.abc import AsyncIterable, AsyncIterator, Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -148,3 +150,68 @@ _FORMATS: Final = {
     "jsonl": _Format(_json_line),
 }
 EXPORT_FORMATS: Final = tuple(_FORMATS)
+"""What comes as text, piece by piece."""
+
+
+class TextEncoder:
+    """An export as text, portion by portion.
+
+    Args:
+        format_name: One of `EXPORT_FORMATS`.
+        source: Name of the log; each record comes as a CloudEvent of it. Empty for none.
+        has_rows: Whether rows were written before, so that this goes on.
+
+    Raises:
+        UnknownFormat: The format is none of these, or cannot hold CloudEvents.
+    """
+
+    is_resumable = True
+
+    def __init__(self, format_name: str, *, source: str = "", has_rows: bool | None = None) -> None:
+        self._form = _format(format_name)
+        self._source = source
+        self._has_rows = bool(has_rows)
+        self.start = b"" if has_rows is not None else self._form.start
+        """What comes first."""
+        if source and format_name == "csv":
+            raise UnknownFormat("CloudEvents are JSON", hint="--format jsonl")
+
+    def rows(self, partition: int, found: Sequence[tuple[int, bytes, AuditRecord | None]]) -> bytes:
+        """Some rows: number by the place in the log, stored bytes, and the record in them, if it is one."""
+        pieces = []
+        for seq, text, record in found:
+            if self._has_rows:
+                pieces.append(self._form.between)
+            self._has_rows = True
+            pieces.append(self._row(partition, seq, text, record))
+        return b"".join(pieces)
+
+    def finish(self) -> bytes:
+        """What comes last."""
+        return self._form.end
+
+    def _row(self, partition: int, seq: int, text: bytes, record: AuditRecord | None) -> bytes:
+        if self._form.record is _csv_line:
+            return _csv_line(text if record is None else record)
+        if b"\r" in text or b"\n" in text:
+            record = None
+        line = _undecodable(text) if record is None else text
+        if self._source:
+            line = cloud_event(f"{self._source}/{partition}", seq, line, record)
+        return line + b"\n" if self._form.record is _json_line else line
+
+
+def cloud_event(source: str, seq: int, text: bytes, record: AuditRecord | None) -> bytes:
+    """A record in a CloudEvents envelope, JSON format 1.0; `data` is the stored text."""
+    about: dict[str, str] = {
+        "specversion": "1.0",
+        "id": str(seq),
+        "source": source,
+        "type": f"mas.audit.{record.kind if record else 'undecodable'}",
+        "datacontenttype": "application/json",
+    }
+    if record is not None:
+        about["time"] = _cell("time", record.time)
+        if record.target:
+            about["subject"] = record.target
+    return msgspec.json.encode(about)[:-1] + b',"data":' + text + b"}"

@@ -101,6 +101,11 @@ class ChainVerifier:
         self._suspect: _Seen | None = None
         self._failure: VerifyResult | None = None
 
+    @property
+    def is_settled(self) -> bool:
+        """Whether all records fit so far, so that another verifier can go on from the last one."""
+        return self._failure is None and self._suspect is None
+
     def feed(self, seq: int, record: bytes) -> bool:
         """Take the next record, which the store calls number `seq`.
 

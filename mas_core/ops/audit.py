@@ -1,88 +1,34 @@
-"""The audit: list, follow, get, verify, export."""
+"""The audit: list, count, follow, get, verify."""
 
 from __future__ import annotations
 
 import asyncio
-import hashlib
-from collections.abc import AsyncGenerator, AsyncIterator, Callable
+from collections import Counter
+from collections.abc import AsyncGenerator, AsyncIterator, Iterable
+from contextlib import aclosing
 from dataclasses import dataclass
-from functools import cached_property
 
-import msgspec
-
-from mas_core.audit.chain import decode_record
-from mas_core.audit.export import EXPORT_FORMATS, export_async
-from mas_core.audit.verify import ChainVerifier, VerifyResult
-from mas_core.errors import MessageNotFound
+from mas_core.audit.record_files import Warn
+from mas_core.audit.terms import Wanted
+from mas_core.audit.verify import VerifyResult
+from mas_core.base.clock import rfc3339
+from mas_core.errors import MessageNotFound, UsageError
 from mas_core.model.audit_record import AuditRecord
+from mas_core.ops.audit_filter import EVERYTHING, AuditFilter, StoredRecord
+from mas_core.ops.audit_sources import Reading, decoded, log_warning, merged, partition_records, sources_of
 from mas_core.ops.evidence import verify_evidence
 from mas_core.ops.system import System
-from mas_core.security.type_glob import check_glob, compile_glob
+
+__all__ = [
+    "COUNTED_BY", "EVERYTHING", "AuditFilter", "PartitionResult", "StoredRecord",
+    "count", "follow", "get", "newest", "records", "verify",
+]  # fmt: skip
 
 FOLLOW_INTERVAL_S = 0.25
-FORMATS = EXPORT_FORMATS
-"""What `export` can write."""
-
-
-@dataclass(frozen=True)
-class AuditFilter:
-    """Which records are wanted; everything that is left out matches all."""
-
-    sender: str = ""
-    target: str = ""
-    message_type: str = ""
-    """A glob, such as `invoice.*`."""
-    decision: str = ""
-    kind: str = ""
-    rule: str = ""
-    since: int = 0
-    """Unix milliseconds."""
-    until: int = 0
-
-    def __post_init__(self) -> None:
-        """Check the pattern for types.
-
-        Raises:
-            UsageError: It cannot be one.
-        """
-        if self.message_type:
-            check_glob(self.message_type)
-
-    def matches(self, record: AuditRecord) -> bool:
-        """Whether a record is wanted."""
-        return (
-            (not self.sender or record.sender == self.sender)
-            and (not self.target or record.target == self.target)
-            and (not self.message_type or self._matches_type(record.type))
-            and (not self.decision or record.decision == self.decision)
-            and (not self.kind or record.kind == self.kind)
-            and (
-                not self.rule
-                or record.rule == self.rule
-                or any(finding.rule == self.rule for finding in record.findings)
-            )
-            and (not self.since or record.time >= self.since)
-            and (not self.until or record.time < self.until)
-        )
-
-    def is_past(self, record: AuditRecord, *, newest_first: bool) -> bool:
-        """Whether neither this record nor any that comes after it, in this order, can be wanted."""
-        if newest_first:
-            return record.time < self.since
-        return 0 < self.until <= record.time
-
-    @cached_property
-    def _matches_type(self) -> Callable[[str], bool]:
-        return compile_glob(self.message_type)
-
-
-@dataclass(frozen=True, slots=True)
-class StoredRecord:
-    """A record with where it stands and its stored bytes."""
-
-    partition: int
-    text: bytes
-    record: AuditRecord
+COUNTED_BY = (
+    "sender", "target", "type", "decision", "rule", "kind", "actor", "finding", "category", "day", "hour",
+)  # fmt: skip
+"""What `count` can count by; times are those of UTC."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,37 +39,58 @@ class PartitionResult:
     result: VerifyResult
 
 
-@dataclass(frozen=True, slots=True)
-class ExportResult:
-    """What was exported, and whether the chains it came from hold."""
-
-    rows: int
-    sha256: str
-    """Of all bytes that were written, hex."""
-    partitions: tuple[PartitionResult, ...]
-
-
-EVERYTHING = AuditFilter()
-
-
 async def records(
-    system: System, wanted: AuditFilter = EVERYTHING, *, newest_first: bool = True
+    system: System,
+    wanted: AuditFilter = EVERYTHING,
+    *,
+    newest_first: bool = True,
+    use_index: bool = True,
+    warn: Warn = log_warning,
 ) -> AsyncGenerator[StoredRecord, None]:
-    """Records by time, read as they are asked for; damaged ones are left to `verify`."""
-    sources = [
-        _partition_records(system, partition, wanted, newest_first=newest_first)
-        for partition in range(system.store.partitions)
-    ]
-    heads = [await anext(source, None) for source in sources]
-    while any(head is not None for head in heads):
-        present = [(head.record.time, index) for index, head in enumerate(heads) if head is not None]
-        _, index = (
-            max(present, key=lambda item: item[0]) if newest_first else min(present, key=lambda item: item[0])
-        )
-        head = heads[index]
-        heads[index] = await anext(sources[index], None)
-        if head is not None:
-            yield head
+    """Records by time, read as they are asked for; damaged ones are left to `verify`.
+
+    Args:
+        system: The system.
+        wanted: Which records.
+        newest_first: In which order.
+        use_index: Whether the index of the evidence folder says where to look; without it all is read.
+        warn: Told in words what is damaged or missing.
+    """
+    how = Reading(newest_first=newest_first, use_index=use_index, warn=warn)
+    async with aclosing(merged(sources_of(system, warn), wanted, how)) as found:
+        async for item in found:
+            yield item
+
+
+async def count(
+    system: System,
+    wanted: AuditFilter = EVERYTHING,
+    *,
+    by: str = "",
+    use_index: bool = True,
+    warn: Warn = log_warning,
+) -> dict[str, int]:
+    """How many records there are; of each value of a field, the most frequent first.
+
+    Args:
+        system: The system.
+        wanted: Which records.
+        by: One of `COUNTED_BY`; nothing for one number, under the name "".
+        use_index: As for `records`.
+        warn: Told in words what is damaged or missing.
+
+    Raises:
+        UsageError: Records are not counted by this.
+    """
+    if by and by not in COUNTED_BY:
+        raise UsageError(f"records are not counted by {by!r}", hint=f"--by {'|'.join(COUNTED_BY)}")
+    found: Counter[str] = Counter()
+    how = Reading(use_index=use_index, warn=warn)
+    for source in sources_of(system, warn):
+        await source.check_continuity()
+        async for item in source.search(wanted, wanted.wanted, how, wanted.matches):
+            found.update(_values(item.record, by))
+    return dict(sorted(found.items(), key=lambda item: (-item[1], item[0])))
 
 
 async def newest(system: System) -> dict[int, int]:
@@ -148,7 +115,7 @@ async def follow(
     """
     while True:
         for partition in sorted(after):
-            async for found in _partition_records(system, partition, first_seq=after[partition] + 1):
+            async for found in partition_records(system, partition, first_seq=after[partition] + 1):
                 after[partition] = found.record.seq
                 if wanted.matches(found.record):
                     yield found
@@ -156,27 +123,38 @@ async def follow(
         await asyncio.sleep(FOLLOW_INTERVAL_S)
 
 
-async def get(system: System, identifier: str) -> list[StoredRecord]:
+async def get(
+    system: System, identifier: str, *, use_index: bool = True, warn: Warn = log_warning
+) -> list[StoredRecord]:
     """All records about a message id, oldest first; or the one with a number, `SEQ` or `PARTITION:SEQ`.
+
+    Args:
+        system: The system.
+        identifier: Id or number.
+        use_index: As for `records`.
+        warn: Told in words what is damaged or missing.
 
     Raises:
         MessageNotFound: There is none.
     """
     partition, _, number = identifier.rpartition(":")
     if number.isdecimal() and (not partition or partition.isdecimal()):
-        places = [int(partition)] if partition else list(range(system.store.partitions))
-        for place in places:
-            if place < system.store.partitions:
-                async for found in _partition_records(system, place, first_seq=int(number)):
-                    if found.record.seq == int(number):
-                        return [found]
-                    break
+        for source in sources_of(system, warn):
+            if partition and source.partition != int(partition):
+                continue
+            async for _, texts in source.texts(int(number), int(number)):
+                record = decoded(texts[-1])
+                if record is not None and record.seq == int(number):
+                    return [StoredRecord(source.partition, texts[-1], record)]
     else:
-        matching = [
-            found
-            async for found in records(system, newest_first=False)
-            if identifier in (found.record.message_id, found.record.correlation_id)
-        ]
+
+        def is_about(record: AuditRecord) -> bool:
+            return identifier in (record.message_id, record.correlation_id)
+
+        how = Reading(use_index=use_index, warn=warn)
+        asked = Wanted(identifier=identifier)
+        found = merged(sources_of(system, warn), EVERYTHING, how, asked=asked, matches=is_about)
+        matching = [item async for item in found]
         if matching:
             return matching
     raise MessageNotFound(
@@ -189,74 +167,20 @@ async def verify(system: System) -> list[PartitionResult]:
     return [PartitionResult(found.partition, found.result) for found in await verify_evidence(system)]
 
 
-async def export(
-    system: System, format_name: str, write: Callable[[bytes], object], *, since: int = 0, until: int = 0
-) -> ExportResult:
-    """Write the records of a span as they are stored, partition after partition, and verify the chains.
-
-    A broken chain does not stop the export: the result says where it breaks.
-
-    Args:
-        system: The system.
-        format_name: One of `FORMATS`.
-        write: Takes the bytes, piece by piece.
-        since: Unix milliseconds; 0 for all.
-        until: Unix milliseconds; 0 for all.
-
-    Raises:
-        UnknownFormat: The format is none of these.
-    """
-    span = AuditFilter(since=since, until=until)
-    results: list[PartitionResult] = []
-    rows = 0
-
-    async def texts() -> AsyncIterator[bytes]:
-        nonlocal rows
-        for partition in range(system.store.partitions):
-            seq, head = await system.store.records.audit_head(partition)
-            verifier = ChainVerifier()
-            async for block in system.store.records.audit_blocks(partition):
-                verifier.feed_block(block.last_seq, block.text)
-                for text in block.records():
-                    record = _decoded(text)
-                    # What cannot be read belongs into the evidence, whatever its time was.
-                    if record is None or span.matches(record):
-                        rows += 1
-                        yield text
-                if block.last_seq >= seq:
-                    break
-            results.append(PartitionResult(partition, verifier.finish(head, seq)))
-
-    digest = hashlib.sha256()
-    async for piece in export_async(texts(), format_name):
-        digest.update(piece)
-        write(piece)
-    return ExportResult(rows, digest.hexdigest(), tuple(results))
+def _values(record: AuditRecord, by: str) -> Iterable[str]:
+    if not by:
+        return ("",)
+    if by == "finding":
+        return sorted({finding.rule for finding in record.findings}) or ("",)
+    if by == "category":
+        return sorted({finding.category for finding in record.findings}) or ("",)
+    if by in {"day", "hour"}:
+        return (_moment(record.time)[: 10 if by == "day" else 13],)
+    return (str(getattr(record, by)),)
 
 
-async def _partition_records(
-    system: System,
-    partition: int,
-    wanted: AuditFilter = EVERYTHING,
-    *,
-    first_seq: int = 1,
-    newest_first: bool = False,
-) -> AsyncIterator[StoredRecord]:
-    blocks = system.store.records.audit_blocks(partition, first_seq=first_seq, newest_first=newest_first)
-    async for block in blocks:
-        texts = block.records()
-        for text in reversed(texts) if newest_first else texts:
-            record = _decoded(text)
-            if record is None:
-                continue
-            if wanted.is_past(record, newest_first=newest_first):
-                return
-            if record.seq >= first_seq and wanted.matches(record):
-                yield StoredRecord(partition, text, record)
-
-
-def _decoded(text: bytes) -> AuditRecord | None:
+def _moment(time: int) -> str:
     try:
-        return decode_record(text)
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
-        return None
+        return rfc3339(time)
+    except (ValueError, OverflowError, OSError):
+        return ""

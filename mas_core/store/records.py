@@ -282,11 +282,15 @@ class Records:
         return hash_of(await self._connection.call("HGETALL", self._keys.gateways()))
 
     async def audit_blocks(
-        self, partition: int, *, first_seq: int = 1, newest_first: bool = False
+        self, partition: int, *, first_seq: int = 1, last_seq: int | None = None, newest_first: bool = False
     ) -> AsyncIterator[AuditBlock]:
-        """Audit blocks of a partition from the one that holds `first_seq`, page by page."""
+        """Audit blocks of a partition from the one that holds `first_seq` to that with `last_seq`, page by page."""
         key = self._keys.audit(partition)
         start, end = f"{first_seq}-0", "+"
+        if last_seq is not None:
+            # A block has the number of its last record.
+            holder = await self._connection.call("XRANGE", key, f"{last_seq}-0", "+", "COUNT", 1)
+            end = holder[0][0].decode() if holder else "+"
         while True:
             if newest_first:
                 reply = await self._connection.call("XREVRANGE", key, end, start, "COUNT", AUDIT_PAGE)

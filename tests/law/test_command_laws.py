@@ -280,6 +280,7 @@ LOCAL_CALLS = {
     "context remove": ["one", "--yes"],
     "completion install": ["bash"],
     "audit restore": ["--from", "cold", "--out", "again-{n}"],
+    "audit reindex": [],
     "dlp scan": ['{"a": 1}'],
     "dlp test": ["--file", "cases.yaml"],
     "dlp key": ["--out", "new.key"],

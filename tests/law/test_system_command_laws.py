@@ -95,6 +95,7 @@ SYSTEM_CALLS = {
     "audit export": ["--format", "json", "--out", "lawful.json", "--yes"],
     "audit archive": ["--no-trim"],
     "audit erase": ["lawful-{n}", "--reason", "a law", "--yes"],
+    "audit count": ["--by", "decision"],
     "audit retention list": [],
     "audit retention set": ["hipaa", "--dry-run"],
     "state get": ["sleeper"],

@@ -1,0 +1,127 @@
+"""What the index knows of records: the terms that a filter can ask for, and fingerprints of ids.
+
+A term is one letter and a value. Reading it out of records is what keeping the index costs, so only the fields
+that are needed are decoded, a block at a time.
+"""
+
+from __future__ import annotations
+
+import zlib
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Final
+
+import msgspec
+
+SENDER: Final = "s"
+TARGET: Final = "t"
+TYPE: Final = "y"
+DECISION: Final = "d"
+KIND: Final = "k"
+RULE: Final = "r"
+"""A rule that decided or found something."""
+FINDING: Final = "f"
+"""The rule or the category of a finding."""
+ACTOR: Final = "a"
+"""An operator: user@host, and the user alone."""
+
+
+class _Finding(msgspec.Struct):
+    rule: str = ""
+    category: str = ""
+
+
+class _Fields(msgspec.Struct):
+    seq: int
+    time: int
+    kind: str = "message"
+    decision: str = ""
+    rule: str = ""
+    sender: str = ""
+    target: str = ""
+    type: str = ""
+    message_id: str = ""
+    correlation_id: str = ""
+    findings: tuple[_Finding, ...] = ()
+    actor: str = ""
+
+
+_read_all = msgspec.json.Decoder(list[_Fields]).decode
+_read_one = msgspec.json.Decoder(_Fields).decode
+
+
+@dataclass(frozen=True, slots=True)
+class BlockTerms:
+    """What a block of records holds."""
+
+    terms: set[str]
+    ids: set[str]
+    oldest: int
+    """Smallest time, Unix milliseconds; 0 when no record can be read."""
+    newest: int
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """What a query asks of the index: blocks that hold all of it; what is left out asks nothing."""
+
+    terms: tuple[str, ...] = ()
+    type_prefix: str = ""
+    """What the types that count begin with."""
+    type_matches: Callable[[str], bool] | None = None
+    identifier: str = ""
+    """Id of a message, or one that it answers."""
+    since: int = 0
+    """Unix milliseconds."""
+    until: int = 0
+
+    def overlaps(self, oldest: int, newest: int) -> bool:
+        """Whether records between these times can be wanted."""
+        return (not self.since or newest >= self.since) and (not self.until or oldest < self.until)
+
+
+def id_fingerprint(identifier: str) -> int:
+    """A number of 32 bits for an id; different ids can share one."""
+    return zlib.crc32(identifier.encode(errors="replace"))
+
+
+def terms_of(records: Sequence[bytes]) -> BlockTerms:
+    """The terms of a block; records that cannot be read have none."""
+    rows = _rows(records)
+    terms = {SENDER + row.sender for row in rows if row.sender}
+    terms |= {TARGET + row.target for row in rows if row.target}
+    for letter, values in (
+        (TYPE, {row.type for row in rows}),
+        (DECISION, {row.decision for row in rows}),
+        (KIND, {row.kind for row in rows}),
+        (RULE, {row.rule for row in rows}),
+        (ACTOR, actors := {row.actor for row in rows}),
+        (ACTOR, {actor.partition("@")[0] for actor in actors}),
+    ):
+        terms.update(letter + value for value in values if value)
+    for row in rows:
+        if row.findings:
+            for finding in row.findings:
+                terms.update((RULE + finding.rule, FINDING + finding.rule, FINDING + finding.category))
+    ids = {row.message_id for row in rows} | {row.correlation_id for row in rows}
+    ids.discard("")
+    times = [row.time for row in rows]
+    return BlockTerms(terms, ids, min(times, default=0), max(times, default=0))
+
+
+def _rows(records: Sequence[bytes]) -> list[_Fields]:
+    try:
+        rows = _read_all(b"[" + b",".join(records) + b"]")
+        # A line that holds two records is none.
+        if len(rows) == len(records):
+            return rows
+    except (ValueError, RecursionError):
+        pass
+    return [row for record in records if (row := _read(record)) is not None]
+
+
+def _read(record: bytes) -> _Fields | None:
+    try:
+        return _read_one(record)
+    except (ValueError, RecursionError):
+        return None
