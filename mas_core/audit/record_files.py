@@ -118,9 +118,13 @@ class RecordFiles:
                 if at > last:
                     break
         except ChainBroken as error:
-            if segment.path not in self._warned:
-                self._warned.add(segment.path)
-                self._warn(f"{error.message}; its records to {segment.last} may lack here")
+            at = int(str(error.details.get("sequence", at)))
+        if at <= last and segment.path not in self._warned:
+            self._warned.add(segment.path)
+            self._warn(
+                f"the segment {segment.path.name} cannot be read from record {at} on, so records to "
+                f"{segment.last} may lack here; mas audit restore brings an archived copy back"
+            )
         return found
 
     def _table(self, segment: Segment) -> list[tuple[int, int]] | None:
