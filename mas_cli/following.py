@@ -85,4 +85,8 @@ async def follow(
     except TimeoutError:
         if not limit.expired():
             raise
+    except asyncio.CancelledError:
+        call.talk.end_line()
+        call.talk.count(f"{seen} seen")
+        raise
     call.talk.count(f"{seen} seen")

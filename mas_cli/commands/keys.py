@@ -26,7 +26,7 @@ Out = Annotated[
 Expires = Annotated[str | None, typer.Option(metavar="DUR", help="How long it counts; for ever if left out.")]
 
 _COLUMNS = (
-    Column("agent", style=lambda _: "name"),
+    Column("agent", whole=True, style=lambda _: "name"),
     Column("key_id", whole=True),
     Column("type"),
     Column("use"),

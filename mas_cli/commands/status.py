@@ -62,7 +62,10 @@ async def status(call: Invocation) -> ExitCode:
         call.out.records(_AGENT_COLUMNS, _agents(found))
     if found.problems:
         call.out.write("\n")
-        columns = (Column("message", header="problem", style=lambda _: "warn"), Column("fix", header="try"))
+        columns = (
+            Column("message", header="problem", flexible=True, style=lambda _: "warn"),
+            Column("fix", header="try", whole=True),
+        )
         call.out.records(columns, _problems(found))
     return ExitCode.OK
 

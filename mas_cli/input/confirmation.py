@@ -114,5 +114,5 @@ class Confirmation:
                 self._talk.ask(question)
                 return self._stdin.readline().strip()
         except KeyboardInterrupt:
-            self._talk.end_question()
+            self._talk.end_line()
             raise

@@ -75,9 +75,10 @@ class Diagnostics:
         """A question, without a line end."""
         self._write(safe_text(question), end=" ")
 
-    def end_question(self) -> None:
-        """Nobody has answered: what follows begins on a line of its own."""
-        self._write("")
+    def end_line(self) -> None:
+        """After the ^C that a terminal shows, what follows begins on a line of its own."""
+        if self.is_terminal:
+            self._write("")
 
     def progress(self, text: str) -> None:
         """How far something is: the next one replaces it on a terminal; an empty one takes it away."""

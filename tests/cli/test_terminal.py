@@ -148,6 +148,17 @@ def test_ctrl_c_at_a_question_is_130(terminal):
     assert one.rest().endswith("\n")
 
 
+def test_ctrl_c_ends_a_watch_with_a_count(terminal, running_project):
+    """On a line of its own, and with the code of the signal."""
+    one = mas_on(terminal, "watch", "--config", str(running_project), "--agent", "sleeper")
+    one.until("Ctrl-C ends it")
+
+    one.type("\x03")
+
+    assert ANSI.sub("", one.rest()).endswith("\n0 seen\r\n")
+    assert one.process.wait(20) == 130
+
+
 def test_the_code_of_an_error_is_not_broken_over_lines(terminal):
     """However long it is, as long as the sentence is short."""
     shown = ANSI.sub("", mas_on(terminal, "context", "remove", "nobody").rest())
