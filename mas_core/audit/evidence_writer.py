@@ -26,7 +26,6 @@ from mas_core.audit.segments import (
     SEGMENT_BYTES,
     SEGMENT_RECORDS,
     Frame,
-    leaves_digest,
     segment_name,
     write_segment,
 )
@@ -86,7 +85,8 @@ class EvidenceWriter:
         self._segment_bytes = segment_bytes
         self._era = read_era(self.folder)
         self._records = -1
-        self._leaves = leaves_digest(())
+        self._digest = sha256()
+        """Of the lines of the open segment."""
         self._open_count = self._open_bytes = 0
         with contextlib.ExitStack() as files:
             self._log = CheckpointLog(self.folder / CHECKPOINTS_FILE, self.origin, signer)
@@ -99,7 +99,7 @@ class EvidenceWriter:
             self._tree = TreeHead(found.closed, self._hashes.read)
             self._hashes.put(stored_count(found.closed), self._tree.extend(found.leaves))
             self._head = found.head
-            self._open_records(found.records, found.leaves, is_new=not found.is_intact)
+            self._open_records(found.records, is_new=not found.is_intact)
             files.callback(lambda: os.close(self._records))
             sync_folder(self.folder)
             self._is_proven = self._log.last is None
@@ -152,9 +152,8 @@ class EvidenceWriter:
         while taken < len(records):
             data, count = self._fitting(records, taken)
             write_all(self._records, data)
-            chunk = leaves[taken : taken + count]
-            self._hashes.append(self._tree.extend(chunk))
-            self._leaves.update(b"".join(chunk))
+            self._hashes.append(self._tree.extend(leaves[taken : taken + count]))
+            self._digest.update(data)
             self._open_count += count
             self._open_bytes += len(data)
             taken += count
@@ -213,23 +212,24 @@ class EvidenceWriter:
         self._hashes.sync()
         first = self.size - self._open_count + 1
         records = os.pread(self._records, self._open_bytes, 0)[:-1].split(b"\n")
-        frames = write_segment(self.folder, first, records, self._leaves.digest())
+        frames = write_segment(self.folder, first, records, self._digest.digest())
         before = self._records
-        self._open_records([], [], is_new=True)
+        self._open_records((), is_new=True)
         os.close(before)
         path = self.folder / segment_name(first, self.size)
         self._on_closed(ClosedSegment(self.partition, path, tuple(frames)))
 
-    def _open_records(self, records: Sequence[bytes], leaves: Sequence[bytes], *, is_new: bool) -> None:
+    def _open_records(self, records: Sequence[bytes], *, is_new: bool) -> None:
         """Go on with the open segment, or begin it anew: who reads an old file goes on doing so."""
         path = self.folder / OPEN_FILE
+        text = b"".join(record + b"\n" for record in records)
         if is_new:
-            write_private(path, b"".join(record + b"\n" for record in records))
+            write_private(path, text)
             sync_folder(self.folder)
         self._records = open_append(path)
-        self._leaves = leaves_digest(leaves)
+        self._digest = sha256(text)
         self._open_count = len(records)
-        self._open_bytes = os.fstat(self._records).st_size
+        self._open_bytes = len(text)
 
     def _is_as_signed(self) -> bool:
         """Whether all that was signed is here, and is what was signed."""

@@ -16,7 +16,6 @@ from typing import Final
 import zstandard
 
 from mas_core.audit.durable_files import sync_folder, write_all
-from mas_core.audit.merkle import leaf_hash
 from mas_core.errors import EvidenceDamaged
 
 SEGMENT_RECORDS: Final = 65_536
@@ -62,11 +61,6 @@ def segments_in(folder: Path) -> list[Segment]:
     return sorted(Segment(int(match[1]), int(match[2]), path) for path, match in named if match)
 
 
-def leaves_digest(leaves: Sequence[bytes]) -> hashlib._Hash:
-    """A hash of leaf hashes, to be updated with those that follow."""
-    return hashlib.sha256(b"".join(leaves))
-
-
 def write_segment(folder: Path, first: int, records: Sequence[bytes], digest: bytes) -> list[Frame]:
     """Write a closed segment; it has its name only once it is on the disk and was read back.
 
@@ -74,7 +68,7 @@ def write_segment(folder: Path, first: int, records: Sequence[bytes], digest: by
         folder: Of the partition.
         first: Number of the first record.
         records: At least one.
-        digest: `leaves_digest` of what these records were when they were taken in.
+        digest: SHA-256 of their lines as they were taken in.
 
     Raises:
         EvidenceDamaged: What was read back are not these records.
@@ -100,7 +94,10 @@ def write_segment(folder: Path, first: int, records: Sequence[bytes], digest: by
         raise
     finally:
         os.close(descriptor)
-    if leaves_digest([leaf_hash(record) for record in segment_records(draft)]).digest() != digest:
+    found = hashlib.sha256()
+    for text in segment_frames(draft):
+        found.update(text)
+    if found.digest() != digest:
         draft.unlink(missing_ok=True)
         raise EvidenceDamaged(
             f"{path} was read back and holds other records than were taken in", path=str(path)

@@ -318,7 +318,7 @@ def test_a_process_that_ended_while_it_closed_a_segment_lost_nothing(folder, mon
     """Before the segment has its name, and between that and the new open file."""
     records = chained(45)
     keys = evidence(folder, records[:15], segment_records=20)
-    for name in ("mas_core.audit.segments.leaves_digest", "mas_core.audit.evidence_writer.write_private"):
+    for name in ("mas_core.audit.segments.segment_frames", "mas_core.audit.evidence_writer.write_private"):
         writer = EvidenceWriter(folder, 0, keys, segment_records=20)
         with monkeypatch.context() as patch:
             patch.setattr(name, lambda *_: (_ for _ in ()).throw(OSError(28, "full")))
