@@ -11,6 +11,7 @@ from mas_cli.command_entry import Command, Impact, Scope
 from mas_cli.evidence_commands import EVIDENCE_COMMANDS
 from mas_cli.key_commands import KEY_COMMANDS
 from mas_cli.local_commands import LOCAL_COMMANDS
+from mas_cli.notary_commands import NOTARY_COMMANDS
 from mas_cli.policy_commands import POLICY_COMMANDS
 from mas_cli.report_commands import REPORT_COMMANDS
 from mas_cli.run_commands import RUN_COMMANDS
@@ -32,6 +33,8 @@ GROUPS: dict[str, str] = {
     "agent token": "Tokens of agents",
     "approval": "Messages that wait for a person",
     "audit": "What was decided, by whom and why, with proof",
+    "audit key": "Keys that sign the audit",
+    "audit notary": "Notaries: what signs the audit outside of the server",
     "audit retention": "How long audit records are kept, and where",
     "bench": "Measurements of a running system",
     "limit": "Rate limits: what agents may send, and how much is used",
@@ -58,5 +61,6 @@ COMMANDS: tuple[Command, ...] = (
     *EVIDENCE_COMMANDS,
     *KEY_COMMANDS,
     *REPORT_COMMANDS,
+    *NOTARY_COMMANDS,
     *LOCAL_COMMANDS,
 )

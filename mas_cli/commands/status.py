@@ -87,6 +87,16 @@ def _record(found: SystemStatus) -> dict[str, object]:
             {"id": gateway.gateway_id, "partitions": list(gateway.partitions), "messages": gateway.messages}
             for gateway in found.gateways
         ],
+        "notaries": [
+            {
+                "id": notary.notary_id,
+                "folder": notary.folder,
+                "records": sum(item.records for item in notary.partitions),
+                "signed": sum(item.signed for item in notary.partitions),
+                "alarms": notary.alarms,
+            }
+            for notary in found.notaries
+        ],
         "partitions": [
             {
                 "partition": partition.partition,

@@ -71,22 +71,13 @@ class CheckpointLog:
         os.close(self._descriptor)
 
     def _newest(self) -> Checkpoint | None:
-        length = os.fstat(self._descriptor).st_size
-        reach = _TAIL
-        while True:
-            start = max(0, length - reach)
-            data = os.pread(self._descriptor, length - start, start)
-            found = last_note(data)
-            if start == 0 or (found is not None and found[0] > 0):
-                break
-            reach *= 2
-        end = start + found[1] if found else 0
-        if end < length:
+        data, end = newest_note(self._descriptor)
+        if end < os.fstat(self._descriptor).st_size:
             os.ftruncate(self._descriptor, end)
-        if found is None:
+        if data is None:
             return None
         try:
-            note = Note.parse(data[found[0] : found[1] - 1])
+            note = Note.parse(data)
             checkpoint = Checkpoint.parse(note.text)
         except NoteInvalid as error:
             problem = error.message
@@ -99,3 +90,19 @@ class CheckpointLog:
             hint="mas audit verify",
             path=str(self._path),
         )
+
+
+def newest_note(descriptor: int) -> tuple[bytes | None, int]:
+    """The last whole note of a file with one after the other, and where it ends; None and 0 without one."""
+    length = os.fstat(descriptor).st_size
+    reach = _TAIL
+    while True:
+        start = max(0, length - reach)
+        data = os.pread(descriptor, length - start, start)
+        found = last_note(data)
+        if start == 0 or (found is not None and found[0] > 0):
+            break
+        reach *= 2
+    if found is None:
+        return None, 0
+    return data[found[0] : found[1] - 1], start + found[1]

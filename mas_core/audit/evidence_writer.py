@@ -161,6 +161,14 @@ class EvidenceWriter:
                 self._close_segment()
         self._head = sha256(records[-1]).hexdigest()
 
+    def check(self, records: Sequence[bytes]) -> None:
+        """Look whether records continue the chain, and take none of them in.
+
+        Raises:
+            LogDiscontinued: They do not.
+        """
+        linked(self.partition, self.size, self._head, records)
+
     def checkpoint(self, time_ms: int, others: Mapping[int, TreeState] | None = None) -> bytes | None:
         """Sign what is here.
 

@@ -10,7 +10,9 @@ import msgspec
 
 from mas_core.runner.supervised_instance import AgentEvent
 
-EventKind = Literal["server", "gateway", "agent", "problem", "ready", "stopping", "stopped", "failed"]
+EventKind = Literal[
+    "server", "gateway", "notary", "agent", "problem", "ready", "stopping", "stopped", "failed"
+]
 
 
 class RunEvent(msgspec.Struct, frozen=True, omit_defaults=True):

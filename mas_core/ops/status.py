@@ -4,13 +4,17 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from mas_core.errors import IntegrityError, SpecInvalid
+from mas_core.audit.notary_status import NotaryStatus, live_notaries
+from mas_core.errors import ConfigurationError, IntegrityError, SpecInvalid
 from mas_core.gateway.service import GatewayStatus
 from mas_core.ops.agents import AgentSummary, list_agents
 from mas_core.ops.system import System
 from mas_core.settings.project import Project
 from mas_core.settings.project_config import load_config
 from mas_core.settings.running_context import read_running
+
+NOTARY_GRACE_MS = 15_000
+"""A system may run for so long before a notary is missed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,6 +61,7 @@ class SystemStatus:
     gateways: list[GatewayStatus]
     partitions: list[PartitionStatus]
     agents: list[AgentSummary]
+    notaries: list[NotaryStatus]
     policy_revision: int
     rules: int
     waiting_frames: int
@@ -67,6 +72,10 @@ class SystemStatus:
 
     expected: list[str]
     """Ids of the agents that the specs of the project say should run."""
+    now: int = 0
+    """Unix milliseconds by the server's clock."""
+    wants_notary: bool = False
+    """Whether the project says that a notary signs the audit."""
     spec_problem: str = ""
     """Why the specs of the project cannot be read."""
     policy_problem: str = ""
@@ -105,6 +114,7 @@ class SystemStatus:
         if self.policy_problem and not any(alarm.startswith(self.policy_problem) for alarm in alarms):
             found.append(StatusProblem(self.policy_problem, "mas gateway status"))
         found += [StatusProblem(alarm, "mas rbac history") for alarm in alarms]
+        found += self._evidence_problems()
         if self.rules == 0 and not self.policy_problem:
             found.append(
                 StatusProblem("the policy has no rules: nothing is allowed", "mas rbac allow operator AGENT")
@@ -120,6 +130,22 @@ class SystemStatus:
                     f"the profile {self.profile} needs appendfsync {needed}, "
                     f"but the server has {self.server.append_only}",
                     f"redis-cli config set appendonly yes appendfsync {needed}",
+                )
+            )
+        return found
+
+    def _evidence_problems(self) -> list[StatusProblem]:
+        found = [
+            StatusProblem(alarm, "mas audit notary status")
+            for notary in self.notaries
+            for alarm in notary.alarms
+        ]
+        since = min((gateway.started for gateway in self.gateways), default=self.now)
+        if self.wants_notary and not self.notaries and since + NOTARY_GRACE_MS < self.now:
+            found.append(
+                StatusProblem(
+                    "no notary is running: the audit is not signed outside of the server",
+                    "mas audit notary run",
                 )
             )
         return found
@@ -145,6 +171,7 @@ async def status(system: System) -> SystemStatus:
         policy_problem = error.message
     agents = await list_agents(system)
     expected, spec_problem = _expected(system.target.project)
+    now = await records.time_ms()
     return SystemStatus(
         system.target.name,
         system.target.profile,
@@ -160,12 +187,15 @@ async def status(system: System) -> SystemStatus:
             for number, meta in enumerate(metas)
         ],
         agents,
+        live_notaries(await records.notaries(), now),
         policy.revision if policy else 0,
         len(policy.rules) if policy else 0,
         await records.waiting_frames(),
         sum(agent.backlog for agent in agents),
         await records.dead_letters(),
         expected,
+        now,
+        _wants_notary(system.target.project),
         spec_problem,
         policy_problem,
     )
@@ -179,6 +209,15 @@ def _expected(project: Project | None) -> tuple[list[str], str]:
     except SpecInvalid as error:
         return [], error.message.splitlines()[0]
     return [spec.agent_id for spec in specs if spec.instances], ""
+
+
+def _wants_notary(project: Project | None) -> bool:
+    if project is None:
+        return False
+    try:
+        return load_config(project).config.gateway.audit.notary
+    except ConfigurationError:
+        return False
 
 
 async def _server(system: System) -> ServerStatus:

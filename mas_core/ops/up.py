@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from typing import Literal
 
 from mas_core.errors import ConfigurationError, GatewayDown, StoreUnreachable
 from mas_core.ops.agent_runs import (
@@ -23,7 +25,7 @@ from mas_core.ops.agent_runs import (
 from mas_core.ops.run_events import RunEvent, ending
 from mas_core.ops.scan_rules import scan_problems
 from mas_core.ops.system import System
-from mas_core.runner.gateway_process import GatewayProcess
+from mas_core.runner.service_process import ServiceProcess
 from mas_core.security.gateway_keys import GatewayKeys
 from mas_core.settings.project import Project
 from mas_core.settings.project_config import LoadedConfig, load_config
@@ -31,6 +33,9 @@ from mas_core.settings.running_context import RunningContext, claimed, remove_ru
 from mas_core.settings.target import Target
 from mas_core.settings.yaml_documents import error_of
 from mas_core.store.embedded_server import EmbeddedServer, ServerEvent
+
+NOTARY_DELAY_S = 2.0
+"""The notary starts when everything else is ready, or after this long: records can wait for it, people cannot."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,13 +103,8 @@ async def _run(
     GatewayKeys.load_or_create(project.keys_dir)
     target = _target(loaded, url)
     supervisor = supervisor_of(target, loaded, specs, on_event)
-    gateway = GatewayProcess(
-        project,
-        lambda code: on_event(
-            RunEvent("problem", f"the gateway ended ({ending(code)}) and is started again", state="exited")
-        ),
-        lambda pid: on_event(RunEvent("gateway", "started again", pid=pid)),
-    )
+    gateway = _service(project, "gateway", "mas_core.gateway", on_event)
+    notary = _service(project, "notary", "mas_core.audit", on_event)
     async with System(target) as system:
         if loaded.url is not None:
             on_event(RunEvent("server", target.shown_url))
@@ -115,7 +115,9 @@ async def _run(
             await _until_owned(system, deadline)
             on_event(RunEvent("gateway", "takes messages", state="ready", pid=gateway.pid))
             await supervisor.start()
-            on_event(readiness(await supervisor.wait_ready(max(0.1, deadline - time.monotonic()))))
+            async with _later(notary, enabled=loaded.config.gateway.audit.notary) as start_notary:
+                on_event(readiness(await supervisor.wait_ready(max(0.1, deadline - time.monotonic()))))
+                start_notary.set()
             async with reloading(supervisor, system, project, on_event, enabled=options.reload):
                 await _first_of(stop, server_gave_up)
             on_event(RunEvent("stopping", "agents finish what they have in hand"))
@@ -124,6 +126,8 @@ async def _run(
                 drained = await ended(supervisor, stop)
             finally:
                 await gateway.stop()
+                # The last one, so that it signs all that was recorded.
+                await notary.stop()
                 remove_running(project, os.getpid())
     if server_gave_up.is_set():
         raise StoreUnreachable(
@@ -192,6 +196,41 @@ async def _until_owned(system: System, deadline: float) -> None:
             return
         await asyncio.sleep(0.05)
     raise GatewayDown("the gateway did not start", hint="tail .mas/logs/gateway.log")
+
+
+def _service(
+    project: Project, kind: Literal["gateway", "notary"], module: str, on_event: OnEvent
+) -> ServiceProcess:
+    return ServiceProcess(
+        module,
+        f"{kind}.log",
+        project,
+        lambda code: on_event(
+            RunEvent("problem", f"the {kind} ended ({ending(code)}) and is started again", state="exited")
+        ),
+        lambda pid: on_event(RunEvent(kind, "started again", pid=pid)),
+    )
+
+
+@asynccontextmanager
+async def _later(service: ServiceProcess, *, enabled: bool) -> AsyncIterator[asyncio.Event]:
+    """Start a service when the event is set or after a while: nobody has to wait for it, nor it for long."""
+    due = asyncio.Event()
+
+    async def start() -> None:
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(due.wait(), NOTARY_DELAY_S)
+        await service.start()
+
+    starting = asyncio.create_task(start()) if enabled else None
+    try:
+        yield due
+        if starting is not None:
+            await starting
+    finally:
+        if starting is not None:
+            starting.cancel()
+            await asyncio.wait([starting])
 
 
 async def _first_of(*events: asyncio.Event) -> None:

@@ -8,9 +8,10 @@ from __future__ import annotations
 
 from pathlib import Path
 from typing import Literal, Self, TypeVar
+from urllib.parse import urlsplit
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from mas_core.model import policy
@@ -98,15 +99,64 @@ class ArchiveSettings(Section):
         return self.model_copy(update={"url": str(folder / Path(self.url).expanduser())})
 
 
+class WitnessSettings(Section):
+    """A second place for checkpoints: one of folder, command and url."""
+
+    folder: Path | None = None
+    """A folder, best on another disk; relative to the file that names it."""
+    command: list[str] | None = Field(default=None, min_length=1)
+    """A program and its arguments that gets each checkpoint on its standard input."""
+    url: str | None = Field(default=None, pattern=r"^https://|^http://(127\.0\.0\.1|localhost)[:/]")
+    """An address that each checkpoint is posted to as text/plain."""
+    timeout_s: float = Field(default=10, gt=0, le=300)
+    """Seconds that it may take for one."""
+
+    @model_validator(mode="after")
+    def _is_one_place(self) -> Self:
+        if sum(place is not None for place in (self.folder, self.command, self.url)) != 1:
+            raise ValueError("a witness is one of folder, command and url")
+        return self
+
+    @property
+    def name(self) -> str:
+        """What to call it where a password would be out of place."""
+        if self.folder is not None:
+            return f"folder {self.folder}"
+        if self.command:
+            return f"command {Path(self.command[0]).name}"
+        return f"url {urlsplit(self.url or '').hostname}"
+
+
 class AuditSettings(Section):
     """Where the audit goes beside the server."""
 
+    notary: bool = True
+    """Whether `mas up` runs the notary, which signs the audit outside of the server."""
+    folder: Path = Path(".mas/audit")
+    """Where the notary keeps its evidence; relative to the file that names it."""
+    checkpoint_s: float = Field(default=1, ge=0.1, le=60)
+    """Seconds after which a record is covered by a signed checkpoint at the latest."""
+    checkpoint_records: int = Field(default=256, ge=1)
+    """Records after which a checkpoint is signed before that."""
+    witnesses: list[WitnessSettings] = []
+    """Second places that get every checkpoint."""
+    timestamp_url: str | None = Field(default=None, pattern="^https?://")
+    """An authority that stamps checkpoints with its time (RFC 3161); needs the extra `timestamp`."""
+    timestamp_every_s: float = Field(default=3600, ge=1)
+    """Seconds between two stamped checkpoints of a partition."""
     file: Path | None = None
     """A JSON Lines file that gets a copy of each record; none when not given."""
     max_file_bytes: int = Field(default=100_000_000, ge=1_000_000)
     """Size at which the file is rotated."""
     archive: ArchiveSettings = ArchiveSettings()
     """Where closed segments are copied to, and how often."""
+
+    def relative_to(self, folder: Path) -> Self:
+        """These settings with their relative paths understood from `folder`."""
+        anchored = _anchored(_anchored(self, "file", folder), "folder", folder)
+        witnesses = [_anchored(witness, "folder", folder) for witness in self.witnesses]
+        archive = self.archive.relative_to(folder)
+        return anchored.model_copy(update={"witnesses": witnesses, "archive": archive})
 
 
 class CircuitBreakerSettings(Section):
@@ -214,9 +264,9 @@ class GatewaySettings(BaseSettings):
         return self.model_copy(
             update={
                 "dlp": _anchored(self.dlp, "pack", folder),
-                "audit": _anchored(self.audit, "file", folder).model_copy(
-                    update={"archive": self.audit.archive.relative_to(folder)}
-                ),
+
+
+                "audit": self.audit.relative_to(folder),
             }
         )
 

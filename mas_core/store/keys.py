@@ -50,6 +50,10 @@ class Keys:
         """Hash: gateway id -> its last heartbeat and status."""
         return f"{self.namespace}:gateways"
 
+    def notaries(self) -> str:
+        """Hash: notary id -> its last heartbeat and status."""
+        return f"{self.namespace}:notaries"
+
     def meta(self, partition: int) -> str:
         """Hash: owner, epoch, cursors, audit head and policy revision of a partition."""
         return self._prefix[partition] + "meta"

@@ -319,11 +319,42 @@ class Records:
         )
         return int(seq or 0), (head or b"").decode()
 
-    async def new_audit_blocks(self, after: dict[int, int], block_ms: int) -> list[tuple[int, AuditBlock]]:
-        """Audit blocks after the given sequence of each partition; waits when there are none."""
+    async def first_audit_seq(self, partition: int) -> int:
+        """Number of the first record that the store still has, or would write next when it has none."""
+        async for block in self.audit_blocks(partition):
+            return block.last_seq - len(block.records()) + 1
+        seq, _ = await self.audit_head(partition)
+        return seq + 1
+
+    async def audit_heads(self) -> list[tuple[int, str]]:
+        """Sequence and hash of the last audit record of every partition, by their metas."""
+        pipeline = Pipeline()
+        for partition in range(self._keys.partitions):
+            pipeline.add("HMGET", self._keys.meta(partition), "audit_seq", "audit_head")
+        return [
+            (int(seq or 0), (head or b"").decode(errors="replace"))
+            for seq, head in await self._connection.run(pipeline)
+        ]
+
+    async def note_notary(self, notary_id: str, status: bytes) -> None:
+        """Write the heartbeat of a notary."""
+        await self._connection.call("HSET", self._keys.notaries(), notary_id, status)
+
+    async def forget_notary(self, notary_id: str) -> None:
+        """Remove a notary that ended."""
+        await self._connection.call("HDEL", self._keys.notaries(), notary_id)
+
+    async def notaries(self) -> dict[str, bytes]:
+        """Notary id -> its last heartbeat."""
+        return hash_of(await self._connection.call("HGETALL", self._keys.notaries()))
+
+    async def new_audit_blocks(
+        self, after: dict[int, int], block_ms: int, count: int = AUDIT_PAGE
+    ) -> list[tuple[int, AuditBlock]]:
+        """Audit blocks after the given sequence of each partition, at most `count` of each; waits for the first."""
         partitions = sorted(after)
         reply = await self._connection.wait(
-            "XREAD", "COUNT", AUDIT_PAGE, "BLOCK", block_ms, "STREAMS",
+            "XREAD", "COUNT", count, "BLOCK", block_ms, "STREAMS",
             *(self._keys.audit(partition) for partition in partitions),
             *(f"{after[partition]}-0" for partition in partitions),
         )  # fmt: skip

@@ -96,6 +96,10 @@ SYSTEM_CALLS = {
     "audit archive": ["--no-trim"],
     "audit erase": ["lawful-{n}", "--reason", "a law", "--yes"],
     "audit count": ["--by", "decision"],
+    "audit notary status": [],
+    "audit key show": [],
+    "audit key rotate": [],
+    "audit resume": ["--dry-run"],
     "audit retention list": [],
     "audit retention set": ["hipaa", "--dry-run"],
     "state get": ["sleeper"],
@@ -124,7 +128,7 @@ FILES = {
     "lawful-cases.yaml": "cases: [{from: operator, to: sleeper, expect: allowed}]\n",
 }
 
-RUNNING = {"up", "down", "gateway run", "agent run"} | {
+RUNNING = {"up", "down", "gateway run", "agent run", "audit notary run"} | {
     f"bench {name}" for name in ("send", "request", "discover", "dlp", "policy")
 }
 """Commands that run or end something themselves; they have tests of their own."""

@@ -35,9 +35,9 @@ def chained(count: int, chain: Chain | None = None, **fields: Any) -> list[bytes
     ]
 
 
-def checkpoint_keys(folder: Path, namespace: str = "mas") -> CheckpointKeys:
-    """The keys of the evidence in `folder`, with the private ones beside it."""
-    return CheckpointKeys(folder, folder.parent / f"{folder.name}.keys", namespace)
+def checkpoint_keys(folder: Path, namespace: str = "mas", keys_dir: Path | None = None) -> CheckpointKeys:
+    """The keys of the evidence in `folder`, with the private ones beside it unless said otherwise."""
+    return CheckpointKeys(folder, keys_dir or folder.parent / f"{folder.name}.keys", namespace)
 
 
 def evidence(

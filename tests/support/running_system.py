@@ -17,6 +17,7 @@ import msgspec
 import pytest
 
 from mas_core import Agent, AgentMessage
+from mas_core.audit.notary import Notary
 from mas_core.model.policy import RateLimit
 from mas_core.ops import agents, project, rbac
 from mas_core.ops.system import System
@@ -87,6 +88,8 @@ async def run(folder: Path) -> None:
         system = await stack.enter_async_context(System(target))
         store = await stack.enter_async_context(Store(server.url))
         await stack.enter_async_context(Gateway(store, keys))
+        notary = Notary(store, made.data_dir / "audit", made.keys_dir)
+        signing = asyncio.create_task(notary.run(END))
         await system.policy.change(
             lambda document: msgspec.structs.replace(document, default_limit=RateLimit(10**7, 10**7))
         )
@@ -112,6 +115,7 @@ async def run(folder: Path) -> None:
         sys.stdout.flush()
         await asyncio.get_running_loop().run_in_executor(None, sys.stdin.read)
         END.set()
+        await signing
 
 
 @contextlib.contextmanager

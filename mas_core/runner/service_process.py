@@ -1,4 +1,4 @@
-"""The gateway of a project as a supervised process: it is started again when it dies."""
+"""The gateway or the notary of a project as a supervised process: it is started again when it dies."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from mas_core.runner.log_files import open_log
 from mas_core.settings.project import Project
 
 UNTIL_INPUT_ENDS = "--until-input-ends"
-"""Tells the gateway to end when whoever started it is gone."""
+"""Tells the process to end when whoever started it is gone."""
 
 END_SECONDS = 10.0
 STEADY_SECONDS = 10.0
@@ -21,10 +21,12 @@ STEADY_SECONDS = 10.0
 _OTHER_SYSTEMS = frozenset({"MAS_URL", "MAS_CONTEXT", "REDIS_URL"})
 
 
-class GatewayProcess:
-    """Keeps one gateway running.
+class ServiceProcess:
+    """Keeps one process of our own running.
 
     Args:
+        module: The program, such as `mas_core.gateway`.
+        log_name: Where in the folder of logs it writes.
         project: Its running context says where the server is.
         on_exit: Called with the exit code when it died and is about to be started again.
         on_restart: Called with the new process id.
@@ -32,10 +34,14 @@ class GatewayProcess:
 
     def __init__(
         self,
+        module: str,
+        log_name: str,
         project: Project,
         on_exit: Callable[[int], None] = lambda _code: None,
         on_restart: Callable[[int], None] = lambda _pid: None,
     ) -> None:
+        self._module = module
+        self._log_name = log_name
         self._project = project
         self._on_exit = on_exit
         self._on_restart = on_restart
@@ -48,7 +54,7 @@ class GatewayProcess:
         return self._process.pid if self._process and self._process.returncode is None else 0
 
     async def start(self) -> None:
-        """Start it; whether it takes messages is seen in the store."""
+        """Start it; whether it does its work is seen in the store."""
         await self._launch()
         self._watching = asyncio.create_task(self._watch())
 
@@ -69,12 +75,12 @@ class GatewayProcess:
             await process.wait()
 
     async def _launch(self) -> None:
-        log = open_log(self._project.logs_dir / "gateway.log")
+        log = open_log(self._project.logs_dir / self._log_name)
         try:
             self._process = await asyncio.create_subprocess_exec(
                 sys.executable,
                 "-m",
-                "mas_core.gateway",
+                self._module,
                 UNTIL_INPUT_ENDS,
                 stdin=asyncio.subprocess.PIPE,
                 stdout=log,

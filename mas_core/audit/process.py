@@ -1,0 +1,75 @@
+"""Runs a notary as a program: from its settings to a clean end."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from pathlib import Path
+
+from mas_core.audit.notary import Notary
+from mas_core.base.logs import get_logger
+from mas_core.errors import ConfigurationError, SecretUnavailable
+from mas_core.settings.gateway_settings import AuditSettings
+from mas_core.settings.project_config import load_config
+from mas_core.settings.target import Target
+from mas_core.store.store import Store
+
+log = get_logger(__name__)
+
+
+async def serve(
+    target: Target,
+    stop: asyncio.Event,
+    *,
+    folder: Path | None = None,
+    is_waiting: bool = False,
+    on_ready: Callable[[str], None] = lambda _notary_id: None,
+) -> None:
+    """Run a notary of the system until `stop` is set; it signs what is there before it ends.
+
+    Args:
+        target: The system; its folder of keys is needed.
+        stop: Ends the notary.
+        folder: The evidence folder; as the project says when left out.
+        is_waiting: Wait while another notary has the folder.
+        on_ready: Called with the notary's name once it follows.
+
+    Raises:
+        LockHeld: Another notary has the folder.
+        SecretUnavailable: There is no folder of keys.
+        ConfigurationError: No evidence folder is known, or it cannot be used.
+        StoreUnreachable: The server does not answer.
+    """
+    if target.keys_dir is None:
+        raise SecretUnavailable(
+            "a notary needs its keys, and no folder of keys is known for this system",
+            hint=("run it in the project folder", "mas context add NAME --keys DIR"),
+        )
+    settings = audit_settings(target)
+    async with Store(target.url, namespace=target.namespace, partitions=target.partitions) as store:
+        if not is_waiting:
+            await store.ping()
+        notary = Notary(
+            store, folder or evidence_folder(target, settings), target.keys_dir, settings, on_ready=on_ready
+        )
+        await notary.run(stop, is_waiting=is_waiting)
+    log.info("notary.stopped", notary=notary.notary_id)
+
+
+def audit_settings(target: Target) -> AuditSettings:
+    """The settings of the system's audit: the project's, or the environment's without one."""
+    return load_config(target.project).config.gateway.audit if target.project else AuditSettings()
+
+
+def evidence_folder(target: Target, settings: AuditSettings) -> Path:
+    """Where the system's evidence is.
+
+    Raises:
+        ConfigurationError: It has no project, so nothing says where.
+    """
+    if target.project is None:
+        raise ConfigurationError(
+            "no evidence folder is known for this system",
+            hint=("run it in the project folder", "--folder DIR"),
+        )
+    return settings.folder
