@@ -42,16 +42,21 @@ def evidence_of(live: LiveSystem) -> Path:
     return live.folder / ".mas" / "audit"
 
 
-@asynccontextmanager
-async def notary_of(live: LiveSystem, **settings: Any) -> AsyncIterator[Notary]:
-    """A notary that follows a live system; it signs what is there when the block ends."""
+def new_notary(live: LiveSystem, **settings: Any) -> Notary:
+    """A notary of a live system that does not run."""
     assert live.system.target.keys_dir is not None
-    notary = Notary(
+    return Notary(
         live.store,
         evidence_of(live),
         live.system.target.keys_dir,
         AuditSettings.model_validate({"checkpoint_s": 0.2, **settings}),
     )
+
+
+@asynccontextmanager
+async def notary_of(live: LiveSystem, **settings: Any) -> AsyncIterator[Notary]:
+    """A notary that follows a live system; it signs what is there when the block ends."""
+    notary = new_notary(live, **settings)
     stop = asyncio.Event()
     running = asyncio.create_task(notary.run(stop))
     try:
