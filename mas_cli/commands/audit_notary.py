@@ -127,7 +127,7 @@ async def rotate_key(
 
         if lost:
             call.ask.one("the trust of everybody who pinned the old key")
-        made = rotate(system.target, folder, is_old_lost=lost)
+        made = await rotate(system, folder, is_old_lost=lost)
     call.out.record(_KEYS, _key(made))
     if lost:
         call.talk.warn("the old key did not sign for this one: whoever verifies has to pin it")
@@ -170,6 +170,8 @@ async def resume(
             if item.state == "refused"
         }
         begun = sorted(refused) if dry_run else await notary.accept_restore(system, reason, folder)
+    if not begun:
+        call.talk.say("every partition continues what was signed")
     call.out.records(
         _BEGUN,
         [

@@ -61,15 +61,16 @@ def audit_settings(target: Target) -> AuditSettings:
     return load_config(target.project).config.gateway.audit if target.project else AuditSettings()
 
 
-def evidence_folder(target: Target, settings: AuditSettings) -> Path:
-    """Where the system's evidence is.
+def evidence_folder(target: Target, settings: AuditSettings | None = None) -> Path:
+    """Where the system's evidence is: as the project says, or beside the folder of keys without one.
 
     Raises:
-        ConfigurationError: It has no project, so nothing says where.
+        ConfigurationError: Neither is known.
     """
-    if target.project is None:
-        raise ConfigurationError(
-            "no evidence folder is known for this system",
-            hint=("run it in the project folder", "--folder DIR"),
-        )
-    return settings.folder
+    if target.project is not None:
+        return (settings or audit_settings(target)).folder
+    if target.keys_dir is not None:
+        return target.keys_dir.parent / "audit"
+    raise ConfigurationError(
+        "no evidence folder is known for this system", hint=("run it in the project folder", "--folder DIR")
+    )

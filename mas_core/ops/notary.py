@@ -10,12 +10,13 @@ from pathlib import Path
 from mas_core.audit.checkpoint_keys import CheckpointKeys
 from mas_core.audit.notary import locked
 from mas_core.audit.notary_status import NotaryStatus, PartitionEvidence, WitnessState, live_notaries
-from mas_core.audit.process import audit_settings, evidence_folder, serve
+from mas_core.audit.process import evidence_folder, serve
 from mas_core.audit.restores import RestoreAccepted, accept_now, ask_to_accept
 from mas_core.errors import Conflict, DeadlineExceeded, KeyNotFound, LockHeld, SecretUnavailable
 from mas_core.ops.agent_runs import OnEvent
 from mas_core.ops.run_events import RunEvent
 from mas_core.ops.system import System
+from mas_core.registry.operator_log import acting
 from mas_core.settings.target import Target
 
 __all__ = [
@@ -98,11 +99,11 @@ def key_info(target: Target, folder: Path | None = None) -> list[EvidenceKey]:
     return [EvidenceKey(number, str(key), number == last) for number, key in enumerate(keys.public)]
 
 
-def rotate_key(target: Target, folder: Path | None = None, *, is_old_lost: bool = False) -> EvidenceKey:
+async def rotate_key(system: System, folder: Path | None = None, *, is_old_lost: bool = False) -> EvidenceKey:
     """Sign with a new key from the next checkpoint on.
 
     Args:
-        target: The system.
+        system: The system.
         folder: The evidence folder; as the project says when left out.
         is_old_lost: The old key cannot vouch for the new one: verifiers have to pin that anew.
 
@@ -111,8 +112,11 @@ def rotate_key(target: Target, folder: Path | None = None, *, is_old_lost: bool 
         SecretUnavailable: The old key cannot be used.
         ConfigurationError: The folder is not known or cannot be used.
     """
-    keys = _keys(target, folder)
-    new = keys.rotate(is_old_lost=is_old_lost)
+    keys = _keys(system.target, folder)
+    with acting("audit.key.rotate", keys.name):
+        async with system.operator_log.writing("audit key", change={"old_lost": is_old_lost}) as change:
+            new = keys.rotate(is_old_lost=is_old_lost)
+            change.facts = {"old_lost": is_old_lost, "key": str(new)}
     return EvidenceKey(len(keys.public) - 1, str(new), is_current=True)
 
 
@@ -133,7 +137,7 @@ async def accept_restore(system: System, reason: str, folder: Path | None = None
         DeadlineExceeded: The notary did not answer.
     """
     target = system.target
-    place = folder or evidence_folder(target, audit_settings(target))
+    place = folder or evidence_folder(target)
     if target.keys_dir is None:
         raise SecretUnavailable("this needs the folder of keys", hint="mas context add NAME --keys DIR")
     request = RestoreAccepted(reason=reason, by=system.actor, time=await system.store.records.time_ms())
@@ -180,7 +184,7 @@ async def _refused(system: System) -> list[int]:
 
 
 def _keys(target: Target, folder: Path | None) -> CheckpointKeys:
-    place = folder or evidence_folder(target, audit_settings(target))
+    place = folder or evidence_folder(target)
     if not (place / "audit.pub").exists():
         raise KeyNotFound(
             f"{place} has no key yet: nothing was signed", hint=("mas up", "mas audit notary run")

@@ -264,8 +264,6 @@ class GatewaySettings(BaseSettings):
         return self.model_copy(
             update={
                 "dlp": _anchored(self.dlp, "pack", folder),
-
-
                 "audit": self.audit.relative_to(folder),
             }
         )
