@@ -16,6 +16,9 @@ from mas_core.store.store import Store
 
 log = get_logger(__name__)
 
+EVIDENCE_NAME = "audit"
+"""Of the folder in `.mas/` unless the settings name another."""
+
 
 async def serve(
     target: Target,
@@ -68,9 +71,9 @@ def evidence_folder(target: Target, settings: AuditSettings | None = None) -> Pa
         ConfigurationError: Neither is known.
     """
     if target.project is not None:
-        return (settings or audit_settings(target)).folder
+        return (settings or audit_settings(target)).folder or target.project.data_dir / EVIDENCE_NAME
     if target.keys_dir is not None:
-        return target.keys_dir.parent / "audit"
+        return target.keys_dir.parent / EVIDENCE_NAME
     raise ConfigurationError(
         "no evidence folder is known for this system", hint=("run it in the project folder", "--folder DIR")
     )

@@ -119,7 +119,7 @@ def evidence_folder(project: Project | None, keys_dir: Path | None = None) -> Pa
     Raises:
         NotFound: There is none.
     """
-    folder = audit_settings(project).folder if project is not None else None
+    folder = audit_settings(project).folder or project.data_dir / "audit" if project is not None else None
     if folder is None and keys_dir is not None:
         folder = keys_dir.parent / "audit"
     if folder is None or not (folder / PUBLIC_FILE).is_file():

@@ -132,8 +132,8 @@ class AuditSettings(Section):
 
     notary: bool = True
     """Whether `mas up` runs the notary, which signs the audit outside of the server."""
-    folder: Path = Path(".mas/audit")
-    """Where the notary keeps its evidence; relative to the file that names it."""
+    folder: Path | None = None
+    """Where the notary keeps its evidence, relative to the file that names it; .mas/audit when not given."""
     checkpoint_s: float = Field(default=1, ge=0.1, le=60)
     """Seconds after which a record is covered by a signed checkpoint at the latest."""
     checkpoint_records: int = Field(default=256, ge=1)
