@@ -19,6 +19,17 @@ KEY_COMMANDS: tuple[Command, ...] = (
         {1: "a signature is wrong, or of another payload", 6: "no record of it carries a signature"},
     ),
     Command(
+        "audit fingerprint",
+        "Tell which recorded messages held a value",
+        "read",
+        "audit_fingerprints:fingerprint",
+        (
+            """mas audit fingerprint --path /customer/id --value '"c-17"'""",
+            """mas audit fingerprint 01JH8Y4V7RZ0M3K9T5C2XWQ6BD --value '{"amount":17}'""",
+        ),
+        {1: "none did", 6: "there is no record of the message"},
+    ),
+    Command(
         "key generate",
         "Make one with which an agent decrypts",
         "write",

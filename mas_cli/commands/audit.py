@@ -82,6 +82,11 @@ _DETAILS = (
     Column("gateway"),
     Column("actor"),
     Column("details"),
+    Column("trace_id"),
+    Column("waited_ms", kind="number"),
+    Column("stages_us"),
+    Column("hmac_key"),
+    Column("fingerprints"),
     Column("prev"),
 )
 _COUNTED = (Column("value"), Column("records", kind="number"))
@@ -221,7 +226,7 @@ async def get(
         for index, row in enumerate(rows):
             call.out.write("\n" if index else "")
             call.out.record(
-                [column for column in _DETAILS if row.get(column.key) not in ("", None, [], {})], row
+                [column for column in _DETAILS if row.get(column.key) not in ("", None, 0, [], {})], row
             )
     else:
         call.out.records(_DETAILS, rows)

@@ -28,6 +28,7 @@ from mas_core.gateway.key_answers import KeyAnswers
 from mas_core.gateway.ledger import Ledger
 from mas_core.gateway.opening import OpenedFrame
 from mas_core.gateway.outbound import Outbound
+from mas_core.gateway.payload_evidence import PayloadEvidence
 from mas_core.gateway.places import Grants, Places, is_counted
 from mas_core.gateway.presence import Presence
 from mas_core.gateway.redelivery import Redelivery
@@ -64,8 +65,6 @@ POSTPONED_MS = 60_000
 log = get_logger(__name__)
 
 _ALLOWED = Decision.ALLOWED  # the members of an enum are slow to look up, and this one is asked for most
-LEAST_WAIT_MS = 20
-"""Of plain frames that waited no longer for the gateway, the wait does not shorten the time to live."""
 
 _DELIVERED_FLAGS = Flag.EXPECTS_REPLY | Flag.IS_REPLY | Flag.PARTIAL | Flag.ERROR
 _RECEIPT_DECODER = msgspec.msgpack.Decoder(Receipt)
@@ -114,6 +113,7 @@ class Judge:
         self._places = places
         self._totals = Totals(directory, inboxes) if directory.limits.totals else None
         self._effects: list[Callable[[Commit], None]] = []
+        ledger.payload_evidence = PayloadEvidence.of(keys, directory.policy)
         at_rest = AtRest(keys.at_rest_key)
         self._approvals = Approvals(
             directory,
@@ -323,7 +323,7 @@ class Judge:
         if refusal is None and frame.is_plain and places.get(sender, 0) >= header.count:
             places[sender] -= header.count
             plain = [Transit(envelope, sender, instance, key_id, now) for envelope in frame.envelopes or ()]
-            if waited > LEAST_WAIT_MS:
+            if waited:
                 for transit in plain:
                     transit.waited_ms = waited
             self._waiting += plain
@@ -372,7 +372,8 @@ class Judge:
             self._turn_back(batch)
         if batch.held:
             self._hold(transits, batch)
-        self._ledger.record_messages(transits)
+        self._ledger.record_messages(transits, batch.stages_us)
+        batch.stages_us = {}
         self._pass_on(transits)
         for name, transit in self._waiting_names.items():
             self._decided.remember(name, transit, batch.now)

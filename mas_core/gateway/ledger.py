@@ -4,13 +4,21 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
+from typing import Final
 
 from mas_core.audit.chain import Chain
 from mas_core.base.ids import AGENT_ID, MESSAGE_ID, MESSAGE_TYPE
+from mas_core.gateway.payload_evidence import PayloadEvidence
 from mas_core.gateway.transit import Transit
 from mas_core.model.audit_record import GENESIS, AuditRecord
 from mas_core.model.decision import Decision
 from mas_core.security.gateway_keys import GatewayKeys
+
+NOTHING: Final[dict[str, int]] = {}
+NO_FINGERPRINTS: Final[dict[str, str]] = {}
+TRACE_HEADER = "traceparent"
+_TRACE_PARENT = re.compile(r"[0-9a-f]{2}-([0-9a-f]{32})-[0-9a-f]{16}-[0-9a-f]{2}(?:-.*)?", re.DOTALL)
+"""https://www.w3.org/TR/trace-context/#traceparent-header"""
 
 
 class Ledger:
@@ -21,6 +29,8 @@ class Ledger:
         self._gateway_id = gateway_id
         self._block: list[bytes] = []
         self._chain = Chain()
+        self.payload_evidence: PayloadEvidence | None = None
+        """What the policy asks to be kept of payloads; None while it asks for nothing."""
 
     @property
     def seq(self) -> int:
@@ -41,9 +51,16 @@ class Ledger:
         """Record the decision about a message."""
         self.record_messages((transit,))
 
-    def record_messages(self, transits: Iterable[Transit]) -> None:
-        """Record the decisions about messages, in this order."""
+    def record_messages(self, transits: Iterable[Transit], stages_us: dict[str, int] = NOTHING) -> None:
+        """Record the decisions about messages, in this order.
+
+        Args:
+            transits: Messages that were judged together.
+            stages_us: Microseconds that each stage took for all of them; on the record of the first.
+        """
         chain, block, fingerprint = self._chain, self._block, self._keys.payload_hmac
+        key_id, gateway_id, evidence = self._keys.fingerprint_key_id, self._gateway_id, self.payload_evidence
+        fields: dict[str, str] = NO_FINGERPRINTS
         for transit in transits:
             envelope = transit.envelope
             decision: str = transit.decision
@@ -56,6 +73,8 @@ class Ledger:
                 target = _if_formed(AGENT_ID, target)
                 message_type = _if_formed(MESSAGE_TYPE, message_type)
                 message_id = _if_formed(MESSAGE_ID, message_id)
+            if evidence is not None:
+                fields = evidence.fingerprints(transit)
             record = AuditRecord(
                 chain.seq + 1,
                 transit.now,
@@ -73,10 +92,17 @@ class Ledger:
                 len(envelope.data),
                 transit.findings,
                 fingerprint(envelope.data),
-                self._gateway_id,
-                details=transit.details or {},
-                prev=chain.head,
+                gateway_id,
+                "",
+                transit.details or {},
+                "" if envelope.headers is None else _trace_id(envelope.headers),
+                transit.waited_ms,
+                stages_us,
+                key_id,
+                fields,
+                chain.head,
             )
+            stages_us = NOTHING
             block.append(chain.append_linked(record))
 
     def record_event(
@@ -122,6 +148,11 @@ class Ledger:
 
     def _append(self, record: AuditRecord) -> None:
         self._block.append(self._chain.append_linked(record))
+
+
+def _trace_id(headers: dict[str, str]) -> str:
+    found = _TRACE_PARENT.fullmatch(headers.get(TRACE_HEADER, ""))
+    return found[1] if found else ""
 
 
 def _if_formed(pattern: re.Pattern[str], text: str) -> str:

@@ -120,6 +120,8 @@ class Surroundings:
     """Messages that an open circuit, an absent target or a full inbox has stopped."""
     held: list[tuple[Transit, Decision]] = field(default_factory=list)
     """Messages that wait for a person, with what was decided about them otherwise."""
+    stages_us: dict[str, int] = field(default_factory=dict)
+    """Microseconds that each stage took for the messages that were judged together last."""
 
 
 class Stage(Protocol):

@@ -43,6 +43,16 @@ class AuditRecord(msgspec.Struct, frozen=True, omit_defaults=True):
     actor: str = ""
     """For operator writes: user@host, where the gateway's keys vouch for it."""
     details: dict[str, object] = {}
+    trace_id: str = ""
+    """Of a message with a header `traceparent` (W3C Trace Context): its trace, 32 hex digits."""
+    waited_ms: int = 0
+    """How long a message lay in the ingress, by the server's clock."""
+    stages_us: dict[str, int] = {}
+    """Microseconds that each stage took for the messages that were judged together; on the first of them."""
+    hmac_key: str = ""
+    """Which key `payload_hmac` and `fingerprints` are made with: 8 hex digits."""
+    fingerprints: dict[str, str] = {}
+    """JSON Pointer of a leaf of the payload -> its keyed fingerprint, where the policy asks for it."""
     prev: str = ""
     """SHA-256 of the record before, hex."""
 

@@ -168,6 +168,12 @@ class PolicyDocument(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Switches that an operator set by hand; files do not set them back."""
     shadow: PolicyDocument | None = None
     """A policy that is tried beside this one: what it would decide otherwise is recorded, and changes nothing."""
+    audit_fingerprints: dict[str, str] = {}
+    """Glob over message types -> fields, or payload: whether each leaf of a payload gets a keyed fingerprint in
+    the audit, or the payload as a whole alone."""
+    audit_payloads: dict[str, str] = {}
+    """Glob over message types of which the payload is kept, sealed -> JSON Pointer of the subject in it; empty
+    where the subject is the sender."""
     approval_expires_ms: int = 3_600_000
     """How long a held message waits for somebody to approve it."""
     retention: dict[str, RetentionRule] = {}

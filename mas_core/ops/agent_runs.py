@@ -156,6 +156,8 @@ def with_file_policy(document: PolicyDocument, loaded: LoadedConfig, policy: Fil
         retention=merged_with_files(document.retention, document.retention_of_files, policy.retention),
         retention_of_files=policy.retention,
         dlp_actions=policy.dlp_actions,
+        audit_fingerprints=policy.audit_fingerprints,
+        audit_payloads=policy.audit_payloads,
         dlp_keys=policy.dlp_keys,
         e2e_suites=policy.e2e_suites or PolicyDocument().e2e_suites,
     )

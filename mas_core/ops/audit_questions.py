@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import functools
 import inspect
+import time
 from collections.abc import Awaitable, Callable, Coroutine, Mapping
 from typing import Any, Concatenate, Final, ParamSpec, Protocol, TypeVar
 
@@ -16,6 +18,11 @@ log = get_logger(__name__)
 
 PROOFS: Final = frozenset({"audit.verify", "audit.prove"})
 """What an auditor must be able to ask of a store that somebody has spoilt."""
+
+FOLLOWING: Final = frozenset({"audit.tail"})
+"""What goes on with new records: its own question is to be one of the old ones, if a gateway runs."""
+RECORDED_WITHIN_S: Final = 0.3
+_LOOK_AGAIN_S: Final = 0.005
 
 
 class _Asks(Protocol):
@@ -68,3 +75,10 @@ async def note_question(system: System, action: str, question: Mapping[str, obje
         if action not in PROOFS:
             raise
         log.warning("audit.question_unrecorded", action=action, reason=error.message)
+        return
+    if action in FOLLOWING:
+        deadline = time.monotonic() + RECORDED_WITHIN_S
+        while await system.store.records.unrecorded_operator_entries():
+            if time.monotonic() > deadline:
+                break
+            await asyncio.sleep(_LOOK_AGAIN_S)

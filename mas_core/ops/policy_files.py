@@ -146,6 +146,8 @@ def applied(document: PolicyDocument, said: FilePolicy, *, prune: bool) -> Polic
         breakers={**(document.breakers if keep else {}), **said.breakers},
         backups={**(document.backups if keep else {}), **said.backups},
         dlp_actions={**(document.dlp_actions if keep else {}), **said.dlp_actions},
+        audit_fingerprints={**(document.audit_fingerprints if keep else {}), **said.audit_fingerprints},
+        audit_payloads={**(document.audit_payloads if keep else {}), **said.audit_payloads},
         dlp_keys={**(document.dlp_keys if keep else {}), **said.dlp_keys},
         e2e_suites=said.e2e_suites or (document.e2e_suites if keep else PolicyDocument().e2e_suites),
         approval_expires_ms=said.approval_expires_ms

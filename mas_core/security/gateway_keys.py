@@ -36,11 +36,15 @@ class GatewayKeys:
     public_key: bytes
     """X25519 public key, 32 bytes; part of every token."""
     key_id: str
+    fingerprint_key_id: str = field(init=False, compare=False)
+    """Names the fingerprint key in records and tells nothing of it: 8 hex digits."""
     _halves: tuple[hashlib._Hash, hashlib._Hash] = field(init=False, repr=False, compare=False)
     """SHA-256 with the inner and the outer fingerprint key of HMAC (RFC 2104) taken in."""
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "_halves", _hmac_halves(self.fingerprint_key))
+        name = hmac.digest(self.fingerprint_key, b"key id", "sha256")[:4].hex()
+        object.__setattr__(self, "fingerprint_key_id", name)
 
     @classmethod
     def from_secret(cls, secret: bytes) -> Self:
@@ -125,6 +129,18 @@ class GatewayKeys:
         inner.update(data)
         outer.update(inner.digest())
         return outer.hexdigest()
+
+    def field_hmac(self, message_id: str, path: str, value: bytes) -> str:
+        """Keyed fingerprint of one leaf of a payload, 32 hex digits.
+
+        The id of the message is part of it, so that nobody without the key sees which messages hold the same.
+
+        Args:
+            message_id: The message that holds it.
+            path: JSON Pointer of the leaf.
+            value: The leaf as canonical JSON.
+        """
+        return self.payload_hmac(b"\x00".join((b"field", message_id.encode(), path.encode(), value)))[:32]
 
 
 def _hmac_halves(key: bytes) -> tuple[hashlib._Hash, hashlib._Hash]:

@@ -44,6 +44,7 @@ def policy_as_file(document: PolicyDocument) -> dict[str, object]:
             else {"expires": f"{document.approval_expires_ms / 1000!r}s"}
         ),
         "retention": {name: msgspec.structs.asdict(rule) for name, rule in document.retention.items()},
+        "audit": _audit(document),
         "blocked": _marks(document.blocked),
         "trusted": _marks(document.trusted),
     }
@@ -108,6 +109,11 @@ def _breaker(limits: BreakerLimits) -> dict[str, object]:
 
 def _features(features: Features) -> dict[str, bool]:
     return dict(msgspec.structs.asdict(features))
+
+
+def _audit(document: PolicyDocument) -> dict[str, object]:
+    parts = {"fingerprints": dict(document.audit_fingerprints), "payloads": dict(document.audit_payloads)}
+    return {name: value for name, value in parts.items() if value}
 
 
 def _marks(marks: Mapping[str, Mark]) -> dict[str, dict[str, str]]:

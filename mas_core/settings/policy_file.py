@@ -19,6 +19,9 @@ backups:
 approval: {expires: 1h}
 retention:
   hipaa: {hot_days: 90, archive_years: 6}
+audit:
+  fingerprints: {invoice.*: fields}
+  payloads: {invoice.*: /customer/id}
 dlp:
   card: block
   email: alert
@@ -103,6 +106,27 @@ class ApprovalEntry(BaseModel):
     """How long a message waits for somebody to approve it, such as 1h."""
 
 
+def _pointer(value: str) -> str:
+    if value and not value.startswith("/"):
+        raise ValueError(f"{value!r} is no JSON Pointer\nwrite /customer/id, or nothing for the sender")
+    return value
+
+
+TypeGlob = Annotated[str, AfterValidator(checked_type_glob)]
+
+
+class AuditEntry(BaseModel):
+    """What the audit keeps of payloads."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
+
+    fingerprints: dict[TypeGlob, Literal["payload", "fields"]] = {}
+    """Pattern of message types -> a keyed fingerprint of each leaf (`fields`), or of the payload as a whole."""
+    payloads: dict[TypeGlob, Annotated[str, AfterValidator(_pointer)]] = {}
+    """Pattern of message types whose payload is kept, sealed -> JSON Pointer of the person or thing that it is
+    about, whose key seals it; empty for the sender."""
+
+
 @dataclass(frozen=True)
 class FilePolicy:
     """What files say about the policy; `mas up` puts it in the place of what they said before."""
@@ -126,6 +150,8 @@ class FilePolicy:
     totals: dict[str, RateLimit] = field(default_factory=dict)
     ceilings: dict[str, int] = field(default_factory=dict)
     retention: dict[str, RetentionRule] = field(default_factory=dict)
+    audit_fingerprints: dict[str, str] = field(default_factory=dict)
+    audit_payloads: dict[str, str] = field(default_factory=dict)
 
     def joined(self, others: Iterable[FilePolicy]) -> FilePolicy:
         """This and the others as one; where they disagree about one thing the later wins."""
@@ -141,7 +167,10 @@ class FilePolicy:
         e2e_suites = self.e2e_suites
         totals, ceilings = dict(self.totals), dict(self.ceilings)
         retention = dict(self.retention)
+        fingerprints, payloads = dict(self.audit_fingerprints), dict(self.audit_payloads)
         for other in others:
+            fingerprints |= other.audit_fingerprints
+            payloads |= other.audit_payloads
             totals |= other.totals
             ceilings |= other.ceilings
             retention |= other.retention
@@ -182,6 +211,8 @@ class FilePolicy:
             totals,
             ceilings,
             retention,
+            fingerprints,
+            payloads,
         )
 
 
@@ -259,6 +290,8 @@ class PolicyFile(BaseModel):
     """Agents that may send to everybody without approval, unless a rule denies it."""
     approval: ApprovalEntry | None = None
     """How messages wait that a rule holds."""
+    audit: AuditEntry = AuditEntry()
+    """What the audit keeps of payloads."""
     retention: dict[Name, RetentionEntry] = {}
     """Framework (hipaa, soc2, gdpr, pci, sox, or a name of your own) -> how long audit records are kept."""
 
@@ -295,6 +328,8 @@ def load_policy_file(path: Path, source: str = "") -> FilePolicy:
         ceilings={ANYONE if who == DEFAULT_LIMIT else who: most for who, most in read.ceilings.items()},
         approval_expires_ms=int(read.approval.expires * 1000) if read.approval else None,
         retention={name: entry.as_rule(name) for name, entry in read.retention.items()},
+        audit_fingerprints={str(glob): mode for glob, mode in read.audit.fingerprints.items()},
+        audit_payloads=dict(read.audit.payloads),
     )
 
 

@@ -88,6 +88,7 @@ SYSTEM_CALLS = {
     "audit report": ["--standard", "soc2", "--period", "1d"],
     "audit check-signature": ["m1", "--file", "lawful-{n}.jsonl", "--public-key", PUBLIC_KEY],
     "key generate": ["lawful-{n}"],
+    "audit fingerprint": ["--value", '{"a":1}'],
     "key list": ["sleeper"],
     "key import": ["sleeper", "lawful-{n}.pem"],
     "key rotate": ["lawful-{n}"],
