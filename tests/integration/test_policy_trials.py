@@ -47,6 +47,7 @@ totals: {role:team: {per_minute: 900}, capability:math: {per_hour: 50, burst: 5}
 ceilings: {default: 7, alice: 9}
 dlp_keys: {}
 approval: {expires: 90s}
+audit: {fingerprints: {invoice.*: fields}, payloads: {invoice.*: /customer/id}}
 retention: {hipaa: {hot_days: 30}, ours: {archive_years: 2, delete: true}}
 blocked: {mallory: {reason: leaked, expires: 2033-01-02T03:04:05Z}}
 trusted: {carol: {}}
