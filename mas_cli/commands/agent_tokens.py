@@ -41,6 +41,7 @@ async def rotate(
         check_destination(system.target.tokens_dir, show=show)
         issued = await agents.rotate_token(system, agent_id, overlap=lasting, expires_in=seconds, show=show)
     write_issued(call.out, issued)
+    call.talk.say(f"what runs keeps the old one: restart {agent_id} within {overlap}, or nothing reaches it")
     call.talk.say(f"end the old one at once with: mas agent token revoke {agent_id} --key KEY")
     return ExitCode.OK
 

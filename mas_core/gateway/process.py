@@ -49,7 +49,7 @@ async def serve(
     if target.keys_dir is None:
         raise SecretUnavailable(
             "a gateway needs its keys, and no folder of keys is known for this system",
-            hint=("run it in the project folder", "mas context add NAME --keys DIR"),
+            hint=("run it in the project folder", "mas context add NAME --keys-dir DIR"),
         )
     settings = load_config(target.project).config.gateway if target.project else GatewaySettings()
     keys = GatewayKeys.load_or_create(target.keys_dir)

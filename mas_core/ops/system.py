@@ -48,7 +48,7 @@ class System:
         if self.target.keys_dir is None:
             raise SecretUnavailable(
                 "this needs the gateway's keys, and no folder of keys is known for this system",
-                hint=("run it in the project folder", "mas context add NAME --keys DIR"),
+                hint=("run it in the project folder", "mas context add NAME --keys-dir DIR"),
             )
         return GatewayKeys.load(self.target.keys_dir)
 
@@ -86,7 +86,7 @@ class System:
         if self.target.tokens_dir is None:
             raise SecretUnavailable(
                 f"the token of {agent_id} is not at hand: no folder of tokens is known for this system",
-                hint=("run it in the project folder", "mas context add NAME --tokens DIR"),
+                hint=("run it in the project folder", "mas context add NAME --tokens-dir DIR"),
             )
         return read_token(self.target.tokens_dir, agent_id)
 

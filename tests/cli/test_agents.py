@@ -83,7 +83,9 @@ def test_a_token_is_shown_only_when_asked(mas, billing):
     """And is kept nowhere then."""
     before = Path(".mas/tokens/billing.token").read_bytes()
 
-    hidden = mas("agent", "token", "rotate", "billing", "--overlap", "0s", "-o", "json").json
+    rotated = mas("agent", "token", "rotate", "billing", "--overlap", "0s", "-o", "json")
+    hidden = rotated.json
+    assert "restart billing within 0s" in rotated.err
     shown = mas("agent", "token", "rotate", "billing", "--show", "-o", "json").json
 
     assert "token" not in hidden

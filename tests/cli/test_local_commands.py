@@ -145,6 +145,15 @@ def test_the_password_of_a_url_in_the_wrong_place_is_not_repeated(mas):
     assert "hunter2" not in ran.err
 
 
+@pytest.mark.parametrize("words", [("status",), ("discover",)])
+def test_what_names_the_folders_of_secrets_can_be_typed(mas, words):
+    """The flags of a hint are those of the command."""
+    hints = json.loads(mas("--url", "memory://", *words, "-o", "json").err)["error"]["hint"]
+    (typed,) = [hint for hint in hints if hint.startswith("mas context add NAME --")]
+
+    assert f"  {typed.split()[4]} " in mas("context", "add", "--help").out
+
+
 def test_without_a_project_nobody_is_told_to_start_one(mas):
     """The server of a URL is not for mas up to start."""
     ran = mas("--url", "redis://127.0.0.1:1", "status")
