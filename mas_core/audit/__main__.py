@@ -11,10 +11,10 @@ import os
 import signal
 import sys
 
-from mas_core.audit.process import serve
 from mas_core.base.event_loop import run
 from mas_core.base.logs import get_logger, log_to_stderr
 from mas_core.errors import MasError
+from mas_core.ops.notary import serve_evidence
 from mas_core.settings.target import resolve_target
 
 log = get_logger("mas_core.audit")
@@ -28,7 +28,7 @@ async def _main() -> int:
     if "--until-input-ends" in sys.argv[1:]:
         loop.add_reader(sys.stdin.fileno(), _read, loop, stop)
     try:
-        await serve(resolve_target(), stop, is_waiting=True)
+        await serve_evidence(resolve_target(), stop, is_waiting=True)
     except MasError as error:
         log.error("notary.failed", code=error.code, reason=error.message, hint=error.hint)
         return 1

@@ -71,6 +71,7 @@ class Notary:
         settings: When to sign, and who else gets checkpoints.
         followers: What is fed beside the evidence.
         on_ready: Called with the notary's name once it follows.
+        alarm: Tells what is wrong with what is done beside the evidence; empty when nothing is.
     """
 
     def __init__(
@@ -82,6 +83,7 @@ class Notary:
         *,
         followers: Sequence[Follower] = (),
         on_ready: Callable[[str], None] = lambda _notary_id: None,
+        alarm: Callable[[], str] = lambda: "",
     ) -> None:
         self.folder = folder
         self._store = store
@@ -89,6 +91,7 @@ class Notary:
         self._settings = settings or AuditSettings()
         self._followers = followers
         self._on_ready = on_ready
+        self._alarm = alarm
         place = f"{socket.gethostname()}\0{folder.absolute()}"
         self.notary_id = f"notary-{hashlib.sha256(place.encode()).hexdigest()[:8]}"
         self._keys: CheckpointKeys | None = None
@@ -318,6 +321,7 @@ class Notary:
             partitions,
             tuple(witness.state for witness in self._witnesses),
             time.process_time(),
+            self._alarm(),
         )
 
     def _tell(self, problem: str) -> None:

@@ -54,12 +54,15 @@ class NotaryStatus(msgspec.Struct, frozen=True):
     witnesses: tuple[WitnessState, ...] = ()
     cpu_s: float = 0.0
     """Processor time that the whole process has used."""
+    housekeeping: str = ""
+    """What is wrong with archive and retention; empty when nothing is."""
 
     @property
     def alarms(self) -> list[str]:
         """What is wrong and needs an operator, in words."""
         found = [item.problem for item in self.partitions if item.problem]
         found += [f"{witness.name}: {witness.problem}" for witness in self.witnesses if witness.problem]
+        found += [self.housekeeping] if self.housekeeping else []
         return list(dict.fromkeys(found))
 
 

@@ -27,6 +27,7 @@ async def serve(
     folder: Path | None = None,
     is_waiting: bool = False,
     on_ready: Callable[[str], None] = lambda _notary_id: None,
+    alarm: Callable[[], str] = lambda: "",
 ) -> None:
     """Run a notary of the system until `stop` is set; it signs what is there before it ends.
 
@@ -36,6 +37,7 @@ async def serve(
         folder: The evidence folder; as the project says when left out.
         is_waiting: Wait while another notary has the folder.
         on_ready: Called with the notary's name once it follows.
+        alarm: Tells what is wrong with what is done beside the evidence; empty when nothing is.
 
     Raises:
         LockHeld: Another notary has the folder.
@@ -53,7 +55,12 @@ async def serve(
         if not is_waiting:
             await store.ping()
         notary = Notary(
-            store, folder or evidence_folder(target, settings), target.keys_dir, settings, on_ready=on_ready
+            store,
+            folder or evidence_folder(target, settings),
+            target.keys_dir,
+            settings,
+            on_ready=on_ready,
+            alarm=alarm,
         )
         await notary.run(stop, is_waiting=is_waiting)
     log.info("notary.stopped", notary=notary.notary_id)

@@ -117,6 +117,7 @@ class Trimmer:
                 path=str(self._reader.path),
                 first_bad=newest + 1,
             )
+        await self._require_continued(checkpoint)
         self._segments = [item for item in self._reader.segments() if item.last <= checkpoint.size]
         limit = min(self._segments[-1].last if self._segments else 0, newest - 1)
         waiting: list[AuditBlock] = []
@@ -133,6 +134,21 @@ class Trimmer:
                     return stopped
                 waiting, count = [], 0
         return (await self._take_out(waiting, checkpoint, dry_run=dry_run) if waiting else "") or stopped
+
+    async def _require_continued(self, checkpoint: Checkpoint) -> None:
+        """Make sure that the store has the very record that the checkpoint ends with, and so goes on from it."""
+        async for block in self._records.audit_blocks(self._partition, first_seq=checkpoint.size):
+            records = block.records()
+            at = checkpoint.size - (block.last_seq - len(records) + 1)
+            if 0 <= at < len(records) and hashlib.sha256(records[at]).hexdigest() == checkpoint.head:
+                return
+            break
+        raise EvidenceDamaged(
+            f"record {checkpoint.size} of partition {self._partition} in the store is not the one that was signed",
+            hint="mas audit verify",
+            path=str(self._reader.path),
+            first_bad=checkpoint.size,
+        )
 
     async def _take_out(self, blocks: Sequence[AuditBlock], checkpoint: Checkpoint, *, dry_run: bool) -> str:
         """Take these blocks out of the store, or say why not."""

@@ -11,6 +11,7 @@ from mas_core.audit.archive_target import ArchiveTarget, open_target
 from mas_core.audit.checkpoint_keys import PUBLIC_FILE, CheckpointKeys
 from mas_core.audit.keeping import Keeper, Kept
 from mas_core.audit.note import VerifierKey
+from mas_core.audit.process import EVIDENCE_NAME
 from mas_core.audit.restoring import Restored, restore_folder, restore_missing
 from mas_core.errors import ConfigurationError, NoteInvalid, NotFound, SecretUnavailable, UsageError
 from mas_core.model.retention import describe_retention, in_force
@@ -37,6 +38,7 @@ async def archive(
     system: System,
     *,
     url: str = "",
+    folder: Path | None = None,
     trim: bool = True,
     dry_run: bool = False,
     on_copied: Callable[[str], object] | None = None,
@@ -46,6 +48,7 @@ async def archive(
     Args:
         system: The system.
         url: A folder, or a URL that fsspec knows; what the settings say when left out.
+        folder: The evidence folder; as the project says when left out.
         trim: Take old records out of the store, and delete old segments where policy says so.
         dry_run: Look at everything, and change nothing.
         on_copied: Gets the name of each segment that was copied.
@@ -57,7 +60,7 @@ async def archive(
         SecretUnavailable: The keys are not at hand.
     """
     project, keys_dir = system.target.project, system.target.keys_dir
-    folder = evidence_folder(project, keys_dir)
+    folder = folder or evidence_folder(project, keys_dir)
     if keys_dir is None:
         raise SecretUnavailable(
             "this needs the keys that sign checkpoints", hint="run it in the project folder"
@@ -119,9 +122,9 @@ def evidence_folder(project: Project | None, keys_dir: Path | None = None) -> Pa
     Raises:
         NotFound: There is none.
     """
-    folder = audit_settings(project).folder or project.data_dir / "audit" if project is not None else None
-    if folder is None and keys_dir is not None:
-        folder = keys_dir.parent / "audit"
+    folder = keys_dir.parent / EVIDENCE_NAME if keys_dir is not None else None
+    if project is not None:
+        folder = audit_settings(project).folder or project.data_dir / EVIDENCE_NAME
     if folder is None or not (folder / PUBLIC_FILE).is_file():
         raise NotFound(
             "there is no evidence of this system here",

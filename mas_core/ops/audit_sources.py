@@ -12,11 +12,13 @@ from typing import NamedTuple
 
 import msgspec
 
+from mas_core.audit import process
 from mas_core.audit.chain import decode_record, record_hash
 from mas_core.audit.record_files import RecordFiles, Span, Warn
 from mas_core.audit.search import search
 from mas_core.audit.terms import Wanted
 from mas_core.base.logs import get_logger
+from mas_core.errors import ConfigurationError
 from mas_core.model.audit_record import AuditRecord
 from mas_core.ops.audit_filter import EVERYTHING, AuditFilter, StoredRecord
 from mas_core.ops.system import System
@@ -35,10 +37,11 @@ def log_warning(text: str) -> None:
 
 
 def evidence_folder(target: Target) -> Path | None:
-    """The folder of the evidence of a system, beside its keys; None where there is none."""
-    if target.keys_dir is None:
+    """The folder of the evidence of a system, as its settings say; None where there is none."""
+    try:
+        folder = process.evidence_folder(target)
+    except ConfigurationError:
         return None
-    folder = target.keys_dir.parent / "audit"
     return folder if folder.is_dir() else None
 
 

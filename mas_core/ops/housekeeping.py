@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+from pathlib import Path
 from typing import Final
 
 from mas_core.base.logs import get_logger
@@ -31,10 +32,12 @@ class Housekeeping:
 
     Args:
         target: The system.
+        folder: The evidence folder; as the project says when left out.
     """
 
-    def __init__(self, target: Target) -> None:
+    def __init__(self, target: Target, folder: Path | None = None) -> None:
         self._target = target
+        self._folder = folder
         self.problem = ""
         """What was wrong with the last run; empty when nothing was."""
 
@@ -54,7 +57,7 @@ class Housekeeping:
         """Make one run where there is something to do; None when there is not, or it did not come about."""
         try:
             async with System(self._target) as system:
-                run = await _run(system)
+                run = await self._run(system)
         except (LockHeld, NotFound):
             # Somebody runs it by hand, or nothing was signed yet.
             return None
@@ -72,13 +75,12 @@ class Housekeeping:
             log.error("archive.failed", reason=problem)
         self.problem = problem
 
-
-async def _run(system: System) -> ArchiveRun | None:
-    settings = audit_settings(system.target.project).archive
-    if not settings.url and in_force((await load(system)).retention) is None:
-        return None
-    # Looked at first, so that the audit has no record of runs that did nothing.
-    found = await archive(system, dry_run=True)
-    if not any(kept.copied or kept.trimmed or kept.deleted for kept in found.partitions):
-        return found
-    return await archive(system)
+    async def _run(self, system: System) -> ArchiveRun | None:
+        settings = audit_settings(system.target.project).archive
+        if not settings.url and in_force((await load(system)).retention) is None:
+            return None
+        # Looked at first, so that the audit has no record of runs that did nothing.
+        found = await archive(system, folder=self._folder, dry_run=True)
+        if not any(kept.copied or kept.trimmed or kept.deleted for kept in found.partitions):
+            return found
+        return await archive(system, folder=self._folder)

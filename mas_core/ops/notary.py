@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,6 +15,7 @@ from mas_core.audit.process import evidence_folder, serve
 from mas_core.audit.restores import RestoreAccepted, accept_now, ask_to_accept
 from mas_core.errors import Conflict, DeadlineExceeded, KeyNotFound, LockHeld, SecretUnavailable
 from mas_core.ops.agent_runs import OnEvent
+from mas_core.ops.housekeeping import Housekeeping
 from mas_core.ops.run_events import RunEvent
 from mas_core.ops.system import System
 from mas_core.registry.operator_log import acting
@@ -28,6 +30,7 @@ __all__ = [
     "notaries_status",
     "rotate_key",
     "run_notary",
+    "serve_evidence",
 ]
 
 ACCEPT_SECONDS = 10.0
@@ -72,8 +75,33 @@ async def run_notary(
     def tell(notary_id: str) -> None:
         on_event(RunEvent("ready", f"{notary_id} signs the audit", agent_id=notary_id))
 
-    await serve(target, stop, folder=folder, on_ready=tell)
+    await serve_evidence(target, stop, folder=folder, on_ready=tell)
     on_event(RunEvent("stopped", "the notary has ended"))
+
+
+async def serve_evidence(
+    target: Target,
+    stop: asyncio.Event,
+    *,
+    folder: Path | None = None,
+    is_waiting: bool = False,
+    on_ready: Callable[[str], None] = lambda _notary_id: None,
+) -> None:
+    """Run a notary, and beside it what archive and retention want; arguments and errors as for `process.serve`."""
+    housekeeping = Housekeeping(target, folder)
+    beside = asyncio.create_task(housekeeping.run(stop))
+    try:
+        await serve(
+            target,
+            stop,
+            folder=folder,
+            is_waiting=is_waiting,
+            on_ready=on_ready,
+            alarm=lambda: housekeeping.problem,
+        )
+    finally:
+        beside.cancel()
+        await asyncio.gather(beside, return_exceptions=True)
 
 
 async def notaries_status(system: System) -> NotariesStatus:

@@ -15,6 +15,7 @@ from support.waiting import until
 from mas_core.audit.checkpoint_keys import CheckpointKeys
 from mas_core.audit.evidence_reader import EvidenceReader
 from mas_core.model.retention import RetentionRule
+from mas_core.ops import audit, audit_exports
 from mas_core.ops import housekeeping as housekeeping_module
 from mas_core.ops.housekeeping import Housekeeping
 from mas_core.settings.project import project_at
@@ -99,6 +100,53 @@ async def test_segments_are_archived_and_old_records_leave_the_store(system):
         with EvidenceReader(evidence.folder, partition) as reader:
             assert [number for number, _ in reader.records()] == list(range(1, size + 1))
     assert again.segments() >= evidence.segments()
+
+
+async def test_a_trimmed_system_is_listed_verified_and_exported_as_before(system, tmp_path):
+    """From the segments on: what the store no longer has comes from the evidence."""
+    await signed(system)
+    opened = system.system
+    before = {(item.partition, item.record.seq): item.text async for item in audit.records(opened)}
+    await adopt(system, hot_days=0)
+    run = await keeper(system).once()
+    assert sum(kept.trimmed for kept in run.partitions) > 0
+    await signed(system)
+
+    after = {(item.partition, item.record.seq): item.text async for item in audit.records(opened)}
+    assert {key: after[key] for key in before} == before
+    results = await audit.verify(opened)
+    assert [item.result.problem for item in results if not item.result.ok] == []
+    assert len(results) == 2 * system.store.partitions
+    trimmed = next(kept.partition for kept in run.partitions if kept.trimmed)
+    (first,) = await audit.get(opened, f"{trimmed}:1")
+    assert first.text == before[trimmed, 1]
+    pieces: list[bytes] = []
+    done = await audit_exports.export(opened, "jsonl", pieces.append)
+    assert all(item.result.ok for item in done.partitions)
+    assert set(b"".join(pieces).splitlines()) >= set(before.values())
+
+
+async def test_an_edit_in_a_trimmed_store_is_found(system):
+    """The first record that is left links to one that only the evidence has."""
+    await signed(system)
+    await adopt(system, hot_days=0)
+    run = await keeper(system).once()
+    kept = next(kept for kept in run.partitions if kept.trimmed)
+    await system.gateway_stack.aclose()
+    connection, key = system.store.connection, system.store.keys.audit(kept.partition)
+    entries = await connection.call("XRANGE", key, "-", "+")
+    await connection.call("DEL", key)
+    for index, (entry, fields) in enumerate(entries):
+        value = fields[1].replace(b'"time":1', b'"time":2', 1) if index == 0 else fields[1]
+        await connection.call("XADD", key, entry, fields[0], value)
+
+    bad = [
+        item
+        for item in await audit.verify(system.system)
+        if not item.result.ok and item.partition == kept.partition
+    ]
+
+    assert [item.result.first_bad for item in bad] == [kept.trimmed_to + 1]
 
 
 async def test_a_run_is_recorded_when_it_does_something_only(system):

@@ -281,6 +281,24 @@ async def test_a_store_that_was_rolled_back_is_not_trimmed(system, evidence):
     assert await untouched(system, before)
 
 
+async def test_a_store_that_does_not_continue_the_evidence_is_not_trimmed(system, evidence):
+    """Its old records are those that were signed, the newest is another: somebody has to look first."""
+    size = EvidenceReader(evidence.folder, 0).size
+    connection, key = system.store.connection, system.store.keys.audit(0)
+    (newest,) = await connection.call("XREVRANGE", key, "+", "-", "COUNT", 1)
+    await connection.call("XDEL", key, newest[0])
+    await connection.call(
+        "XADD", key, f"{size}-1", newest[1][0], newest[1][1].replace(b"allowed", b"blocked")
+    )
+    before = await seqs(system)
+
+    done = await trimmer(system, evidence).trim(0)
+
+    assert isinstance(done.problem, EvidenceDamaged)
+    assert done.problem.details["first_bad"] == size
+    assert await untouched(system, before)
+
+
 async def test_what_is_not_archived_yet_stays(system, evidence, archive):
     """Where there is an archive, it has to have the segment first."""
     before = await seqs(system)
