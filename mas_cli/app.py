@@ -11,7 +11,7 @@ from mas_cli.input.shared_flags import wants_json_errors
 from mas_cli.output.exit_codes import ExitCode, exit_code_of
 from mas_cli.output.streams import flush_or_discard, standard_error, write_page
 from mas_cli.routing import Route, route
-from mas_core.errors import InternalError, MasError, UsageError
+from mas_core.errors import ConfigurationError, InternalError, MasError, UsageError
 
 
 def main(words: Sequence[str] | None = None) -> int:
@@ -64,6 +64,14 @@ def _failed(error: MasError, words: list[str]) -> ExitCode:
 def _crashed(error: Exception, words: list[str]) -> ExitCode:
     from mas_cli.output.crash_report import write_crash_report
 
+    if isinstance(error, ModuleNotFoundError) and error.name and not error.name.startswith("mas_"):
+        # an update that brought a dependency, and was not installed
+        missing = ConfigurationError(
+            f"the package {error.name.partition('.')[0]!r} is not installed",
+            hint=("make run, in the folder of the sources", "pip install --upgrade ."),
+        )
+        missing.__cause__ = error
+        return _failed(missing, words)
     try:
         command = " ".join(route(words).path)
     except MasError:

@@ -407,3 +407,17 @@ def test_keyboard_interrupt_is_130(probe, monkeypatch):
 def test_the_envelope_names_the_command(mas):
     """The schema is the command's name with a version."""
     assert json.loads(mas("version", "-o", "json", "--envelope").out)["schema"] == "mas.version/1"
+
+
+def test_a_dependency_that_is_missing_is_no_bug(mas, probe):
+    """After an update that was not installed: it is named, with what to type, and no report is written."""
+
+    def updated(call):
+        raise ModuleNotFoundError("No module named 'novelty.parts'", name="novelty.parts")
+
+    probe(updated)
+    ran = mas("probe")
+
+    assert ran.code == 2
+    assert "the package 'novelty' is not installed" in ran.err
+    assert "pip install" in ran.err
