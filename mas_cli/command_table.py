@@ -35,6 +35,7 @@ GROUPS: dict[str, str] = {
     "audit": "What was decided, by whom and why, with proof",
     "audit key": "Keys that sign the audit",
     "audit notary": "Notaries: what signs the audit outside of the server",
+    "audit sinks": "Files that get a copy of the audit",
     "audit retention": "How long audit records are kept, and where",
     "bench": "Measurements of a running system",
     "limit": "Rate limits: what agents may send, and how much is used",

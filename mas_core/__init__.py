@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from mas_core.agent.agent import Agent
     from mas_core.agent.client import Client
+    from mas_core.audit.sinks.daily_files import ActivityLog
     from mas_core.errors import (
         AgentFailed,
         AgentNotFound,
@@ -71,6 +72,7 @@ if TYPE_CHECKING:
     from mas_core.settings.gateway_settings import GatewaySettings
 
 _HOMES = {
+    "ActivityLog": "mas_core.audit.sinks.daily_files",
     "Agent": "mas_core.agent.agent",
     "AgentMessage": "mas_core.model.message",
     "AuthManager": "mas_core.ops.auth_manager",
@@ -82,6 +84,7 @@ _HOMES = {
 }
 
 __all__ = [
+    "ActivityLog",
     "Agent",
     "AgentFailed",
     "AgentMessage",

@@ -44,6 +44,8 @@
     │  ├─ StoreUnreachable       url without its secret
     │  ├─ GatewayDown
     │  ├─ ArchiveUnavailable     url, file
+    │  ├─ SinkUnavailable        path
+    │  │  └─ SinkBehind          last_seq
     │  └─ NoResponder            target; also a RuntimeError
     ├─ TimedOut                  also a TimeoutError
     │  ├─ RequestTimedOut        target, seconds
@@ -384,6 +386,18 @@ class ArchiveUnavailable(Unreachable):
     """The archive cannot be used, so nothing was taken out of the store."""
 
     code = "archive_unavailable"
+
+
+class SinkUnavailable(Unreachable):
+    """A file that records have to be in does not take them."""
+
+    code = "sink_unavailable"
+
+
+class SinkBehind(SinkUnavailable):
+    """A file lacks records before those that it is to take."""
+
+    code = "sink_behind"
 
 
 class NoResponder(Unreachable, RuntimeError):

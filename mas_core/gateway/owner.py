@@ -10,14 +10,15 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from mas_core.audit.sinks.required_files import RequiredFiles
 from mas_core.base.ids import new_instance_id
 from mas_core.base.logs import get_logger
 from mas_core.base.traces import trace_of
-from mas_core.errors import InternalError, MasError, StoreFull, StoreUnreachable
+from mas_core.errors import InternalError, MasError, SinkUnavailable, StoreFull, StoreUnreachable
 from mas_core.gateway.approvals import MAX_HELD
 from mas_core.gateway.breakers import Breakers
 from mas_core.gateway.control_budget import ControlBudget
@@ -36,6 +37,7 @@ from mas_core.model.decision import Decision
 from mas_core.model.operator_entry import OPERATOR_LANE
 from mas_core.model.priority import LANE_WEIGHTS
 from mas_core.security.gateway_keys import GatewayKeys
+from mas_core.settings.gateway_settings import AuditSettings
 from mas_core.store.commits import Commit, CommitResult
 from mas_core.store.partitions import LeaseHeld, Lookups, Meta, StoredFrame
 from mas_core.store.store import Store
@@ -77,6 +79,8 @@ class OwnerSettings:
     replicas: int = 0
     """Replicas that must have a commit before it is answered; 0 outside the `ha` profile."""
     replica_timeout_ms: int = 1000
+    audit: AuditSettings = field(default_factory=AuditSettings)
+    """Files that records have to be in before anything is delivered."""
 
 
 @dataclass(slots=True)
@@ -152,6 +156,12 @@ class PartitionOwner:
         self.audit_blocked_until = 0.0
         """Until then everything is refused, because the audit takes no records; 0 when it does."""
         self.counters = Counters()
+        audit = settings.audit
+        self._required = (
+            RequiredFiles(audit.files, audit.max_file_bytes, partition, store.partitions, audit.require)
+            if audit.files and audit.require != "none"
+            else None
+        )
 
     @property
     def breaker_records_unreadable(self) -> int:
@@ -169,6 +179,8 @@ class PartitionOwner:
             found.append("the operator log cannot be read: what operators do is not carried out")
         if self.audit_blocked_until:
             found.append(f"the audit of partition {self.partition} takes no records: everything is refused")
+        if self._required is not None:
+            found += [f"the audit file {name}: {why}" for name, why in self._required.problems.items()]
         return found
 
     async def acquire(self, *, only_orphaned: bool = False) -> bool:
@@ -425,6 +437,8 @@ class PartitionOwner:
 
     async def _commit(self, batch: JudgedBatch) -> None:
         self._places.keep(batch.grants)
+        if self._required is not None and batch.commit.audit_block:
+            await self._write_required(self._required, batch.commit.audit_block)
         sent_at = time.monotonic()
         stock = self._places.restock(batch.grants, self._directory.limits, self._store.keys)
         reply = await self._partition.commit(batch.commit, stock)
@@ -447,6 +461,17 @@ class PartitionOwner:
             await self._wait_for_replicas()
         for partition, agent_id, instance, frame in batch.foreign_answers:
             await self._partition.put_answer(partition, agent_id, instance, frame)
+
+    async def _write_required(self, files: RequiredFiles, block: bytes) -> None:
+        async def stored(first_seq: int) -> AsyncIterator[bytes]:
+            async for found in self._store.records.audit_blocks(self.partition, first_seq=first_seq):
+                yield found.text
+
+        try:
+            await files.write(block, int(self._epoch), stored)
+        except SinkUnavailable:
+            self.audit_blocked_until = time.monotonic() + AUDIT_RETRY_S
+            raise StartOver from None
 
     async def _wait_for_replicas(self) -> None:
         wanted = self._settings.replicas

@@ -87,6 +87,7 @@ class Gateway:
             lane_weights=self.settings.lane_weights,
             control_per_minute=self.settings.rate_limit.control_per_minute,
             replicas=replicas,
+            audit=self.settings.audit,
         )
         self._owners: dict[int, tuple[PartitionOwner, asyncio.Task[None]]] = {}
         self._balancing: asyncio.Task[None] | None = None

@@ -144,19 +144,26 @@ class AuditSettings(Section):
     """An authority that stamps checkpoints with its time (RFC 3161); needs the extra `timestamp`."""
     timestamp_every_s: float = Field(default=3600, ge=1)
     """Seconds between two stamped checkpoints of a partition."""
-    file: Path | None = None
-    """A JSON Lines file that gets a copy of each record; none when not given."""
+    files: list[Path] = []
+    """JSON Lines files that each get a copy of every record; several partitions have one each, with its number."""
     max_file_bytes: int = Field(default=100_000_000, ge=1_000_000)
-    """Size at which the file is rotated."""
+    """Size at which a file gets a number in its name and a new one is started."""
+    require: Literal["none", "any", "all"] = "none"
+    """How many of the files must have a record on the disk before anything is delivered by it."""
+    daily: Path | None = None
+    """A folder that gets a folder a day, with a file for each kind of entry; none when not given."""
+    daily_keep_days: int = Field(default=0, ge=0)
+    """Days after which daily files are removed; 0 for never."""
     archive: ArchiveSettings = ArchiveSettings()
     """Where closed segments are copied to, and how often."""
 
     def relative_to(self, folder: Path) -> Self:
         """These settings with their relative paths understood from `folder`."""
-        anchored = _anchored(_anchored(self, "file", folder), "folder", folder)
+        anchored = _anchored(_anchored(self, "daily", folder), "folder", folder)
         witnesses = [_anchored(witness, "folder", folder) for witness in self.witnesses]
         archive = self.archive.relative_to(folder)
-        return anchored.model_copy(update={"witnesses": witnesses, "archive": archive})
+        files = [folder / path for path in self.files]
+        return anchored.model_copy(update={"witnesses": witnesses, "archive": archive, "files": files})
 
 
 class CircuitBreakerSettings(Section):

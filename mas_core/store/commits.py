@@ -61,12 +61,15 @@ class Commit:
     lease_ms: int
     makes_anew: bool = False
     """Whether an ingress starts over, so that whoever reads it must start over too."""
+    audit_block: bytes = b""
+    """The records that are added to the audit."""
     _key_index: dict[str, int] = field(default_factory=dict)
     _key_types: list[str] = field(default_factory=list)
     _commands: list[Argument] = field(default_factory=list)
 
     def add_audit(self, block: bytes, last_seq: int, head: str) -> None:
         """Append a block of records and move the head of the chain."""
+        self.audit_block = block
         self._add("XADD", "stream", self.keys.audit(self.partition), f"{last_seq}-0", "r", block)
         self._add("HSET", "hash", self.keys.meta(self.partition), "audit_seq", last_seq, "audit_head", head)
 

@@ -281,6 +281,7 @@ LOCAL_CALLS = {
     "completion install": ["bash"],
     "audit restore": ["--from", "cold", "--out", "again-{n}"],
     "audit reindex": [],
+    "audit sinks clean": ["--keep-days", "30", "--yes"],
     "dlp scan": ['{"a": 1}'],
     "dlp test": ["--file", "cases.yaml"],
     "dlp key": ["--out", "new.key"],
@@ -311,8 +312,10 @@ def local_project(tmp_path, monkeypatch):
     monkeypatch.setenv("FORCE_COLOR", "1")
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(sys, "stdin", io.StringIO())
-    (tmp_path / "mas.yaml").write_text("name: demo\nurl: redis://h\n")
+    (tmp_path / "mas.yaml").write_text("name: demo\nurl: redis://h\ngateway: {audit: {daily: logs}}\n")
     (tmp_path / "cases.yaml").write_text("cases: [{value: fine, find: []}]\n")
+    (tmp_path / "logs" / "2020-01-01").mkdir(parents=True)
+    (tmp_path / "logs" / "2020-01-01" / "errors_2020-01-01.jsonl").write_text("{}\n")
     (tmp_path / "value.txt").write_text("4111 1111 1111 1111\n")
     private_key = new_private_key()
     write_private(tmp_path / "own.key", private_key.encode())
