@@ -7,6 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from mas_core.audit.notary import Notary
+from mas_core.audit.sinks.feeder import followers_of
 from mas_core.base.logs import get_logger
 from mas_core.errors import ConfigurationError, SecretUnavailable
 from mas_core.settings.gateway_settings import AuditSettings
@@ -54,11 +55,13 @@ async def serve(
     async with Store(target.url, namespace=target.namespace, partitions=target.partitions) as store:
         if not is_waiting:
             await store.ping()
+        place = folder or evidence_folder(target, settings)
         notary = Notary(
             store,
-            folder or evidence_folder(target, settings),
+            place,
             target.keys_dir,
             settings,
+            followers=followers_of(settings, place, target.partitions),
             on_ready=on_ready,
             alarm=alarm,
         )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final
@@ -11,7 +11,7 @@ import msgspec
 
 from mas_core.audit.chain import decode_record
 from mas_core.audit.durable_files import sync_folder
-from mas_core.audit.evidence_reader import EvidenceReader
+from mas_core.audit.evidence_reader import Block, EvidenceReader
 from mas_core.audit.evidence_writer import ClosedSegment
 from mas_core.audit.sinks.daily_files import DailyFiles
 from mas_core.audit.sinks.record_file import RecordFile, file_of
@@ -23,6 +23,8 @@ from mas_core.settings.private_files import private_dir, read_private, write_pri
 log = get_logger(__name__)
 
 _PLACES: Final = ".fed.json"
+MADE_UP_AT_ONCE: Final = 16_384
+"""Records that are made up for at a time, so that signing does not wait for long; the rest comes with the next."""
 
 
 class SinkFeeder:
@@ -78,7 +80,7 @@ class SinkFeeder:
             file.append(records)
         except SinkBehind as behind:
             with EvidenceReader(self._evidence, partition) as reader:
-                for block in reader.blocks(int(str(behind.details["last_seq"])) + 1):
+                for block in _some(reader, int(str(behind.details["last_seq"])) + 1):
                     file.append(block.records)
 
     def _feed_daily(self, partition: int, records: Sequence[bytes]) -> None:
@@ -89,10 +91,13 @@ class SinkFeeder:
         fed = self._places.get(str(partition), first - 1)
         if first > fed + 1:
             with EvidenceReader(self._evidence, partition) as reader:
-                for block in reader.blocks(fed + 1, first - 1):
+                for block in _some(reader, fed + 1, first - 1):
                     daily.add_records(partition, block.records)
-        daily.add_records(partition, records[max(0, fed + 1 - first) :])
-        self._places[str(partition)] = max(fed, last)
+                    fed = block.first + len(block.records) - 1
+        if fed + 1 >= first:
+            daily.add_records(partition, records[fed + 1 - first :])
+            fed = max(fed, last)
+        self._places[str(partition)] = fed
         self._write_places()
         self._clean(decode_record(records[-1]).time)
 
@@ -122,3 +127,18 @@ class SinkFeeder:
             folder = private_dir(self._daily.folder)
             write_private(folder / _PLACES, msgspec.json.encode(self._places))
             sync_folder(folder)
+
+
+def followers_of(settings: AuditSettings, evidence: Path, partitions: int) -> list[SinkFeeder]:
+    """What a notary feeds by these settings; empty when no file is set."""
+    is_set = settings.daily is not None or (settings.files and settings.require == "none")
+    return [SinkFeeder(settings, evidence, partitions)] if is_set else []
+
+
+def _some(reader: EvidenceReader, first: int, last: int | None = None) -> Iterator[Block]:
+    count = 0
+    for block in reader.blocks(first, last):
+        yield block
+        count += len(block.records)
+        if count >= MADE_UP_AT_ONCE:
+            return
