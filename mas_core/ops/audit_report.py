@@ -4,13 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from contextlib import aclosing
+from pathlib import Path
 from typing import Final
 
 import msgspec
 
+from mas_core.audit.checkpoint import Checkpoint
+from mas_core.audit.checkpoint_log import newest_note
+from mas_core.audit.evidence_reader import open_plain
+from mas_core.audit.evidence_writer import CHECKPOINTS_FILE, partition_folder
+from mas_core.audit.note import Note
 from mas_core.audit.report.catalogue import STANDARDS, parse_standards
 from mas_core.audit.report.document import Report, Standard
 from mas_core.audit.report.facts import (
+    CheckpointState,
     Credential,
     CredentialState,
     Facts,
@@ -28,6 +35,7 @@ from mas_core.errors import MasError, UnknownFormat
 from mas_core.model.policy import PolicyDocument, Rule
 from mas_core.model.retention import YEAR_DAYS, in_force
 from mas_core.ops import audit
+from mas_core.ops.audit_sources import evidence_folder
 from mas_core.ops.system import System
 
 __all__ = ["FORMATS", "STANDARDS", "Period", "Report", "parse_period", "parse_standards", "render", "report"]
@@ -95,12 +103,14 @@ async def _facts(system: System, period: Period, now: int) -> Facts:
         credentials = await _credentials(system, period, now)
     except MasError as error:
         unknown["credentials"] = error.message
+    proofs = await _proofs(system)
     return Facts(
         system=system.target.name or system.store.namespace,
         generated=now,
         by=system.actor,
         partitions=system.store.partitions,
-        proofs=await _proofs(system),
+        proofs=proofs,
+        checkpoints=_checkpoints(system, proofs),
         policy=policy,
         credentials=credentials,
         keeping=kept,
@@ -118,9 +128,39 @@ async def _proofs(system: System) -> tuple[Proof, ...]:
             item.result.head,
             item.result.first_bad,
             item.result.problem,
+            item.result.place,
+            item.result.kind,
+            item.result.covered,
         )
         for item in await audit.verify(system)
     )
+
+
+def _checkpoints(system: System, proofs: Sequence[Proof]) -> tuple[CheckpointState, ...] | None:
+    """What signed checkpoints cover, by the verification; None where no evidence folder is known."""
+    folder = evidence_folder(system.target)
+    if folder is None:
+        return None
+    covered: dict[int, int] = {}
+    stored: dict[int, int] = {}
+    for proof in proofs:
+        covered[proof.partition] = max(covered.get(proof.partition, 0), proof.covered)
+        stored[proof.partition] = max(stored.get(proof.partition, 0), proof.verified_to)
+    return tuple(
+        CheckpointState(partition, size, _signed_at(folder, partition), stored[partition])
+        for partition, size in sorted(covered.items())
+        if size
+    )
+
+
+def _signed_at(folder: Path, partition: int) -> int:
+    """When the newest checkpoint was signed, Unix milliseconds; 0 when that cannot be read."""
+    try:
+        with open_plain(partition_folder(folder, partition) / CHECKPOINTS_FILE) as file:
+            note, _ = newest_note(file.fileno())
+        return Checkpoint.parse(Note.parse(note).text).time if note is not None else 0
+    except (MasError, OSError):
+        return 0
 
 
 async def _policy(system: System, document: PolicyDocument, period: Period) -> PolicyState:

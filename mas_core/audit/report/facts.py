@@ -18,6 +18,12 @@ class Proof(msgspec.Struct, frozen=True):
     head: str
     first_bad: int | None = None
     problem: str = ""
+    place: str = "store"
+    """Where the records were read: store or folder."""
+    kind: str = ""
+    """What kind of tampering it is, where that is known."""
+    covered: int = 0
+    """Number of the last record that a signed checkpoint covers."""
 
 
 class CheckpointState(msgspec.Struct, frozen=True):

@@ -24,7 +24,8 @@ def integrity(_: Tally, facts: Facts) -> Measure:
     broken = [proof for proof in facts.proofs if not proof.ok]
     gaps = tuple(
         Gap(
-            f"the chain of partition {proof.partition} is broken at record {proof.first_bad}: {proof.problem}; "
+            f"the chain of partition {proof.partition} in the {proof.place} is broken at record "
+            f"{proof.first_bad}: {proof.problem}; "
             f"records up to {proof.verified_to} are beyond doubt",
             ("mas audit verify",),
         )
@@ -33,7 +34,8 @@ def integrity(_: Tally, facts: Facts) -> Measure:
     rows = tuple(
         (
             proof.partition,
-            "holds" if proof.ok else "broken",
+            proof.place,
+            "holds" if proof.ok else proof.kind or "broken",
             proof.records,
             proof.verified_to,
             proof.head,
@@ -46,13 +48,17 @@ def integrity(_: Tally, facts: Facts) -> Measure:
         title,
         (
             Figure(
-                "partitions whose chain holds", f"{len(facts.proofs) - len(broken)} of {len(facts.proofs)}"
+                "chains that hold, in the store and in the evidence folder",
+                f"{len(facts.proofs) - len(broken)} of {len(facts.proofs)}",
             ),
             Figure("records verified, of all times", sum(proof.records for proof in facts.proofs)),
             Figure("verified", rfc3339(facts.generated)),
         ),
         gaps,
-        Table(("partition", "chain", "records", "beyond doubt to", "hash of that record", "problem"), rows),
+        Table(
+            ("partition", "place", "chain", "records", "beyond doubt to", "hash of that record", "problem"),
+            rows,
+        ),
     )
 
 

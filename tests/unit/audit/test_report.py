@@ -130,7 +130,7 @@ def test_a_period_in_which_everything_is_there_has_no_gap():
     [
         ({"proofs": None, "unknown": {"proofs": "no store"}}, "the records were not verified: no store"),
         ({"proofs": (BROKEN,)},
-         "the chain of partition 1 is broken at record 5: record 5 was changed; records up to 4"),
+         "the chain of partition 1 in the store is broken at record 5: record 5 was changed; records up to 4"),
         ({"checkpoints": None}, "no signed checkpoint is known"),
         ({"checkpoints": (CheckpointState(0, 10, NOW - 90_000, 400),)}, "covers 10 of 400 records"),
         ({"partitions": 3}, "2 partitions without a signed checkpoint"),
