@@ -175,7 +175,8 @@ class _Group:
         bit = 1 << block
         for term in found.terms:
             masks[term] = masks.get(term, 0) | bit
-        self.ids += [id_fingerprint(name) & _ID_MASK | block for name in found.ids]
+        fingerprint = id_fingerprint
+        self.ids += [fingerprint(name) & _ID_MASK | block for name in found.ids]
         self.times += (found.oldest, found.newest)
         self._block += 1
 
@@ -335,7 +336,7 @@ def _check_format(database: sqlite3.Connection, path: Path) -> None:
 
 
 def _checksum(group: int, term: str, blocks: int) -> int:
-    return zlib.crc32(f"{group} {blocks} {term}".encode(errors="replace"))
+    return zlib.crc32(term.encode("utf-8", "replace"), (group << 20 ^ blocks) & 0xFFFFFFFF)
 
 
 def _blob_sum(text: bytes, *facts: int) -> int:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import zlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from operator import attrgetter
 from typing import Final
 
 import msgspec
@@ -50,6 +51,21 @@ _read_all = msgspec.json.Decoder(list[_Fields]).decode
 _read_one = msgspec.json.Decoder(_Fields).decode
 
 
+_TERM_FIELDS: Final = (
+    (SENDER, attrgetter("sender")),
+    (TARGET, attrgetter("target")),
+    (TYPE, attrgetter("type")),
+    (DECISION, attrgetter("decision")),
+    (KIND, attrgetter("kind")),
+    (RULE, attrgetter("rule")),
+)
+_ACTOR: Final = attrgetter("actor")
+_FINDINGS: Final = attrgetter("findings")
+_MESSAGE_ID: Final = attrgetter("message_id")
+_CORRELATION_ID: Final = attrgetter("correlation_id")
+_TIME: Final = attrgetter("time")
+
+
 @dataclass(frozen=True, slots=True)
 class BlockTerms:
     """What a block of records holds."""
@@ -82,30 +98,26 @@ class Wanted:
 
 def id_fingerprint(identifier: str) -> int:
     """A number of 32 bits for an id; different ids can share one."""
-    return zlib.crc32(identifier.encode(errors="replace"))
+    return zlib.crc32(identifier.encode("utf-8", "replace"))
 
 
 def terms_of(records: Sequence[bytes]) -> BlockTerms:
     """The terms of a block; records that cannot be read have none."""
     rows = _rows(records)
-    terms = {SENDER + row.sender for row in rows if row.sender}
-    terms |= {TARGET + row.target for row in rows if row.target}
-    for letter, values in (
-        (TYPE, {row.type for row in rows}),
-        (DECISION, {row.decision for row in rows}),
-        (KIND, {row.kind for row in rows}),
-        (RULE, {row.rule for row in rows}),
-        (ACTOR, actors := {row.actor for row in rows}),
-        (ACTOR, {actor.partition("@")[0] for actor in actors}),
-    ):
-        terms.update(letter + value for value in values if value)
-    for row in rows:
-        if row.findings:
+    terms: set[str] = set()
+    for letter, field in _TERM_FIELDS:
+        terms.update([letter + value for value in set(map(field, rows)) if value])
+    if any(map(_ACTOR, rows)):
+        actors = set(map(_ACTOR, rows)) - {""}
+        terms.update(ACTOR + name for actor in actors for name in (actor, actor.partition("@")[0]))
+    if any(map(_FINDINGS, rows)):
+        for row in rows:
             for finding in row.findings:
                 terms.update((RULE + finding.rule, FINDING + finding.rule, FINDING + finding.category))
-    ids = {row.message_id for row in rows} | {row.correlation_id for row in rows}
+    ids = set(map(_MESSAGE_ID, rows))
+    ids.update(map(_CORRELATION_ID, rows))
     ids.discard("")
-    times = [row.time for row in rows]
+    times = list(map(_TIME, rows))
     return BlockTerms(terms, ids, min(times, default=0), max(times, default=0))
 
 
