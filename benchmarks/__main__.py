@@ -26,6 +26,8 @@ ROWS = (
     "many_agents",
     "policy_change",
     "two_gateways",
+    "audit_query",
+    "audit_export",
 )
 
 

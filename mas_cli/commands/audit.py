@@ -281,7 +281,7 @@ async def reindex(call: Invocation) -> ExitCode:
     """
     from mas_core.ops import audit_index
 
-    made = audit_index.rebuild(required_project(call.flags).data_dir / "audit", call.talk.warn)
+    made = audit_index.rebuild(required_project(call.flags), call.talk.warn)
     call.out.records(
         (
             Column("partition", kind="number"),

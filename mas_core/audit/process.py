@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
+from contextlib import closing
 from pathlib import Path
 
+from mas_core.audit.index_keeper import IndexKeeper
 from mas_core.audit.notary import Notary
 from mas_core.audit.sinks.feeder import followers_of
 from mas_core.base.logs import get_logger
@@ -56,16 +58,17 @@ async def serve(
         if not is_waiting:
             await store.ping()
         place = folder or evidence_folder(target, settings)
-        notary = Notary(
-            store,
-            place,
-            target.keys_dir,
-            settings,
-            followers=followers_of(settings, place, target.partitions),
-            on_ready=on_ready,
-            alarm=alarm,
-        )
-        await notary.run(stop, is_waiting=is_waiting)
+        with closing(IndexKeeper(place)) as index:
+            notary = Notary(
+                store,
+                place,
+                target.keys_dir,
+                settings,
+                followers=(index, *followers_of(settings, place, target.partitions)),
+                on_ready=on_ready,
+                alarm=alarm,
+            )
+            await notary.run(stop, is_waiting=is_waiting)
     log.info("notary.stopped", notary=notary.notary_id)
 
 

@@ -10,10 +10,13 @@ from pathlib import Path
 from typing import NamedTuple
 
 from mas_core.audit.index import GROUP_RECORDS, Index, remove_index
+from mas_core.audit.process import EVIDENCE_NAME
 from mas_core.audit.record_files import RecordFiles, Warn
 from mas_core.audit.search import index_group, missing_groups
 from mas_core.errors import LockHeld
 from mas_core.ops.audit_sources import log_warning
+from mas_core.settings.project import Project
+from mas_core.settings.project_config import load_config
 
 
 @contextmanager
@@ -41,11 +44,11 @@ class Rebuilt(NamedTuple):
     """Those that the index covers; the newest are found without it."""
 
 
-def rebuild(folder: Path, warn: Warn = log_warning) -> list[Rebuilt]:
+def rebuild(project: Project, warn: Warn = log_warning) -> list[Rebuilt]:
     """Throw the indexes of an evidence folder away and make them again from the records.
 
     Args:
-        folder: The evidence folder.
+        project: Whose evidence folder.
         warn: Told in words what cannot be read.
 
     Returns:
@@ -54,6 +57,8 @@ def rebuild(folder: Path, warn: Warn = log_warning) -> list[Rebuilt]:
     Raises:
         LockHeld: The notary keeps it.
     """
+    settings = load_config(project).config.gateway.audit
+    folder = settings.folder or project.data_dir / EVIDENCE_NAME
     if not folder.is_dir():
         return []
     made = []
