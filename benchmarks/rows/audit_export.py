@@ -31,7 +31,8 @@ async def main(keys, format_name, out):
         done = await export_to_file(system, ExportRequest(format_name), Path(out), warn=lambda _: None)
         took = time.perf_counter() - began
         peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-        print(json.dumps({"rows": done.result.rows, "s": took, "peak": peak / 1024, "grown": (peak - before) / 1024}))
+        grown = (peak - before) / 1024
+        print(json.dumps({"rows": done.result.rows, "s": took, "peak": peak / 1024, "grown": grown}))
 
 asyncio.run(main(*sys.argv[1:]))
 """
@@ -51,18 +52,18 @@ async def measure(options: Options) -> list[Row]:
             await asyncio.to_thread(write_folder, place / "audit", count)
             logs.append(place)
         for format_name in ("jsonl", "csv", "parquet"):
-            small, large = [await _exported(place, format_name) for place in logs]
+            less, more = [await _exported(place, format_name) for place in logs]
             rows.append(
                 Row(
                     f"peak memory of an export as {format_name}, {TIMES} times the records",
                     "at most 1.1 times",
-                    [large["peak"] / small["peak"]],
+                    [more["peak"] / less["peak"]],
                     at_most=1.1,
                     figures={
-                        "MB": large["peak"],
-                        "MB over an idle process": large["grown"],
-                        "records": large["rows"],
-                        "records/s": large["rows"] / large["s"],
+                        "MB": more["peak"],
+                        "MB over an idle process": more["grown"],
+                        "records": more["rows"],
+                        "records/s": more["rows"] / more["s"],
                     },
                 )
             )
