@@ -207,6 +207,12 @@ class ApprovalNotFound(NotFound):
     code = "approval_not_found"
 
 
+class DeadLetterNotFound(NotFound):
+    """There is no such dead letter."""
+
+    code = "dead_letter_not_found"
+
+
 class KeyNotFound(NotFound):
     """There is no such key."""
 
@@ -235,6 +241,12 @@ class AlreadyDecided(Conflict):
     """Somebody else decided about this message first."""
 
     code = "already_decided"
+
+
+class AlreadyOrdered(Conflict):
+    """Somebody else has ordered something about it already."""
+
+    code = "already_ordered"
 
 
 class StateChanged(Conflict):

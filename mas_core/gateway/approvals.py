@@ -7,7 +7,7 @@ and what cannot be delivered now for a passing reason is tried again until it is
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 
 import msgspec
 
@@ -17,8 +17,8 @@ from mas_core.gateway.breakers import Breakers
 from mas_core.gateway.directory import Directory
 from mas_core.gateway.ledger import Ledger
 from mas_core.gateway.outbound import Outbound
-from mas_core.gateway.screening import Screening
-from mas_core.gateway.transit import Stage, Surroundings, Transit, Verdict
+from mas_core.gateway.second_look import SecondLook
+from mas_core.gateway.transit import Transit, Verdict
 from mas_core.model.approval import (
     DUE_PREFIX,
     ApprovalDecision,
@@ -35,7 +35,7 @@ from mas_core.model.approval import (
     state_of,
 )
 from mas_core.model.decision import Decision
-from mas_core.model.message import Delivery, Envelope, Flag
+from mas_core.model.message import Delivery
 from mas_core.model.priority import lane_of
 from mas_core.registry.signed import Macs, signed, verified
 from mas_core.security.seals import AtRest
@@ -54,11 +54,6 @@ MAX_REMEMBERED = 10_000
 _PASSING = frozenset({Decision.BACKPRESSURE, Decision.CIRCUIT_OPEN, Decision.RATE_LIMITED})
 """Refusals that tell of the moment, not of the message."""
 
-_ONCE = frozenset(
-    {"form", "expiry", "permit", "priority", "rate", "totals", "signature", "shadow", "approval"}
-)
-"""Stages that look at the arrival of a message, which does not come again with its approval."""
-
 _MESSAGE = msgspec.msgpack.Decoder(HeldMessage)
 
 
@@ -73,6 +68,7 @@ class Approvals:
         ledger: Ledger,
         outbound: Outbound,
         breakers: Breakers,
+        second_look: SecondLook,
         effects: list[Callable[[Commit], None]],
         *,
         partition: int,
@@ -87,14 +83,10 @@ class Approvals:
         self._effects = effects
         self._partition = partition
         self._waiting = waiting
-        self._screening = Screening(())
+        self._second_look = second_look
         self._ended: dict[str, None] = {}
         self.full: set[str] = set()
         """Agents whose inbox had no room for an approved message: their true backlog should be asked for."""
-
-    def use(self, stages: Iterable[Stage]) -> None:
-        """Take the stages that approved messages have to pass again."""
-        self._screening = Screening(stage for stage in stages if stage.name not in _ONCE)
 
     def has_room(self, count: int) -> bool:
         """Whether so many more may wait."""
@@ -206,31 +198,19 @@ class Approvals:
             self._conclude("approval.approved", facts, transit.decision, transit.reason, decision, now)
 
     def _checked_again(self, facts: HeldFacts, delivery: Delivery, now: int) -> Transit:
-        flags = delivery.flags & (Flag.EXPECTS_REPLY | Flag.SIGNED)
-        envelope = Envelope(
-            delivery.id,
-            delivery.target,
-            delivery.type,
-            delivery.data,
+        transit = self._second_look.transit_of(
+            delivery,
             now,
-            max(1, delivery.expires_at - now),
-            delivery.priority,
-            flags,
-            headers=delivery.headers,
+            instance=facts.instance,
+            key_id=facts.key_id,
+            is_encrypted=facts.is_encrypted,
         )
-        transit = Transit.of(envelope, facts.sender, facts.instance, facts.key_id, now)
-        transit.is_well_formed = True
-        transit.is_encrypted = facts.is_encrypted
-        transit.value, transit.data = msgspec.json.decode(delivery.data), delivery.data
-        batch = Surroundings(now)
         key = self._directory.key(facts.sender, facts.key_id)
         if key is None or key.revoked:
             reason = f"the token that {facts.sender} sent it with counts no more"
             transit.end(Verdict(Decision.UNAUTHENTICATED, f"Authentication failed: {reason}"))
             return transit
-        self._screening.screen([transit], batch)
-        if batch.turned_back:
-            self._breakers.turned_back(facts.sender, facts.target, facts.message_id)
+        self._second_look.check(transit)
         if transit.decision.is_delivered and transit.hold_rule not in ("", facts.rule):
             transit.end(
                 Verdict(

@@ -61,7 +61,8 @@ class Directory:
         """The registered agents; all partitions of a gateway share it."""
         self._policy_record = PolicyRecord(records, keys)
         self._compiler = compiler
-        self._max_payload_bytes = max_payload_bytes
+        self.max_payload_bytes = max_payload_bytes
+        """Longest payload that is delivered."""
         self._reported: set[str] = set()
         self.alarms: list[str] = []
         """What is wrong with policy and registrations, in words."""
@@ -120,7 +121,7 @@ class Directory:
             if policy.features.message_signing:
                 stages.append(CheckSignature(self, self._namespace, policy.signature_max_age_s))
             stages += [
-                CheckForm(self._max_payload_bytes),
+                CheckForm(self.max_payload_bytes),
                 CheckExpiry(),
                 *([CheckStanding(policy.standings)] if policy.standings else []),
                 *([CheckBlocked(access)] if policy.blocked else []),
@@ -143,7 +144,7 @@ class Directory:
                 )
             )
             if compiled.scanner is not None:
-                stages.append(ScanPayload(compiled.scanner, compiled.routes, self._max_payload_bytes))
+                stages.append(ScanPayload(compiled.scanner, compiled.routes, self.max_payload_bytes))
             if compiled.limits.has_ceilings:
                 stages.append(CapPriority(compiled.limits))
             self.access = access

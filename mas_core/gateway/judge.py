@@ -20,6 +20,7 @@ from mas_core.gateway.approvals import Approvals
 from mas_core.gateway.breakers import Breakers
 from mas_core.gateway.control_budget import ControlBudget
 from mas_core.gateway.control_desk import ControlDesk
+from mas_core.gateway.dead_letters import DeadLetters
 from mas_core.gateway.decided_ids import REPLAY_WINDOW_MS, DecidedIds, recurring_name
 from mas_core.gateway.directory import Directory
 from mas_core.gateway.frame_answers import FrameAnswers
@@ -35,6 +36,7 @@ from mas_core.gateway.redelivery import Redelivery
 from mas_core.gateway.rehearsal import Rehearsals
 from mas_core.gateway.rerouting import try_backup
 from mas_core.gateway.screening import Screening
+from mas_core.gateway.second_look import SecondLook
 from mas_core.gateway.sessions import Session
 from mas_core.gateway.stages.check_breaker import CheckBreaker
 from mas_core.gateway.stages.check_inbox import NO_RESPONDER, CheckInbox
@@ -45,6 +47,7 @@ from mas_core.gateway.stages.limit_totals import LimitTotals
 from mas_core.gateway.totals import Totals
 from mas_core.gateway.transit import Stage, Surroundings, Transit, Verdict
 from mas_core.model.approval import DUE_PREFIX
+from mas_core.model.dead_letter import END_PREFIX, ORDER_PREFIX
 from mas_core.model.decision import Decision, Receipt
 from mas_core.model.frame import Frame, FrameHeader
 from mas_core.model.message import (
@@ -115,6 +118,7 @@ class Judge:
         self._effects: list[Callable[[Commit], None]] = []
         ledger.payload_evidence = PayloadEvidence.of(keys, directory.policy)
         at_rest = AtRest(keys.at_rest_key)
+        second_look = SecondLook(breakers)
         self._approvals = Approvals(
             directory,
             keys,
@@ -122,9 +126,22 @@ class Judge:
             ledger,
             outbound,
             breakers,
+            second_look,
             self._effects,
             partition=partition,
             waiting=waiting,
+        )
+        self._dead_letters = DeadLetters(
+            directory,
+            keys,
+            at_rest,
+            ledger,
+            outbound,
+            breakers,
+            second_look,
+            self._effects,
+            partition=partition,
+            full=self._approvals.full,
         )
         stages: tuple[Stage, ...] = directory.stages
         if self._totals:
@@ -134,7 +151,7 @@ class Judge:
         if breakers.enabled:
             stages = (*stages, CheckBreaker(breakers))
         stages = (*stages, CheckInbox(inboxes))
-        self._approvals.use(stages)
+        second_look.use(stages)
         self._screening = Screening(stages)
         self._rehearsals = Rehearsals(stages, directory, self._totals, ledger, outbound)
         self._decided = DecidedIds(self._effects)
@@ -144,7 +161,9 @@ class Judge:
         self._waiting_names: dict[str, Transit] = {}
         self._presence = Presence(directory, keys, ledger, outbound, inboxes, breakers, self._effects)
         self._has_looked_for_directives = self._has_directives = False
-        self._redelivery = Redelivery(directory, at_rest, ledger, outbound, breakers, self._effects)
+        self._redelivery = Redelivery(
+            directory, at_rest, ledger, outbound, breakers, self._dead_letters, self._effects
+        )
         self._desk = ControlDesk(
             self._presence,
             self._redelivery,
@@ -244,6 +263,10 @@ class Judge:
         try:
             if name.startswith(DUE_PREFIX):
                 self._approvals.resume(name, body, lookups.decisions.get(name), lookups.now)
+            elif name.startswith(ORDER_PREFIX):
+                self._dead_letters.carry_out(name, body, lookups.letters.get(name), lookups.now)
+            elif name.startswith(END_PREFIX):
+                self._dead_letters.end(name, body, lookups.letters.get(name), lookups.now)
             else:
                 self._redelivery.deliver_again(name, body, lookups.now)
         except Exception as error:  # noqa: BLE001 - one message must not stop a partition, nor be lost

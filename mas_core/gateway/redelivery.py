@@ -10,13 +10,22 @@ import msgspec
 from mas_core.errors import DecryptionFailed
 from mas_core.gateway.breakers import Breakers
 from mas_core.gateway.controls import NackData, read_control
+from mas_core.gateway.dead_letters import DeadLetters
 from mas_core.gateway.directory import Directory
 from mas_core.gateway.ledger import Ledger
 from mas_core.gateway.outbound import Outbound
 from mas_core.gateway.transit import Transit, Verdict
+from mas_core.model.dead_letter import MAX_ATTEMPTS_KEPT
 from mas_core.model.decision import Decision
 from mas_core.model.frame import DELIVERIES_DECODER, UNREADABLE, Frame
-from mas_core.model.message import REPEATED_DELIVERY, UNAUTHENTIC_DELIVERY, Delivery, Envelope, Flag
+from mas_core.model.message import (
+    REPEATED_DELIVERY,
+    UNAUTHENTIC_DELIVERY,
+    Attempt,
+    Delivery,
+    Envelope,
+    Flag,
+)
 from mas_core.model.priority import lane_of
 from mas_core.model.standing import ISOLATING
 from mas_core.security.seals import AtRest, read_header
@@ -41,7 +50,7 @@ _DELIVERY_DECODER = msgspec.msgpack.Decoder(Delivery)
 
 
 class Redelivery:
-    """Retries and dead letters of one partition; `effects` gets what must be committed."""
+    """Retries of one partition; `effects` gets what must be committed."""
 
     def __init__(
         self,
@@ -50,6 +59,7 @@ class Redelivery:
         ledger: Ledger,
         outbound: Outbound,
         breakers: Breakers,
+        dead_letters: DeadLetters,
         effects: list[Callable[[Commit], None]],
     ) -> None:
         self._directory = directory
@@ -57,6 +67,7 @@ class Redelivery:
         self._ledger = ledger
         self._outbound = outbound
         self._breakers = breakers
+        self._dead_letters = dead_letters
         self._effects = effects
         self._delivered: dict[str, None] = {}
 
@@ -95,6 +106,8 @@ class Redelivery:
         handled = lookups.handled.get(agent_id)
         self._breakers.failed(agent_id, delivery.sender, delivery.id, nack.code, handled, now)
         reason = f"{nack.code}: {nack.reason}"[:500]
+        attempt = Attempt(delivery.attempt, now, nack.code[:64], nack.reason[:200], transit.instance)
+        delivery.history = (*delivery.history, attempt)[-MAX_ATTEMPTS_KEPT:]
         if nack.retryable and delivery.attempt < MAX_ATTEMPTS:
             delivery.attempt += 1
             due = now + RETRY_DELAYS_MS[min(delivery.attempt - 2, len(RETRY_DELAYS_MS) - 1)]
@@ -104,7 +117,7 @@ class Redelivery:
             self._effects.append(lambda commit: commit.add_later(name, due, body))
             self._record("delivery.retry", delivery, now, reason)
         else:
-            self._bury(delivery, now, nack.code, reason)
+            self._dead_letters.bury(delivery, now, nack.code, reason)
         self._effects.append(
             lambda commit: commit.settle(agent_id, nack.lane, nack.entry, len(deliveries), nack.position)
         )
@@ -124,19 +137,21 @@ class Redelivery:
             )
             return
         if now > delivery.expires_at:
-            self._bury(delivery, now, "expired", "its time to live ended before the next attempt")
+            self._dead_letters.bury(
+                delivery, now, "expired", "its time to live ended before the next attempt"
+            )
         elif (standing := self._directory.policy.standings.get(delivery.target)) is not None and (
             standing.kind in ISOLATING
         ):
             reason = f"{delivery.target} was {standing.kind} before the next attempt"
-            self._bury(delivery, now, "quarantined", reason)
+            self._dead_letters.bury(delivery, now, "quarantined", reason)
         elif (
             block := self._directory.access.block_between(delivery.sender, delivery.target, now)
         ) is not None:
             reason = f"Authorization denied: {block.id} came before the next attempt"
-            self._bury(delivery, now, "denied", reason)
+            self._dead_letters.bury(delivery, now, "denied", reason)
         elif not self._directory.is_registered(delivery.target):
-            self._bury(
+            self._dead_letters.bury(
                 delivery, now, "not_found", f"Agent not found: {delivery.target} was removed meanwhile"
             )
         elif wait := self._breakers.postponed_ms(delivery, now):
@@ -180,25 +195,6 @@ class Redelivery:
             raise DecryptionFailed
         seal_key = self._directory.seal_key(agent_id, key, session=header.session, to_gateway=False)
         return DELIVERIES_DECODER.decode(seal_key.open(header, frame))
-
-    def _bury(self, delivery: Delivery, now: int, code: str, reason: str) -> None:
-        body = self._at_rest.seal("dead", msgspec.msgpack.encode(delivery))
-        self._effects.append(
-            lambda commit: commit.add_dead_letter(
-                {
-                    "message_id": delivery.id,
-                    "agent": delivery.target,
-                    "sender": delivery.sender,
-                    "type": delivery.type,
-                    "code": code[:64],
-                    "reason": reason,
-                    "attempts": delivery.attempt,
-                    "time": now,
-                    "body": body,
-                }
-            )
-        )
-        self._record("delivery.dead", delivery, now, reason)
 
     def _record(self, kind: str, delivery: Delivery, now: int, reason: str) -> None:
         self._ledger.record_event(

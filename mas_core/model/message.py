@@ -61,6 +61,18 @@ class Envelope(msgspec.Struct, array_like=True, gc=False):
     signature: Signature | None = None
 
 
+class Attempt(msgspec.Struct, array_like=True, frozen=True):
+    """One attempt to have a message handled, and why it failed."""
+
+    number: int
+    """From 1; 0 for an operator's word to try it again."""
+    at: int
+    """When it was handed back: Unix milliseconds by the server's clock."""
+    code: str
+    reason: str = ""
+    instance: str = ""
+
+
 class Delivery(msgspec.Struct, array_like=True, gc=False):
     """One message on its way from the gateway to its target; `data` is what was scanned."""
 
@@ -80,6 +92,8 @@ class Delivery(msgspec.Struct, array_like=True, gc=False):
     attempt: int = 1
     proof: Proof | None = None
     """The sender's signature, where it signs its messages."""
+    history: tuple[Attempt, ...] = ()
+    """The attempts that failed."""
 
 
 class Capsule(msgspec.Struct, array_like=True, frozen=True):

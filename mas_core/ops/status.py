@@ -121,7 +121,7 @@ class SystemStatus:
             )
         if self.dead_letters:
             what = "1 message was" if self.dead_letters == 1 else f"{self.dead_letters} messages were"
-            found.append(StatusProblem(f"{what} given up", "mas audit list --kind delivery.dead"))
+            found.append(StatusProblem(f"{what} given up", "mas dlq list"))
         wanted = {"fast": ("everysec", "always"), "durable": ("always",), "ha": ("always",)}
         if self.server.append_only not in (*wanted.get(self.profile, ()), "unknown", "memory"):
             needed = wanted[self.profile][0]

@@ -19,7 +19,7 @@ SESSION_EXPIRY_MS = 2 * 3_600_000
 KEPT_CHANGES = 10_000
 """Entries of the log of changed agents, about; who is further behind reads all agents."""
 OUTCOME_EXPIRY_MS = 600_000
-"""How long those who decided about a held message can ask what became of it."""
+"""How long those who decided about a held message or a dead letter can ask what became of it."""
 
 END_OF_TIME_MS = 7_258_118_400_000
 """The year 2200: no honest entry has such an id."""
@@ -151,6 +151,25 @@ class Commit:
         """Keep a message that could not be handled."""
         flat = [part for item in fields.items() for part in item]
         self._add("XADD", "stream", self.keys.dead(self.partition), "*", *flat)
+
+    def remove_dead_letter(self, entry: str) -> None:
+        """Take a dead letter out for good."""
+        self._add("XDEL", "stream", self.keys.dead(self.partition), entry)
+        self._add("ZREM", "zset", self.keys.dropped(self.partition), entry)
+
+    def drop_dead_letter(self, entry: str, until_ms: int) -> None:
+        """Mark a dead letter as dropped; it stays until then."""
+        self._add("ZADD", "zset", self.keys.dropped(self.partition), until_ms, entry)
+
+    def restore_dead_letter(self, entry: str) -> None:
+        """Take the mark of a dropped dead letter back."""
+        self._add("ZREM", "zset", self.keys.dropped(self.partition), entry)
+
+    def note_letter_order(self, order_id: str, outcome: bytes) -> None:
+        """Tell who gave an order about a dead letter what became of it."""
+        key = self.keys.letter_order(self.partition, order_id)
+        self._add("HSET", "hash", key, "outcome", outcome)
+        self._add("PEXPIRE", "hash", key, OUTCOME_EXPIRY_MS)
 
     def add_later(self, name: str, due_ms: int, body: bytes) -> None:
         """Keep a message until it is due."""

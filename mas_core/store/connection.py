@@ -38,6 +38,8 @@ _SCRIPTS: Final = {
     "note_change": ("note_change_function", "note_change"),
     "read_changes": ("read_changes",),
     "decide": ("decide",),
+    "order_letter": ("order_letter",),
+    "read_letters": ("read_letters",),
 }
 
 

@@ -102,6 +102,14 @@ class Keys:
         """Stream: dead letters."""
         return self._prefix[partition] + "dead"
 
+    def dropped(self, partition: int) -> str:
+        """Sorted set: dead letters that were dropped, and when they end."""
+        return self._prefix[partition] + "dead:dropped"
+
+    def letter_order(self, partition: int, order_id: str) -> str:
+        """Hash with expiry: what became of an order about a dead letter."""
+        return f"{self._prefix[partition]}dead:order:{order_id}"
+
     def breakers(self, partition: int) -> str:
         """Hash: circuits that are open, and what operators want of them."""
         return self._prefix[partition] + "breakers"

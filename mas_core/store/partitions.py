@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from mas_core.errors import InternalError
 from mas_core.model.approval import DUE_PREFIX, decision_field
+from mas_core.model.dead_letter import END_PREFIX, ORDER_PREFIX
 from mas_core.model.frame import Frame
 from mas_core.model.operator_entry import OPERATOR_LANE
 from mas_core.model.policy import RateLimit
@@ -16,6 +18,8 @@ from mas_core.store.commits import Commit, CommitReply, CommitResult
 from mas_core.store.connection import Connection, Pipeline
 from mas_core.store.keys import Keys
 from mas_core.store.limits import Grant, Reservation, WindowUse, queue_give_back
+
+_ENTRY = re.compile(r"[0-9]{1,20}-[0-9]{1,20}")
 
 WAITING_READ_FRAMES = 4
 """Frames of a lane that one reading brings which had to wait for them."""
@@ -33,6 +37,19 @@ class StoredFrame:
     def arrived(self) -> int:
         """When it was added, by the server's clock in Unix milliseconds; an id that was made up may say else."""
         return int(self.entry.partition("-")[0])
+
+
+@dataclass(frozen=True, slots=True)
+class StoredLetter:
+    """A dead letter as it is stored; nothing of it is proven."""
+
+    entry: str
+    """Its place in the stream."""
+    facts: bytes
+    body: bytes
+    """Empty where only the facts were asked for."""
+    dropped_until: int = 0
+    """Unix milliseconds; 0 when it is not dropped."""
 
 
 @dataclass(slots=True)
@@ -238,6 +255,8 @@ class Lookups:
         self.due: list[tuple[str, bytes]] = []
         self.decisions: dict[str, bytes] = {}
         """Name of a due message that was held -> what a person decided."""
+        self.letters: dict[str, StoredLetter] = {}
+        """Name of what is due about a dead letter -> that dead letter, as long as it is there."""
 
     @property
     def is_empty(self) -> bool:
@@ -353,10 +372,18 @@ class Lookups:
         if held:
             fields = [decision_field(name.removeprefix(DUE_PREFIX)) for name in held]
             pipeline.add("HMGET", self._keys.held(self._partition), *fields)
-        bodies, *decisions = await self._connection.run(pipeline)
+        letters = {name: entry for name in names if (entry := entry_due(name))}
+        for entry in letters.values():
+            pipeline.add("XRANGE", self._keys.dead(self._partition), entry, entry)
+            pipeline.add("ZSCORE", self._keys.dropped(self._partition), entry)
+        bodies, *replies = await self._connection.run(pipeline)
         self.due = [(name, body or b"") for name, body in zip(names, bodies, strict=True)]
-        for found in decisions:
-            self.decisions = {name: text for name, text in zip(held, found, strict=True) if text is not None}
+        if held:
+            decided = zip(held, replies.pop(0), strict=True)
+            self.decisions = {name: text for name, text in decided if text is not None}
+        for name, found, dropped in zip(letters, replies[::2], replies[1::2], strict=True):
+            if found:
+                self.letters[name] = letter_of(found[0], dropped)
 
 
 def _number(value: bytes | None) -> int:
@@ -365,6 +392,24 @@ def _number(value: bytes | None) -> int:
         return max(0, int(value or 0))
     except ValueError:
         return 0
+
+
+def entry_due(name: str) -> str:
+    """The place of the dead letter that something due is about; empty when it is about none."""
+    for prefix in (ORDER_PREFIX, END_PREFIX):
+        if name.startswith(prefix) and _ENTRY.fullmatch(entry := name.removeprefix(prefix)):
+            return entry
+    return ""
+
+
+def letter_of(found: Any, dropped: Any) -> StoredLetter:
+    """A dead letter from an entry of the stream and its score among the dropped ones."""
+    entry, fields = found
+    if isinstance(fields, list):
+        fields = dict(zip(fields[::2], fields[1::2], strict=False))
+    return StoredLetter(
+        entry.decode(), fields.get(b"facts", b""), fields.get(b"body", b""), int(float(dropped or 0))
+    )
 
 
 def frame_of(fields: Any) -> Frame:

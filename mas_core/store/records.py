@@ -263,11 +263,13 @@ class Records:
         return sum(int(length) for length in await self._connection.run(pipeline))
 
     async def dead_letters(self) -> int:
-        """Dead letters, over all partitions."""
+        """Dead letters that are not dropped, over all partitions."""
         pipeline = Pipeline()
         for partition in range(self._keys.partitions):
             pipeline.add("XLEN", self._keys.dead(partition))
-        return sum(int(length) for length in await self._connection.run(pipeline))
+            pipeline.add("ZCARD", self._keys.dropped(partition))
+        replies = [int(reply) for reply in await self._connection.run(pipeline)]
+        return max(0, sum(replies[::2]) - sum(replies[1::2]))
 
     async def note_gateway(self, gateway_id: str, status: bytes) -> None:
         """Write the heartbeat of a gateway."""

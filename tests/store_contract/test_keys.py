@@ -37,6 +37,7 @@ arguments = {
     ),
     "window": st.sampled_from(["second", "minute", "hour"]),
     "approval_id": st.from_regex(r"[0-9]{1,5}-[0-9]{1,16}", fullmatch=True),
+    "order_id": st.from_regex(r"[0-9a-f]{32}", fullmatch=True),
 }
 BUILDERS = sorted(
     name for name, _ in inspect.getmembers(Keys, inspect.isfunction) if not name.startswith("_")

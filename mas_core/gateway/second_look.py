@@ -1,0 +1,63 @@
+"""Puts a message that was accepted before through all checks again whose answer can have changed since."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+import msgspec
+
+from mas_core.gateway.breakers import Breakers
+from mas_core.gateway.screening import Screening
+from mas_core.gateway.transit import Stage, Surroundings, Transit
+from mas_core.model.message import Delivery, Envelope, Flag
+
+_ONCE = frozenset(
+    {"form", "expiry", "permit", "priority", "rate", "totals", "signature", "shadow", "approval"}
+)
+"""Stages that look at the arrival of a message, which does not come again."""
+
+
+class SecondLook:
+    """The stages that count again for messages that were approved, or that an operator retries."""
+
+    def __init__(self, breakers: Breakers) -> None:
+        self._breakers = breakers
+        self._screening = Screening(())
+
+    def use(self, stages: Iterable[Stage]) -> None:
+        """Take those of these stages that count again."""
+        self._screening = Screening(stage for stage in stages if stage.name not in _ONCE)
+
+    def transit_of(
+        self,
+        delivery: Delivery,
+        now: int,
+        *,
+        instance: str = "",
+        key_id: str = "",
+        is_encrypted: bool = False,
+    ) -> Transit:
+        """A message that begins its way again; its payload was parsed as strictly as any before."""
+        envelope = Envelope(
+            delivery.id,
+            delivery.target,
+            delivery.type,
+            delivery.data,
+            now,
+            max(1, delivery.expires_at - now),
+            delivery.priority,
+            delivery.flags & (Flag.EXPECTS_REPLY | Flag.SIGNED),
+            headers=delivery.headers,
+        )
+        transit = Transit.of(envelope, delivery.sender, instance, key_id, now)
+        transit.is_well_formed = True
+        transit.is_encrypted = is_encrypted
+        transit.value, transit.data = msgspec.json.decode(delivery.data), delivery.data
+        return transit
+
+    def check(self, transit: Transit) -> None:
+        """Decide about it; what lets it go leaves it as it is."""
+        batch = Surroundings(transit.now)
+        self._screening.screen([transit], batch)
+        if batch.turned_back:
+            self._breakers.turned_back(transit.sender, transit.envelope.target, transit.envelope.id)
