@@ -1,8 +1,8 @@
 """Every command in one table: help, completion, `mas spec` and the router read it.
 
-Adding a command is one entry in `run_commands`, `system_commands`, `policy_commands`, `evidence_commands`,
-`key_commands` or `local_commands` and one function in `mas_cli.commands`. House rules for the texts: a summary
-has at most 60 characters and does not repeat the command's name; examples use long flags.
+Adding a command is one entry in `run_commands`, `system_commands`, `policy_commands`, `queue_commands`,
+`evidence_commands`, `key_commands` or `local_commands` and one function in `mas_cli.commands`. House rules for
+the texts: a summary has at most 60 characters and does not repeat the command's name; examples use long flags.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from mas_cli.key_commands import KEY_COMMANDS
 from mas_cli.local_commands import LOCAL_COMMANDS
 from mas_cli.notary_commands import NOTARY_COMMANDS
 from mas_cli.policy_commands import POLICY_COMMANDS
+from mas_cli.queue_commands import QUEUE_COMMANDS
 from mas_cli.report_commands import REPORT_COMMANDS
 from mas_cli.run_commands import RUN_COMMANDS
 from mas_cli.system_commands import SYSTEM_COMMANDS
@@ -22,6 +23,7 @@ __all__ = ["COMMANDS", "GROUPS", "SECTIONS", "Command", "Impact", "Scope"]
 SECTIONS: tuple[tuple[str, tuple[str, ...]], ...] = (
     ("Run", ("init", "up", "down", "status", "gateway", "agent")),
     ("Talk", ("discover", "send", "request", "watch", "bench")),
+    ("Queues", ("dlq",)),
     ("Rules", ("rbac", "policy", "limit", "approval", "dlp", "breaker")),
     ("Evidence and state", ("audit", "key", "state")),
     ("Set-up", ("config", "context", "completion", "spec", "help", "version")),
@@ -43,6 +45,7 @@ GROUPS: dict[str, str] = {
     "completion": "Completion scripts for the shell",
     "config": "Settings and where each comes from",
     "context": "Named servers to work with",
+    "dlq": "Dead letters: messages that were given up",
     "dlp": "Sensitive data: what is looked for, and what is found",
     "gateway": "Gateways: what takes, judges and delivers messages",
     "key": "Public keys of agents, and their own keys to decrypt with",
@@ -59,6 +62,7 @@ COMMANDS: tuple[Command, ...] = (
     *RUN_COMMANDS,
     *SYSTEM_COMMANDS,
     *POLICY_COMMANDS,
+    *QUEUE_COMMANDS,
     *EVIDENCE_COMMANDS,
     *KEY_COMMANDS,
     *REPORT_COMMANDS,

@@ -61,6 +61,15 @@ def approvals(given: Sequence[str]) -> Names:
     return [(name, "") for name in asyncio.run(waiting_names(*_system(given)))]
 
 
+def letters(given: Sequence[str]) -> Names:
+    """Ids of the newest dead letters."""
+    import asyncio
+
+    from mas_core.ops.waiting_names import letter_names
+
+    return [(name, "") for name in asyncio.run(letter_names(*_system(given)))]
+
+
 def _system(given: Sequence[str]) -> tuple[str, str, int]:
     """URL, namespace and partitions; where a project runs, nothing else is looked at, since that is slow."""
     context, url = _given_value(given, "--context", "-c"), _given_value(given, "--url")
@@ -92,11 +101,12 @@ PROVIDERS: dict[str, Callable[[Sequence[str]], Names]] = {
     "CONTEXT": contexts,
     "TOPIC": topics,
     "APPROVAL": approvals,
+    "LETTER": letters,
     **dict.fromkeys(("AGENT", "TARGET", "FROM", "TO"), agents),
 }
 """Kind of value -> what knows the names; it gets the words before the cursor."""
 
-UNCACHED = {"CONTEXT", "TOPIC", "APPROVAL"}
+UNCACHED = {"CONTEXT", "TOPIC", "APPROVAL", "LETTER"}
 """Kinds that are quicker to look up than to keep, or change all the time."""
 
 

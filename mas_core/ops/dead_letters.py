@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Iterable, Sequence
+from collections import Counter
+from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 import msgspec
@@ -38,11 +39,13 @@ from mas_core.ops.dead_letter_views import (
     stats,
 )
 from mas_core.ops.system import System
+from mas_core.registry.operator_log import acting
 from mas_core.registry.signed import verified
 from mas_core.security.seals import AtRest
 from mas_core.store.dead_letters import NewOrder, order_name
 
 __all__ = [
+    "Act",
     "Attempt",
     "Carried",
     "DeadLetter",
@@ -96,7 +99,7 @@ async def retry(
     Args:
         system: The system.
         ids: Ids of dead letters, in the order in which they are to be delivered.
-        note: Why, in words; it is kept in the audit.
+        note: Why, in words; it is kept in the audit. The reason that the operator gave if left out.
         data: Deliver this payload instead, and record that it was edited; for a single dead letter.
         rate: At most so many a second; 0 for no bound.
         wait_s: Seconds to wait for what becomes of each.
@@ -105,12 +108,8 @@ async def retry(
         InvalidPayload: `data` is no payload.
         UsageError: `data` is given for several.
     """
-    names = list(ids)
-    if data is not None and len(names) != 1:
-        raise UsageError("only one dead letter at a time can be edited")
-    text = None if data is None else payload_bytes(data)
     return [
-        one async for one in order(system, "retry", names, note=note, data=text, rate=rate, wait_s=wait_s)
+        one async for one in order(system, "retry", list(ids), note=note, data=data, rate=rate, wait_s=wait_s)
     ]
 
 
@@ -120,7 +119,7 @@ async def drop(system: System, ids: Iterable[str], *, note: str = "", wait_s: fl
     Args:
         system: The system.
         ids: Ids of dead letters.
-        note: Why, in words; it is kept in the audit.
+        note: Why, in words; it is kept in the audit. The reason that the operator gave if left out.
         wait_s: Seconds to wait for what becomes of each.
     """
     return [one async for one in order(system, "drop", list(ids), note=note, wait_s=wait_s)]
@@ -139,7 +138,7 @@ async def order(
     ids: Sequence[str],
     *,
     note: str = "",
-    data: bytes | None = None,
+    data: object = None,
     rate: float = 0.0,
     wait_s: float = 5.0,
 ) -> AsyncIterator[Carried]:
@@ -149,19 +148,26 @@ async def order(
         system: The system.
         act: What to do.
         ids: Ids of dead letters.
-        note: Why, in words; it is kept in the audit.
-        data: Of a retry: the payload to deliver instead, JSON text.
+        note: Why, in words; it is kept in the audit. The reason that the operator gave if left out.
+        data: Of a retry of a single one: the payload to deliver instead.
         rate: At most so many a second; 0 for no bound.
         wait_s: Seconds to wait for what becomes of each.
+
+    Raises:
+        InvalidPayload: `data` is no payload.
+        UsageError: `data` is given for several.
     """
     names = list(dict.fromkeys(ids))
+    if data is not None and (act != "retry" or len(names) != 1):
+        raise UsageError("only one dead letter at a time can be edited, when it is retried")
+    text = None if data is None else payload_bytes(data)
     at_once = AT_ONCE if not rate else max(1, min(AT_ONCE, int(rate)))
     wait_s = wait_s if await system.gateways() else 0.0
     begun = time.monotonic()
     for first in range(0, len(names), at_once):
         if rate:
             await asyncio.sleep(max(0.0, begun + first / rate - time.monotonic()))
-        for carried in await _order(system, act, names[first : first + at_once], note, data, wait_s):
+        for carried in await _order(system, act, names[first : first + at_once], note, text, wait_s):
             yield carried
 
 
@@ -181,7 +187,7 @@ async def _order(
         facts[name] = facts_of(system, partition, stored)
         orders.append(_new_order(system, act, partition, stored.entry, now, note, data))
     by_name = dict(zip(facts, orders, strict=True))
-    words = await system.store.dead_letters.order(orders) if orders else []
+    words = await _place(system, act, by_name, note, is_edited=data is not None) if orders else []
     placed = {}
     for (name, new), word in zip(by_name.items(), words, strict=True):
         if word == "ok":
@@ -194,11 +200,24 @@ async def _order(
     return [results[name] for name in names]
 
 
+async def _place(
+    system: System, act: Act, orders: Mapping[str, NewOrder], note: str, *, is_edited: bool
+) -> list[str]:
+    """Write orders, which is recorded before and after."""
+    change: dict[str, object] = {"orders": len(orders), **({"edited": True} if is_edited else {})}
+    with acting(f"dlq.{act}", *orders, reason=note):
+        async with system.operator_log.writing("dead_letter", change=change) as noted:
+            words = await system.store.dead_letters.order(list(orders.values()))
+            noted.facts = {**change, "results": dict(Counter(words))}
+    return words
+
+
 def _new_order(
     system: System, act: Act, partition: int, entry: str, now: int, note: str, data: bytes | None
 ) -> NewOrder:
     order_id = new_message_id()
-    new = LetterOrder(order_id, act, system.actor, now, note[:MAX_NOTE], data)
+    why = note or system.operator_log.operator.reason
+    new = LetterOrder(order_id, act, system.actor, now, why[:MAX_NOTE], data)
     purpose = due_purpose(partition, order_name(entry))
     sealed = AtRest(system.keys.at_rest_key).seal(purpose, msgspec.msgpack.encode(new))
     return NewOrder(order_id, partition, entry, act, sealed)

@@ -17,7 +17,8 @@ from mas_cli import app
 from mas_cli.command_table import COMMANDS, Command
 from mas_core.audit.checkpoint_keys import CheckpointKeys
 from mas_core.audit.payload_keys import PayloadKeys
-from mas_core.ops import messages, rbac
+from mas_core.errors import DeadLetterNotFound
+from mas_core.ops import dead_letters, messages, rbac
 from mas_core.ops.system import System
 from mas_core.settings.target import resolve_target
 
@@ -78,6 +79,12 @@ SYSTEM_CALLS = {
     "approval get": ["{approval}", "--payload"],
     "approval approve": ["{approval}", "--reason", "lawful"],
     "approval reject": ["{approval}", "--reason", "lawful"],
+    "dlq list": [],
+    "dlq get": ["{letter}", "--payload"],
+    "dlq stats": [],
+    "dlq retry": ["{letter}", "--reason", "lawful"],
+    "dlq drop": ["{letter}", "--yes"],
+    "dlq restore": ["{dropped}"],
     "breaker list": [],
     "breaker reset": ["sleeper"],
     "breaker open": ["sleeper", "--for", "1s", "--dry-run"],
@@ -111,7 +118,8 @@ SYSTEM_CALLS = {
 }
 """Arguments with which a command on the running system succeeds.
 
-`lawful-{n}` is an agent made for it, `{approval}` a message that waits.
+`lawful-{n}` is an agent made for it, `{approval}` a message that waits, `{letter}` a dead letter
+and `{dropped}` one that was dropped.
 """
 
 PREPARATIONS = {
@@ -165,6 +173,9 @@ def system_call(running_project, tmp_path, monkeypatch):
             words = [word.replace("{approval}", approval) for word in words]
         if entry.name == "audit erase":
             PayloadKeys(running_project / ".mas" / "keys" / "payloads").key_for(name)
+        if {"{letter}", "{dropped}"} & set(words):
+            letter = asyncio.run(_dead_letter(running_project, dropped="{dropped}" in words))
+            words = [letter if word in {"{letter}", "{dropped}"} else word for word in words]
         if "lawful-{n}.pem" in words:
             write_public_key(Path(f"{name}.pem"))
         if "lawful-{n}.jsonl" in words:
@@ -181,6 +192,22 @@ async def _held_message(folder: Path) -> str:
         receipt = await messages.send(system, "sleeper", "held.law")
         await rbac.revoke(system, [rule.id])
         return receipt.approval
+
+
+async def _dead_letter(folder: Path, *, dropped: bool) -> str:
+    """Send a message that is given up at once; its dead letter."""
+    async with System(resolve_target(config=folder, environ={})) as system:
+        receipt = await messages.send(system, "calculator", "math.strict", {"secret": "tulip"})
+        async with asyncio.timeout(10):
+            while True:
+                try:
+                    letter = await dead_letters.get(system, receipt.message_id)
+                    break
+                except DeadLetterNotFound:
+                    await asyncio.sleep(0.02)
+        if dropped:
+            await dead_letters.drop(system, [letter.id])
+        return letter.id
 
 
 @system_commands

@@ -18,6 +18,7 @@ import pytest
 
 from mas_core import Agent, AgentMessage
 from mas_core.audit.notary import Notary
+from mas_core.errors import InvalidPayload
 from mas_core.model.policy import RateLimit
 from mas_core.ops import agents, project, rbac
 from mas_core.ops.system import System
@@ -48,6 +49,11 @@ class Calculator(Agent):
 
     async def on_message(self, message: AgentMessage) -> None:
         """Take everything else."""
+
+    @Agent.on("math.strict")
+    async def strict(self, message: AgentMessage) -> None:
+        if "numbers" not in message.data:
+            raise InvalidPayload("there are no numbers")
 
     @Agent.on("text.echo")
     async def echo(self, message: AgentMessage) -> dict[str, object]:

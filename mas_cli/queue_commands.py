@@ -1,0 +1,69 @@
+"""The entries of the commands about messages that wait or were given up."""
+
+from __future__ import annotations
+
+from mas_cli.command_entry import Command
+
+_NO_LETTER = {6: "there is no such dead letter"}
+_ORDERED = {
+    **_NO_LETTER,
+    7: "somebody else was first, or it is dropped, or not",
+    8: "some went another way, or no gateway has carried it out yet",
+}
+
+QUEUE_COMMANDS: tuple[Command, ...] = (
+    Command(
+        "dlq list",
+        "List messages that were given up, the newest first",
+        "read",
+        "dlq:list_letters",
+        ("mas dlq list", "mas dlq list --agent billing --reason expired --since 1h --output json"),
+    ),
+    Command(
+        "dlq get",
+        "Show one with every attempt",
+        "read",
+        "dlq:get",
+        ("mas dlq get 0:1763739296123", "mas dlq get 0:1763739296123 --payload"),
+        _NO_LETTER,
+    ),
+    Command(
+        "dlq stats",
+        "Count them by reason, type and agent",
+        "read",
+        "dlq:stats",
+        ("mas dlq stats", "mas dlq stats --since yesterday"),
+    ),
+    Command(
+        "dlq retry",
+        "Deliver them again, each once",
+        "write",
+        "dlq:retry",
+        (
+            "mas dlq retry 0:1763739296123 --reason 'ledger is back'",
+            "mas dlq retry --all --type 'task.*' --rate 50 --dry-run",
+            """mas dlq retry 0:1763739296123 --data '{"amount": 12}' --reason 'amount was a text'""",
+        ),
+        {5: "a check does not let it pass; it stays", **_ORDERED, 9: "not confirmed"},
+        asks=True,
+    ),
+    Command(
+        "dlq drop",
+        "Drop them; for 24 hours they can be restored",
+        "destroy",
+        "dlq:drop",
+        (
+            "mas dlq drop 0:1763739296123 --yes",
+            "mas dlq drop --all --older 7d --dry-run",
+        ),
+        _ORDERED,
+    ),
+    Command(
+        "dlq restore",
+        "Bring dropped ones back",
+        "write",
+        "dlq:restore",
+        ("mas dlq restore 0:1763739296123", "mas dlq restore --all"),
+        _ORDERED,
+    ),
+)
