@@ -187,6 +187,8 @@ class Export:
             )
         if files is not None and begin.seq == 0:
             begin = _before(source, self._request.wanted.since)
+        if source.deleted is not None and begin.seq < source.deleted.last:
+            begin = Position(source.deleted.last, source.deleted.head)
         return PartitionExport(source.partition, begin, end, begin)
 
     async def _export(

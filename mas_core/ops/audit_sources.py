@@ -14,12 +14,14 @@ import msgspec
 
 from mas_core.audit import process
 from mas_core.audit.chain import decode_record, record_hash
+from mas_core.audit.deleted_records import DeletedRecords, read_deleted
 from mas_core.audit.record_files import RecordFiles, Span, Warn
 from mas_core.audit.search import search
 from mas_core.audit.terms import Wanted
 from mas_core.base.logs import get_logger
-from mas_core.errors import ConfigurationError
+from mas_core.errors import ConfigurationError, EvidenceDamaged
 from mas_core.model.audit_record import AuditRecord
+from mas_core.ops.archive import public_keys
 from mas_core.ops.audit_filter import EVERYTHING, AuditFilter, StoredRecord
 from mas_core.ops.system import System
 from mas_core.settings.target import Target
@@ -78,11 +80,13 @@ class PartitionSource:
         self._records = store.records
         self._warn = warn
         self.files = RecordFiles(folder, partition, warn) if folder is not None else None
+        self.deleted = self._read_deleted(folder) if folder is not None else None
+        """What a retention policy had deleted, on the word of the folder; `verify` checks who signed it."""
 
     def pieces(self, first: int = 1) -> list[Piece]:
         """What to read where, oldest first, from a record on."""
         found = []
-        at = first
+        at = max(first, self.deleted.last + 1) if self.deleted is not None else first
         for span in self.files.spans if self.files else ():
             if span.last < at:
                 continue
@@ -212,6 +216,13 @@ class PartitionSource:
                 f"of the records {piece.first} to {piece.last} of partition {self.partition} some are neither "
                 "in the store nor in the evidence folder; mas audit restore brings archived ones back"
             )
+
+    def _read_deleted(self, folder: Path) -> DeletedRecords | None:
+        try:
+            return read_deleted(folder / f"p{self.partition}", self.partition, public_keys(folder))
+        except (EvidenceDamaged, ConfigurationError) as error:
+            self._tell(error.message)
+            return None
 
     def _tell(self, what: str) -> None:
         self._warn(f"partition {self.partition}: {what}; mas audit verify tells more")

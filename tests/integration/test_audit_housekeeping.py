@@ -126,6 +126,33 @@ async def test_a_trimmed_system_is_listed_verified_and_exported_as_before(system
     assert set(b"".join(pieces).splitlines()) >= set(before.values())
 
 
+async def test_a_system_of_which_records_were_deleted_goes_on_as_before(system):
+    """What a policy deleted is not missed: neither by queries, nor by exports, nor by verification."""
+    await signed(system)
+    await adopt(system, hot_days=0, archive_years=0, delete=True)
+    run = await keeper(system).once()
+    assert all(kept.problem is None for kept in run.partitions)
+    gone = {kept.partition: int(kept.deleted[-1][13:25]) for kept in run.partitions if kept.deleted}
+    assert gone
+    warnings: list[str] = []
+
+    found = [item async for item in audit.records(system.system, warn=warnings.append)]
+    pieces: list[bytes] = []
+    done = await audit_exports.export(system.system, "jsonl", pieces.append, warn=warnings.append)
+
+    for partition in range(system.store.partitions):
+        size = (await system.store.records.audit_head(partition))[0]
+        seqs = {item.record.seq for item in found if item.partition == partition}
+        assert seqs >= set(range(gone.get(partition, 0) + 1, size - 3))
+        assert min(seqs, default=0) == (gone.get(partition, 0) + 1 if seqs else 0)
+    assert all(item.result.ok for item in done.partitions)
+    assert warnings == []
+    results = await audit.verify(system.system)
+    assert [item.result.problem for item in results if not item.result.ok] == []
+    await signed(system)
+    assert [item.result.problem for item in await audit.verify(system.system) if not item.result.ok] == []
+
+
 async def test_an_edit_in_a_trimmed_store_is_found(system):
     """The first record that is left links to one that only the evidence has."""
     await signed(system)
