@@ -26,7 +26,8 @@ from mas_core.audit.evidence_writer import ClosedSegment
 from mas_core.audit.notary_status import NotaryStatus, PartitionEvidence
 from mas_core.audit.partition_notary import PartitionNotary
 from mas_core.audit.restores import carry_out_request
-from mas_core.audit.witnesses import Witness
+from mas_core.audit.timestamps import Stamper
+from mas_core.audit.witnesses import witness_of
 from mas_core.base.logs import get_logger
 from mas_core.base.traces import trace_of
 from mas_core.errors import ConfigurationError, LockHeld, MasError
@@ -96,7 +97,10 @@ class Notary:
         self.notary_id = f"notary-{hashlib.sha256(place.encode()).hexdigest()[:8]}"
         self._keys: CheckpointKeys | None = None
         self._partitions: list[PartitionNotary] = []
-        self._witnesses = [Witness(item) for item in self._settings.witnesses]
+        self._witnesses = [witness_of(item) for item in self._settings.witnesses]
+        if self._settings.timestamp_url is not None:
+            every_s = self._settings.timestamp_every_s
+            self._witnesses.append(Stamper(folder, self._settings.timestamp_url, every_s))
         self._problem = ""
         self._started = 0
         self._page = 32

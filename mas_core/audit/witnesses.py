@@ -31,6 +31,7 @@ log = get_logger(__name__)
 LAST_SECONDS: Final = 3.0
 """What a witness gets for what is pending when the notary ends."""
 MAX_RETRY_S: Final = 30.0
+MAX_ANSWER_BYTES: Final = 100_000
 
 _OWN_VARIABLES = ("MAS_", "GATEWAY_", "REDIS_")
 
@@ -43,12 +44,18 @@ class Undelivered(Exception):
 
 
 class Witness:
-    """One second place; start it, offer it checkpoints, stop it."""
+    """One second place; start it, offer it checkpoints, stop it.
 
-    def __init__(self, settings: WitnessSettings) -> None:
-        self.name = settings.name
-        self._timeout = settings.timeout_s
-        self._deliver = _deliver_to(settings)
+    Args:
+        name: What to call it.
+        deliver: Hands over one checkpoint.
+        timeout_s: Seconds that this may take.
+    """
+
+    def __init__(self, name: str, deliver: Deliver, timeout_s: float) -> None:
+        self.name = name
+        self._timeout = timeout_s
+        self._deliver = deliver
         self._pending: dict[int, bytes] = {}
         self._wake = asyncio.Event()
         self._idle = asyncio.Event()
@@ -121,21 +128,30 @@ class Witness:
         self._problem = f"it did not take the last checkpoint: {reason[:200]}"
 
 
-def _deliver_to(settings: WitnessSettings) -> Deliver:
+def witness_of(settings: WitnessSettings) -> Witness:
+    """The witness that the settings describe."""
+    deliver: Deliver
     if settings.folder is not None:
-        return _ToFolder(settings.folder)
-    if settings.command is not None:
-        return _ToCommand(settings.command)
-    return _ToUrl(settings.url or "", settings.timeout_s)
+        deliver = _ToFolder(settings.folder)
+    elif settings.command is not None:
+        deliver = _ToCommand(settings.command)
+    else:
+        deliver = _ToUrl(settings.url or "", settings.timeout_s)
+    return Witness(settings.name, deliver, settings.timeout_s)
 
 
-class _Aside:
+class Aside:
     """Runs what may block for ever, one at a time, in a thread that keeps nobody from ending."""
 
     def __init__(self) -> None:
         self._thread: threading.Thread | None = None
 
     async def run(self, work: Callable[[], None]) -> None:
+        """Run `work` and wait for it.
+
+        Raises:
+            Undelivered: What ran before is not done yet, although nobody waits for it any more.
+        """
         if self._thread is not None and self._thread.is_alive():
             raise Undelivered("it is still busy with an older one")
         loop = asyncio.get_running_loop()
@@ -168,7 +184,7 @@ class _ToFolder:
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
-        self._aside = _Aside()
+        self._aside = Aside()
 
     async def __call__(self, partition: int, note: bytes) -> None:
         await self._aside.run(lambda: self._append(partition, note))
@@ -216,23 +232,33 @@ class _ToUrl:
     def __init__(self, url: str, timeout_s: float) -> None:
         self._url = url
         self._timeout = timeout_s
-        self._opener = urllib.request.build_opener(_NoRedirect)
-        self._aside = _Aside()
+        self._aside = Aside()
 
     async def __call__(self, _partition: int, note: bytes) -> None:
         await self._aside.run(lambda: self._post(note))
 
     def _post(self, note: bytes) -> None:
-        request = urllib.request.Request(  # noqa: S310 - the settings allow https, and http on this machine
-            self._url, note, {"Content-Type": "text/plain; charset=utf-8"}, method="POST"
-        )
-        try:
-            with self._opener.open(request, timeout=self._timeout):
-                pass
-        except HTTPError as error:
-            error.close()
-            raise Undelivered(f"it answered {error.code}") from None
-        except URLError as error:
-            raise Undelivered(f"{error.reason}") from None
-        except (HTTPException, ValueError) as error:
-            raise Undelivered(type(error).__name__) from None
+        post(self._url, note, "text/plain; charset=utf-8", self._timeout)
+
+
+def post(url: str, data: bytes, content_type: str, timeout_s: float) -> bytes:
+    """Post something, and follow no redirection; the beginning of what is answered.
+
+    Raises:
+        Undelivered: It was not taken.
+        OSError: The connection failed.
+    """
+    request = urllib.request.Request(  # noqa: S310 - the settings say which schemes are allowed
+        url, data, {"Content-Type": content_type}, method="POST"
+    )
+    try:
+        with urllib.request.build_opener(_NoRedirect).open(request, timeout=timeout_s) as answer:
+            found: bytes = answer.read(MAX_ANSWER_BYTES)
+            return found
+    except HTTPError as error:
+        error.close()
+        raise Undelivered(f"it answered {error.code}") from None
+    except URLError as error:
+        raise Undelivered(f"{error.reason}") from None
+    except (HTTPException, ValueError) as error:
+        raise Undelivered(type(error).__name__) from None
