@@ -102,7 +102,7 @@ class RecordFiles:
                 if records is None:
                     break
                 at = segment.first + number * BLOCK_RECORDS
-                found += [item for item in enumerate(records, at) if first <= item[0] <= last]
+                found += enumerate(records[max(0, first - at) : last - at + 1], max(first, at))
             else:
                 return found
         return self._slowly(segment, first, last)

@@ -49,6 +49,7 @@ def search(
         use_index: Whether the index is asked at all.
     """
     index = _opened(files.path, warn) if use_index and wanted != Wanted() else None
+    needle = wanted.needle
     groups = range(group_of(span.first), group_of(span.last) + 1)
     try:
         for group in reversed(groups) if newest_first else groups:
@@ -56,7 +57,7 @@ def search(
             for block in blocks:
                 first, last = max(block.first, span.first), min(block.last, span.last)
                 if first <= last:
-                    yield _matching(files, Span(first, last), matches, newest_first=newest_first)
+                    yield _matching(files, Span(first, last), matches, needle, newest_first=newest_first)
             yield []
     finally:
         if index is not None:
@@ -118,14 +119,20 @@ def _whole_group(group: int) -> list[BlockHits]:
 
 
 def _matching(
-    files: RecordFiles, span: Span, matches: Matches, *, newest_first: bool
+    files: RecordFiles, span: Span, matches: Matches, needle: bytes, *, newest_first: bool
 ) -> list[tuple[bytes, AuditRecord]]:
+    """The records of a block that match, in order; of each block at least the last is looked at."""
+    texts = [text for _, text in files.read(*span)]
+    if newest_first:
+        texts.reverse()
+    # Decoding costs most of it. Where nothing is escaped, what is asked for stands there as it is.
+    likely = [text for text in texts[:-1] if needle in text or b"\\" in text]
     found = []
-    for _, text in files.read(*span):
+    for text in (*likely, *texts[-1:]):
         try:
             record = decode_record(text)
         except (ValueError, RecursionError):
             continue
         if matches(record):
             found.append((text, record))
-    return found[::-1] if newest_first else found
+    return found

@@ -6,6 +6,7 @@ that are needed are decoded, a block at a time.
 
 from __future__ import annotations
 
+import re
 import zlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -25,6 +26,9 @@ FINDING: Final = "f"
 """The rule or the category of a finding."""
 ACTOR: Final = "a"
 """An operator: user@host, and the user alone."""
+
+
+_PLAIN: Final = re.compile(r"[A-Za-z0-9_.@:-]+")
 
 
 class _Finding(msgspec.Struct):
@@ -90,6 +94,12 @@ class Wanted:
     since: int = 0
     """Unix milliseconds."""
     until: int = 0
+
+    @property
+    def needle(self) -> bytes:
+        """What stands in every record that counts, as long as no character in it is escaped."""
+        values = (self.identifier, *(term[1:] for term in self.terms if term[0] != KIND))
+        return next((value.encode() for value in values if _PLAIN.fullmatch(value)), b"")
 
     def overlaps(self, oldest: int, newest: int) -> bool:
         """Whether records between these times can be wanted."""

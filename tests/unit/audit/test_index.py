@@ -9,6 +9,7 @@ import sqlite3
 import pytest
 import zstandard
 from support.evidence import TIME, chained, evidence
+from support.evidence_folders import write_records
 
 from mas_core.audit import index as index_module
 from mas_core.audit.chain import Chain, decode_record
@@ -323,3 +324,16 @@ def test_segments_that_others_compressed_are_read_too(tmp_path, how):
         assert numbers == list(range(250, 1001))
         assert [text for _, text in files.read(300, 300)] == [records[299]]
         assert told == []
+
+
+def test_a_record_that_spells_a_name_with_escapes_is_found(tmp_path):
+    """Records are matched by what they say, not by how it is written."""
+    records = chained(600)
+    records[99] = records[99].replace(b'"sender":"agent-1"', b'"sender":"\\u0061gent-1"')
+    write_records(tmp_path, records, segment=512)
+
+    numbers, _ = found(tmp_path, AuditFilter(sender="agent-1"))
+
+    assert decode_record(records[99]).sender == "agent-1"
+    assert 100 in numbers
+    assert len(numbers) == len([record for record in records if decode_record(record).sender == "agent-1"])
