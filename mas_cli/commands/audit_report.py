@@ -59,6 +59,14 @@ async def report(
             help="Where to, mode 0600; one that exists is replaced with --yes only. - is standard output.",
         ),
     ] = None,
+    key: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--key",
+            metavar="FILE|VKEY",
+            help="A public key that you have kept; else the folder's own word is taken.",
+        ),
+    ] = None,
     strict: Annotated[bool, typer.Option("--strict", help="End with code 1 if there are gaps.")] = False,
 ) -> ExitCode:
     """Show which records support the controls of a standard, and which gaps there are.
@@ -76,7 +84,7 @@ async def report(
         form = "md"
     standards = audit_report.parse_standards(standard)
     async with open_system(call) as system:
-        found = await audit_report.report(system, standards, period)
+        found = await audit_report.report(system, standards, period, pinned=key or ())
     gaps = len(found.gaps())
     if path is not None:
         written = form or "md"

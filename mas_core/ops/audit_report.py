@@ -35,7 +35,7 @@ from mas_core.errors import MasError, UnknownFormat
 from mas_core.model.policy import PolicyDocument, Rule
 from mas_core.model.retention import YEAR_DAYS, in_force
 from mas_core.ops import audit
-from mas_core.ops.audit_sources import evidence_folder
+from mas_core.ops.evidence import system_evidence, verify_evidence
 from mas_core.ops.system import System
 
 __all__ = ["FORMATS", "STANDARDS", "Period", "Report", "parse_period", "parse_standards", "render", "report"]
@@ -51,7 +51,11 @@ FORMATS: Final = tuple(_WRITERS)
 
 
 async def report(
-    system: System, standards: Sequence[Standard] | str = "all", period: Period | str = "30d"
+    system: System,
+    standards: Sequence[Standard] | str = "all",
+    period: Period | str = "30d",
+    *,
+    pinned: Sequence[str] = (),
 ) -> Report:
     """Report what the records of a period say about the controls of some standards.
 
@@ -61,9 +65,10 @@ async def report(
         system: The system.
         standards: Standards, or their names as `parse_standards` takes them.
         period: A span, or one as `parse_period` takes it.
+        pinned: Public keys that signatures of the audit have to be of, as text or as names of files.
 
     Raises:
-        UsageError: A name or the period is none.
+        UsageError: A name, the period or a key is none.
         StoreUnreachable: The server does not answer.
     """
     now = await system.store.connection.time_ms()
@@ -74,7 +79,7 @@ async def report(
     async with aclosing(audit.records(system, wanted, newest_first=False)) as records:
         async for found in records:
             tally.add(found.partition, found.record)
-    return make_report(tally, await _facts(system, span, now), chosen)
+    return make_report(tally, await _facts(system, span, now, pinned), chosen)
 
 
 def render(found: Report, format_name: str) -> bytes:
@@ -90,7 +95,7 @@ def render(found: Report, format_name: str) -> bytes:
     return _WRITERS[format_name](found).encode()
 
 
-async def _facts(system: System, period: Period, now: int) -> Facts:
+async def _facts(system: System, period: Period, now: int, pinned: Sequence[str]) -> Facts:
     unknown: dict[str, str] = {}
     policy, credentials, kept = None, None, None
     try:
@@ -103,7 +108,7 @@ async def _facts(system: System, period: Period, now: int) -> Facts:
         credentials = await _credentials(system, period, now)
     except MasError as error:
         unknown["credentials"] = error.message
-    proofs = await _proofs(system)
+    proofs = await _proofs(system, pinned)
     return Facts(
         system=system.target.name or system.store.namespace,
         generated=now,
@@ -111,6 +116,7 @@ async def _facts(system: System, period: Period, now: int) -> Facts:
         partitions=system.store.partitions,
         proofs=proofs,
         checkpoints=_checkpoints(system, proofs),
+        is_pinned=bool(pinned),
         policy=policy,
         credentials=credentials,
         keeping=kept,
@@ -118,7 +124,7 @@ async def _facts(system: System, period: Period, now: int) -> Facts:
     )
 
 
-async def _proofs(system: System) -> tuple[Proof, ...]:
+async def _proofs(system: System, pinned: Sequence[str]) -> tuple[Proof, ...]:
     return tuple(
         Proof(
             item.partition,
@@ -132,13 +138,13 @@ async def _proofs(system: System) -> tuple[Proof, ...]:
             item.result.kind,
             item.result.covered,
         )
-        for item in await audit.verify(system)
+        for item in await verify_evidence(system, pinned=pinned)
     )
 
 
 def _checkpoints(system: System, proofs: Sequence[Proof]) -> tuple[CheckpointState, ...] | None:
     """What signed checkpoints cover, by the verification; None where no evidence folder is known."""
-    folder = evidence_folder(system.target)
+    folder = system_evidence(system)
     if folder is None:
         return None
     covered: dict[int, int] = {}

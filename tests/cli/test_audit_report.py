@@ -80,6 +80,18 @@ def test_strict_ends_with_1_when_there_are_gaps(mas):
     assert mas("audit", "report", "--standard", "soc2").code == 0
 
 
+def test_signatures_are_checked_with_the_key_that_was_kept(mas, tmp_path):
+    """What signed checkpoints cover is told, and whether the key is one's own."""
+    unpinned = mas("audit", "report", "--format", "json").json["measures"]["integrity"]
+    assert any("beside the records" in gap["text"] for gap in unpinned["gaps"])
+
+    pinned = mas("audit", "report", "--format", "json", "--key", ".mas/audit/audit.pub").json["measures"]
+    assert "gaps" not in pinned["integrity"]
+    assert pinned["checkpoints"]["figures"][1]["value"] > 0
+
+    assert mas("audit", "report", "--key", "no-key").code == 2
+
+
 @pytest.mark.parametrize(
     "words",
     [

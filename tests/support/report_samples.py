@@ -34,6 +34,7 @@ WHOLE = Facts(
     generated=NOW,
     by="ana@ops-1",
     proofs=(Proof(0, ok=True, records=40, verified_to=40, head="ab" * 32),),
+    is_pinned=True,
     checkpoints=(CheckpointState(0, size=40, time=NOW, stored=40),),
     policy=PolicyState(
         revision=7,

@@ -123,6 +123,8 @@ class Facts(msgspec.Struct, frozen=True):
     partitions: int = 1
     proofs: tuple[Proof, ...] | None = None
     checkpoints: tuple[CheckpointState, ...] | None = None
+    is_pinned: bool = False
+    """Whether the signatures were checked with a key that whoever asked has kept apart."""
     policy: PolicyState | None = None
     credentials: CredentialState | None = None
     keeping: Keeping | None = None

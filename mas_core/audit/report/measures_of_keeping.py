@@ -31,6 +31,13 @@ def integrity(_: Tally, facts: Facts) -> Measure:
         )
         for proof in broken
     )
+    if facts.checkpoints and not facts.is_pinned:
+        gaps += (
+            Gap(
+                "signatures were checked with the key that lies beside the records, not with one kept apart",
+                ("mas audit key show", "mas audit report --key FILE"),
+            ),
+        )
     rows = tuple(
         (
             proof.partition,
@@ -53,6 +60,7 @@ def integrity(_: Tally, facts: Facts) -> Measure:
             ),
             Figure("records verified, of all times", sum(proof.records for proof in facts.proofs)),
             Figure("verified", rfc3339(facts.generated)),
+            Figure("key of the signatures", "kept apart" if facts.is_pinned else "not kept apart"),
         ),
         gaps,
         Table(

@@ -133,6 +133,7 @@ def test_a_period_in_which_everything_is_there_has_no_gap():
          "the chain of partition 1 in the store is broken at record 5: record 5 was changed; records up to 4"),
         ({"checkpoints": None}, "no signed checkpoint is known"),
         ({"checkpoints": (CheckpointState(0, 10, NOW - 90_000, 400),)}, "covers 10 of 400 records"),
+        ({"is_pinned": False}, "signatures were checked with the key that lies beside the records"),
         ({"partitions": 3}, "2 partitions without a signed checkpoint"),
         ({"keeping": None}, "no policy of keeping records is in force"),
         ({"keeping": Keeping(30, 400)}, "records are kept for 400 days; HIPAA Security Rule asks for 2190"),
