@@ -60,7 +60,7 @@ class DailyFiles:
 
         Raises:
             OSError: The disk does not take them.
-            ConfigurationError: The folder is somebody else's.
+            ConfigurationError: A file is replaced again and again.
         """
         LinesFile(self.folder / day / f"{kind}_{day}.jsonl").append(lines)
 

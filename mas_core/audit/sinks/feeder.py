@@ -14,11 +14,12 @@ from mas_core.audit.durable_files import sync_folder
 from mas_core.audit.evidence_reader import Block, EvidenceReader
 from mas_core.audit.evidence_writer import ClosedSegment
 from mas_core.audit.sinks.daily_files import DailyFiles
+from mas_core.audit.sinks.lines_file import make_folder
 from mas_core.audit.sinks.record_file import RecordFile, file_of
 from mas_core.base.logs import get_logger
 from mas_core.errors import MasError, SinkBehind
 from mas_core.settings.gateway_settings import AuditSettings
-from mas_core.settings.private_files import private_dir, read_private, write_private
+from mas_core.settings.private_files import read_private, write_private
 
 log = get_logger(__name__)
 
@@ -124,9 +125,9 @@ class SinkFeeder:
 
     def _write_places(self) -> None:
         if self._daily is not None:
-            folder = private_dir(self._daily.folder)
-            write_private(folder / _PLACES, msgspec.json.encode(self._places))
-            sync_folder(folder)
+            make_folder(self._daily.folder)
+            write_private(self._daily.folder / _PLACES, msgspec.json.encode(self._places))
+            sync_folder(self._daily.folder)
 
 
 def followers_of(settings: AuditSettings, evidence: Path, partitions: int) -> list[SinkFeeder]:

@@ -16,10 +16,18 @@ from typing import Final
 
 from mas_core.audit.durable_files import open_append, sync_folder, write_all
 from mas_core.errors import ConfigurationError
-from mas_core.settings.private_files import private_dir
 
 _CHUNK: Final = 64 * 1024
 _ATTEMPTS: Final = 100
+
+
+def make_folder(path: Path) -> None:
+    """Make a folder that only we can use; one that is there already stays as it is.
+
+    Raises:
+        OSError: It cannot be made.
+    """
+    path.mkdir(mode=0o700, parents=True, exist_ok=True)
 
 
 class OpenLines:
@@ -107,7 +115,7 @@ class LinesFile:
 
         Raises:
             OSError: The file does not take them; then none is there.
-            ConfigurationError: The folder is somebody else's.
+            ConfigurationError: The file is replaced again and again.
         """
         with self._locked() as file:
             lines = choose(file) if callable(choose) else choose
@@ -127,6 +135,10 @@ class LinesFile:
             with self._locked() as file:
                 if line := file.last_line():
                     return line
+        return self.last_full_line()
+
+    def last_full_line(self) -> bytes:
+        """The last line of the newest full file that has one; empty when there is none."""
         for path in reversed(self.full_files()):
             descriptor = os.open(path, os.O_RDWR | os.O_NOFOLLOW | os.O_CLOEXEC)
             try:
@@ -159,7 +171,7 @@ class LinesFile:
 
     @contextmanager
     def _locked(self) -> Iterator[OpenLines]:
-        private_dir(self.path.parent)
+        make_folder(self.path.parent)
         for _ in range(_ATTEMPTS):
             descriptor = open_append(self.path)
             try:

@@ -61,6 +61,11 @@ class RecordFile:
             raise self._unavailable(error) from error
         return self._link(line).seq if line else 0
 
+    def _last_full_seq(self) -> int:
+        """Number of the last record in the full files; 0 when there is none."""
+        line = self._lines.last_full_line()
+        return self._link(line).seq if line else 0
+
     def append(self, records: Sequence[bytes], *, sync: bool = False) -> int:
         """Append those of consecutive records that are not there yet; how many.
 
@@ -96,12 +101,10 @@ class RecordFile:
             self._check_epoch(epoch)
             if file.size:
                 self._set_aside(file, first)
+            elif (last := self._last_full_seq()) and last != first.seq - 1:
+                raise SinkBehind(f"{self.path} ends with record {last}", last_seq=last)
             return records
 
-        if not self.path.exists() or not self.path.stat().st_size:
-            last = self.last_seq()
-            if last and last != first.seq - 1:
-                raise SinkBehind(f"{self.path} ends with record {last}", last_seq=last)
         self._write(choose, sync=True)
 
     def _set_aside(self, file: OpenLines, first: _Link) -> None:

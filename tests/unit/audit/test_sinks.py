@@ -7,12 +7,13 @@ import multiprocessing
 import resource
 import signal
 import stat
-from datetime import date
+from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 
 import pytest
 
 from mas_core.audit.chain import Chain
+from mas_core.audit.sinks import feeder
 from mas_core.audit.sinks.daily_files import ActivityLog, DailyFiles, kinds_of
 from mas_core.audit.sinks.feeder import SinkFeeder
 from mas_core.audit.sinks.lines_file import LinesFile
@@ -91,6 +92,16 @@ def test_what_does_not_fit_on_the_disk_is_taken_back(tmp_path):
     file.append([b"two"])
 
     assert lines(path) == [b"one", b"two"]
+
+
+def test_a_folder_that_is_there_stays_as_it_is(tmp_path):
+    """A file in a folder of logs does not close that folder to others; new folders are private."""
+    (tmp_path / "shared").mkdir(mode=0o755)
+    LinesFile(tmp_path / "shared" / "a.jsonl").append([b"x"])
+    LinesFile(tmp_path / "made" / "a.jsonl").append([b"x"])
+
+    assert stat.S_IMODE((tmp_path / "shared").stat().st_mode) == 0o755
+    assert stat.S_IMODE((tmp_path / "made").stat().st_mode) == 0o700
 
 
 def test_a_link_is_not_followed(tmp_path):
@@ -295,6 +306,48 @@ def test_clean_up_removes_old_days_and_nothing_else(tmp_path):
     ]  # fmt: skip
     with pytest.raises(UsageError):
         files.clean(0, today)
+
+
+def test_a_clock_that_jumps_removes_no_days(tmp_path):
+    """Neither records from the far future nor old records make the days of now old."""
+    daily = tmp_path / "logs"
+    today = datetime.now(UTC).date()
+    old, recent = (today - timedelta(days=age) for age in (40, 5))
+    for day in (old, recent):
+        DailyFiles(daily).write("errors", day.isoformat(), [b"{}"])
+    settings = AuditSettings(daily=daily, daily_keep_days=30)
+    ten_years = 10 * 365 * 86_400_000
+    now = int(datetime.now(UTC).timestamp() * 1000)
+
+    SinkFeeder(settings, tmp_path, 1).take(0, [Chain().append(AuditRecord(0, now - ten_years))])
+    assert (daily / old.isoformat()).exists()
+    (daily / ".fed.json").unlink()
+    SinkFeeder(settings, tmp_path, 1).take(0, [Chain().append(AuditRecord(0, now + ten_years))])
+
+    assert not (daily / old.isoformat()).exists()
+    assert (daily / recent.isoformat()).exists()
+
+
+def test_what_a_file_missed_is_made_up_for_a_piece_at_a_time(tmp_path, monkeypatch):
+    """From the evidence folder, so that signing does not wait for long."""
+    monkeypatch.setattr(feeder, "MADE_UP_AT_ONCE", 256)
+    written = records(8000)
+    evidence = tmp_path / "evidence"
+    (evidence / "p0").mkdir(parents=True)
+    (evidence / "p0" / "open.jsonl").write_bytes(b"\n".join(written) + b"\n")
+    settings = AuditSettings(files=[tmp_path / "audit.jsonl"], daily=tmp_path / "logs")
+    feed = SinkFeeder(settings, evidence, 1)
+    feed.take(0, written[:10])
+
+    lengths = []
+    for number in range(7989, 8000):
+        feed.take(0, written[number : number + 1])
+        lengths.append(len(lines(tmp_path / "audit.jsonl")))
+
+    daily = tmp_path / "logs" / "2026-11-21" / "message_audit_2026-11-21.jsonl"
+    assert 0 < lengths[0] < 8000
+    assert lines(tmp_path / "audit.jsonl") == written
+    assert [json.loads(line)["seq"] for line in lines(daily)] == list(range(1, 8001))
 
 
 def test_the_feeder_writes_everything_once_and_goes_on_after_a_restart(tmp_path):
