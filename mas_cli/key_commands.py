@@ -30,6 +30,14 @@ KEY_COMMANDS: tuple[Command, ...] = (
         {1: "none did", 6: "there is no record of the message"},
     ),
     Command(
+        "audit payload",
+        "Show a payload of which a sealed copy was kept",
+        "read",
+        "audit_payloads:payload",
+        ("mas audit payload 01JH8Y4V7RZ0M3K9T5C2XWQ6BD --subject c-17", "mas audit payload 17"),
+        {1: "the copy was changed", 6: "no copy was kept, or the key of the subject was destroyed"},
+    ),
+    Command(
         "key generate",
         "Make one with which an agent decrypts",
         "write",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import ClassVar, Self
 
 import msgspec
@@ -32,18 +33,26 @@ class InProcessGateway:
         store: The system to serve; closed with the gateway.
         keys: The gateway's keys.
         settings: Limits and switches; where no policy is stored yet they become the first one.
+        payload_keys: Folder of the keys that seal copies of payloads, where the policy keeps any.
     """
 
     _in_memory: ClassVar[dict[str, InProcessGateway]] = {}
 
-    def __init__(self, store: Store, keys: GatewayKeys, settings: GatewaySettings | None = None) -> None:
+    def __init__(
+        self,
+        store: Store,
+        keys: GatewayKeys,
+        settings: GatewaySettings | None = None,
+        *,
+        payload_keys: Path | None = None,
+    ) -> None:
         self.store = store
         self.keys = keys
         self.settings = settings or GatewaySettings()
         self.operator_log = OperatorLog(store.records, keys, this_operator())
         self.registry = Registry(store.records, keys, self.operator_log)
         self.policy = PolicyRecord(store.records, keys, self.operator_log)
-        self.gateway = Gateway(store, keys, self.settings)
+        self.gateway = Gateway(store, keys, self.settings, payload_keys=payload_keys)
         self._tokens: dict[str, str] = {}
         self._is_started = False
 

@@ -29,7 +29,6 @@ from mas_core.gateway.key_answers import KeyAnswers
 from mas_core.gateway.ledger import Ledger
 from mas_core.gateway.opening import OpenedFrame
 from mas_core.gateway.outbound import Outbound
-from mas_core.gateway.payload_evidence import PayloadEvidence
 from mas_core.gateway.places import Grants, Places, is_counted
 from mas_core.gateway.presence import Presence
 from mas_core.gateway.redelivery import Redelivery
@@ -116,7 +115,6 @@ class Judge:
         self._places = places
         self._totals = Totals(directory, inboxes) if directory.limits.totals else None
         self._effects: list[Callable[[Commit], None]] = []
-        ledger.payload_evidence = PayloadEvidence.of(keys, directory.policy)
         at_rest = AtRest(keys.at_rest_key)
         second_look = SecondLook(breakers)
         self._approvals = Approvals(
@@ -511,6 +509,9 @@ class Judge:
         block = self._ledger.take_block()
         if block:
             commit.add_audit(block, self._ledger.seq, self._ledger.head)
+        if self._ledger.payload_evidence is not None:
+            for seq, sealed in self._ledger.payload_evidence.take_copies():
+                commit.keep_payload(seq, sealed)
         for lane, entry in cursors.items():
             commit.move_cursor(lane, entry)
         for agent_id, lane, frame, count in self._outbound.inbox_frames(now):

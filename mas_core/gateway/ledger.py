@@ -46,6 +46,8 @@ class Ledger:
         """Go on from what the store says is the last record."""
         self._chain = Chain(seq, head or GENESIS)
         self._block.clear()
+        if self.payload_evidence is not None:
+            self.payload_evidence.take_copies()
 
     def record_message(self, transit: Transit) -> None:
         """Record the decision about a message."""
@@ -75,6 +77,7 @@ class Ledger:
                 message_id = _if_formed(MESSAGE_ID, message_id)
             if evidence is not None:
                 fields = evidence.fingerprints(transit)
+                evidence.keep_copy(transit, chain.seq + 1)
             record = AuditRecord(
                 chain.seq + 1,
                 transit.now,

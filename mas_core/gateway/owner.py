@@ -12,6 +12,7 @@ import contextlib
 import time
 from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 from mas_core.audit.sinks.required_files import RequiredFiles
@@ -29,6 +30,7 @@ from mas_core.gateway.ledger import Ledger
 from mas_core.gateway.opening import OpenedFrame, Opener
 from mas_core.gateway.operator_records import OperatorRecords
 from mas_core.gateway.outbound import Outbound
+from mas_core.gateway.payload_evidence import PayloadEvidence
 from mas_core.gateway.places import Places
 from mas_core.gateway.read_ahead import ReadAhead
 from mas_core.gateway.sessions import Sessions
@@ -81,6 +83,8 @@ class OwnerSettings:
     replica_timeout_ms: int = 1000
     audit: AuditSettings = field(default_factory=AuditSettings)
     """Files that records have to be in before anything is delivered."""
+    payload_keys: Path | None = None
+    """Folder of the keys under which copies of payloads are sealed, where the policy keeps any."""
 
 
 @dataclass(slots=True)
@@ -175,6 +179,11 @@ class PartitionOwner:
         if self._breakers.records.unreadable:
             count = self._breakers.records.unreadable
             found.append(f"records of circuits could not be read {count} times: the circuits count as closed")
+        evidence = self._ledger.payload_evidence
+        if evidence is not None and evidence.problem:
+            found.append(
+                f"payloads are delivered without the copy that the policy asks for: {evidence.problem}"
+            )
         if self._read_ahead.operator_log_unreadable:
             found.append("the operator log cannot be read: what operators do is not carried out")
         if self.audit_blocked_until:
@@ -274,6 +283,9 @@ class PartitionOwner:
         self._now = await self._store.connection.time_ms()
         self._server_time = (self._now, time.monotonic())
         await self._load_breakers()
+        self._ledger.payload_evidence = PayloadEvidence.of(
+            self._keys, self._directory.policy, self._settings.payload_keys
+        )
         self._judge = Judge(
             self._directory,
             self._keys,

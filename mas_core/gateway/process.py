@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import Callable
 from typing import Literal
 
+from mas_core.audit.payload_keys import FOLDER_NAME
 from mas_core.base.logs import get_logger
 from mas_core.errors import DeadlineExceeded, LockHeld, SecretUnavailable
 from mas_core.gateway.service import Gateway, live_gateways
@@ -64,6 +65,7 @@ async def serve(
             settings,
             gateway_id=gateway_id,
             replicas=REPLICAS_OF_PROFILE.get(target.profile, 0),
+            payload_keys=target.keys_dir / FOLDER_NAME,
         )
         try:
             await _started(gateway, ready_within)

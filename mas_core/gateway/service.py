@@ -8,6 +8,7 @@ import math
 import os
 import socket
 import time
+from pathlib import Path
 from types import TracebackType
 from typing import Self
 
@@ -60,6 +61,7 @@ class Gateway:
         settings: Limits and switches.
         gateway_id: Name of this gateway; made up when left out.
         replicas: Replicas that must have a commit before it is answered (`ha` profile).
+        payload_keys: Folder of the keys that seal copies of payloads, where the policy keeps any.
     """
 
     def __init__(
@@ -70,6 +72,7 @@ class Gateway:
         *,
         gateway_id: str = "",
         replicas: int = 0,
+        payload_keys: Path | None = None,
     ) -> None:
         self._store = store
         self._keys = keys
@@ -88,6 +91,7 @@ class Gateway:
             control_per_minute=self.settings.rate_limit.control_per_minute,
             replicas=replicas,
             audit=self.settings.audit,
+            payload_keys=payload_keys,
         )
         self._owners: dict[int, tuple[PartitionOwner, asyncio.Task[None]]] = {}
         self._balancing: asyncio.Task[None] | None = None

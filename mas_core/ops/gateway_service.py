@@ -11,6 +11,7 @@ import msgspec
 from mas_core.agent.client import Client
 from mas_core.audit.chain import decode_record
 from mas_core.audit.export import export
+from mas_core.audit.payload_keys import FOLDER_NAME
 from mas_core.errors import MasError, SecretUnavailable
 from mas_core.gateway.in_process import InProcessGateway
 from mas_core.model.audit_record import AuditRecord
@@ -47,7 +48,8 @@ class GatewayService(InProcessGateway):
         settings = settings or GatewaySettings()
         url = redis_url or settings.redis.url or DEFAULT_URL
         store = Store(url, namespace=namespace, partitions=partitions)
-        super().__init__(store, _keys_for(url, keys_dir), settings)
+        payload_keys = keys_dir / FOLDER_NAME if keys_dir is not None else None
+        super().__init__(store, _keys_for(url, keys_dir), settings, payload_keys=payload_keys)
         self.auth_manager = AuthManager(self.policy)
         self.audit = AuditLog(self)
 

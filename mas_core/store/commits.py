@@ -86,6 +86,10 @@ class Commit:
         after = f"{milliseconds}-{int(number) + 1}"
         self._add("XTRIM", "stream", self.keys.ingress(self.partition, lane), "MINID", after)
 
+    def keep_payload(self, seq: int, sealed: bytes) -> None:
+        """Keep the sealed copy of the payload that a record is about."""
+        self._add("HSET", "hash", self.keys.payload_copies(self.partition), seq, sealed)
+
     def move_operator_cursor(self, entry: str) -> None:
         """Everything in the operator log up to `entry` is recorded; it leaves the log."""
         log, meta = self.keys.operator_log(), self.keys.meta(self.partition)

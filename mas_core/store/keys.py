@@ -78,6 +78,10 @@ class Keys:
         """Stream: audit records in blocks; the id of a block is the sequence of its last record."""
         return self._prefix[partition] + "audit"
 
+    def payload_copies(self, partition: int) -> str:
+        """Hash: number of an audit record -> the sealed copy of its payload, where the policy keeps any."""
+        return self._prefix[partition] + "payloads"
+
     def operator_log(self) -> str:
         """Stream: what operators begin and end, until partition 0 has recorded it."""
         return self._prefix[0] + "operator"

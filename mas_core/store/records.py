@@ -224,6 +224,16 @@ class Records:
         reply = await self._connection.call("XREVRANGE", self._keys.policy_history(), "+", "-", *count)
         return [{name.decode(): value for name, value in dict_of(fields).items()} for _entry, fields in reply]
 
+    async def payload_copy(self, partition: int, seq: int) -> bytes | None:
+        """The sealed copy of the payload of a record; None when there is none, or none any more."""
+        reply = await self._connection.call("HGET", self._keys.payload_copies(partition), seq)
+        return bytes(reply) if reply is not None else None
+
+    async def drop_payload_copies(self, partition: int, seqs: Sequence[int]) -> None:
+        """Remove sealed copies, such as those of records that left the store."""
+        for chunk in _chunks([str(seq) for seq in seqs]):
+            await self._connection.call("HDEL", self._keys.payload_copies(partition), *chunk)
+
     async def add_operator_entry(self, text: bytes, mac: bytes) -> None:
         """Add an entry to the operator log; it stays until a gateway has recorded it.
 

@@ -9,6 +9,7 @@ import json
 import sys
 from pathlib import Path
 
+import msgspec
 import pytest
 import yaml
 from support.signed_export import PUBLIC_KEY, write_public_key, write_signed_export
@@ -95,6 +96,7 @@ SYSTEM_CALLS = {
     "audit report": ["--standard", "soc2", "--period", "1d"],
     "audit check-signature": ["m1", "--file", "lawful-{n}.jsonl", "--public-key", PUBLIC_KEY],
     "key generate": ["lawful-{n}"],
+    "audit payload": ["{copy}"],
     "audit fingerprint": ["--value", '{"a":1}'],
     "key list": ["sleeper"],
     "key import": ["sleeper", "lawful-{n}.pem"],
@@ -118,8 +120,8 @@ SYSTEM_CALLS = {
 }
 """Arguments with which a command on the running system succeeds.
 
-`lawful-{n}` is an agent made for it, `{approval}` a message that waits, `{letter}` a dead letter
-and `{dropped}` one that was dropped.
+`lawful-{n}` is an agent made for it, `{approval}` a message that waits, `{copy}` one whose payload is kept,
+`{letter}` a dead letter and `{dropped}` one that was dropped.
 """
 
 PREPARATIONS = {
@@ -171,6 +173,9 @@ def system_call(running_project, tmp_path, monkeypatch):
         if "{approval}" in words:
             approval = asyncio.run(_held_message(running_project))
             words = [word.replace("{approval}", approval) for word in words]
+        if "{copy}" in words:
+            copy = asyncio.run(_kept_message(running_project))
+            words = [word.replace("{copy}", copy) for word in words]
         if entry.name == "audit erase":
             PayloadKeys(running_project / ".mas" / "keys" / "payloads").key_for(name)
         if {"{letter}", "{dropped}"} & set(words):
@@ -208,6 +213,15 @@ async def _dead_letter(folder: Path, *, dropped: bool) -> str:
         if dropped:
             await dead_letters.drop(system, [letter.id])
         return letter.id
+
+
+async def _kept_message(folder: Path) -> str:
+    """Send a message whose payload is kept; its id."""
+    async with System(resolve_target(config=folder, environ={})) as system:
+        await system.policy.change(
+            lambda document: msgspec.structs.replace(document, audit_payloads={"kept.law": ""})
+        )
+        return (await messages.send(system, "calculator", "kept.law", {"kept": True})).message_id
 
 
 @system_commands

@@ -93,7 +93,7 @@ async def run(folder: Path) -> None:
         target = resolve_target(config=folder, environ={})
         system = await stack.enter_async_context(System(target))
         store = await stack.enter_async_context(Store(server.url))
-        await stack.enter_async_context(Gateway(store, keys))
+        await stack.enter_async_context(Gateway(store, keys, payload_keys=made.keys_dir / "payloads"))
         notary = Notary(store, made.data_dir / "audit", made.keys_dir)
         signing = asyncio.create_task(notary.run(END))
         await system.policy.change(
