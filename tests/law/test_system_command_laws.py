@@ -97,7 +97,7 @@ SYSTEM_CALLS = {
     "audit check-signature": ["m1", "--file", "lawful-{n}.jsonl", "--public-key", PUBLIC_KEY],
     "key generate": ["lawful-{n}"],
     "audit payload": ["{copy}"],
-    "audit fingerprint": ["--value", '{"a":1}'],
+    "audit fingerprint": ["{copy}", "--value", '{"kept":true}'],
     "key list": ["sleeper"],
     "key import": ["sleeper", "lawful-{n}.pem"],
     "key rotate": ["lawful-{n}"],
