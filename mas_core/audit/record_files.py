@@ -57,7 +57,7 @@ class RecordFiles:
                 self._tail_first = block.first
             self._tail += block.records
         self._tables: OrderedDict[Path, list[tuple[int, int]] | None] = OrderedDict()
-        self._frames: OrderedDict[tuple[Path, int], list[bytes]] = OrderedDict()
+        self._frames: OrderedDict[tuple[Path, int], bytes] = OrderedDict()
 
     @property
     def spans(self) -> list[Span]:
@@ -91,6 +91,17 @@ class RecordFiles:
             found += enumerate(self._tail[begin:end], self._tail_first + begin)
         return found
 
+    def text(self, first: int, last: int) -> bytes | None:
+        """The lines of these records as one text, if they are one frame of a segment; it is found faster there."""
+        for segment in reversed(self._segments):
+            if segment.first <= first:
+                number, rest = divmod(first - segment.first, BLOCK_RECORDS)
+                table = None if rest or last > segment.last else self._table(segment)
+                if table is None or last - first + 1 != BLOCK_RECORDS:
+                    return None
+                return self._frame(segment, number, table[number])
+        return None
+
     def _of_segment(self, segment: Segment, first: int, last: int) -> list[tuple[int, bytes]]:
         table = self._table(segment)
         found: list[tuple[int, bytes]] = []
@@ -98,9 +109,10 @@ class RecordFiles:
             for number in range(
                 (first - segment.first) // BLOCK_RECORDS, (last - segment.first) // BLOCK_RECORDS + 1
             ):
-                records = self._frame(segment, number, table[number])
-                if records is None:
+                text = self._frame(segment, number, table[number])
+                if text is None:
                     break
+                records = text[:-1].split(b"\n")
                 at = segment.first + number * BLOCK_RECORDS
                 found += enumerate(records[max(0, first - at) : last - at + 1], max(first, at))
             else:
@@ -145,7 +157,7 @@ class RecordFiles:
             self._tables.popitem(last=False)
         return table
 
-    def _frame(self, segment: Segment, number: int, place: tuple[int, int]) -> list[bytes] | None:
+    def _frame(self, segment: Segment, number: int, place: tuple[int, int]) -> bytes | None:
         key = (segment.path, number)
         if key in self._frames:
             return self._frames[key]
@@ -156,15 +168,15 @@ class RecordFiles:
                 data = file.read(place[1])
             if not 0 < zstandard.get_frame_parameters(data).content_size <= MAX_FRAME_BYTES:
                 return None
-            lines = zstandard.ZstdDecompressor().decompress(data).split(b"\n")
+            text = zstandard.ZstdDecompressor().decompress(data)
         except (OSError, zstandard.ZstdError):
             return None
-        if lines.pop() or len(lines) != count:
+        if not text.endswith(b"\n") or text.count(b"\n") != count:
             return None
-        self._frames[key] = lines
+        self._frames[key] = text
         if len(self._frames) > _KEPT_FRAMES:
             self._frames.popitem(last=False)
-        return lines
+        return text
 
 
 def _without_overlaps(segments: list[Segment]) -> list[Segment]:

@@ -121,14 +121,12 @@ def _whole_group(group: int) -> list[BlockHits]:
 def _matching(
     files: RecordFiles, span: Span, matches: Matches, needle: bytes, *, newest_first: bool
 ) -> list[tuple[bytes, AuditRecord]]:
-    """The records of a block that match, in order; of each block at least the last is looked at."""
-    texts = [text for _, text in files.read(*span)]
+    """The records of a block that match, in order; of each block at least its ends are looked at."""
+    likely = _likely(files, span, needle)
     if newest_first:
-        texts.reverse()
-    # Decoding costs most of it. Where nothing is escaped, what is asked for stands there as it is.
-    likely = [text for text in texts[:-1] if needle in text or b"\\" in text]
+        likely.reverse()
     found = []
-    for text in (*likely, *texts[-1:]):
+    for text in likely:
         try:
             record = decode_record(text)
         except (ValueError, RecursionError):
@@ -136,3 +134,24 @@ def _matching(
         if matches(record):
             found.append((text, record))
     return found
+
+
+def _likely(files: RecordFiles, span: Span, needle: bytes) -> list[bytes]:
+    """The first and the last record of a block, and those between that can match.
+
+    Decoding costs most of a search. Where nothing is escaped, what is asked for stands in a record as it is.
+    """
+    whole = files.text(*span) if needle else None
+    if whole is None or b"\\" in whole:
+        texts = [text for _, text in files.read(*span)]
+        between = [text for text in texts[1:-1] if needle in text or b"\\" in text]
+        return [*texts[:1], *between, *texts[1:][-1:]]
+    end = whole.index(b"\n")
+    last = whole.rindex(b"\n", 0, -1) + 1
+    likely = [whole[:end]]
+    while (place := whole.find(needle, end, last)) >= 0:
+        begin = whole.rindex(b"\n", 0, place) + 1
+        end = whole.index(b"\n", place)
+        likely.append(whole[begin:end])
+    likely.append(whole[last:-1])
+    return likely

@@ -75,13 +75,19 @@ def folder(kept, tmp_path):
     return tmp_path / "audit"
 
 
+def watched(files: RecordFiles, read: set[tuple[int, int]]) -> None:
+    """Note which blocks are read."""
+    lines, text = files.read, files.text
+    files.read = lambda first, last: read.add((first, last)) or lines(first, last)
+    files.text = lambda first, last: read.add((first, last)) or text(first, last)
+
+
 def found(folder, wanted: AuditFilter, *, newest_first=False, use_index=True, read=None):
     """Numbers of the records that a search finds, and what it warned of."""
     told: list[str] = []
     files = RecordFiles(folder, 0, told.append)
     if read is not None:
-        original = files.read
-        files.read = lambda first, last: read.append((first, last)) or original(first, last)
+        watched(files, read)
     numbers = [
         record.seq
         for portion in search(
@@ -125,7 +131,7 @@ def test_the_index_finds_what_a_search_of_everything_finds(kept, records, wanted
 
 def test_only_blocks_that_can_hold_it_are_read(kept):
     """A rare sender needs a share of the blocks; without an index all are read."""
-    few, all_ = [], []
+    few, all_ = set(), set()
 
     found(kept, AuditFilter(finding="pci"), read=few)
     found(kept, AuditFilter(finding="pci"), read=all_, use_index=False)
@@ -136,11 +142,10 @@ def test_only_blocks_that_can_hold_it_are_read(kept):
 
 def test_a_message_id_is_found_without_reading_the_rest(kept):
     """Records about a message, and those that answer it."""
-    few: list[tuple[int, int]] = []
+    few: set[tuple[int, int]] = set()
     told: list[str] = []
     files = RecordFiles(kept, 0, told.append)
-    original = files.read
-    files.read = lambda first, last: few.append((first, last)) or original(first, last)
+    watched(files, few)
     numbers = [
         record.seq
         for portion in search(
