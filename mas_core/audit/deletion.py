@@ -1,8 +1,8 @@
 """Deletes segments that are older than every framework in force wants them, where each says so.
 
-First the note that says it is signed and on the disk, then the archive's copies go, then the segments; so what was
-interrupted is finished by the next run. Hashes and checkpoints stay, here and in the archive: the rest verifies as
-before. The newest closed segment stays in any case.
+First the note that says it is signed and on the disk, then sealed copies of payloads and the archive's copies go,
+then the segments; so what was interrupted is finished by the next run. Hashes and checkpoints stay, here and in the
+archive: the rest verifies as before. The newest closed segment stays in any case.
 """
 
 from __future__ import annotations
@@ -116,6 +116,8 @@ class Deletion:
             if old:
                 self._note(old, now, rule)
             for segment in (*done, *old):
+                seqs = range(segment.first, segment.last + 1)
+                await self._records.drop_payload_copies(self._partition, seqs)
                 self._remove(segment)
         return Deleted(tuple(item.path.name for item in (*done, *old)), stopped)
 

@@ -8,6 +8,7 @@ changes no record: the chain verifies as before.
 from __future__ import annotations
 
 import asyncio
+from array import array
 from collections.abc import Callable
 from contextlib import aclosing
 from dataclasses import dataclass
@@ -80,7 +81,8 @@ async def erase(
             "no copy of a payload is sealed for this subject, so there is nothing to erase",
             hint="mas audit list --target AGENT",
         )
-    copies, named = await _counted(system, subject, found.key_id, on_counted)
+    places, named = await _counted(system, subject, found.key_id, on_counted)
+    copies = sum(map(len, places.values()))
     if not dry_run:
         facts = {
             "key": found.key_id,
@@ -90,6 +92,9 @@ async def erase(
         with acting("audit.erase", reason=reason):
             async with system.operator_log.writing("payload_key", change=facts):
                 await asyncio.to_thread(keys.destroy, subject)
+                # Nobody can read these any more; they only take room.
+                for partition, seqs in places.items():
+                    await system.store.records.drop_payload_copies(partition, seqs)
     return Erasure(subject, found.key_id, copies, _remainders(copies, named))
 
 
@@ -102,18 +107,20 @@ def sealed_key(record: AuditRecord) -> str:
 
 async def _counted(
     system: System, subject: str, key_id: str, on_counted: Callable[[int], object]
-) -> tuple[int, int]:
-    """How many records have a copy under the key, and how many name the subject itself."""
-    copies = named = seen = 0
+) -> tuple[dict[int, array[int]], int]:
+    """Which records, by partition, have a copy under the key, and how many name the subject itself."""
+    places: dict[int, array[int]] = {}
+    named = seen = 0
     async with aclosing(audit.records(system, newest_first=False)) as records:
         async for item in records:
             record = item.record
             seen += 1
-            copies += sealed_key(record) == key_id
+            if sealed_key(record) == key_id:
+                places.setdefault(item.partition, array("Q")).append(record.seq)
             named += subject in (record.sender, record.target, record.message_id, record.correlation_id)
             if seen % COUNTED_AT_ONCE == 0:
                 on_counted(seen)
-    return copies, named
+    return places, named
 
 
 def _remainders(copies: int, named: int) -> tuple[Remainder, ...]:

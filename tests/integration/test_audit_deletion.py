@@ -67,6 +67,8 @@ def deletion(store, evidence, archive=None, **options):
 async def test_old_segments_go_and_the_rest_still_proves(store, evidence, archive):
     """Here and in the archive; note, hashes and checkpoints stay, and the newest closed segment too."""
     names = [path.name for path in evidence.segments()]
+    copies = store.keys.payload_copies(0)
+    await store.records._connection.call("HSET", copies, 1, "x", 192, "x", 193, "x")
     done = await deletion(store, evidence, archive).run(YEARS_GONE)
 
     assert (done.problem, list(done.segments)) == (None, names[:3])
@@ -78,6 +80,7 @@ async def test_old_segments_go_and_the_rest_still_proves(store, evidence, archiv
         checkpoint = signed_checkpoint(reader, evidence.keys.public)
         assert prove_records(reader, checkpoint, 193, 300)
     assert archive.copy_partition(0).segments == ()
+    assert await store.records._connection.call("HKEYS", copies) == [b"193"]
     verdict = verify_folder(evidence.folder, 0, trusted_keys(evidence.folder, evidence.keys.public))
     assert (verdict.ok, verdict.first, verdict.verified_to) == (True, 193, 300)
     assert "records 1 to 192 were deleted under" in verdict.notes[0]

@@ -78,6 +78,8 @@ async def test_erasing_a_subject_ends_its_copies_and_no_others(running, monkeypa
 
     done = await erasure.erase(running.system, "c-17", reason="ticket 7")
     assert done.copies == 1
+    stored = await running.store.connection.call("HKEYS", running.store.keys.payload_copies(0))
+    assert len(stored) == 1
     with pytest.raises(KeyNotFound):
         await payload_copies.read(running.system, mine.message_id, subject="c-17")
     await payload_copies.read(running.system, others.message_id, subject="c-18")
