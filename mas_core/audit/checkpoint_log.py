@@ -62,7 +62,7 @@ class CheckpointLog:
         """
         note = self._signer.sign(checkpoint.text())
         write_all(self._descriptor, note + b"\n")
-        os.fsync(self._descriptor)
+        os.fdatasync(self._descriptor)
         self.last = checkpoint
         return note
 

@@ -188,7 +188,7 @@ class EvidenceWriter:
             return None
         if not self._is_proven:
             self._prove()
-        os.fsync(self._records)
+        os.fdatasync(self._records)
         return self._log.sign(
             Checkpoint(
                 self.origin, self.size, self.root(), time_ms, self._head, self._era, dict(others or {})
@@ -219,7 +219,8 @@ class EvidenceWriter:
     def _close_segment(self) -> None:
         self._hashes.sync()
         first = self.size - self._open_count + 1
-        records = os.pread(self._records, self._open_bytes, 0)[:-1].split(b"\n")
+        records = os.pread(self._records, self._open_bytes, 0).split(b"\n")
+        records.pop()
         frames = write_segment(self.folder, first, records, self._digest.digest())
         before = self._records
         self._open_records((), is_new=True)

@@ -45,7 +45,7 @@ class HashFile:
 
     def sync(self) -> None:
         """Wait until all is on the disk."""
-        os.fsync(self._descriptor)
+        os.fdatasync(self._descriptor)
 
     def close(self) -> None:
         """Close the file."""

@@ -84,7 +84,7 @@ def write_segment(folder: Path, first: int, records: Sequence[bytes], digest: by
     try:
         for start in range(0, len(records), FRAME_RECORDS):
             part = records[start : start + FRAME_RECORDS]
-            data = compressor.compress(b"\n".join(part) + b"\n")
+            data = compressor.compress(b"\n".join((*part, b"")))
             write_all(descriptor, data)
             frames.append(Frame(first + start, first + start + len(part) - 1, offset, len(data)))
             offset += len(data)
