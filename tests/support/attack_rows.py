@@ -37,6 +37,8 @@ ROWS = {
     22: "patterns that take for ever",
     23: "hostile YAML",
     24: "class paths to code from elsewhere",
+    27: "cells that a spreadsheet takes for formulas",
+    30: "an audit that was edited, cut, rolled back, forked or written anew",
     31: "an audit that cannot be written",
     32: "guessing a payload from its fingerprint",
     33: "failing on purpose to open a circuit for all",

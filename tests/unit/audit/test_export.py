@@ -64,7 +64,7 @@ def test_csv_has_every_field_in_its_order():
 @pytest.mark.parametrize(
     "start", ["=", "+", "-", "@", "\t", "\r", "\n", "\x00", "\uff1d", "\uff0b", "\uff0d", "\uff20"]
 )
-def test_cells_that_look_like_formulas_are_made_harmless(start):
+def test_s27_cells_that_look_like_formulas_are_made_harmless(start):
     """No cell starts with what a spreadsheet computes, and taking the mark away gives the original back."""
     text = f'{start}HYPERLINK("http://x","y")'
     row = rows([AuditRecord(seq=1, time=1, sender=text, reason=f"safe {start}", actor=text, prev="")])[0]
