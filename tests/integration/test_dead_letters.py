@@ -132,6 +132,19 @@ async def test_a_retry_delivers_once_with_attempts_and_time_to_live_anew(system,
     assert await system.audit_holds()
 
 
+async def test_what_expired_gets_its_time_anew(system):
+    """Otherwise a retry could only expire again."""
+    alice = await system.run("alice")
+    await alice.send("worker", "job.run", {"n": 3}, ttl=1)
+    await asyncio.sleep(1.1)
+    worker = await system.run("worker")
+    (letter,) = await until(lambda: listed(system, reason="expired"))
+
+    await dead_letters.retry(system.system, [letter.id])
+
+    await until(lambda: worker.numbers == [3])
+
+
 async def test_what_dies_again_keeps_its_whole_history(system, pair):
     """The attempts before the retry, the retry itself, and those after it."""
     worker, alice = pair
@@ -165,9 +178,10 @@ async def test_two_orders_at_once(system, pair, monkeypatch):
     errors = [carried.error for (carried,) in results]
     assert errors.count(None) == 1
     assert all(isinstance(error, AlreadyOrdered) for error in errors if error is not None)
+    # It was looked for again while its commit was on the way.
+    await asyncio.sleep(1.2)
     kinds = [record.kind for record in await system.audit() if record.kind.startswith("dlq.")]
     assert kinds in (["dlq.retried"], ["dlq.dropped"])
-    await asyncio.sleep(1)
     assert len(worker.messages) == kinds.count("dlq.retried")
 
 
@@ -201,6 +215,25 @@ async def test_a_dropped_letter_can_be_restored(system, pair):
     # Dropped once more: an earlier order is no reason to ignore this one.
     (again,) = await dead_letters.drop(system.system, [letter.id])
     assert again.outcome.is_done
+
+
+async def test_an_order_that_is_played_back_delivers_nothing_that_was_dropped(system, pair):
+    """Somebody kept an order of an operator and puts it there again."""
+    worker, alice = pair
+    letter = await kill_letter(system, worker, alice)
+    await dead_letters.drop(system.system, [letter.id])
+    name = f"{ORDER_PREFIX}{letter.id.partition(':')[2]}-0"
+    now = await system.store.connection.time_ms()
+    order = msgspec.msgpack.encode(LetterOrder("a" * 32, "retry", "ann@host", now))
+    sealed = AtRest(system.keys.at_rest_key).seal(due_purpose(0, name), order)
+
+    await system.store.connection.call("HSET", system.store.keys.later_bodies(0), name, sealed)
+    await system.store.connection.call("ZADD", system.store.keys.later(0), 0, name)
+
+    (record,) = await until(lambda: system.audit(kind="dlq.refused"))
+    assert (record.decision, record.actor) == ("invalid", "ann@host")
+    assert worker.messages == []
+    assert [found.id for found in await listed(system, dropped=True)] == [letter.id]
 
 
 async def test_what_was_dropped_goes_for_good(system, pair, monkeypatch):
