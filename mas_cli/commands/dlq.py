@@ -12,7 +12,7 @@ from mas_cli.errors import PartlyFailed
 from mas_cli.input.payload import PayloadSource, payloads
 from mas_cli.input.time_ranges import parse_moment
 from mas_cli.invocation import Invocation
-from mas_cli.output.columns import Column
+from mas_cli.output.columns import Column, Kind
 from mas_cli.output.dead_letter_rows import (
     ATTEMPT_COLUMNS,
     CARRIED_COLUMNS,
@@ -34,7 +34,10 @@ if TYPE_CHECKING:
     from mas_core.ops.dead_letters import Act, Carried, DeadLetter, Wanted
     from mas_core.ops.system import System
 
+_KINDS: dict[str, Kind] = {"dead_at": "time", "accepted_at": "time", "ends_in": "duration"}
 SHOWN = 100
+PROGRESS = 100
+"""So many are done before it is said how far it is."""
 
 Letter = Annotated[
     str, typer.Argument(metavar="LETTER", help="As in mas dlq list, or the id of the message.")
@@ -114,7 +117,13 @@ async def get(
         if payload:
             record["payload"] = await dead_letters.payload(system, letter.id)
     listed = {column.key for column in LETTER_COLUMNS} | {"attempts"}
-    call.out.record((*LETTER_COLUMNS, *(Column(key) for key in record if key not in listed)), record)
+    call.out.record(
+        (
+            *LETTER_COLUMNS,
+            *(Column(key, kind=_KINDS.get(key, "text")) for key in record if key not in listed),
+        ),
+        record,
+    )
     if call.out.format is Format.TABLE and call.out.options.columns is None and letter.facts.history:
         call.out.write("\nattempts\n")
         call.out.records(ATTEMPT_COLUMNS, attempt_rows(letter))
@@ -217,7 +226,7 @@ async def drop(
         if dry_run:
             return _would(call, "drop", chosen)
         things = [f"dead letter {name}" for name in chosen]
-        if len(things) > 1:
+        if things and (everything or len(things) > 1):
             call.ask.many(things, system.target.name)
         elif things:
             call.ask.one(things[0])
@@ -313,7 +322,8 @@ async def _carry_out(
     done: list[Carried] = []
     async for carried in dead_letters.order(system, act, list(chosen), data=data, rate=rate):
         done.append(carried)
-        call.talk.progress(f"{len(done)} of {len(chosen)}")
+        if len(done) % PROGRESS == 0:
+            call.talk.progress(f"{len(done)} of {len(chosen)}")
     errors = [carried.error for carried in done if carried.error is not None]
     if errors and len(done) == 1 and names and errors[0].code != "gateway_down":
         raise errors[0]

@@ -150,6 +150,14 @@ def test_bulk_needs_a_word(mas, dead, name):
     assert {row["result"] for row in ran.json} == {"delivered"}
 
 
+def test_all_needs_its_word_also_for_one(mas, dead, name):
+    """How many there are can change between looking and typing."""
+    dead()
+
+    assert mas("dlq", "drop", "--all", "--yes").code == 2
+    assert mas("dlq", "drop", "--all", "--confirm", name).code == 0
+
+
 def test_what_is_dropped_comes_back(mas, dead, name):
     """For a day, under the same id; the message of the drop says how."""
     letters = sorted([dead(), dead()])
