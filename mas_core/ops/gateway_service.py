@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable
+from contextlib import aclosing
+from dataclasses import replace
 from pathlib import Path
 from typing import Literal
 
-import msgspec
-
 from mas_core.agent.client import Client
-from mas_core.audit.chain import decode_record
 from mas_core.audit.export import export
 from mas_core.audit.payload_keys import FOLDER_NAME
 from mas_core.errors import MasError, SecretUnavailable
@@ -17,11 +15,14 @@ from mas_core.gateway.in_process import InProcessGateway
 from mas_core.model.audit_record import AuditRecord
 from mas_core.model.decision import Decision, Receipt
 from mas_core.model.message import AgentMessage
+from mas_core.ops.audit_filter import EVERYTHING, AuditFilter
 from mas_core.ops.audit_questions import noted
+from mas_core.ops.audit_sources import PartitionSource, Reading, evidence_folder, log_warning, merged
 from mas_core.ops.auth_manager import AuthManager
 from mas_core.security.gateway_keys import GatewayKeys
 from mas_core.settings.gateway_settings import GatewaySettings
 from mas_core.settings.project import find_project
+from mas_core.settings.target import Target
 from mas_core.store.store import Store
 
 DEFAULT_URL = "redis://localhost:6379"
@@ -51,7 +52,7 @@ class GatewayService(InProcessGateway):
         payload_keys = keys_dir / FOLDER_NAME if keys_dir is not None else None
         super().__init__(store, _keys_for(url, keys_dir), settings, payload_keys=payload_keys)
         self.auth_manager = AuthManager(self.policy)
-        self.audit = AuditLog(self)
+        self.audit = AuditLog(self, _place_of(url, keys_dir))
 
     async def handle_message(self, message: AgentMessage, token: str) -> Receipt:
         """Pass a message through the gateway on behalf of its sender; never raises for a refusal.
@@ -80,32 +81,38 @@ class GatewayService(InProcessGateway):
 
 
 class AuditLog:
-    """The audit of a gateway's system, newest first."""
+    """The audit of a gateway's system, newest first: from the evidence folder as far as it goes, else the store.
 
-    def __init__(self, gateway: InProcessGateway) -> None:
+    Args:
+        gateway: The gateway.
+        target: Where its keys and its evidence are, if they are on this machine.
+    """
+
+    def __init__(self, gateway: InProcessGateway, target: Target | None = None) -> None:
         self._gateway = gateway
+        self._target = target
         self.operator_log = gateway.operator_log
 
     @noted("audit.query_by_sender")
     async def query_by_sender(
         self, sender_id: str, start_time: float = 0, end_time: float = 0, count: int = 1000
     ) -> list[AuditRecord]:
-        """Records of one sender; times in Unix seconds."""
-        return await self._query(lambda record: record.sender == sender_id, start_time, end_time, count)
+        """The newest `count` records of one sender, 0 for all; times in Unix seconds."""
+        return await self._query(AuditFilter(sender=sender_id), start_time, end_time, count)
 
     @noted("audit.query_by_target")
     async def query_by_target(
         self, target_id: str, start_time: float = 0, end_time: float = 0, count: int = 1000
     ) -> list[AuditRecord]:
-        """Records of one target; times in Unix seconds."""
-        return await self._query(lambda record: record.target == target_id, start_time, end_time, count)
+        """The newest `count` records of one target, 0 for all; times in Unix seconds."""
+        return await self._query(AuditFilter(target=target_id), start_time, end_time, count)
 
     @noted("audit.query_all")
     async def query_all(
         self, start_time: float = 0, end_time: float = 0, count: int = 1000
     ) -> list[AuditRecord]:
-        """Records of everybody; times in Unix seconds."""
-        return await self._query(lambda _: True, start_time, end_time, count)
+        """The newest `count` records of everybody, 0 for all; times in Unix seconds."""
+        return await self._query(EVERYTHING, start_time, end_time, count)
 
     @noted("audit.report")
     async def export_compliance_report(
@@ -115,32 +122,32 @@ class AuditLog:
         format: Literal["csv", "json", "jsonl"] = "csv",  # noqa: A002 - reads well at the call
     ) -> str:
         """All records of a span as text, oldest first; times in Unix seconds."""
-        records = await self._query(lambda _: True, start_time, end_time, 0)
+        records = await self._query(EVERYTHING, start_time, end_time, 0)
         return b"".join(export(reversed(records), format)).decode()
 
     async def _query(
-        self, wanted: Callable[[AuditRecord], bool], start_time: float, end_time: float, count: int
+        self, wanted: AuditFilter, start_time: float, end_time: float, count: int
     ) -> list[AuditRecord]:
+        wanted = replace(wanted, since=int(start_time * 1000), until=int(end_time * 1000))
+        folder = evidence_folder(self._target) if self._target else None
+        store = self._gateway.store
+        sources = [
+            PartitionSource(store, folder, partition, log_warning) for partition in range(store.partitions)
+        ]
         found: list[AuditRecord] = []
-        for partition in range(self._gateway.store.partitions):
-            async for record in self._records(partition):
-                if start_time and record.time < start_time * 1000:
+        async with aclosing(merged(sources, wanted, Reading(newest_first=True))) as records:
+            async for item in records:
+                found.append(item.record)
+                if count and len(found) == count:
                     break
-                if (not end_time or record.time < end_time * 1000) and wanted(record):
-                    found.append(record)
-                    if count and len(found) >= count * (partition + 1):
-                        break
-        found.sort(key=lambda record: (record.time, record.seq), reverse=True)
-        return found[:count] if count else found
+        return found
 
-    async def _records(self, partition: int) -> AsyncIterator[AuditRecord]:
-        records = self._gateway.store.records
-        async for block in records.audit_blocks(partition, newest_first=True):
-            for text in reversed(block.records()):
-                try:
-                    yield decode_record(text)
-                except msgspec.DecodeError:
-                    continue
+
+def _place_of(url: str, keys_dir: Path | None) -> Target | None:
+    if keys_dir is not None:
+        return Target(url, keys_dir=keys_dir)
+    project = None if url.startswith("memory:") else find_project()
+    return Target(url, project=project) if project else None
 
 
 def _keys_for(url: str, keys_dir: Path | None) -> GatewayKeys:

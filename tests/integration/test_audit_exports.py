@@ -19,9 +19,11 @@ from support.systems import LiveSystem, live_system
 from mas_core.audit.export import CSV_COLUMNS
 from mas_core.audit.index_keeper import IndexKeeper
 from mas_core.errors import ConfigurationError, Conflict, LockHeld, MessageNotFound, UnknownFormat, UsageError
+from mas_core.model.message import AgentMessage
 from mas_core.ops import audit, audit_bookmarks, audit_evidence, audit_exports, audit_files
 from mas_core.ops.audit import AuditFilter
 from mas_core.ops.audit_exports import Export, ExportRequest
+from mas_core.ops.gateway_service import GatewayService
 from mas_core.store.records import AuditBlock
 
 COUNT = 700
@@ -413,3 +415,26 @@ async def test_memory_of_an_export_does_not_grow(running):
 
     await peak(100)
     assert await peak(3200) < 2 * await peak(200)
+
+
+async def test_a_program_asks_for_senders_targets_and_all(tmp_path):
+    """The Python API answers from folder and store alike, newest first; records come once, none is left out."""
+    keys = tmp_path / ".mas" / "keys"
+    async with GatewayService(redis_url=f"memory://{tmp_path.name}", keys_dir=keys) as gateway:
+        token = await gateway.admit("alice")
+        await gateway.admit("bob")
+        for number in range(5):
+            await gateway.handle_message(AgentMessage("alice", "bob", "x", {"n": number}), token)
+        records = [text async for block in gateway.store.records.audit_blocks(0) for text in block.records()]
+        asked = await gateway.audit.query_all(count=0)
+        evidence(tmp_path / ".mas" / "audit", records[: len(records) // 2])
+
+        again = await gateway.audit.query_all(count=0)
+        assert [item for item in again if item in asked] == asked
+        assert len({item.seq for item in again}) == len(again)
+        assert await gateway.audit.query_by_sender("nobody") == []
+        sent = [item for item in await gateway.audit.query_by_sender("alice") if item.kind == "message"]
+        taken = [item for item in await gateway.audit.query_by_target("bob") if item.kind == "message"]
+        assert sent == taken
+        assert len(sent) == 5
+        assert len(await gateway.audit.query_all(count=2)) == 2
