@@ -31,7 +31,8 @@ async def rotate(
 ) -> ExitCode:
     """Make a new token; the old one counts a little longer.
 
-    Restart the agent within the overlap, so that it takes the new token.
+    Restart the agent within the overlap, so that it takes the new token. When the old one ends, what still runs
+    with it ends too; the supervisor of mas up then starts it again with the token file of now.
     """
     lasting = parse_duration(overlap, "--overlap")
     seconds = 0 if expires is None else parse_duration(expires, "--expires")
@@ -41,7 +42,8 @@ async def rotate(
         check_destination(system.target.tokens_dir, show=show)
         issued = await agents.rotate_token(system, agent_id, overlap=lasting, expires_in=seconds, show=show)
     write_issued(call.out, issued)
-    call.talk.say(f"what runs keeps the old one: restart {agent_id} within {overlap}, or nothing reaches it")
+    call.talk.say(f"what runs keeps the old one: restart {agent_id} within {overlap}, or it ends then")
+    call.talk.say("mas up starts agents that ended so again, with the new one")
     call.talk.say(f"end the old one at once with: mas agent token revoke {agent_id} --key KEY")
     return ExitCode.OK
 

@@ -22,12 +22,14 @@ from mas_core.agent.turn import current_turn
 from mas_core.base.ids import check_agent_id, check_capability
 from mas_core.base.logs import get_logger
 from mas_core.errors import (
+    AgentNotFound,
     Forbidden,
-    GatewayDown,
     MasError,
     NotStarted,
     Quarantined,
     SecretUnavailable,
+    Unauthenticated,
+    Unreachable,
     UsageError,
 )
 from mas_core.gateway.in_process import InProcessGateway
@@ -131,8 +133,11 @@ class Agent(Generic[State]):
         self._obedience: Obedience | None = None
         self._incarnation = 0
         self.evicted = asyncio.Event()
-        """Set once this agent has stopped for good: evicted, or replaced by a younger instance."""
-        self._farewell = ""
+        """Set once this agent has stopped for good: evicted, replaced by a younger one, or its token refused."""
+        self._end: MasError | None = None
+        """Why it has stopped for good."""
+        self._stopped = asyncio.Event()
+        self._must_beat = asyncio.Event()
 
     @staticmethod
     def on(
@@ -168,6 +173,7 @@ class Agent(Generic[State]):
         """
         if self._client is not None:
             return
+        self._stopped.clear()
         store, token = await self._connect()
         self._store = store
         client = Client(
@@ -186,6 +192,7 @@ class Agent(Generic[State]):
             )
             self._incarnation = client.now_ms()
             client.on_directive = self._obedience.take
+            client.on_token_refused = self._must_beat.set
             agent_store = store.agent(self.id)
             await agent_store.create_inboxes()
             self._keeper = StateKeeper(agent_store, self._shape)
@@ -241,6 +248,18 @@ class Agent(Generic[State]):
         if self._store is not None and self._owns_store:
             await self._store.close()
         self._store = None
+        self._stopped.set()
+
+    async def wait(self) -> None:
+        """Wait until this agent has stopped; what a program that only runs an agent does once it is started.
+
+        Raises:
+            TokenExpired, TokenRevoked, TokenInvalid: Its token counts no more; a new `Agent` takes a new one.
+            AgentNotFound: It is not registered any more.
+            Quarantined: An operator evicted it, or a younger instance has taken its place.
+        """
+        await self._stopped.wait()
+        self.check_not_evicted()
 
     async def __aenter__(self) -> Self:
         await self.start()
@@ -463,10 +482,17 @@ class Agent(Generic[State]):
 
     async def _beat(self) -> None:
         while True:
-            await asyncio.sleep(self._heartbeat_interval)
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self._must_beat.wait(), self._heartbeat_interval)
+            self._must_beat.clear()
             try:
+                # A gateway does not answer those whose token it does not know, so that is asked first.
+                await self._started().check_token()
                 await self._say(BEAT, self._heartbeat_interval)
-            except GatewayDown as error:
+            except (Unauthenticated, AgentNotFound) as error:
+                self._lose_token(error)
+                return
+            except Unreachable as error:
                 log.warning("heartbeat.unconfirmed", agent=self.id, reason=error.message)
             except Forbidden as error:
                 reason = error.details.get("because", error.message)
@@ -497,16 +523,28 @@ class Agent(Generic[State]):
         except MasError as error:
             log.warning("heartbeat.unconfirmed", agent=self.id, reason=error.message)
 
+    def _lose_token(self, error: MasError) -> None:
+        """The token is refused for good: nothing reaches this agent any more, so it ends."""
+        log.error("token.refused", agent=self.id, code=error.code, reason=error.message)
+        self._end = error
+        if self._obedience is not None:
+            self._obedience.leave(error.message)
+
     async def _leave(self, reason: str) -> None:
         """End for good, with what is in hand given up."""
-        self._farewell = reason
-        log.error("agent.evicted", agent=self.id, reason=reason)
+        is_known = self._end is None
+        if self._end is None:
+            log.error("agent.evicted", agent=self.id, reason=reason)
+            self._end = Quarantined(
+                f"{self.id} has stopped for good: {reason}", hint=f"mas agent describe {self.id}"
+            )
         try:
             if self._dispatch is not None:
                 await self._dispatch.stop()
             await self.on_stop()
-            with contextlib.suppress(MasError):
-                await self._say(DETACH, 2.0)
+            if is_known:
+                with contextlib.suppress(MasError):
+                    await self._say(DETACH, 2.0)
         finally:
             await self._close()
             self.evicted.set()
@@ -515,12 +553,11 @@ class Agent(Generic[State]):
         """Make sure that this agent has not stopped for good.
 
         Raises:
-            Quarantined: It has; says why.
+            Quarantined: It was evicted, or a younger instance has taken its place.
+            TokenExpired, TokenRevoked, TokenInvalid, AgentNotFound: Its token counts no more.
         """
-        if self.evicted.is_set():
-            raise Quarantined(
-                f"{self.id} has stopped for good: {self._farewell}", hint=f"mas agent describe {self.id}"
-            )
+        if self.evicted.is_set() and self._end is not None:
+            raise self._end.with_traceback(None)
 
     def _started(self) -> Client:
         self.check_not_evicted()

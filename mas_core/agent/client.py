@@ -132,6 +132,8 @@ class Client:
         self._known_addresses: set[tuple[str, str]] = set()
         self.on_directive: Callable[[Directive], None] | None = None
         """Gets what an operator said of this agent, as the gateway passes it on."""
+        self.on_token_refused: Callable[[], None] | None = None
+        """Called when the gateway refuses a message because the token has expired or was revoked."""
         self.signs = False
         """Whether messages are signed; so from the first time that the gateway asks for it."""
         self._peers = Peers(
@@ -206,7 +208,7 @@ class Client:
                 f"Authentication failed: the token of {self.agent_id} was revoked",
                 hint=(f"mas agent describe {self.agent_id}", hint),
             )
-        if not key.is_valid(now_ms()):
+        if not key.is_valid(self.now_ms()):
             raise TokenExpired(f"Authentication failed: the token of {self.agent_id} has expired", hint=hint)
 
     async def send(
@@ -560,7 +562,10 @@ class Client:
             self.signs = True
             return await self._submit(envelope, timeout)
         if not receipt.decision.is_accepted:
-            raise refusal(receipt, self.agent_id, envelope.target, envelope.type)
+            error = refusal(receipt, self.agent_id, envelope.target, envelope.type)
+            if isinstance(error, TokenExpired | TokenRevoked) and self.on_token_refused is not None:
+                self.on_token_refused()
+            raise error
         return receipt
 
     def _sign(self, envelope: Envelope) -> None:

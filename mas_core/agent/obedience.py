@@ -59,8 +59,12 @@ class Obedience:
         self._must_confirm.set()
 
     def leave(self, reason: str) -> None:
-        """End the agent for good."""
-        self.take(Directive("evicted", reason))
+        """End the agent for good, for another reason than an operator's word."""
+        if self.standing != "evicted":
+            self.standing = "evicted"
+            self._hold()
+            self._eviction = reason
+            self._must_confirm.set()
 
     def start(self) -> None:
         """Confirm what is told from here on."""

@@ -1,8 +1,8 @@
 """The process of one instance: `python -m mas_core.runner.instance_process`, started by the supervisor.
 
 It reads its launch from standard input, runs the agent until SIGTERM or until standard input ends (then
-the supervisor is gone), drains, and ends. Exit code 0 is a clean end, 1 everything else. Standard error, where
-its logs go, is the log file of the instance.
+the supervisor is gone), drains, and ends. Exit code 0 is a clean end, 77 (EX_NOPERM of sysexits.h) a token that is
+refused or missing, 1 everything else. Standard error, where its logs go, is the log file of the instance.
 """
 
 from __future__ import annotations
@@ -18,8 +18,17 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from mas_core.base.event_loop import run
-from mas_core.base.logs import log_to_stderr
-from mas_core.errors import ConfigurationError, MasError, NotFound, Refused, UsageError
+from mas_core.base.logs import get_logger, log_to_stderr
+from mas_core.errors import (
+    AgentNotFound,
+    ConfigurationError,
+    MasError,
+    NotFound,
+    Refused,
+    SecretUnavailable,
+    Unauthenticated,
+    UsageError,
+)
 from mas_core.runner.class_loading import ClassLoader
 from mas_core.runner.launch import Launch, Report
 from mas_core.settings.private_files import read_token
@@ -27,8 +36,15 @@ from mas_core.settings.private_files import read_token
 if TYPE_CHECKING:
     from mas_core.agent import Agent
 
+log = get_logger(__name__)
+
+TOKEN_REFUSED = os.EX_NOPERM
+
 _LASTING = (ConfigurationError, UsageError, NotFound, Refused)
 """Failures that another attempt without a change would only repeat."""
+
+_ABOUT_TOKENS = (Unauthenticated, AgentNotFound, SecretUnavailable)
+"""Failures that end once an operator gives the agent another token, or registers it again."""
 
 
 def main() -> int:
@@ -37,22 +53,28 @@ def main() -> int:
     launch = msgspec.json.decode(sys.stdin.buffer.readline(), type=Launch)
     os.set_inheritable(launch.status_fd, False)
     with os.fdopen(launch.status_fd, "wb", buffering=0) as status:
+        code = 1
         try:
             return run(_run(launch, status.write))
         except MasError as error:
+            wants_token = isinstance(error, _ABOUT_TOKENS)
+            code = TOKEN_REFUSED if wants_token else 1
+            agent_id = str(launch.spec.get("agent_id", ""))
+            log.error("agent.ended", agent=agent_id, code=error.code, reason=error.message, exit_code=code)
             report = Report(
                 kind="failed",
                 message=error.message,
                 code=error.code,
                 hint=list(error.hint),
                 retryable=error.retryable or not isinstance(error, _LASTING),
+                wants_token=wants_token,
             )
         except Exception as error:  # noqa: BLE001 - whatever the agent's code raises ends this process only
             _write_traceback()
             report = Report(kind="failed", message=f"{type(error).__name__}: {error}", code="agent_crashed")
         with contextlib.suppress(OSError):
             status.write(msgspec.json.encode(report) + b"\n")
-    return 1
+    return code
 
 
 async def _run(launch: Launch, report: Any) -> int:

@@ -57,5 +57,7 @@ class Report(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     hint: list[str] = []
     retryable: bool = True
     """Whether another attempt makes sense without a change."""
+    wants_token: bool = False
+    """Whether the token was refused or is missing, so that another attempt makes sense with another token file."""
     files: list[str] = []
     """Files of the project that it imported."""

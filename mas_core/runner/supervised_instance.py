@@ -97,6 +97,8 @@ class SupervisedInstance:
         self._state: State = "starting"
         self._message = ""
         self._restarts = 0
+        self._was_ready = False
+        """Whether its token was good before: when it is refused then, it was rotated and the file has another."""
         self._failure: Report | None = None
         self._process: asyncio.subprocess.Process | None = None
         self._stopping = asyncio.Event()
@@ -180,7 +182,9 @@ class SupervisedInstance:
 
     def _comes_back(self, code: int) -> bool:
         if self._failure and not self._failure.retryable:
-            return False
+            awaits_token = self._failure.wants_token and self._was_ready
+            if not awaits_token:
+                return False
         return self._restart.policy == "always" or (self._restart.policy == "on-failure" and code != 0)
 
     def _reason(self, code: int) -> str:
@@ -242,6 +246,7 @@ class SupervisedInstance:
     def _take(self, report: Report) -> None:
         if report.kind == "ready":
             self.files = frozenset(report.files)
+            self._was_ready = True
             if self._state == "starting":
                 self._state = "ready"
             self.settled.set()
