@@ -15,7 +15,7 @@ from support.waiting import until
 from mas_core.audit.checkpoint_keys import CheckpointKeys
 from mas_core.audit.evidence_reader import EvidenceReader
 from mas_core.model.retention import RetentionRule
-from mas_core.ops import audit, audit_exports
+from mas_core.ops import audit, audit_exports, notary
 from mas_core.ops import housekeeping as housekeeping_module
 from mas_core.ops.housekeeping import Housekeeping
 from mas_core.settings.project import project_at
@@ -255,3 +255,30 @@ async def test_runs_come_now_and_then_until_they_are_told_to_stop(system, monkey
     await until(shrunk)
     stop.set()
     await asyncio.wait_for(running, 5)
+
+
+async def test_the_notary_shows_what_is_wrong_with_the_archive(system, monkeypatch):
+    """In its heartbeat, while it signs on; the alarm goes when the archive is there again."""
+    monkeypatch.setattr(housekeeping_module, "FIRST_S", 0.01)
+    await signed(system)
+    (system.folder / "cold").rmdir()
+    stop = asyncio.Event()
+    target = replace(system.system.target, project=project_at(system.folder))
+    running = asyncio.create_task(notary.serve_evidence(target, stop))
+
+    async def alarms():
+        found = (await notary.notaries_status(system.system)).notaries
+        return [alarm for item in found for alarm in item.alarms] if found else None
+
+    async def is_alarmed():
+        return any("not there" in alarm for alarm in await alarms() or ())
+
+    async def is_calm():
+        return await alarms() == []
+
+    await until(is_alarmed)
+    (system.folder / "cold").mkdir()
+    await until(is_calm)
+    assert list((system.folder / "cold").rglob("*.jsonl.zst"))
+    stop.set()
+    await asyncio.wait_for(running, 10)
