@@ -20,6 +20,7 @@ from mas_core.errors import (
 from mas_core.gateway import dead_letters as gateway_letters
 from mas_core.gateway import redelivery
 from mas_core.model.dead_letter import ORDER_PREFIX, LetterOrder, due_purpose
+from mas_core.model.policy import Features, Route
 from mas_core.ops import agents, dead_letters, standings
 from mas_core.security.seals import AtRest
 from mas_core.store.partitions import PartitionStore
@@ -614,3 +615,37 @@ async def test_a_killed_gateway_loses_and_doubles_no_order(server_url):
             letters[number].id for number in (5, 3, 1)
         ]
         assert await system.audit_holds()
+
+
+async def test_the_receiver_of_an_edited_message_learns_that_another_was_signed(system, pair):
+    """The sender's signature is kept; it does not cover what the operator wrote."""
+    await system.change_policy(features=Features(message_signing=True))
+    worker, alice = pair
+    first = await kill_letter(system, worker, alice, {"n": 1})
+    second = await kill_letter(system, worker, alice, {"n": 2})
+
+    await dead_letters.retry(system.system, [first.id], data={"n": 9})
+    await dead_letters.retry(system.system, [second.id])
+
+    await until(lambda: worker.numbers == [9, 2])
+    edited, same = worker.messages
+    assert (edited.signed.covers_payload, edited.signed.change) == (False, "edited by an operator")
+    assert same.signed.covers_payload
+
+
+async def test_an_encrypted_message_cannot_be_edited(system, pair):
+    """Only its sender could; as it was it can be retried, and stays unreadable here."""
+    await system.change_policy(routes=(Route(sender="alice", target="worker", e2e="allow"),))
+    worker, alice = pair
+    letter = await kill_letter(system, worker, alice, {"word": "tulip"}, encrypt=True)
+
+    (refused,) = await dead_letters.retry(system.system, [letter.id], data={"n": 1})
+    shown = await dead_letters.payload(system.system, letter.id)
+    (done,) = await dead_letters.retry(system.system, [letter.id])
+
+    assert letter.facts.is_encrypted
+    assert refused.error.details["decision"] == "invalid"
+    assert "tulip" not in repr(shown)
+    assert done.outcome.is_done
+    await until(lambda: worker.messages)
+    assert worker.messages[0].data == {"word": "tulip"}
