@@ -19,7 +19,7 @@ from mas_cli.command_table import COMMANDS, Command
 from mas_core.audit.checkpoint_keys import CheckpointKeys
 from mas_core.audit.payload_keys import PayloadKeys
 from mas_core.errors import DeadLetterNotFound
-from mas_core.ops import dead_letters, messages, rbac
+from mas_core.ops import audit, dead_letters, messages, rbac
 from mas_core.ops.system import System
 from mas_core.settings.target import resolve_target
 
@@ -222,6 +222,42 @@ async def _kept_message(folder: Path) -> str:
             lambda document: msgspec.structs.replace(document, audit_payloads={"kept.law": ""})
         )
         return (await messages.send(system, "calculator", "kept.law", {"kept": True})).message_id
+
+
+MESSAGES = {"send", "request"}
+"""They write messages, which have records of their own."""
+CHANGES = [
+    entry
+    for entry in SYSTEM
+    if entry.impact != "read"
+    and entry.name not in MESSAGES
+    and "--dry-run" not in SYSTEM_CALLS.get(entry.name, ())
+]
+
+
+@pytest.mark.parametrize("entry", CHANGES, ids=lambda entry: entry.name.replace(" ", "-"))
+def test_s5_every_command_that_changes_something_is_recorded(entry: Command, system_call, capfd):
+    """With who did it and the command line, once it began and once it was done (S5)."""
+    words = system_call(entry)
+    if entry.name == "agent resume":
+        assert app.main(["agent", "pause", "sleeper"]) == 0
+    assert app.main(words) == 0
+
+    async def recorded() -> set[str]:
+        async with System(resolve_target(config=Path.cwd(), environ={})) as system:
+            for _ in range(500):
+                found = [
+                    item.record
+                    async for item in audit.records(system, audit.AuditFilter(kind="operator"))
+                    if str(item.record.details.get("command", "")).startswith(f"mas {entry.name} ")
+                    or item.record.details.get("command") == f"mas {entry.name}"
+                ]
+                if any(record.decision in {"done", "failed"} for record in found):
+                    return {record.decision for record in found if record.actor}
+                await asyncio.sleep(0.01)
+        return set()
+
+    assert asyncio.run(recorded()) >= {"begun", "done"}
 
 
 @system_commands
