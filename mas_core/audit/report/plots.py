@@ -194,7 +194,7 @@ def _ticks(first: float, last: float, most: int) -> Iterator[tuple[float, str]]:
     """Round moments between two, at most about `most`, with what to write under them."""
     span = last - first
     begin = datetime.fromtimestamp(first, UTC)
-    if span > 86400 * 31 * most:
+    if span > 86400 * 14 * most:
         months = max(1, math.ceil(span / 86400 / 30.5 / most))
         months = next((item for item in (1, 2, 3, 6, 12, 24, 60, 120) if item >= months), months)
         number_of = begin.year * 12 + begin.month - 1
