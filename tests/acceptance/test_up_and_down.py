@@ -136,6 +136,27 @@ def gateway_pid(shell):
     return gateways[0]["pid"] if len(gateways) == 1 else 0
 
 
+def notary(shell):
+    """What is told of the one notary that runs."""
+    found = shell.mas("audit", "notary", "status", "-o", "json").json
+    return found[0] if len(found) == 1 else {}
+
+
+def test_down_signs_what_was_recorded_until_the_end(running):
+    """The notary ends last: its last checkpoint names every record, the farewell of the agents included."""
+    until(lambda: notary(running).get("signed"))
+    running.greet("Ada")
+
+    assert running.mas("down").code == 0
+
+    folder = running.folder / ".mas" / "audit" / "p0"
+    records = (folder / "open.jsonl").read_bytes().splitlines()
+    last = (folder / "checkpoints").read_text().strip().split("\n\n")[-2].split("\n")
+    assert int(last[1]) == len(records)
+    assert json.loads(records[-1])["kind"] == "agent.detach"
+    until(lambda: not processes_of(running.folder))
+
+
 def test_a_new_project_runs_in_the_background_and_stops(shell):
     """up returns when all is ready, status says what runs, down ends all of it."""
     up = shell.mas("up", "--detach")
@@ -240,11 +261,13 @@ def test_state_survives_down_and_up(running):
     assert running.mas("state", "get", "hello", "-o", "json").json == {"note": "buy milk"}
 
 
-@pytest.mark.parametrize("part", ["gateway", "agent", "server"])
+@pytest.mark.parametrize("part", ["gateway", "agent", "server", "notary"])
 def test_a_part_that_is_killed_comes_back(running, part):
     """Nobody has to do anything."""
     if part == "gateway":
         pid = gateway_pid(running)
+    elif part == "notary":
+        pid = until(lambda: notary(running)).get("pid")
     elif part == "agent":
         pid = running.mas("agent", "describe", "hello", "-o", "json").json["running_instances"][0]["pid"]
     else:
@@ -254,6 +277,7 @@ def test_a_part_that_is_killed_comes_back(running, part):
 
     until(lambda: running.greet("Ada").code == 0)
     assert until(lambda: gateway_pid(running))
+    assert until(lambda: notary(running).get("pid", pid) != pid)
     assert running.mas("audit", "verify").code == 0
 
 
