@@ -121,14 +121,21 @@ async def prove(
     ],
     *,
     out: Annotated[str, typer.Option(metavar="FILE", help="Where to; - is standard output.")] = "-",
+    folder: Annotated[
+        Path | None,
+        typer.Option(metavar="DIR", help="An evidence folder or an export of one; no system is needed."),
+    ] = None,
 ) -> ExitCode:
     """Write a proof that one record is in the signed log; whoever has the public key can check it."""
     from mas_core.ops import evidence
     from mas_core.settings.private_files import write_private
 
     path = _destination(call, out)
-    async with open_system(call) as system:
-        seq, proof = await evidence.prove_record(system, identifier)
+    if folder is not None:
+        seq, proof = await asyncio.to_thread(evidence.prove_exported, folder, identifier)
+    else:
+        async with open_system(call) as system:
+            seq, proof = await evidence.prove_record(system, identifier)
     if path is None:
         call.out.write_bytes(proof + b"\n")
     else:

@@ -18,7 +18,15 @@ from mas_core.errors import MessageNotFound, NoteInvalid, NotFound, UsageError
 from mas_core.ops.archive import evidence_folder
 from mas_core.ops.system import System
 
-__all__ = ["Proven", "Verified", "check_proof", "prove_record", "verify_evidence", "verify_export"]
+__all__ = [
+    "Proven",
+    "Verified",
+    "check_proof",
+    "prove_exported",
+    "prove_record",
+    "verify_evidence",
+    "verify_export",
+]
 
 _TAIL = 1 << 20
 _MAX_KEY_BYTES = 1 << 20
@@ -120,6 +128,24 @@ def verify_export(
         )
         for number in partitions
     ]
+
+
+def prove_exported(folder: Path, identifier: str) -> tuple[int, bytes]:
+    """Number and proof of one record of an evidence folder, `SEQ` or `PARTITION:SEQ`, without any system.
+
+    Raises:
+        MessageNotFound: There is none, or no checkpoint covers it.
+        UsageError: This is no number of a record, or no evidence folder.
+        ProofInvalid: The evidence does not prove it.
+    """
+    partition, _, number = identifier.rpartition(":")
+    if not number.isdecimal() or not (partition or "0").isdecimal():
+        raise UsageError(f"{identifier!r} is no number of a record", hint="SEQ or PARTITION:SEQ")
+    keys = trusted_keys(folder, ())
+    if not keys.keys:
+        raise UsageError(f"{folder} is no evidence folder: it holds no public key")
+    with EvidenceReader(folder, int(partition or 0)) as reader:
+        return int(number), prove(reader, int(number), keys.keys)
 
 
 async def prove_record(system: System, identifier: str) -> tuple[int, bytes]:

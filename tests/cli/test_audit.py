@@ -354,8 +354,9 @@ def test_a_changed_byte_is_found_and_its_record_named(mas, tampered):
     ran = mas("audit", "verify", "-o", "json")
 
     assert ran.code == 1
-    assert [(found["ok"], found["first_bad"]) for found in ran.json] == [(False, 3)]
-    assert "partition 0 is broken: record 3 was changed" in ran.err
+    found = ran.json[0]
+    assert (found["place"], found["ok"], found["kind"], found["first_bad"]) == ("store", False, "edited", 3)
+    assert "the store of partition 0 does not hold: record 3 was changed" in ran.err
     assert "record 3 was changed" in mas("audit", "verify").out
 
 

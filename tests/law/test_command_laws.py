@@ -16,7 +16,7 @@ from pathlib import Path
 
 import pytest
 import yaml
-from support.followed_evidence import write_archive
+from support.followed_evidence import write_archive, write_proof
 
 import mas_cli.errors
 import mas_core.errors
@@ -279,6 +279,7 @@ LOCAL_CALLS = {
     "context rename": ["one", "other"],
     "context remove": ["one", "--yes"],
     "completion install": ["bash"],
+    "audit check-proof": ["proof.json", "--key", "audit.pub"],
     "audit restore": ["--from", "cold", "--out", "again-{n}"],
     "audit reindex": [],
     "audit sinks clean": ["--keep-days", "30", "--yes"],
@@ -322,6 +323,7 @@ def local_project(tmp_path, monkeypatch):
     sealed = ValueSealer({"own": public_half(private_key)}).seal("own", "card", "4111")
     (tmp_path / "sealed.json").write_text(json.dumps({"card": sealed}))
     write_archive(tmp_path, tmp_path / "cold")
+    write_proof(tmp_path)
     for words in (
         ["context", "add", "two", "--url", "redis://h"],
         ["context", "add", "one", "--url", "redis://h"],

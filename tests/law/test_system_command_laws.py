@@ -12,6 +12,7 @@ from pathlib import Path
 import msgspec
 import pytest
 import yaml
+from support.followed_evidence import write_proof
 from support.signed_export import PUBLIC_KEY, write_public_key, write_signed_export
 
 from mas_cli import app
@@ -93,6 +94,7 @@ SYSTEM_CALLS = {
     "audit tail": [],
     "audit get": ["1"],
     "audit verify": [],
+    "audit prove": ["17", "--folder", "lawful-{n}/evidence"],
     "audit report": ["--standard", "soc2", "--period", "1d"],
     "audit check-signature": ["m1", "--file", "lawful-{n}.jsonl", "--public-key", PUBLIC_KEY],
     "key generate": ["lawful-{n}"],
@@ -181,6 +183,8 @@ def system_call(running_project, tmp_path, monkeypatch):
         if {"{letter}", "{dropped}"} & set(words):
             letter = asyncio.run(_dead_letter(running_project, dropped="{dropped}" in words))
             words = [letter if word in {"{letter}", "{dropped}"} else word for word in words]
+        if "lawful-{n}/evidence" in words:
+            write_proof(Path(name))
         if "lawful-{n}.pem" in words:
             write_public_key(Path(f"{name}.pem"))
         if "lawful-{n}.jsonl" in words:

@@ -11,7 +11,9 @@ from support.evidence_folders import START, build_records
 from mas_core.audit.archive import Archive
 from mas_core.audit.archive_target import FolderTarget
 from mas_core.audit.checkpoint_keys import CheckpointKeys
+from mas_core.audit.evidence_reader import EvidenceReader
 from mas_core.audit.evidence_writer import EvidenceWriter
+from mas_core.audit.proofs import prove
 from mas_core.store.records import Records
 
 
@@ -63,3 +65,16 @@ def write_archive(root: Path, cold: Path) -> None:
     cold.mkdir()
     Archive(made.folder, made.keys, FolderTarget(cold / "mas-gone")).copy_partition(0)
     shutil.rmtree(root / "gone")
+
+
+def write_proof(root: Path) -> None:
+    """An evidence folder `evidence` in `root`, its public key `audit.pub`, and the proof of a record of it."""
+    folder = root / "evidence"
+    keys = CheckpointKeys(folder, root / "evidence-keys", "mas")
+    writer = EvidenceWriter(folder, 0, keys, segment_records=64)
+    writer.append(build_records(70))
+    writer.checkpoint(START)
+    writer.close()
+    shutil.copy(folder / "audit.pub", root / "audit.pub")
+    with EvidenceReader(folder, 0) as reader:
+        (root / "proof.json").write_bytes(prove(reader, 17, keys.public))
