@@ -28,6 +28,7 @@ ROWS = (
     "two_gateways",
     "audit_query",
     "audit_export",
+    "audit_verify",
 )
 
 

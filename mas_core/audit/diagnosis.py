@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from hashlib import sha256
-from typing import NamedTuple, Protocol
+from typing import Final, NamedTuple, Protocol
 
 from mas_core.audit.checkpoint import Checkpoint
 from mas_core.audit.log_verify import Link, read_link
@@ -24,6 +24,9 @@ from mas_core.audit.merkle import (
 )
 from mas_core.audit.verify import Tampering
 from mas_core.errors import MasError
+
+_STRAYS: Final = 1_024
+"""Linked records that can have been put in before a log counts as rewritten."""
 
 
 class Diagnosis(NamedTuple):
@@ -163,16 +166,18 @@ def _classified(lines: Sequence[bytes], seq: int, truth: Truth) -> Diagnosis:
     link = link_of(lines[0])
     if link is not None and link.seq != seq and truth.of(link.seq) == truth.identity(lines[0]):
         return _displaced(lines, seq, link.seq, truth)
-    for count, line in enumerate(lines[1:], 1):
+    is_linked = _is_linked(lines)
+    # A forged log that is linked goes on to its end; a stray record in an honest one is followed by honest ones.
+    for count, line in enumerate(lines[1:_STRAYS] if is_linked else lines[1:], 1):
         following = link_of(line)
         if following is None or following.seq < seq or truth.of(following.seq) != truth.identity(line):
             continue
         if following.seq == seq and all(link_of(line) is not None for line in lines[:count]):
             return Diagnosis(Tampering.INSERTED, seq, f"what stands at record {seq} was put in")
-        if count > 1 and _is_linked(lines):
+        if count > 1 and is_linked:
             break
         return Diagnosis(Tampering.EDITED, seq, f"record {seq} was changed")
-    if _is_linked(lines):
+    if is_linked:
         return Diagnosis(Tampering.REWRITTEN, seq, f"the log was rewritten from record {seq} on")
     return Diagnosis(Tampering.EDITED, seq, f"record {seq} was changed")
 

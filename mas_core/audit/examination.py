@@ -11,8 +11,10 @@ from mas_core.audit.log_verify import LogVerifier
 from mas_core.audit.merkle import ReadHash
 from mas_core.audit.verify import Tampering
 
-LOOKED_AT: Final = 16_384
-"""Lines that are looked at before and behind the place."""
+LINES_BEFORE: Final = 16_384
+"""Lines that are looked at before the place, where the last checkpoint is so far away."""
+LINES_BEHIND: Final = 4_096
+"""Lines that are looked at behind it."""
 
 
 class Examination:
@@ -34,14 +36,14 @@ class Examination:
     ) -> None:
         odd = log.first_odd or log.size
         pending = [log.pending] if log.pending is not None else []
-        self._anchors = [*pending, *checkpoints.to(odd + LOOKED_AT)] if pending else []
+        self._anchors = [*pending, *checkpoints.to(odd + LINES_BEHIND)] if pending else []
         self._end = end
         self._log = log
         self._truth = SignedTruth(read_hash, self._anchors)
         self._is_signed = self._truth.of(odd) is not None
         trusted = log.trusted.size
-        self.first = odd if self._is_signed else max(trusted + 1, odd - LOOKED_AT)
-        self.count = odd - self.first + LOOKED_AT
+        self.first = odd if self._is_signed else max(trusted + 1, odd - LINES_BEFORE)
+        self.count = odd - self.first + LINES_BEHIND
         self.verified_to = trusted
         """Up to this number records are beyond doubt, once it is clear what is wrong."""
         if self._is_signed and self._truth.begins_with(odd - 1):

@@ -188,7 +188,11 @@ class _Verification:
         if link is None or link.seq <= expected:
             return None
         self._proven_to = self._log.trusted.size
-        is_whole = expected == 1 or any(segment.last == expected - 1 for segment in self._reader.segments())
+        segments = self._reader.segments()
+        lengths = [segment.last - segment.first + 1 for segment in segments]
+        is_border = expected == 1 or any(segment.last == expected - 1 for segment in segments)
+        # A segment that is gone is no shorter than others; fewer records were taken out of the file behind it.
+        is_whole = is_border and link.seq - expected >= min(lengths, default=1)
         kind = Tampering.SEGMENT_MISSING if is_whole else Tampering.DELETED
         return Diagnosis(kind, expected, f"records {expected} to {link.seq - 1} are missing")
 

@@ -10,7 +10,15 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[2]
-OWN_ROWS = ("gateway_cpu", "end_to_end", "request_reply", "many_agents", "policy_change", "two_gateways")
+OWN_ROWS = (
+    "gateway_cpu",
+    "end_to_end",
+    "request_reply",
+    "many_agents",
+    "policy_change",
+    "two_gateways",
+    "audit_verify",
+)
 """Those that need nothing from the network."""
 
 

@@ -435,6 +435,7 @@ def main() -> None:
     parser.add_argument("--jobs", type=int, default=os.cpu_count() or 1)
     parser.add_argument("--whole-every", type=int, default=50, help="verify every so many from record 1, too")
     parser.add_argument("--from-start", action="store_true", help="verify all from record 1 only")
+    parser.add_argument("--progress", action="store_true", help="tell how far it is")
     options = parser.parse_args()
     began = time.monotonic()
     with tempfile.TemporaryDirectory() as folder:
@@ -455,6 +456,8 @@ def main() -> None:
                 found += some
                 problems += missing
                 wholes += whole
+                if sys.stderr.isatty() or options.progress:
+                    print(f"{found.total()} found, {len(problems)} missed", file=sys.stderr, flush=True)
     for name in MUTATIONS:
         print(f"{name:20} {found[name]:6} found")
     print(*problems[:20], sep="\n")
