@@ -95,6 +95,14 @@ def test_a_span_is_proven_by_the_hashes_before_it(log, spoiler):
     assert (span.ok, span.first, span.verified_to) == (True, 513, 2000)
 
 
+def test_s30_the_first_record_behind_a_segment_is_deleted_not_a_segment(log, spoiler):
+    """One record is missing between a closed segment and the open file, and no segment is that short."""
+    spoiler.rewrite_lines(1537, [], 1)
+    found = verified(spoiler.target, log.key)
+
+    assert (found.ok, found.kind, found.first_bad) == (False, Tampering.DELETED, 1537)
+
+
 def test_newer_records_without_a_checkpoint_are_told(log, spoiler):
     """A few may be there at any moment; many mean that checkpoints were removed."""
     notes = log.notes[:3]
