@@ -103,6 +103,14 @@ def test_s30_the_first_record_behind_a_segment_is_deleted_not_a_segment(log, spo
     assert (found.ok, found.kind, found.first_bad) == (False, Tampering.DELETED, 1537)
 
 
+def test_s30_a_number_that_was_edited_at_a_border_is_an_edit(log, spoiler):
+    """The first record behind a closed segment claims to be a later one; those after it do not."""
+    spoiler.rewrite_lines(1537, [log.records[1536].replace(b'"seq":1537', b'"seq":91537')], 1)
+    found = verified(spoiler.target, log.key)
+
+    assert (found.ok, found.kind, found.first_bad) == (False, Tampering.EDITED, 1537)
+
+
 def test_newer_records_without_a_checkpoint_are_told(log, spoiler):
     """A few may be there at any moment; many mean that checkpoints were removed."""
     notes = log.notes[:3]
