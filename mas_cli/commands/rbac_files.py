@@ -36,7 +36,7 @@ async def apply(
 ) -> ExitCode:
     """Put what a file says in force: rules, roles, limits, scanning, marks; in force when it returns.
 
-    Rules that stand in the project's own files stay also with --prune: the next mas up would bring them back.
+    Rules, roles and limits of the project's own files stay also with --prune: mas up would bring them back.
     """
     path = required_file(file)
     async with open_system(call) as system:

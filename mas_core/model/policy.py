@@ -127,6 +127,8 @@ class PolicyDocument(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Number of the newest rule that ever was, so that no id is given twice: the audit names rules by id."""
     roles: dict[str, tuple[str, ...]] = {}
     """Role name -> ids of its members."""
+    roles_of_files: dict[str, tuple[str, ...]] = {}
+    """The roles that files named when they were loaded last."""
     default_limit: RateLimit = RateLimit()
     limits: dict[str, RateLimit] = {}
     """Agent id, or `role:NAME` for each of its members -> its limit."""

@@ -142,6 +142,7 @@ def with_file_policy(document: PolicyDocument, loaded: LoadedConfig, policy: Fil
     )
     changed = msgspec.structs.replace(
         changed,
+        roles_of_files=policy.roles,
         signature_max_age_s=settings.message_signing.max_age_s,
         default_breaker=policy.default_breaker or settings.circuit_breaker.as_breaker_limits(),
         breakers=policy.breakers,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
+from typing import TypeVar
 
 import msgspec
 
@@ -11,6 +12,7 @@ from mas_core.model.policy import Mark, PolicyDocument, Route, Rule
 from mas_core.ops.system import System
 from mas_core.registry.operator_log import named
 from mas_core.security.access import AccessPolicy
+from mas_core.security.limit_changes import file_limits
 from mas_core.security.policy_changes import FILE_SOURCE, replace_file_rules, set_roles
 from mas_core.security.policy_versions import Change, differences, rolled_back, same_meaning
 from mas_core.settings.policy_export import policy_as_file
@@ -27,6 +29,8 @@ __all__ = [
     "rollback",
 ]
 
+Value = TypeVar("Value")
+
 SOURCE = "apply"
 """Source of rules that `apply` made; loading the project's files leaves them."""
 
@@ -40,8 +44,8 @@ async def apply(
     Args:
         system: The system.
         path: A file like policy.yaml.
-        prune: Take away what it does not say: rules, roles, limits, marks and the like. Rules that the
-            project's own files brought stay, because the next start would bring them back.
+        prune: Take away what it does not say: rules, roles, limits, marks and the like. Rules, roles and
+            limits that the project's own files brought stay, because the next start would bring them back.
         dry_run: Change nothing and tell what would be.
 
     Returns:
@@ -127,7 +131,8 @@ def document_of(path: Path) -> PolicyDocument:
 def applied(document: PolicyDocument, said: FilePolicy, *, prune: bool) -> PolicyDocument:
     """The document with what a file says, and nothing else if `prune`."""
     keep = not prune
-    roles = {**(document.roles if keep else {}), **said.roles}
+    everybody, file_said, file_totals = file_limits(document)
+    roles = {**(document.roles if keep else _still(document.roles, document.roles_of_files)), **said.roles}
     after = _with_rules(set_roles(document, {**document.roles, **roles}), said, prune=prune)
     marks = {
         kind: {**(getattr(document, kind) if keep else {}), **_unchanged(getattr(document, kind), found)}
@@ -137,10 +142,13 @@ def applied(document: PolicyDocument, said: FilePolicy, *, prune: bool) -> Polic
     after = msgspec.structs.replace(
         after,
         default_limit=said.default_limit
-        or (document.default_limit if keep else PolicyDocument().default_limit),
-        limits={**(document.limits if keep else {}), **said.limits},
-        totals={**(document.totals if keep else {}), **said.totals},
-        ceilings={**(document.ceilings if keep else {}), **said.ceilings},
+        or (document.default_limit if keep else everybody or PolicyDocument().default_limit),
+        limits={**(document.limits if keep else _still(document.limits, file_said)), **said.limits},
+        totals={**(document.totals if keep else _still(document.totals, file_totals)), **said.totals},
+        ceilings={
+            **(document.ceilings if keep else _still(document.ceilings, document.ceilings_of_files)),
+            **said.ceilings,
+        },
         default_breaker=said.default_breaker
         or (document.default_breaker if keep else PolicyDocument().default_breaker),
         breakers={**(document.breakers if keep else {}), **said.breakers},
@@ -189,6 +197,11 @@ def _with_rules(document: PolicyDocument, said: FilePolicy, *, prune: bool) -> P
         ),
         change=document.change,
     )
+
+
+def _still(current: Mapping[str, Value], of_files: Mapping[str, Value]) -> dict[str, Value]:
+    """What the project's own files said of things that are still there."""
+    return {name: value for name, value in of_files.items() if name in current}
 
 
 def _is_there(route: Route, routes: tuple[Route, ...]) -> bool:

@@ -116,6 +116,16 @@ def with_file_limits(
     )
 
 
+def file_limits(
+    document: PolicyDocument,
+) -> tuple[RateLimit | None, dict[str, RateLimit], dict[str, RateLimit]]:
+    """Limit of everybody, limits and totals that files said when they were loaded last."""
+    said = dict(document.limits_of_files)
+    everybody = said.pop(ANYONE, None)
+    totals = {name.removeprefix(_TOTAL): limit for name, limit in said.items() if name.startswith(_TOTAL)}
+    return everybody, {name: limit for name, limit in said.items() if not name.startswith(_TOTAL)}, totals
+
+
 def merged_with_files(
     current: Mapping[str, Value], before: Mapping[str, Value], said: Mapping[str, Value]
 ) -> dict[str, Value]:

@@ -13,7 +13,9 @@ from mas_core.security.policy_changes import describe_rule
 NOT_POLICY = frozenset({"revision", "last_rule", "changed_by", "changed_at", "change"})
 """Fields that tell of a version and decide nothing."""
 
-ORIGINS = frozenset({"feature_overrides", "limits_of_files", "ceilings_of_files", "retention_of_files"})
+ORIGINS = frozenset(
+    {"feature_overrides", "roles_of_files", "limits_of_files", "ceilings_of_files", "retention_of_files"}
+)
 """Fields that tell where others came from."""
 
 STAYING = frozenset({"last_rule", "standings", "blocked", "shadow", "retention", "retention_of_files"})

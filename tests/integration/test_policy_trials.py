@@ -10,10 +10,12 @@ from support.systems import live_system
 from support.waiting import until
 
 from mas_core.errors import Forbidden, MasError, RevisionNotFound, SpecInvalid
-from mas_core.model.policy import PolicyDocument
-from mas_core.ops import policy_files, policy_people, policy_simulation, policy_trial, rbac
+from mas_core.model.policy import PolicyDocument, RateLimit
+from mas_core.ops import agent_runs, policy_files, policy_people, policy_simulation, policy_trial, rbac
 from mas_core.security.policy_versions import differences
 from mas_core.settings.policy_file import PolicyFile, load_policy_file
+from mas_core.settings.project import project_at
+from mas_core.settings.project_config import load_config
 from mas_core.store import records
 
 ALL = """\
@@ -116,6 +118,36 @@ async def test_apply_adds_and_takes_away_only_with_prune(system, tmp_path):
         ("removed", "r3"),
         ("added", "r4"),
     ]
+
+
+async def test_prune_keeps_rules_roles_and_limits_of_the_projects_files(system, tmp_path):
+    """The next start would bring all of them back; what was said by command goes."""
+    (tmp_path / "mas.yaml").write_text("name: test\n")
+    own = """
+roles: {staff: [alice, bob]}
+rules: [{allow: role:staff -> carol}]
+limits: {role:staff: {per_minute: 30, per_hour: 300}}
+ceilings: {alice: 7}
+"""
+    loaded = load_config(project_at(written(tmp_path, own, "policy.yaml").parent))
+    await agent_runs.put_in_force(system.system, loaded, [], loaded.policy())
+    before = await rbac.load(system.system)
+    await system.change_policy(
+        roles={**before.roles, "guests": ("carol",)},
+        limits={**before.limits, "bob": RateLimit(5, 50)},
+        ceilings={**before.ceilings, "bob": 3},
+    )
+    path = written(tmp_path, "rules: [{allow: alice -> bob}]\n")
+
+    after, changes = await policy_files.apply(system.system, path, prune=True)
+
+    assert after.roles == before.roles == {"staff": ("alice", "bob")}
+    assert after.limits == before.limits
+    assert after.limits["role:staff"].per_minute == 30
+    assert (after.default_limit, after.ceilings) == (before.default_limit, {"alice": 7})
+    assert ("role:staff", "carol") in {(rule.sender, rule.target) for rule in after.rules}
+    gone = {(item.what, item.name) for item in changes if item.change == "removed"}
+    assert gone == {("roles", "guests"), ("limits", "bob"), ("ceilings", "bob")}
 
 
 async def test_a_broken_file_changes_nothing(system, tmp_path):
