@@ -40,6 +40,7 @@
     │  ├─ Quarantined
     │  └─ CircuitOpen            target, retry_after
     ├─ AgentFailed               the agent answered with an error
+    │  └─ StateInvalid           revision
     ├─ Unreachable
     │  ├─ StoreUnreachable       url without its secret
     │  ├─ GatewayDown
@@ -373,6 +374,13 @@ class AgentFailed(MasError):
     """The agent answered with an error."""
 
     code = "agent_failed"
+
+
+class StateInvalid(AgentFailed):
+    """The stored state of the agent does not fit its model."""
+
+    code = "state_invalid"
+    retryable = True
 
 
 class Unreachable(MasError):

@@ -153,7 +153,7 @@ class Dispatch:
                 while not await self._take_turn(held, message, is_alone=True):
                     await self._keeper.load()
             except MasError as error:
-                # What is stored now does not fit the agent's model, or cannot be read.
+                # What is stored now does not fit the agent's model, or cannot be read: not the sender's fault.
                 await self._fail(held, message, error)
 
     def _unread(self, delivery: Delivery) -> AgentMessage:

@@ -6,10 +6,15 @@ import asyncio
 from collections.abc import Callable, Mapping
 from typing import Any, Generic, TypeVar, cast
 
+import msgspec
+
 from mas_core.agent.turn import MustRunAlone, Turn, current_turn
-from mas_core.errors import StateChanged
+from mas_core.base.logs import get_logger
+from mas_core.errors import InvalidPayload, StateChanged, StateInvalid
 from mas_core.state.state_shape import StateShape
 from mas_core.store.agents import AgentStore
+
+log = get_logger(__name__)
 
 S = TypeVar("S")
 
@@ -37,9 +42,24 @@ class StateKeeper(Generic[S]):
         return cast("S", turn.state)
 
     async def load(self) -> None:
-        """Read the state from the store."""
-        self._revision, text = await self._store.get_state()
-        self._state = self._shape.decode(text)
+        """Read the state from the store.
+
+        Raises:
+            StateInvalid: Somebody stored one that does not fit the model; the old one stays.
+        """
+        revision, text = await self._store.get_state()
+        try:
+            self._state = self._shape.decode(text)
+        except (InvalidPayload, msgspec.DecodeError, UnicodeDecodeError) as error:
+            reason = error.message if isinstance(error, InvalidPayload) else "it is no JSON"
+            agent_id = self._store.agent_id
+            log.error("state.refused", agent=agent_id, revision=revision, reason=reason)
+            raise StateInvalid(
+                f"the stored state of {agent_id} (revision {revision}) cannot be used: {reason}",
+                hint=(f"mas state get {agent_id}", f"mas state set {agent_id} PATH VALUE"),
+                revision=revision,
+            ) from None
+        self._revision = revision
         turn = self._turn()
         if turn is not None and not turn.has_changed_state:
             turn.state = None

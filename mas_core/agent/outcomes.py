@@ -21,6 +21,7 @@ from mas_core.errors import (
     Refused,
     ReplayDetected,
     SignatureInvalid,
+    StateInvalid,
     StoreFull,
     TokenExpired,
     TokenRevoked,
@@ -55,6 +56,10 @@ _BY_RULE: Mapping[str, type[MasError]] = {
     SIGNATURE_REQUIRED: SignatureInvalid,
     SIGNATURE_INVALID: SignatureInvalid,
 }
+
+
+_FAILURES: Mapping[str, type[MasError]] = {kind.code: kind for kind in (InvalidPayload, StateInvalid)}
+"""Codes of error replies that have a class of their own."""
 
 
 def refusal(receipt: Receipt, sender: str, target: str, message_type: str) -> MasError:
@@ -95,7 +100,7 @@ def failure(reply: AgentMessage) -> MasError:
     error = reply.data.get("error")
     fields: Mapping[str, object] = error if isinstance(error, dict) else {}
     text = str(fields.get("message") or "the agent answered with an error")
-    kind = InvalidPayload if fields.get("code") == InvalidPayload.code else AgentFailed
+    kind = _FAILURES.get(str(fields.get("code")), AgentFailed)
     return kind(text, agent=reply.sender_id, agent_code=str(fields.get("code") or ""))
 
 

@@ -8,7 +8,8 @@ from support.systems import Recorder, live_system
 from support.waiting import until
 
 from mas_core.agent import Agent
-from mas_core.errors import InvalidPayload, StateChanged
+from mas_core.errors import InvalidPayload, StateChanged, StateInvalid
+from mas_core.ops import state as states
 
 
 class Count(BaseModel):
@@ -139,8 +140,26 @@ async def test_a_stored_state_that_does_not_fit_is_said_at_the_start(system):
     """A model that changed is not given data that it does not know."""
     await system.store.agent("counter").set_state(None, b'{"total":"many"}')
 
-    with pytest.raises(InvalidPayload, match="the state does not fit Count: total"):
+    with pytest.raises(StateInvalid, match="the state does not fit Count: total"):
         await system.agent("counter", Counter).start()
+
+
+async def test_a_stored_state_that_does_not_fit_costs_no_message(system, caplog):
+    """Each change comes again until the state is right; the log says what is wrong, and no sender is to blame."""
+    counter = await system.run("counter", Counter)
+    alice = await system.run("alice")
+    await alice.request("counter", "count.add", {"n": 1})
+    await states.set_part(system.system, "counter", "total", "many")
+
+    await alice.send("counter", "count.add", {"n": 2})
+    with pytest.raises(StateInvalid, match="the state does not fit Count: total") as caught:
+        await alice.request("counter", "count.add", {"n": 4})
+
+    assert caught.value.retryable
+    await until(lambda: "state.refused" in caplog.text)
+    await states.set_part(system.system, "counter", "total", 10)
+    await until(lambda: counter.state.total == 12)
+    assert await system.store.records.dead_letters() == 0
 
 
 async def test_handlers_see_and_change_the_state(system):
