@@ -112,6 +112,7 @@ def swapped(position):
         "mas_" + "A" * (len(TOKEN) - 4),
         "mas_" + "A" * 100_000,
     ],
+    ids=lambda token: f"{len(token)} characters",
 )
 def test_what_is_no_token_is_refused(token):
     """The one error of its kind, which never repeats the text."""
