@@ -319,13 +319,13 @@ def test_watch_into_head_ends(mas):
 
 
 def test_ctrl_c_ends_watching(mas_process):
-    """At once and quietly."""
+    """At once, with how much was seen."""
     process = watching(mas_process)
 
     process.send_signal(2)
 
     assert process.wait(10) == 130
-    assert process.stderr.read() == ""
+    assert process.stderr.read() == "0 seen\n"
 
 
 @pytest.fixture
