@@ -51,7 +51,7 @@ async def serve(
     if target.keys_dir is None:
         raise SecretUnavailable(
             "a notary needs its keys, and no folder of keys is known for this system",
-            hint=("run it in the project folder", "mas context add NAME --keys DIR"),
+            hint=("run it in the project folder", "mas context add NAME --keys-dir DIR"),
         )
     settings = audit_settings(target)
     async with Store(target.url, namespace=target.namespace, partitions=target.partitions) as store:

@@ -167,7 +167,7 @@ async def accept_restore(system: System, reason: str, folder: Path | None = None
     target = system.target
     place = folder or evidence_folder(target)
     if target.keys_dir is None:
-        raise SecretUnavailable("this needs the folder of keys", hint="mas context add NAME --keys DIR")
+        raise SecretUnavailable("this needs the folder of keys", hint="mas context add NAME --keys-dir DIR")
     request = RestoreAccepted(reason=reason, by=system.actor, time=await system.store.records.time_ms())
     try:
         with locked(place):
@@ -218,5 +218,5 @@ def _keys(target: Target, folder: Path | None) -> CheckpointKeys:
             f"{place} has no key yet: nothing was signed", hint=("mas up", "mas audit notary run")
         )
     if target.keys_dir is None:
-        raise SecretUnavailable("this needs the folder of keys", hint="mas context add NAME --keys DIR")
+        raise SecretUnavailable("this needs the folder of keys", hint="mas context add NAME --keys-dir DIR")
     return CheckpointKeys(place, target.keys_dir, target.namespace)

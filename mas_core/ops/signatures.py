@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import msgspec
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
 from mas_core.audit.chain import decode_record
 from mas_core.errors import KeyNotFound, MessageNotFound, SignatureInvalid, UsageError
@@ -55,12 +56,17 @@ def signed_records_in(path: Path, message_id: str) -> list[AuditRecord]:
 
     Raises:
         MessageNotFound: There is none.
-        UsageError: The file is not such an export.
+        UsageError: The file cannot be read, or is not such an export.
     """
     try:
         lines = path.read_bytes().splitlines()
         return _signed(message_id, (decode_record(line) for line in lines if line))
-    except (OSError, msgspec.DecodeError, UnicodeDecodeError) as error:
+    except OSError as error:
+        raise UsageError(
+            f"{path} cannot be read: {error.strerror or error}",
+            hint="mas audit export --format jsonl --out audit.jsonl",
+        ) from error
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
         raise UsageError(
             f"{path} is no export of the audit as JSON Lines: {error}",
             hint="mas audit export --format jsonl --out audit.jsonl",
@@ -82,6 +88,20 @@ async def public_key_for(system: System, record: AuditRecord) -> str:
     )
 
 
+def check_public_key(text: str) -> None:
+    """Make sure that a text is an Ed25519 public key in hex, so that a wrong one is not taken for a forgery.
+
+    Raises:
+        UsageError: It is none.
+    """
+    try:
+        Ed25519PublicKey.from_public_bytes(bytes.fromhex(text))
+    except ValueError:
+        raise UsageError(
+            "this is no Ed25519 public key: it takes 64 hex digits", hint="mas key list -o json"
+        ) from None
+
+
 def check(
     record: AuditRecord, public_key: str, *, payload: bytes | None = None, salt: bytes = b""
 ) -> SignatureCheck:
@@ -92,7 +112,12 @@ def check(
         public_key: The sender's Ed25519 public key in hex, from a source that you trust.
         payload: Exact bytes of the payload, to check that they are what was signed.
         salt: The salt that travelled with the message; its receiver has it.
+
+    Raises:
+        MessageNotFound: The record carries no signature.
+        UsageError: The public key is none.
     """
+    check_public_key(public_key)
     details = _details(record)
     if details is None:
         raise MessageNotFound(f"the record {record.seq} carries no signature")

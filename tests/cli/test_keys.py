@@ -99,6 +99,30 @@ def test_an_auditor_checks_a_signature_with_the_export_and_the_public_key_alone(
     assert mas("audit", "check-signature", "m2", *known[3:]).code == 6
 
 
+@pytest.mark.parametrize("key", ["abcd", "no hex", "00" * 33])
+def test_what_is_no_key_is_not_taken_for_a_forgery(mas, tmp_path, key):
+    """Neither right nor wrong: the question makes no sense."""
+    write_signed_export(tmp_path / "audit.jsonl")
+
+    ran = mas(
+        "audit", "check-signature", "m1", "--file", str(tmp_path / "audit.jsonl"), "--public-key", key,
+        "-o", "json",
+    )  # fmt: skip
+
+    assert (ran.code, ran.out) == (2, "")
+    assert ran.error["message"].startswith("this is no Ed25519 public key")
+
+
+def test_an_export_that_is_not_there_is_said_in_a_sentence(mas, tmp_path):
+    """Without the words of the operating system's programmers."""
+    words = ("m1", "--file", str(tmp_path / "none.jsonl"), "--public-key", PUBLIC_KEY, "-o", "json")
+
+    ran = mas("audit", "check-signature", *words)
+
+    assert ran.code == 2
+    assert ran.error["message"] == f"{tmp_path}/none.jsonl cannot be read: No such file or directory"
+
+
 @pytest.mark.parametrize(
     "change",
     [

@@ -92,14 +92,12 @@ def test_a_handler_that_failed_leads_to_the_logs_of_its_agent(mas, inside):
 
 
 def test_nobody_is_known_at_once(mas_process, inside):
-    """An agent that does not exist is no time-out."""
-    started = time.monotonic()
-    process = mas_process("request", "nobody", "math.add", "{}")
-    out, err = process.communicate(timeout=20)
+    """An agent that does not exist is not waited for, however long its answer might take."""
+    process = mas_process("request", "nobody", "math.add", "{}", "--timeout", "1h")
+    out, err = process.communicate(timeout=60)
 
     assert (process.returncode, out) == (6, "")
     assert "nobody" in err
-    assert time.monotonic() - started < 2
 
 
 def test_a_refusal_names_the_command_that_would_permit_it(mas):
