@@ -222,7 +222,6 @@ def _stamped(folder, body):
 
 async def test_checkpoints_are_stamped(live, authority):
     """Now and then, over the exact note; openssl verifies the stamp."""
-    pytest.importorskip("rfc3161_client")
     with _server(lambda _headers, body: (200, _stamped(authority, body))) as url:
         async with notary_of(live, timestamp_url=url, timestamp_every_s=3600):
             await _talk(live)
@@ -242,7 +241,6 @@ async def test_checkpoints_are_stamped(live, authority):
 @pytest.mark.parametrize("answer", ["garbage", "other"])
 async def test_a_stamp_of_something_else_is_not_kept(live, authority, answer):
     """An answer that is none, and a stamp for an older query."""
-    pytest.importorskip("rfc3161_client")
     first = []
 
     def reply(_headers, body):
