@@ -129,19 +129,28 @@ class ChainTruth:
         anchors: Iterable[tuple[int, str]],
     ) -> None:
         place_of = {found: place for place, found in enumerate(hashes)}
-        last = next((place for place in range(len(links) - 1, -1, -1) if links[place] is not None), None)
-        # Nobody vouches for the last line, but where nothing else is known it is more than nothing.
-        end = links[last] if last is not None else None
-        unproven = [(end.seq, hashes[last])] if end is not None and last is not None else []
-        for anchor, anchor_hash in [*anchors, *unproven]:
-            seq, head = anchor, anchor_hash
+
+        def lead_back(seq: int, head: str) -> dict[int, str]:
+            """What follows from the hash of a record; nothing when it contradicts what is known."""
+            found: dict[int, str] = {}
             while seq >= first and seq not in self._known:
-                self._known[seq] = head
+                found[seq] = head
                 place = place_of.get(head)
                 link = links[place] if place is not None else None
                 if link is None:
-                    break
+                    return found
+                if link.seq != seq:
+                    return {}
                 seq, head = seq - 1, link.prev
+            return found if self._known.get(seq, head) == head else {}
+
+        for anchor, anchor_hash in anchors:
+            self._known.update(lead_back(anchor, anchor_hash))
+        # Nobody vouches for the last line, but where nothing else is known it is more than nothing.
+        last = next((place for place in range(len(links) - 1, -1, -1) if links[place] is not None), None)
+        end = links[last] if last is not None else None
+        if end is not None and last is not None:
+            self._known.update(lead_back(end.seq, hashes[last]))
 
 
 def diagnose(lines: Sequence[bytes], first: int, truth: Truth) -> Diagnosis | None:
