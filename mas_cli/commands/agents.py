@@ -62,6 +62,7 @@ _SECTIONS = {
         Column("seen", kind="age"),
         Column("host"),
         Column("pid", kind="number"),
+        Column("state_problem", flexible=True),
     ),
     "tokens": (
         Column("key_id"),
@@ -209,6 +210,7 @@ def _description(agent: AgentDescription, now: int) -> Record:
                 "host": item.host,
                 "pid": item.pid,
                 "slot": item.slot,
+                "state_problem": item.state_problem,
             }
             for item in agent.entry.running(now)
         ],

@@ -90,8 +90,8 @@ async def set_part(
 ) -> ExitCode:
     """Set a part of an agent's state.
 
-    Nothing is set if somebody else changes the state meanwhile. A running agent sees the new state with its
-    next change. The value is not checked against the model of the agent.
+    Nothing is set if somebody else changes the state meanwhile. A running agent with a state model checks the new
+    state and takes it over, or says why it cannot; any other sees it with its next change.
     """
     parsed = given_value(value, call.stdin)
     async with open_system(call) as system:
@@ -101,11 +101,15 @@ async def set_part(
         old = _part_or_none(before, path)
         expected = before.revision if if_revision is None else if_revision
         after = await states.set_part(system, agent_id, path, parsed, if_revision=expected)
+        problems = await states.refusals(system, agent_id, after.revision)
     call.out.record(
         _CHANGE,
         {"agent": agent_id, "path": path, "before": old, "after": parsed, "revision": after.revision},
     )
-    call.talk.say(f"where {agent_id} runs, it sees this with the next change of its state")
+    for problem in problems:
+        call.talk.warn(f"{agent_id} cannot use this state, and changes nothing until it is right: {problem}")
+    if not problems:
+        call.talk.say(f"where {agent_id} runs, it sees this with the next change of its state")
     if old is not None:
         text = shlex.quote(json_text(old))
         call.talk.say(

@@ -50,6 +50,8 @@ State = TypeVar("State")
 
 START_TIMEOUT_S = 30.0
 DRAIN_TIMEOUT_S = 30.0
+STATE_LOOK_S = 2.0
+"""How often an agent with a state model looks whether an operator has set its state."""
 
 
 class Agent(Generic[State]):
@@ -130,6 +132,7 @@ class Agent(Generic[State]):
         self._keeper: StateKeeper[State] | None = None
         self._dispatch: Dispatch | None = None
         self._beating: asyncio.Task[None] | None = None
+        self._looking: asyncio.Task[None] | None = None
         self._obedience: Obedience | None = None
         self._incarnation = 0
         self.evicted = asyncio.Event()
@@ -205,6 +208,8 @@ class Agent(Generic[State]):
             self._dispatch.start()
             self._obedience.start()
             self._beating = asyncio.create_task(self._beat())
+            if self._keeper.model_name:
+                self._looking = asyncio.create_task(self._look_at_state())
         except BaseException:
             await self._close()
             raise
@@ -232,11 +237,12 @@ class Agent(Generic[State]):
         return drained
 
     async def _close(self) -> None:
-        if self._beating is not None:
-            self._beating.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                await self._beating
-            self._beating = None
+        for task in (self._beating, self._looking):
+            if task is not None:
+                task.cancel()
+                with contextlib.suppress(asyncio.CancelledError):
+                    await task
+        self._beating = self._looking = None
         if self._obedience is not None:
             await self._obedience.stop()
         if self._dispatch is not None:
@@ -464,7 +470,14 @@ class Agent(Generic[State]):
         return store, token
 
     async def _say(self, message_type: str, timeout: float) -> None:
-        dispatch = self._dispatch
+        dispatch, keeper = self._dispatch, self._keeper
+        about_state: dict[str, object] = {}
+        if keeper is not None and keeper.model_name:
+            about_state = {
+                "state_model": keeper.model_name[:64],
+                "state_looked": keeper.looked_at,
+                "state_problem": keeper.problem[:500],
+            }
         await self._started().tell(
             message_type,
             {
@@ -476,6 +489,7 @@ class Agent(Generic[State]):
                 "pid": os.getpid(),
                 "incarnation": self._incarnation,
                 "standing": self._obedience.standing if self._obedience else ACTIVE,
+                **about_state,
             },
             timeout,
         )
@@ -501,6 +515,13 @@ class Agent(Generic[State]):
                     await self._begin_again()
             except MasError as error:
                 log.error("heartbeat.refused", agent=self.id, reason=error.message)
+
+    async def _look_at_state(self) -> None:
+        while True:
+            await asyncio.sleep(STATE_LOOK_S)
+            with contextlib.suppress(MasError):
+                if await self._keeping().look():
+                    self._must_beat.set()
 
     def _hold(self) -> None:
         if self._dispatch is not None:

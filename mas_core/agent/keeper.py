@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections.abc import Callable, Mapping
 from typing import Any, Generic, TypeVar, cast
 
@@ -29,6 +30,10 @@ class StateKeeper(Generic[S]):
         self._shape = shape
         self._state: Any = shape.default()
         self._revision = 0
+        self.problem = ""
+        """Why what is stored cannot be used; empty when it can."""
+        self.looked_at = 0
+        """Revision of the newest state of an operator that was looked at."""
         self.alone = asyncio.Lock()
         """Held by turns that change the state, so that they do not spoil each other's work."""
 
@@ -54,15 +59,37 @@ class StateKeeper(Generic[S]):
             reason = error.message if isinstance(error, InvalidPayload) else "it is no JSON"
             agent_id = self._store.agent_id
             log.error("state.refused", agent=agent_id, revision=revision, reason=reason)
+            self.problem = reason
             raise StateInvalid(
                 f"the stored state of {agent_id} (revision {revision}) cannot be used: {reason}",
                 hint=(f"mas state get {agent_id}", f"mas state set {agent_id} PATH VALUE"),
                 revision=revision,
             ) from None
         self._revision = revision
+        self.problem = ""
         turn = self._turn()
         if turn is not None and not turn.has_changed_state:
             turn.state = None
+
+    @property
+    def model_name(self) -> str:
+        """Name of the model of the state; empty for a plain dict."""
+        return self._shape.model.__name__ if self._shape.model is not None else ""
+
+    async def look(self) -> bool:
+        """Take over what an operator has set, if it fits; whether there was something new.
+
+        Raises:
+            StoreUnreachable: The server does not answer.
+        """
+        ordered = await self._store.ordered_state_revision()
+        if ordered <= self.looked_at:
+            return False
+        async with self.alone:
+            with contextlib.suppress(StateInvalid):
+                await self.load()
+        self.looked_at = ordered
+        return True
 
     async def update(self, changes: Mapping[str, object]) -> None:
         """Change fields of the state, in the turn or at once."""

@@ -40,6 +40,12 @@ class AttachData(msgspec.Struct, forbid_unknown_fields=True):
     """When this life of the instance began, in Unix milliseconds by the server's clock."""
     standing: StandingKind = ACTIVE
     """The operator's word that it obeys."""
+    state_model: Annotated[str, msgspec.Meta(max_length=64)] = ""
+    """Name of the model of its state; empty where any state will do."""
+    state_looked: int = 0
+    """Revision of the newest state set by an operator that it has looked at."""
+    state_problem: Annotated[str, msgspec.Meta(max_length=500)] = ""
+    """Why it cannot use what is stored."""
 
 
 class NackData(msgspec.Struct, forbid_unknown_fields=True):

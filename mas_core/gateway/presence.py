@@ -100,6 +100,9 @@ class Presence:
             data.pid,
             data.incarnation,
             data.standing,
+            data.state_model,
+            data.state_looked,
+            data.state_problem,
         )
         text = instance_text(self._macs, agent_id, status)
         self._effects.append(lambda commit: commit.set_instance(agent_id, instance, text, now))

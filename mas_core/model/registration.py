@@ -84,3 +84,9 @@ class InstanceStatus(msgspec.Struct, frozen=True, omit_defaults=True):
     """When this life of the instance began; of two in one slot the younger one counts."""
     standing: str = "active"
     """The operator's word that it obeys; see `mas_core.model.standing`."""
+    state_model: str = ""
+    """Name of the model of its state; empty where any state will do."""
+    state_looked: int = 0
+    """Revision of the newest state set by an operator that it has looked at."""
+    state_problem: str = ""
+    """Why it cannot use what is stored."""

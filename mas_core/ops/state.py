@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import time
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -17,6 +19,9 @@ from mas_core.settings.private_files import private_dir, write_private
 from mas_core.settings.user_folder import user_folder
 
 Json = object
+
+LOOK_S = 5.0
+"""How long is waited for running instances to look at a new state; they do every other second."""
 
 WHOLE = "."
 """The path of a whole state."""
@@ -102,6 +107,26 @@ async def set_part(
     return await _replace(system, state, state.value, if_revision)
 
 
+async def refusals(system: System, agent_id: str, revision: int, *, wait_s: float = LOOK_S) -> list[str]:
+    """Why running instances refuse a state that was set; empty when none does, or none says so in time.
+
+    Args:
+        system: The system.
+        agent_id: Whose state.
+        revision: What `set_part` gave.
+        wait_s: Seconds to wait for the instances that check states.
+    """
+    ends = time.monotonic() + wait_s
+    while True:
+        entry = await system.registry.get(agent_id)
+        now = await system.store.connection.time_ms()
+        checking = [item for item in entry.running(now) if item.state_model]
+        looked = [item for item in checking if item.state_looked >= revision]
+        if len(looked) == len(checking) or time.monotonic() > ends:
+            return sorted({item.state_problem for item in looked if item.state_problem})
+        await asyncio.sleep(0.1)
+
+
 def backup(system: System, state: AgentState) -> Path:
     """Keep a state as a private JSON file, in the project or else in the user's folder.
 
@@ -140,7 +165,9 @@ async def _replace(
     change: dict[str, object] = {"from_revision": state.revision, "bytes": len(text)}
     with acting("state.set" if value else "state.reset", state.agent_id):
         async with system.operator_log.writing("state", change=change) as noted:
-            done, revision = await system.store.agent(state.agent_id).set_state(expected, text)
+            done, revision = await system.store.agent(state.agent_id).set_state(
+                expected, text, by_operator=True
+            )
             noted.facts = {**change, "revision": revision, "written": bool(done)}
     if not done:
         raise StateChanged(

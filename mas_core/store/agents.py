@@ -173,10 +173,19 @@ class AgentStore:
         revision, data = await self._connection.call("HMGET", self._state, "revision", "data")
         return int(revision or 0), data or b""
 
-    async def set_state(self, expected_revision: int | None, data: bytes) -> tuple[bool, int]:
+    async def ordered_state_revision(self) -> int:
+        """Revision at which an operator set the state last; 0 for never."""
+        (revision,) = await self._connection.call("HMGET", self._state, "ordered")
+        return int(revision or 0)
+
+    async def set_state(
+        self, expected_revision: int | None, data: bytes, *, by_operator: bool = False
+    ) -> tuple[bool, int]:
         """Replace the state if its revision is still the expected one; the revision now stored."""
         expected = "" if expected_revision is None else expected_revision
-        done, revision = await self._connection.script("set_state", [self._state], [expected, data])
+        done, revision = await self._connection.script(
+            "set_state", [self._state], [expected, data, int(by_operator)]
+        )
         return bool(done), int(revision)
 
     async def backlog(self) -> dict[str, int]:

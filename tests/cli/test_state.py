@@ -149,3 +149,18 @@ def test_hostile_keys_are_shown_safely(mas):
 
     assert not {"\x1b", "\x07", "\u202e"} & set(out)
     assert len(out.splitlines()) == 2
+
+
+def test_a_state_that_running_instances_refuse_is_warned_of(mas, kept, monkeypatch):
+    """In their words, made harmless; it is set all the same."""
+
+    async def refusals(_system, agent_id, _revision):
+        return [f"{agent_id} says {HOSTILE}"]
+
+    monkeypatch.setattr("mas_core.ops.state.refusals", refusals)
+
+    ran = mas("state", "set", "sleeper", "limit", "7")
+
+    assert ran.code == 0
+    assert "sleeper cannot use this state" in ran.err
+    assert not {"\x1b", "\x07", "\u202e"} & set(ran.err)

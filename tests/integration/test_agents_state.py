@@ -156,8 +156,12 @@ async def test_a_stored_state_that_does_not_fit_costs_no_message(system, caplog)
         await alice.request("counter", "count.add", {"n": 4})
 
     assert caught.value.retryable
+    (problem,) = await states.refusals(system.system, "counter", 2, wait_s=30)
+    assert problem.startswith("the state does not fit Count: total")
+    assert counter.state.total == 1
     await until(lambda: "state.refused" in caplog.text)
     await states.set_part(system.system, "counter", "total", 10)
+    assert await states.refusals(system.system, "counter", 3, wait_s=30) == []
     await until(lambda: counter.state.total == 12)
     assert await system.store.records.dead_letters() == 0
 
