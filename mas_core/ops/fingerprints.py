@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hmac
 from collections.abc import AsyncIterator
 
 from mas_core.errors import UsageError
@@ -52,11 +53,12 @@ async def matching(
     async for found in _records(system, identifier):
         record = found.record
         if path is None:
-            if record.payload_hmac == whole:
+            if hmac.compare_digest(record.payload_hmac.encode(), whole.encode()):
                 yield found, ""
             continue
         for place in record.fingerprints if path == "*" else (path,):
-            if record.fingerprints.get(place) == keys.field_hmac(record.message_id, place, leaf):
+            wanted = keys.field_hmac(record.message_id, place, leaf)
+            if hmac.compare_digest(record.fingerprints.get(place, "").encode(), wanted.encode()):
                 yield found, place
 
 
