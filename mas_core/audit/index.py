@@ -266,7 +266,9 @@ class IndexReader:
         return found
 
     def _blocks_in_time(self, group: int, wanted: Wanted) -> int:
-        oldest, newest, text, checksum = self._row(group, "oldest, newest, times, times_checksum")
+        oldest, newest, text, checksum = self._row(
+            "SELECT oldest, newest, times, times_checksum FROM groups WHERE number = ?", group
+        )
         if checksum != _blob_sum(text, group, oldest, newest) or len(text) != 2 * GROUP_BLOCKS * 8:
             raise ValueError(f"group {group} has a wrong checksum")
         if not wanted.overlaps(oldest, newest):
@@ -279,7 +281,7 @@ class IndexReader:
         )
 
     def _blocks_of_id(self, group: int, identifier: str) -> int:
-        text, checksum = self._row(group, "ids, ids_checksum")
+        text, checksum = self._row("SELECT ids, ids_checksum FROM groups WHERE number = ?", group)
         if checksum != _blob_sum(text, group) or len(text) % 4:
             raise ValueError(f"group {group} has a wrong checksum")
         ids = array("I", text)
@@ -291,8 +293,7 @@ class IndexReader:
             found |= 1 << (ids[place] & (GROUP_BLOCKS - 1))
         return found
 
-    def _row(self, group: int, columns: str) -> tuple[Any, ...]:
-        query = f"SELECT {columns} FROM groups WHERE number = ?"  # noqa: S608 - names of our own columns
+    def _row(self, query: str, group: int) -> tuple[Any, ...]:
         row: tuple[Any, ...] | None = self._database.execute(query, (group,)).fetchone()
         if row is None:
             raise ValueError(f"group {group} is missing")
