@@ -139,6 +139,8 @@ class Agent(Generic[State]):
         """Set once this agent has stopped for good: evicted, replaced by a younger one, or its token refused."""
         self._end: MasError | None = None
         """Why it has stopped for good."""
+        self._is_ending = False
+        """Whether `stop` or the loss of its place ends it now: only one of them does."""
         self._stopped = asyncio.Event()
         self._must_beat = asyncio.Event()
 
@@ -225,6 +227,10 @@ class Agent(Generic[State]):
         """
         if self._client is None:
             return True
+        if self._is_ending:
+            await self._stopped.wait()
+            return True
+        self._is_ending = True
         drained = True
         try:
             if self._dispatch is not None:
@@ -254,6 +260,7 @@ class Agent(Generic[State]):
         if self._store is not None and self._owns_store:
             await self._store.close()
         self._store = None
+        self._is_ending = False
         self._stopped.set()
 
     async def wait(self) -> None:
@@ -559,6 +566,10 @@ class Agent(Generic[State]):
             self._end = Quarantined(
                 f"{self.id} has stopped for good: {reason}", hint=f"mas agent describe {self.id}"
             )
+        if self._is_ending:
+            self.evicted.set()
+            return
+        self._is_ending = True
         try:
             if self._dispatch is not None:
                 await self._dispatch.stop()

@@ -167,3 +167,17 @@ async def test_an_agent_whose_first_token_is_refused_is_given_up(system, tmp_pat
 
     assert left.state == "gave_up"
     assert made.count("restarting") == 0
+
+
+@pytest.mark.timeout(30)
+async def test_an_agent_can_be_stopped_while_it_ends_by_itself(system):
+    """At whatever step of its end the stop comes, both come to an end."""
+    for steps in range(40):
+        alice = system.agent("alice")
+        await alice.start()
+        alice._lose_token(TokenExpired("the token has expired"))
+        for _ in range(steps):
+            await asyncio.sleep(0)
+        async with asyncio.timeout(5):
+            await alice.stop()
+            await alice._stopped.wait()

@@ -77,9 +77,8 @@ def prose():
 def test_s22_hostile_megabytes_cost_little_more_than_prose(name):
     """S22: a megabyte that nearly matches costs a small multiple of one of prose, or is refused on the way."""
     value = {"text": TEXTS[name]}
-    SCANNER.scan(value)
 
-    assert cpu(lambda: SCANNER.scan(value), repeat=2) < 300 * prose()
+    assert cpu(lambda: SCANNER.scan(value)) < 300 * prose()
 
 
 @pytest.mark.parametrize("rule", [rule.id for rule in PACK.rules])
