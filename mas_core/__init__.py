@@ -27,6 +27,7 @@ if TYPE_CHECKING:
         DecryptionFailed,
         Forbidden,
         GatewayDown,
+        HandlerTimedOut,
         IntegrityError,
         InternalError,
         InvalidIdentifier,
@@ -70,6 +71,8 @@ if TYPE_CHECKING:
     from mas_core.model.message import AgentMessage
     from mas_core.ops.auth_manager import AuthManager
     from mas_core.ops.gateway_service import GatewayService
+    from mas_core.resilience.circuit_breaker import CircuitBreaker
+    from mas_core.resilience.retry_policy import RetryPolicy, retry
     from mas_core.settings.gateway_settings import GatewaySettings
 
 _HOMES = {
@@ -77,11 +80,14 @@ _HOMES = {
     "Agent": "mas_core.agent.agent",
     "AgentMessage": "mas_core.model.message",
     "AuthManager": "mas_core.ops.auth_manager",
+    "CircuitBreaker": "mas_core.resilience.circuit_breaker",
     "Client": "mas_core.agent.client",
     "Decision": "mas_core.model.decision",
     "GatewayService": "mas_core.ops.gateway_service",
     "GatewaySettings": "mas_core.settings.gateway_settings",
     "Receipt": "mas_core.model.decision",
+    "RetryPolicy": "mas_core.resilience.retry_policy",
+    "retry": "mas_core.resilience.retry_policy",
 }
 
 __all__ = [
@@ -94,6 +100,7 @@ __all__ = [
     "AuthManager",
     "Backpressure",
     "ChainBroken",
+    "CircuitBreaker",
     "CircuitOpen",
     "Client",
     "ConfigurationError",
@@ -106,6 +113,7 @@ __all__ = [
     "GatewayDown",
     "GatewayService",
     "GatewaySettings",
+    "HandlerTimedOut",
     "IntegrityError",
     "InternalError",
     "InvalidIdentifier",
@@ -125,6 +133,7 @@ __all__ = [
     "Refused",
     "ReplayDetected",
     "RequestTimedOut",
+    "RetryPolicy",
     "RevisionNotFound",
     "RoleExists",
     "RoleNotFound",
@@ -145,6 +154,7 @@ __all__ = [
     "Unreachable",
     "Unscannable",
     "UsageError",
+    "retry",
 ]
 
 

@@ -50,6 +50,7 @@
     │  └─ NoResponder            target; also a RuntimeError
     ├─ TimedOut                  also a TimeoutError
     │  ├─ RequestTimedOut        target, seconds
+    │  ├─ HandlerTimedOut        seconds
     │  └─ DeadlineExceeded
     ├─ IntegrityError
     │  ├─ ChainBroken            sequence
@@ -369,6 +370,12 @@ class CircuitOpen(Refused):
     code = "circuit_open"
     retryable = True
 
+    @property
+    def retry_after(self) -> float:
+        """Seconds after which another call may pass."""
+        found = self.details.get("retry_after")
+        return float(found) if isinstance(found, int | float) else 0.0
+
 
 class AgentFailed(MasError):
     """The agent answered with an error."""
@@ -437,6 +444,12 @@ class RequestTimedOut(TimedOut):
     """No reply came in time."""
 
     code = "request_timed_out"
+
+
+class HandlerTimedOut(TimedOut):
+    """The handler did not end within its time limit."""
+
+    code = "handler_timed_out"
 
 
 class DeadlineExceeded(TimedOut):
