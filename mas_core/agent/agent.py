@@ -19,6 +19,7 @@ from mas_core.agent.handlers import Handler, HandlerMethod, handlers_of, on
 from mas_core.agent.keeper import StateKeeper
 from mas_core.agent.obedience import Obedience
 from mas_core.agent.turn import current_turn
+from mas_core.base.failpoints import failpoint
 from mas_core.base.ids import check_agent_id, check_capability
 from mas_core.base.logs import get_logger
 from mas_core.errors import (
@@ -203,6 +204,7 @@ class Agent(Generic[State]):
             self._keeper = StateKeeper(agent_store, self._shape)
             await self._keeper.load()
             await self._say(ATTACH, START_TIMEOUT_S)
+            failpoint("agent.attached")
             self._dispatch = Dispatch(client, agent_store, self._keeper, self._handle, self._max_in_flight)
             await self.on_start()
             if self._obedience.standing in HOLDING:

@@ -14,6 +14,7 @@ from mas_core.agent.outcomes import error_payload
 from mas_core.agent.settling import Settler
 from mas_core.agent.turn import MustRunAlone, Turn, current_turn
 from mas_core.base.backoff import exponential_delays
+from mas_core.base.failpoints import failpoint
 from mas_core.base.ids import derived_message_id
 from mas_core.base.logs import get_logger
 from mas_core.base.traces import trace_of
@@ -168,7 +169,9 @@ class Dispatch:
         turn = Turn(message.message_id, message.target_id, is_alone)
         mark = current_turn.set(turn)
         try:
+            failpoint("agent.before_handler")
             result = await self._handle(message)
+            failpoint("agent.after_handler")
             if not turn.has_changed_state:
                 await self._answer(message, turn, result)
         except asyncio.CancelledError as error:
@@ -285,7 +288,9 @@ class Dispatch:
         }
         for delay in exponential_delays(_RETRY_S, _MAX_RETRY_S):
             try:
+                failpoint("agent.before_hand_back")
                 await self._client.tell(NACK, data)
+                failpoint("agent.after_hand_back")
                 break
             except MasError as error:
                 # Handing back twice is harmless, so it is tried until a gateway confirms it.

@@ -11,6 +11,7 @@ import msgspec
 
 from mas_core.agent.link import Link
 from mas_core.base.backoff import exponential_delays
+from mas_core.base.failpoints import failpoint
 from mas_core.base.fair_queue import FairQueue
 from mas_core.base.logs import get_logger
 from mas_core.base.traces import trace_of
@@ -178,6 +179,8 @@ class Inbox:
             # Lanes that stay empty are looked at less and less often.
             is_news = stored_frames or not is_full
             self._read_after = _READ_AFTER if is_news else min(2 * self._read_after, _MAX_READ_AFTER)
+            if stored_frames:
+                failpoint("agent.read")
             for stored in stored_frames:
                 self._take_frame(stored.lane, stored.entry, stored.frame, "", is_new=True)
             if self._is_full:
@@ -315,6 +318,8 @@ class Inbox:
             try:
                 claimed = await self._store.claim(self._link.instance, ALIVE_MS, CLAIM_FRAMES)
                 messages: list[Held] = []
+                if claimed:
+                    failpoint("agent.claimed")
                 for frame in claimed:
                     log.info("frame.claimed", agent=self._store.agent_id, lane=frame.lane, entry=frame.entry)
                     messages += self._hold(frame.lane, frame.entry, frame.frame, frame.marks)
@@ -341,6 +346,7 @@ class Inbox:
         for delay in exponential_delays(_RECONNECT_S, CLAIM_INTERVAL_S):
             try:
                 starts = await self._store.mark_started(held.lane, held.entry, held.position)
+                failpoint("agent.marked_started")
                 break
             except MasError as error:
                 log.warning("store.unavailable", agent=self._store.agent_id, reason=error.message)

@@ -18,6 +18,7 @@ from itertools import chain
 import msgspec
 
 from mas_core.agent.link import Link
+from mas_core.base.failpoints import failpoint
 from mas_core.base.ids import new_instance_id, partition_of
 from mas_core.base.logs import get_logger
 from mas_core.base.traces import trace_of
@@ -202,6 +203,7 @@ class Outbox:
             sent = queue.unanswered.pop(receipt.counter, None)
             if sent is None:
                 continue
+            failpoint("outbox.receipt")
             queue.answered_at = time.monotonic()
             queue.probes = 0
             self._forget_if_ended(queue)
@@ -270,6 +272,7 @@ class Outbox:
         is_new = [not sent.may_be_there for _, sent in frames]
         for _, sent in frames:
             sent.may_be_there = True
+        failpoint("outbox.before_add")
         try:
             refusals = await self._store.add_frames(
                 [(queue.partition, queue.lane, sent.frame) for queue, sent in frames]
@@ -278,6 +281,7 @@ class Outbox:
             await asyncio.sleep(SWEEP_INTERVAL_S)
             self._mark_for_resending(sent for _, sent in frames)
             return
+        failpoint("outbox.after_add")
         for (queue, sent), is_first_try, error in zip(frames, is_new, refusals, strict=True):
             if error is not None and is_first_try:
                 self._give_up(queue, sent, error)

@@ -8,6 +8,7 @@ from collections import deque
 from collections.abc import Callable
 
 from mas_core.base.backoff import exponential_delays
+from mas_core.base.failpoints import failpoint
 from mas_core.base.logs import get_logger
 from mas_core.errors import MasError
 from mas_core.store.agents import AgentStore, Settlement
@@ -118,7 +119,10 @@ class Settler:
         delays = exponential_delays(_RETRY_S, _MAX_RETRY_S)
         while True:
             try:
-                return await self._store.settle(self._consumer, batch)
+                failpoint("agent.before_settle")
+                settled = await self._store.settle(self._consumer, batch)
+                failpoint("agent.after_settle")
+                return settled
             except MasError as error:
                 # Settling twice is harmless, so it is tried until the server takes it.
                 log.warning("settling.delayed", agent=self._store.agent_id, reason=error.message)

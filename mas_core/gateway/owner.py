@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from mas_core.audit.sinks.required_files import RequiredFiles
+from mas_core.base.failpoints import failpoint
 from mas_core.base.ids import new_instance_id
 from mas_core.base.logs import get_logger
 from mas_core.base.traces import trace_of
@@ -205,7 +206,9 @@ class PartitionOwner:
         if isinstance(meta, LeaseHeld):
             return False
         log.info("partition.owned", partition=self.partition, epoch=meta.epoch)
+        failpoint("gateway.acquired")
         await self._start_from(meta)
+        failpoint("gateway.loaded")
         return True
 
     async def stop(self) -> None:
@@ -238,7 +241,9 @@ class PartitionOwner:
             with contextlib.suppress(asyncio.CancelledError, MasError):
                 await renewing
             with contextlib.suppress(MasError):
+                failpoint("gateway.before_release")
                 await self._partition.renew(self._nonce, 0)
+                failpoint("gateway.after_release")
 
     def _single_out(self) -> None:
         """A batch could not be judged: go on frame by frame, and past the one that fails alone."""
@@ -251,7 +256,9 @@ class PartitionOwner:
         while True:
             await asyncio.sleep(interval)
             with contextlib.suppress(MasError):
+                failpoint("gateway.before_renew")
                 await self._partition.renew(self._nonce, self._settings.lease_ms)
+                failpoint("gateway.after_renew")
 
     async def _recover(self) -> None:
         while not self._stopping.is_set():
@@ -259,6 +266,7 @@ class PartitionOwner:
                 meta = await self._partition.read_meta(self._nonce)
                 if meta is None:
                     raise LeaseLost
+                failpoint("gateway.starting_over")
                 await self._start_from(meta)
                 return
             except (StoreUnreachable, StoreFull):
@@ -367,7 +375,11 @@ class PartitionOwner:
         entries = (
             [] if self.audit_blocked_until > time.monotonic() else self._read_ahead.take_operator_entries()
         )
+        if self._in_hand:
+            failpoint("gateway.taken")
         opened = [self._open(stored) for stored in self._in_hand]
+        if opened:
+            failpoint("gateway.opened")
         told, at = self._server_time
         since_s = time.monotonic() - at
         now = told + int(since_s * 1000)
@@ -386,6 +398,7 @@ class PartitionOwner:
             finally:
                 self._is_asking = False
             self._server_time = (lookups.now, time.monotonic())
+            failpoint("gateway.looked_up")
         self._places.reserved(lookups.grants)
         if self._judge.needs_registry(opened, now):
             await self._directory.roster.refresh()
@@ -419,6 +432,7 @@ class PartitionOwner:
         judged = self._judge.judge(opened, lookups, self._new_commit(opened, entries))
         self._audit = (str(self._ledger.seq), self._ledger.head) if self._ledger.seq else ("", "")
         self._note(opened)
+        failpoint("gateway.judged")
         return judged
 
     def _new_commit(self, opened: list[OpenedFrame], entries: Sequence[StoredFrame] = ()) -> Commit:
@@ -453,7 +467,9 @@ class PartitionOwner:
             await self._write_required(self._required, batch.commit.audit_block)
         sent_at = time.monotonic()
         stock = self._places.restock(batch.grants, self._directory.limits, self._store.keys)
+        failpoint("gateway.before_commit")
         reply = await self._partition.commit(batch.commit, stock)
+        failpoint("gateway.after_commit")
         self._places.restocked(reply.grants, sent_at)
         is_done = reply.result is CommitResult.DONE
         self._places.commit_ends(batch.grants, batch.places, is_done=is_done)
@@ -472,7 +488,9 @@ class PartitionOwner:
         if self._settings.replicas:
             await self._wait_for_replicas()
         for partition, agent_id, instance, frame in batch.foreign_answers:
+            failpoint("gateway.before_answer")
             await self._partition.put_answer(partition, agent_id, instance, frame)
+            failpoint("gateway.after_answer")
 
     async def _write_required(self, files: RequiredFiles, block: bytes) -> None:
         async def stored(first_seq: int) -> AsyncIterator[bytes]:

@@ -10,6 +10,7 @@ import asyncio
 import contextlib
 from collections.abc import Mapping
 
+from mas_core.base.failpoints import failpoint
 from mas_core.base.fair_queue import FairQueue
 from mas_core.base.logs import get_logger
 from mas_core.errors import InternalError, MasError
@@ -154,6 +155,8 @@ class ReadAhead:
 
     def _take_in(self, stored_frames: list[StoredFrame], counts: Mapping[str, int]) -> int:
         """Keep frames that were read; how many there were."""
+        if stored_frames:
+            failpoint("gateway.read")
         left = dict(counts)
         for stored in stored_frames:
             self._cursors[stored.lane] = stored.entry

@@ -14,6 +14,7 @@ from typing import Self
 
 import msgspec
 
+from mas_core.base.failpoints import failpoint
 from mas_core.base.ids import new_instance_id
 from mas_core.base.logs import get_logger
 from mas_core.base.traces import trace_of
@@ -155,6 +156,7 @@ class Gateway:
                     log.error("partition.failed", partition=partition, trace=trace_of(error))
         now = await self._store.connection.time_ms()
         await self._store.records.note_gateway(self.gateway_id, msgspec.json.encode(self._status(now)))
+        failpoint("gateway.heartbeat")
         gateways = live_gateways(await self._store.records.gateways(), now)
         share = math.ceil(self._store.partitions / max(1, len(gateways)))
         for partition in sorted(self._owners)[share:]:
