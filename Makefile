@@ -5,7 +5,7 @@ BIN    := $(VENV)/bin
 STAMP  := $(VENV)/.installed
 DEV    := $(VENV)/.installed-dev
 
-.PHONY: run test check gen bench bench-peers differential tamper clean fuzz audit
+.PHONY: run test check gen bench bench-peers differential tamper clean fuzz audit faults soak
 .DEFAULT_GOAL := run
 
 $(BIN)/python:
@@ -51,6 +51,13 @@ tamper: $(DEV) ## spoil a log of 100,000 records in 10,000 ways, and verify each
 fuzz: SECONDS ?= 60
 fuzz: $(DEV)   ## feed every parser for SECONDS each; guided by coverage where atheris is installed
 	@$(BIN)/python tests/fuzz/run.py --seconds $(SECONDS)
+
+faults: $(DEV) ## break what can break, as often as docs/reliability.md says: ROW=r1 RUNS=50 SEED=7, or everything
+	@$(BIN)/python -m tests.faults $(foreach row,$(ROW),--row $(row)) $(if $(RUNS),--runs $(RUNS)) $(if $(SEED),--seed $(SEED))
+
+soak: SECONDS ?= 1800
+soak: $(DEV)   ## run at half load for SECONDS with a fault of any kind every ten seconds
+	@$(BIN)/python -m tests.faults --row r21 --seconds $(SECONDS) $(if $(SEED),--seed $(SEED))
 
 audit: $(DEV)  ## look for known vulnerabilities in what is installed; needs the network
 	@$(BIN)/python -m venv $(VENV)-audit && $(VENV)-audit/bin/pip install --quiet --disable-pip-version-check pip-audit
