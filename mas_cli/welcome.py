@@ -75,7 +75,7 @@ def next_steps(project: Project, specs: list[AgentSpec]) -> list[str]:
     mas = program()
     steps = [] if find_project() == project else [f"cd {shlex.quote(str(project.root))}"]
     steps.append(f"{mas} discover")
-    examples = (_example(spec) for spec in specs if spec.instances)
+    examples = (_example(spec) for spec in specs if spec.instances.max)
     steps += [f"{mas} request {example}" for example in examples if example][:1]
     return [*steps, f"{mas} watch", f"{mas} status"]
 

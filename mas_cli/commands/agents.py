@@ -64,6 +64,14 @@ _SECTIONS = {
         Column("pid", kind="number"),
         Column("state_problem", flexible=True),
     ),
+    "scaling": (
+        Column("runner"),
+        Column("instances", kind="number"),
+        Column("min", kind="number"),
+        Column("max", kind="number"),
+        Column("since", kind="age"),
+        Column("reason", flexible=True),
+    ),
     "tokens": (
         Column("key_id"),
         Column("valid"),
@@ -184,6 +192,17 @@ def _summary(agent: AgentSummary) -> dict[str, object]:
             "by": agent.standing.by,
             "since": moment(agent.standing.since),
         },
+        "scaling": [
+            {
+                "runner": item.runner,
+                "instances": item.count,
+                "min": item.min,
+                "max": item.max,
+                "since": moment(item.since),
+                "reason": item.reason,
+            }
+            for item in agent.scaling
+        ],
     }
 
 

@@ -103,6 +103,8 @@ class RunReport:
                 self._row(event.kind, event.state or "ready", event.message)
             case "agent" if event.state == "ready":
                 self._row(event.agent_id, "ready", self._notes.get(event.agent_id, ""), event.number)
+            case "agent" if event.state == "scaled":
+                self._row(event.agent_id, "scaled", event.message)
             case "agent" if event.state == "reloaded":
                 self._row("reloaded", "", event.message)
             case "agent" if event.state == "stopped":

@@ -141,6 +141,7 @@ class Agent(Generic[State]):
         self._end: MasError | None = None
         """Why it has stopped for good."""
         self._is_ending = False
+        self._is_draining = False
         """Whether `stop` or the loss of its place ends it now: only one of them does."""
         self._stopped = asyncio.Event()
         self._must_beat = asyncio.Event()
@@ -244,6 +245,23 @@ class Agent(Generic[State]):
             await self._close()
         return drained
 
+    async def drain(self, timeout: float) -> bool:
+        """Take no more messages and let running handlers finish; `stop` comes next, and nothing else.
+
+        Args:
+            timeout: Seconds to wait; it can be called again when that was too short.
+
+        Returns:
+            Whether all handlers finished in time.
+        """
+        if self._dispatch is None:
+            return True
+        drained = await self._dispatch.drain(timeout)
+        if not drained and not self._is_draining:
+            self._is_draining = True
+            self._must_beat.set()
+        return drained
+
     async def _close(self) -> None:
         for task in (self._beating, self._looking):
             if task is not None:
@@ -263,6 +281,7 @@ class Agent(Generic[State]):
             await self._store.close()
         self._store = None
         self._is_ending = False
+        self._is_draining = False
         self._stopped.set()
 
     async def wait(self) -> None:
@@ -494,6 +513,7 @@ class Agent(Generic[State]):
                 "metadata": self.get_metadata(),
                 "slot": self._slot,
                 "in_hand": dispatch.in_hand if dispatch else 0,
+                "status": "draining" if self._is_draining else "active",
                 "host": socket.gethostname(),
                 "pid": os.getpid(),
                 "incarnation": self._incarnation,
@@ -545,6 +565,8 @@ class Agent(Generic[State]):
 
     async def _begin_again(self) -> None:
         """The gateway took this instance for dead: it has to say that it is there, unless it was replaced."""
+        if self._is_ending:
+            return
         try:
             await self._say(ATTACH, START_TIMEOUT_S)
         except Forbidden as error:

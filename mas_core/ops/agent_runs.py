@@ -17,6 +17,7 @@ from mas_core.ops.run_events import RunEvent, of_agent
 from mas_core.ops.system import OPERATOR, System
 from mas_core.registry.operator_log import named
 from mas_core.runner.launch import ConnectionFacts
+from mas_core.runner.rounds import Rounds
 from mas_core.runner.supervised_instance import InstanceInfo
 from mas_core.runner.supervisor import Supervisor
 from mas_core.security.limit_changes import merged_with_files, with_file_limits
@@ -76,7 +77,10 @@ async def run_agents(
     try:
         await supervisor.start()
         on_event(readiness(await supervisor.wait_ready(ready_within)))
-        async with reloading(supervisor, system, project, on_event, enabled=reload, names=names):
+        async with (
+            making_rounds(supervisor, system),
+            reloading(supervisor, system, project, on_event, enabled=reload, names=names),
+        ):
             await stop.wait()
         on_event(RunEvent("stopping", "agents finish what they have in hand"))
     finally:
@@ -163,6 +167,25 @@ def with_file_policy(document: PolicyDocument, loaded: LoadedConfig, policy: Fil
         e2e_suites=policy.e2e_suites or PolicyDocument().e2e_suites,
     )
     return replace_file_rules(replace_file_routes(changed, policy.routes), policy.rules)
+
+
+@contextlib.asynccontextmanager
+async def making_rounds(supervisor: Supervisor, system: System) -> AsyncIterator[None]:
+    """Within the block, the store is told what runs, and agents are scaled."""
+
+    async def is_held(agent_id: str) -> bool:
+        policy = await system.policy.load()
+        return policy is not None and agent_id in policy.standings
+
+    rounds = Rounds(supervisor, system.store.runners, is_held)
+    task = asyncio.create_task(rounds.run())
+    try:
+        yield
+    finally:
+        task.cancel()
+        await asyncio.wait([task])
+        with contextlib.suppress(MasError):
+            await rounds.leave()
 
 
 @contextlib.asynccontextmanager

@@ -20,6 +20,7 @@ from mas_core.errors import (
 from mas_core.model.policy import PolicyDocument, RateLimit, Rule
 from mas_core.model.registration import AgentKey, Registration
 from mas_core.model.standing import Standing
+from mas_core.ops.scaling import AgentScaling, agent_scaling
 from mas_core.ops.system import System
 from mas_core.registry.operator_log import named
 from mas_core.registry.registry import AgentEntry
@@ -61,6 +62,8 @@ class AgentSummary:
     metadata: dict[str, object]
     standing: Standing | None = None
     """What an operator said about it."""
+    scaling: tuple[AgentScaling, ...] = ()
+    """Of each runner that decides itself how many instances it has."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -348,6 +351,7 @@ async def _summaries(system: System, entries: Sequence[AgentEntry]) -> list[Agen
         policy = None
     standings = policy.standings if policy else {}
     backlogs = await system.store.records.backlogs([entry.agent_id for entry in entries])
+    scaling = await agent_scaling(system)
     found = []
     for entry, backlog in zip(entries, backlogs, strict=True):
         running = entry.running(now)
@@ -368,6 +372,7 @@ async def _summaries(system: System, entries: Sequence[AgentEntry]) -> list[Agen
                 max((item.seen for item in entry.instances), default=0),
                 entry.metadata(now),
                 standing,
+                scaling.get(entry.agent_id, ()),
             )
         )
     return found

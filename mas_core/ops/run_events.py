@@ -25,7 +25,7 @@ class RunEvent(msgspec.Struct, frozen=True, omit_defaults=True):
     number: int = 0
     """Which instance of the agent."""
     state: str = ""
-    """Of an instance: started, ready, exited, restarting, gave_up, stopped or reloaded."""
+    """Of an instance: started, ready, exited, restarting, gave_up, stopped, scaled or reloaded."""
     pid: int = 0
     code: str = ""
     """Of a failure: the error's code."""
@@ -39,6 +39,7 @@ def of_agent(event: AgentEvent) -> RunEvent:
         "restarting": [event.message, f"starts again in {event.delay_s:.1f} s"],
         "gave_up": [event.message, "is not started again"],
         "stopped": ["stopped", event.message],
+        "scaled": [event.message],
         "reloaded": ["reloaded", event.message],
     }.get(event.kind, [event.message])
     is_problem = event.kind in {"exited", "restarting", "gave_up", "problem"}

@@ -208,7 +208,7 @@ def _expected(project: Project | None) -> tuple[list[str], str]:
         specs = load_config(project).specs()
     except SpecInvalid as error:
         return [], error.message.splitlines()[0]
-    return [spec.agent_id for spec in specs if spec.instances], ""
+    return [spec.agent_id for spec in specs if spec.instances.min], ""
 
 
 def _wants_notary(project: Project | None) -> bool:

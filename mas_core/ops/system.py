@@ -22,6 +22,7 @@ from mas_core.store.store import Store
 if TYPE_CHECKING:
     from mas_core.agent.client import Client
     from mas_core.gateway.service import GatewayStatus
+    from mas_core.runner.runner_status import RunnerStatus
 
 OPERATOR = "operator"
 """The agent that commands act as unless told otherwise."""
@@ -113,6 +114,13 @@ class System:
 
         now = await self.store.connection.time_ms()
         return live_gateways(await self.store.records.gateways(), now)
+
+    async def runners(self) -> list[RunnerStatus]:
+        """The runners that look after agents now."""
+        from mas_core.runner.runner_status import live_runners  # noqa: PLC0415 - few commands ask
+
+        now = await self.store.connection.time_ms()
+        return live_runners(await self.store.runners.heartbeats(), now)
 
     async def require_gateway(self) -> None:
         """Make sure that somebody takes messages.

@@ -16,6 +16,7 @@ from mas_core.ops.agent_runs import (
     READY_SECONDS,
     OnEvent,
     ended,
+    making_rounds,
     put_in_force,
     readiness,
     reloading,
@@ -118,7 +119,10 @@ async def _run(
             async with _later(notary, enabled=loaded.config.gateway.audit.notary) as start_notary:
                 on_event(readiness(await supervisor.wait_ready(max(0.1, deadline - time.monotonic()))))
                 start_notary.set()
-            async with reloading(supervisor, system, project, on_event, enabled=options.reload):
+            async with (
+                making_rounds(supervisor, system),
+                reloading(supervisor, system, project, on_event, enabled=options.reload),
+            ):
                 await _first_of(stop, server_gave_up)
             on_event(RunEvent("stopping", "agents finish what they have in hand"))
         finally:

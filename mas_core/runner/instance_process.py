@@ -1,8 +1,10 @@
 """The process of one instance: `python -m mas_core.runner.instance_process`, started by the supervisor.
 
 It reads its launch from standard input, runs the agent until SIGTERM or until standard input ends (then
-the supervisor is gone), drains, and ends. Exit code 0 is a clean end, 77 (EX_NOPERM of sysexits.h) a token that is
-refused or missing, 1 everything else. Standard error, where its logs go, is the log file of the instance.
+the supervisor is gone), drains, and ends. Another line on standard input retires it: it finishes what it has
+in hand, however long that takes, and ends then. Exit code 0 is a clean end, 77 (EX_NOPERM of sysexits.h) a
+token that is refused or missing, 1 everything else. Standard error, where its logs go, is the log file of the
+instance.
 """
 
 from __future__ import annotations
@@ -39,6 +41,9 @@ if TYPE_CHECKING:
 log = get_logger(__name__)
 
 TOKEN_REFUSED = os.EX_NOPERM
+
+FINISH_LOOK_S = 1.0
+"""How often one that retires looks whether it has to end sooner."""
 
 _LASTING = (ConfigurationError, UsageError, NotFound, Refused)
 """Failures that another attempt without a change would only repeat."""
@@ -78,11 +83,11 @@ def main() -> int:
 
 
 async def _run(launch: Launch, report: Any) -> int:
-    end = asyncio.Event()
+    end, retire = asyncio.Event(), asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, end.set)
-    loop.add_reader(sys.stdin.fileno(), _on_input, loop, end)
+    loop.add_reader(sys.stdin.fileno(), _on_input, loop, end, retire)
     loader = ClassLoader(map(Path, launch.class_folders), launch.class_prefixes)
     agent = make_agent(launch, loader)
     program_ended: asyncio.Event = getattr(agent, "ended", None) or asyncio.Event()
@@ -97,13 +102,18 @@ async def _run(launch: Launch, report: Any) -> int:
     starting.result()
     watching = asyncio.create_task(program_ended.wait())
     leaving = asyncio.create_task(agent.evicted.wait())
+    retiring = asyncio.create_task(retire.wait())
     try:
         ready = Report(kind="ready", files=loader.imported_files())
         with contextlib.suppress(OSError):
             report(msgspec.json.encode(ready) + b"\n")
-        await asyncio.wait({ending, watching, leaving}, return_when=asyncio.FIRST_COMPLETED)
+        ends = {ending, watching, leaving}
+        await asyncio.wait({*ends, retiring}, return_when=asyncio.FIRST_COMPLETED)
+        while not any(task.done() for task in ends) and not await agent.drain(FINISH_LOOK_S):
+            pass
     finally:
         await agent.stop(drain_timeout=launch.drain_s)
+        retiring.cancel()
         ending.cancel()
         watching.cancel()
         leaving.cancel()
@@ -151,9 +161,11 @@ def make_agent(launch: Launch, loader: ClassLoader) -> Agent[Any]:
     )
 
 
-def _on_input(loop: asyncio.AbstractEventLoop, end: asyncio.Event) -> None:
-    """Nothing more is said on standard input; that it ends means that the supervisor has ended."""
-    if not os.read(sys.stdin.fileno(), 4096):
+def _on_input(loop: asyncio.AbstractEventLoop, end: asyncio.Event, retire: asyncio.Event) -> None:
+    """Whatever more is said on standard input retires us; that it ends means that the supervisor has ended."""
+    if os.read(sys.stdin.fileno(), 4096):
+        retire.set()
+    else:
         loop.remove_reader(sys.stdin.fileno())
         end.set()
 

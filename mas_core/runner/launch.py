@@ -11,6 +11,9 @@ import msgspec
 
 from mas_core.settings.agent_spec import AgentSpec
 
+RETIRE = b"retire\n"
+"""What a running instance is told on its standard input when it is to finish and end."""
+
 
 class ConnectionFacts(msgspec.Struct, frozen=True, kw_only=True):
     """How an instance reaches the system and proves who it is."""

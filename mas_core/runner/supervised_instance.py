@@ -16,7 +16,7 @@ from typing import Literal
 import msgspec
 
 from mas_core.base.backoff import exponential_delays
-from mas_core.runner.launch import Launch, Report
+from mas_core.runner.launch import RETIRE, Launch, Report
 from mas_core.runner.log_files import open_log
 from mas_core.settings.agent_spec import RestartPolicy
 
@@ -26,7 +26,9 @@ STEADY_SECONDS = 30.0
 SETTLING_RESTARTS = 2
 """After so many attempts nobody waits any longer for it to get ready."""
 
-EventKind = Literal["started", "ready", "exited", "restarting", "gave_up", "stopped", "reloaded", "problem"]
+EventKind = Literal[
+    "started", "ready", "exited", "restarting", "gave_up", "stopped", "scaled", "reloaded", "problem"
+]
 State = Literal["starting", "ready", "waiting", "draining", "stopped", "gave_up"]
 
 
@@ -128,12 +130,25 @@ class SupervisedInstance:
             except TimeoutError:
                 drained = False
                 self._signal(signal.SIGKILL)
-        if self._running:
+        if (running := self._running) is not None:
             # waiting must not end the task when it is cancelled itself
-            await asyncio.wait([self._running])
-            self._running.result()
+            await asyncio.wait([running])
+            running.result()
             self._running = None
         return drained
+
+    async def retire(self) -> None:
+        """End it once it has finished what it has in hand, however long that takes; `stop` ends it sooner."""
+        self._stopping.set()
+        if self._process and self._process.returncode is None:
+            stdin = self._process.stdin
+            if self._state == "ready" and stdin is not None:
+                stdin.write(RETIRE)
+            else:
+                self._signal(signal.SIGTERM)
+            self._state = "draining"
+        if (running := self._running) is not None:
+            await asyncio.wait([running])
 
     def kill(self) -> None:
         """End it at once, with all that it started."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import hashlib
+import itertools
 import os
 import socket
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
@@ -65,6 +66,7 @@ class Supervisor:
         self._place = hashlib.sha256(place.encode()).hexdigest()[:12]
         self._specs = {spec.agent_id: spec for spec in specs}
         self._instances: dict[str, list[SupervisedInstance]] = {}
+        self._retiring: set[asyncio.Task[None]] = set()
         self._rotating: asyncio.Task[None] | None = None
         self._changing = asyncio.Lock()
 
@@ -96,7 +98,10 @@ class Supervisor:
             await asyncio.wait([self._rotating])
             self._rotating = None
         async with self._changing:
-            return await self._stop(list(self._instances))
+            drained = await self._stop(list(self._instances))
+        if self._retiring:
+            await asyncio.wait(self._retiring)
+        return drained
 
     async def kill(self) -> None:
         """End all instances at once; what they have in hand goes to others or comes again."""
@@ -112,6 +117,33 @@ class Supervisor:
     def specs(self) -> list[AgentSpec]:
         """What runs now."""
         return list(self._specs.values())
+
+    def working(self, agent_id: str) -> list[InstanceInfo]:
+        """The instances of an agent that are not on their way out."""
+        infos = (one.info for one in self._instances.get(agent_id, ()))
+        return [info for info in infos if info.state != "draining"]
+
+    async def scale(self, agent_id: str, count: int, reason: str) -> None:
+        """Have `count` instances of an agent from now on; those that are too many finish what they have in hand."""
+        async with self._changing:
+            spec = self._specs.get(agent_id)
+            working = [one for one in self._instances.get(agent_id, ()) if one.info.state != "draining"]
+            if spec is None or len(working) == count or not spec.instances.min <= count <= spec.instances.max:
+                return
+            message = f"{_instances(count)} instead of {len(working)}: {reason}"
+            self._on_event(AgentEvent("scaled", agent_id, message=message))
+            for one in sorted(working, key=lambda one: one.number)[count:]:
+                task = asyncio.create_task(self._retire(one))
+                self._retiring.add(task)
+                task.add_done_callback(self._retiring.discard)
+            for _ in range(count - len(working)):
+                self._add(spec)
+
+    async def _retire(self, instance: SupervisedInstance) -> None:
+        await instance.retire()
+        instances = self._instances.get(instance.agent_id, [])
+        if instance in instances:
+            instances.remove(instance)
 
     def check(self, specs: Iterable[AgentSpec]) -> None:
         """Refuse specs whose class may not run, before anything of them is imported.
@@ -178,21 +210,26 @@ class Supervisor:
                 self._on_event(AgentEvent("reloaded", message=", ".join(changed)))
 
     def _start(self, spec: AgentSpec) -> None:
-        logs = self._project.logs_dir
-        self._instances[spec.agent_id] = [
-            SupervisedInstance(
-                lambda status_fd, number=number: self._launch(spec, number, status_fd),  # type: ignore[misc]
-                spec.agent_id,
-                number,
-                restart=spec.restart,
-                log_path=logs / f"{spec.agent_id}-{number}.log",
-                environ=self._environ(spec),
-                on_event=self._on_event,
-            )
-            for number in range(1, spec.instances + 1)
-        ]
-        for instance in self._instances[spec.agent_id]:
-            instance.start()
+        self._instances[spec.agent_id] = []
+        for _ in range(spec.instances.min):
+            self._add(spec)
+
+    def _add(self, spec: AgentSpec) -> None:
+        """Start one more instance, with the lowest number that is free."""
+        instances = self._instances[spec.agent_id]
+        taken = {one.number for one in instances}
+        number = next(number for number in itertools.count(1) if number not in taken)
+        instance = SupervisedInstance(
+            lambda status_fd: self._launch(spec, number, status_fd),
+            spec.agent_id,
+            number,
+            restart=spec.restart,
+            log_path=self._project.logs_dir / f"{spec.agent_id}-{number}.log",
+            environ=self._environ(spec),
+            on_event=self._on_event,
+        )
+        instances.append(instance)
+        instance.start()
 
     async def _stop(self, names: Sequence[str]) -> bool:
         instances = [one for name in names for one in self._instances.get(name, [])]
@@ -231,6 +268,10 @@ class Supervisor:
             for info in self.status():
                 with contextlib.suppress(OSError):
                     await asyncio.to_thread(rotate_if_large, Path(info.log))
+
+
+def _instances(count: int) -> str:
+    return "1 instance" if count == 1 else f"{count} instances"
 
 
 async def _changes(root: Path) -> AsyncIterator[frozenset[str]]:

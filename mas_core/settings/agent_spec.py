@@ -21,6 +21,7 @@ from pydantic import (
 from mas_core.base.ids import check_capability, check_message_type
 from mas_core.errors import InvalidIdentifier, SpecInvalid
 from mas_core.model.policy import Effect, Rule
+from mas_core.settings.instances import Instances, read_instances
 from mas_core.settings.permissions import (
     Action,
     Limit,
@@ -34,7 +35,6 @@ from mas_core.settings.policy_file import FilePolicy
 from mas_core.settings.yaml_documents import Problem, YamlDocument, error_of, read_yaml, validated
 
 CLASS_PATH = re.compile(r"[A-Za-z_][A-Za-z0-9_]*(\.[A-Za-z_][A-Za-z0-9_]*)*:[A-Za-z_][A-Za-z0-9_]*", re.ASCII)
-MAX_INSTANCES = 256
 
 
 def _capability(value: str) -> str:
@@ -123,8 +123,10 @@ class AgentSpec(BaseModel):
         default=None, alias="exec", min_length=1
     )
     """A program and its arguments, which gets messages on its standard input."""
-    instances: int = Field(default=1, ge=0, le=MAX_INSTANCES)
-    """How many run at once; they share the agent's work and its state."""
+    instances: Annotated[
+        Instances, BeforeValidator(read_instances, json_schema_input_type=int | Instances)
+    ] = Instances(min=1, max=1)
+    """How many run at once, or a range to scale in; they share the agent's work and its state."""
     capabilities: list[Annotated[str, AfterValidator(_capability)]] = []
     """What it can do: others discover it by these."""
     metadata: dict[str, Any] = {}

@@ -54,6 +54,10 @@ class Keys:
         """Hash: notary id -> its last heartbeat and status."""
         return f"{self.namespace}:notaries"
 
+    def runners(self) -> str:
+        """Hash: runner id -> its last heartbeat and status."""
+        return f"{self.namespace}:runners"
+
     def meta(self, partition: int) -> str:
         """Hash: owner, epoch, cursors, audit head and policy revision of a partition."""
         return self._prefix[partition] + "meta"

@@ -12,6 +12,7 @@ from mas_core.store.keys import Keys
 from mas_core.store.limits import LimitCounts
 from mas_core.store.partitions import PartitionStore
 from mas_core.store.records import Records
+from mas_core.store.runners import Runners
 
 
 class Store:
@@ -28,6 +29,7 @@ class Store:
         self.keys = Keys(namespace, partitions)
         self.records = Records(self.connection, self.keys)
         self.dead_letters = DeadLetters(self.connection, self.keys)
+        self.runners = Runners(self.connection, self.keys)
         self.limits = LimitCounts(self.connection, self.keys)
 
     @property

@@ -5,7 +5,7 @@ from pydantic import TypeAdapter
 
 from mas_core.errors import SpecInvalid
 from mas_core.model.policy import RateLimit
-from mas_core.settings.agent_spec import agent_spec_schema, load_specs
+from mas_core.settings.agent_spec import AgentSpec, agent_spec_schema, load_specs
 
 WORD_COUNTER = """\
 agent_id: word-counter
@@ -42,6 +42,21 @@ def test_a_spec_is_read_with_its_rules_roles_and_limits(tmp_path):
     assert policy.roles == {"counters": ("word-counter",)}
 
 
+def test_instances_are_a_number_or_a_range(tmp_path):
+    """Both are told on unchanged to the process of an instance."""
+    (tmp_path / "a.yaml").write_text("agent_id: a\nclass_path: x:Y\ninstances: 3\n")
+    (tmp_path / "b.yaml").write_text(
+        "agent_id: b\nclass_path: x:Y\ninstances: {max: 8, scale_on: backlog, target: 5}\n"
+    )
+    fixed, scaled = load_specs(tmp_path)
+
+    assert (fixed.instances.min, fixed.instances.max, fixed.instances.is_scaled) == (3, 3, False)
+    assert (scaled.instances.min, scaled.instances.max, scaled.instances.target) == (1, 8, 5)
+    for spec in (fixed, scaled):
+        told = spec.model_dump(mode="json", by_alias=True, exclude_unset=True)
+        assert AgentSpec.model_validate(told).instances == spec.instances
+
+
 def test_reading_a_file_again_gives_the_same_rule_ids(tmp_path):
     """Rule ids follow from what the rule says, so that a reload changes only what was changed."""
     (tmp_path / "a.yaml").write_text(WORD_COUNTER)
@@ -65,6 +80,30 @@ def test_reading_a_file_again_gives_the_same_rule_ids(tmp_path):
         ("class_path: x:Y\n", 1, "'agent_id' is missing", "add a line  agent_id"),
         ("agent_id: A B\nclass_path: x:Y\n", 1, "cannot be the id", "ids have 1 to 63"),
         ("agent_id: a\nclass_path: x:Y\ninstances: -1\n", 3, "greater than or equal to 0", ""),
+        (
+            "agent_id: a\nclass_path: x:Y\ninstances: many\n",
+            3,
+            "a number or a mapping",
+            "write  instances: 2",
+        ),
+        (
+            "agent_id: a\nclass_path: x:Y\ninstances: true\n",
+            3,
+            "a number or a mapping",
+            "write  instances: 2",
+        ),
+        (
+            "agent_id: a\nclass_path: x:Y\ninstances: {min: 3, max: 2}\n",
+            3,
+            "min 3 is more than max 2",
+            "write  instances",
+        ),
+        (
+            "agent_id: a\nclass_path: x:Y\ninstances:\n  max: 2\n  scale_no: x\n",
+            5,
+            "unknown field 'instances.scale_no'",
+            "did you mean scale_on?",
+        ),
         (
             "agent_id: a\nclass_path: x:Y\nlimits:\n  per_minut: 3\n",
             4,
