@@ -56,6 +56,14 @@ Priority = Annotated[
     typer.Option(metavar="critical|high|normal|low|bulk", help="How urgent it is; also 0 to 10."),
 ]
 
+Delivery = Annotated[
+    str,
+    typer.Option(
+        metavar="at_most_once|at_least_once|exactly_once",
+        help="What counts more when something fails; what the target is set to, if left out.",
+    ),
+]
+
 _SENT = (Column("id"), Column("target"), Column("decision"))
 DryRun = Annotated[
     bool,
@@ -95,6 +103,7 @@ async def send(
         bool, typer.Option("--template", help="Fill in {{count}}, {{id}}, {{now}} and {{random 8}}.")
     ] = False,
     encrypt: Encrypt = False,
+    delivery: Delivery = "",
     dry_run: DryRun = False,
 ) -> ExitCode:
     """Send messages and wait until the gateway has taken them.
@@ -141,6 +150,7 @@ async def send(
                     ttl=seconds,
                     message_id=message_id,
                     encrypt=encrypt,
+                    delivery=delivery,
                 )
         call.out.record(_SENT, _sent(receipt, target, message_type))
         if receipt.reason:
@@ -164,6 +174,7 @@ async def send(
             ttl=seconds,
             rate=rate,
             encrypt=encrypt,
+            delivery=delivery,
         )
         await call.out.listed(_SENT_MANY, tally.rows(outcomes))
     tally.conclude()
@@ -184,6 +195,7 @@ async def request(
         bool, typer.Option("--raw", help="Of a reply with one field, only its value, text without quotes.")
     ] = False,
     encrypt: Encrypt = False,
+    delivery: Delivery = "",
     dry_run: DryRun = False,
 ) -> ExitCode:
     """Ask an agent and print the payload of its reply.
@@ -216,7 +228,13 @@ async def request(
             started = time.perf_counter()
             with _refusals_in_words("request"), logs_named(system.target.project, target):
                 reply = await client.request(
-                    target, message_type, data, priority=priority, timeout=seconds, encrypt=encrypt
+                    target,
+                    message_type,
+                    data,
+                    priority=priority,
+                    timeout=seconds,
+                    encrypt=encrypt,
+                    delivery=delivery,
                 )
             took = time.perf_counter() - started
     values = list(reply.data.values())

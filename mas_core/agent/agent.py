@@ -35,6 +35,7 @@ from mas_core.errors import (
 )
 from mas_core.gateway.in_process import InProcessGateway
 from mas_core.model.decision import Receipt
+from mas_core.model.delivery_mode import DeliveryMode, parse_delivery
 from mas_core.model.message import ATTACH, BEAT, DEFAULT_TTL_MS, DETACH, AgentMessage
 from mas_core.model.priority import NORMAL
 from mas_core.model.standing import ACTIVE, HOLDING
@@ -75,6 +76,7 @@ class Agent(Generic[State]):
             out. The key that derives from the token is always there.
         pins: Agent id -> SHA-256 fingerprints (hex) of the only public keys of it that count.
         require_signatures: Refuse messages that their sender did not sign, whatever the gateway lets through.
+        delivery: How messages are handled whose senders do not say: at_most_once, at_least_once, exactly_once.
         use_gateway, gateway_url: Accepted for compatibility; the gateway is always on.
     """
 
@@ -98,6 +100,7 @@ class Agent(Generic[State]):
         private_keys: Sequence[str | Path] | None = None,
         pins: Mapping[str, Collection[str]] | None = None,
         require_signatures: bool = False,
+        delivery: str = DeliveryMode.AT_LEAST_ONCE,
         use_gateway: bool = True,  # noqa: ARG002 - the gateway is always on
         gateway_url: str | None = None,
     ) -> None:
@@ -117,6 +120,7 @@ class Agent(Generic[State]):
         )
         self._metadata = dict(metadata or {})
         self._max_in_flight = max_in_flight
+        self._delivery = parse_delivery(delivery)
         self._heartbeat_interval = heartbeat_interval or environment.heartbeat_interval_s
         self._request_timeout = environment.request_timeout_s
         self._slot = slot
@@ -206,7 +210,9 @@ class Agent(Generic[State]):
             await self._keeper.load()
             await self._say(ATTACH, START_TIMEOUT_S)
             failpoint("agent.attached")
-            self._dispatch = Dispatch(client, agent_store, self._keeper, self._handle, self._max_in_flight)
+            self._dispatch = Dispatch(
+                client, agent_store, self._keeper, self._handle, self._max_in_flight, self._delivery
+            )
             await self.on_start()
             if self._obedience.standing in HOLDING:
                 self._dispatch.hold()
@@ -355,6 +361,7 @@ class Agent(Generic[State]):
         message_id: str = "",
         headers: dict[str, str] | None = None,
         encrypt: bool = False,
+        delivery: str = "",
     ) -> Receipt:
         """Send a message; returns the gateway's receipt once it is safely on its way.
 
@@ -374,6 +381,7 @@ class Agent(Generic[State]):
             message_id=message_id,
             headers=headers,
             encrypt=encrypt,
+            delivery=delivery,
         )
 
     async def send_many(
@@ -384,6 +392,7 @@ class Agent(Generic[State]):
         *,
         priority: int | str = NORMAL,
         ttl: float = DEFAULT_TTL_MS / 1000,
+        delivery: str = "",
     ) -> list[Receipt]:
         """Send messages in this order; returns all receipts, also of what was refused. As `Client.send_many`."""
         client = self._started()
@@ -393,7 +402,7 @@ class Agent(Generic[State]):
         if turn is not None and turn.agent_id == self.id:
             ids = [turn.next_message_id() for _ in payloads]
         return await client.send_many(
-            target, message_type, payloads, priority=priority, ttl=ttl, message_ids=ids
+            target, message_type, payloads, priority=priority, ttl=ttl, message_ids=ids, delivery=delivery
         )
 
     async def request(
@@ -406,6 +415,7 @@ class Agent(Generic[State]):
         priority: int | str = NORMAL,
         headers: dict[str, str] | None = None,
         encrypt: bool = False,
+        delivery: str = "",
     ) -> AgentMessage:
         """Send a message and wait for the reply, 30 s unless told otherwise. Errors as for `Client.request`.
 
@@ -420,6 +430,7 @@ class Agent(Generic[State]):
             priority=priority,
             headers=headers,
             encrypt=encrypt,
+            delivery=delivery,
         )
 
     async def discover(

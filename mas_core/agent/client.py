@@ -37,6 +37,7 @@ from mas_core.errors import (
     UsageError,
 )
 from mas_core.model.decision import Decision, Receipt
+from mas_core.model.delivery_mode import DeliveryMode, parse_delivery
 from mas_core.model.encrypted_payload import E2E_KEY
 from mas_core.model.frame import (
     MAX_FRAME_BYTES,
@@ -94,7 +95,7 @@ def message_of(delivery: Delivery) -> AgentMessage:
         delivery.priority,
         delivery.headers or {},
         delivery.attempt,
-        delivery.capsule,
+        capsule=delivery.capsule,
     )
 
 
@@ -222,6 +223,7 @@ class Client:
         message_id: str = "",
         headers: dict[str, str] | None = None,
         encrypt: bool = False,
+        delivery: str = "",
         timeout: float = SEND_TIMEOUT_S,
     ) -> Receipt:
         """Send a message and wait for the gateway's receipt, which is given once it is safely on its way.
@@ -235,17 +237,19 @@ class Client:
             message_id: An id of your own: sending it again has no second effect and gives the first receipt.
             headers: Short texts that travel with the message, such as a trace context.
             encrypt: Encrypt the payload so that only the target can read it, where the policy lets it.
+            delivery: at_most_once, at_least_once or exactly_once; what the target is set to, when left out.
             timeout: Seconds to wait for the receipt.
 
         Raises:
-            UsageError: The time to live is not above 0 s, or above 30 days.
+            UsageError: The time to live is not above 0 s, or above 30 days; or there is no such delivery.
             Refused: The gateway said no; the subclass says which stage.
             AgentNotFound: There is no such agent.
             InvalidPayload: The payload is not an object or too large, or a header is not text.
             KeyNotFound: It is to be encrypted, and the target has no key for that.
-            GatewayDown: No receipt came in time; the message may still be delivered.
+            GatewayDown: No receipt came in time; the message may still be delivered. `details["message_id"]` is
+                its id: sent again under it, a message with an id of your own or `exactly_once` is not doubled.
         """
-        envelope = self._envelope(target, message_type, data, priority, ttl, message_id, headers)
+        envelope = self._envelope(target, message_type, data, priority, ttl, message_id, headers, delivery)
         if encrypt:
             return await self.submit_encrypted(envelope, timeout)
         return await self._submit(envelope, timeout)
@@ -260,6 +264,7 @@ class Client:
         ttl: float = DEFAULT_TTL_MS / 1000,
         message_ids: Iterable[str] = (),
         headers: dict[str, str] | None = None,
+        delivery: str = "",
         timeout: float = SEND_TIMEOUT_S,
     ) -> list[Receipt]:
         """Send messages in this order and wait for all receipts; the cheapest way to send what is at hand.
@@ -272,6 +277,7 @@ class Client:
             ttl: Seconds after which they are of no use any more.
             message_ids: Ids of your own, one for each message, or none.
             headers: Short texts that travel with each.
+            delivery: at_most_once, at_least_once or exactly_once; what the target is set to, when left out.
             timeout: Seconds to wait for the receipts.
 
         Returns:
@@ -283,7 +289,7 @@ class Client:
         self._check_started()
         ids = iter(message_ids)
         envelopes = [
-            self._envelope(target, message_type, payload, priority, ttl, next(ids, ""), headers)
+            self._envelope(target, message_type, payload, priority, ttl, next(ids, ""), headers, delivery)
             for payload in payloads
         ]
         receipts = await self._submit_many(envelopes, timeout)
@@ -326,6 +332,7 @@ class Client:
         priority: int | str = NORMAL,
         headers: dict[str, str] | None = None,
         encrypt: bool = False,
+        delivery: str = "",
     ) -> AgentMessage:
         """Send a message and wait for the answer of its target.
 
@@ -337,6 +344,7 @@ class Client:
             priority: 0 to 10, or a name.
             headers: Short texts that travel with the message.
             encrypt: Encrypt the payload so that only the target can read it; the reply is encrypted as well.
+            delivery: at_most_once, at_least_once or exactly_once; what the target is set to, when left out.
 
         Raises:
             Refused: The gateway said no.
@@ -349,7 +357,7 @@ class Client:
             AgentFailed: The agent answered with an error.
             InvalidPayload: The payload is not what the agent takes.
         """
-        envelope = self._envelope(target, message_type, data, priority, timeout, "", headers)
+        envelope = self._envelope(target, message_type, data, priority, timeout, "", headers, delivery)
         envelope.flags |= Flag.EXPECTS_REPLY
         answer = self._replies.expect(envelope.id)
         try:
@@ -529,6 +537,7 @@ class Client:
         ttl: float,
         message_id: str,
         headers: dict[str, str] | None,
+        delivery: str = "",
     ) -> Envelope:
         if not 0 < ttl * 1000 <= MAX_TTL_MS:
             raise UsageError(f"a message lives for more than 0 s and at most 30 days, not for {ttl} s")
@@ -537,6 +546,11 @@ class Client:
             check_message_type(message_type)
             if len(self._known_addresses) < MAX_KNOWN_ADDRESSES:
                 self._known_addresses.add((target, message_type))
+        flags = Flag.CHOSEN_ID if message_id else 0
+        if delivery:
+            mode = parse_delivery(delivery)
+            # The id of what may take effect once is remembered, so that it can be sent again under it.
+            flags |= mode.flag | (Flag.CHOSEN_ID if mode is DeliveryMode.EXACTLY_ONCE else 0)
         return Envelope(
             check_message_id(message_id) if message_id else new_message_id(),
             target,
@@ -545,7 +559,7 @@ class Client:
             self._outbox.now_ms(),
             max(1, int(ttl * 1000)),
             priority if type(priority) is int and 0 <= priority <= 10 else parse_priority(priority),
-            Flag.CHOSEN_ID if message_id else 0,
+            flags,
             headers=headers,
         )
 

@@ -24,9 +24,11 @@ from mas_core.errors import (
     InvalidPayload,
     MasError,
     SignatureInvalid,
+    StateChanged,
     UsageError,
 )
 from mas_core.model.decision import Receipt
+from mas_core.model.delivery_mode import DeliveryMode, mode_of
 from mas_core.model.message import (
     NACK,
     OUTCOME,
@@ -36,7 +38,7 @@ from mas_core.model.message import (
     Flag,
     payload_bytes,
 )
-from mas_core.store.agents import STATE_CHANGED, AgentStore, Settlement
+from mas_core.store.agents import SETTLED_ELSEWHERE, STATE_CHANGED, AgentStore, Settlement
 
 log = get_logger(__name__)
 
@@ -61,6 +63,7 @@ class Dispatch:
         keeper: The agent's state.
         handle: Runs the handler of a message and returns what it returned.
         max_in_flight: Handlers that run at the same time.
+        delivery: How often messages are handled whose senders do not say.
     """
 
     def __init__(
@@ -70,8 +73,11 @@ class Dispatch:
         keeper: StateKeeper[Any],
         handle: Callable[[AgentMessage], Awaitable[object]],
         max_in_flight: int,
+        delivery: DeliveryMode = DeliveryMode.AT_LEAST_ONCE,
     ) -> None:
         self._client = client
+        self._store = store
+        self._delivery = delivery
         self._keeper = keeper
         self._handle = handle
         self._inbox = Inbox(client.link, store, self._take, self._give_up, self._settled, max_in_flight)
@@ -142,6 +148,10 @@ class Dispatch:
             await self._hand_back(held, error.code, error.message, retryable=True)
             return
         message.replier = self._reply
+        message.takeovers = held.starts
+        mode = mode_of(delivery.flags) or self._delivery
+        if mode is not DeliveryMode.AT_LEAST_ONCE and not await self._may_begin(held, delivery, mode):
+            return
         if message.message_type not in self._stateful_types:
             try:
                 await self._take_turn(held, message, is_alone=False)
@@ -157,6 +167,34 @@ class Dispatch:
                 # What is stored now does not fit the agent's model, or cannot be read: not the sender's fault.
                 await self._fail(held, message, error)
 
+    def _mode(self, held: Held) -> DeliveryMode:
+        return (mode_of(held.delivery.flags) if held.delivery is not None else None) or self._delivery
+
+    async def _may_begin(self, held: Held, delivery: Delivery, mode: DeliveryMode) -> bool:
+        """Whether the handler may start, which is noted; if not, the message is done with."""
+        if mode is DeliveryMode.EXACTLY_ONCE:
+            if not await self._was_handled(delivery):
+                return True
+            log.info("message.repeated", agent=delivery.target, message_id=delivery.id)
+            self._settler.settle(held.lane, held.entry, held.total, held.position)
+            return False
+        starts = held.starts or await self._inbox.mark_started(held)
+        if starts == SETTLED_ELSEWHERE:
+            self._inbox.release(held.lane, held.entry, 1)
+        elif starts > 1:
+            reason = "an instance that ended before it was done may have begun it"
+            await self._hand_back(held, "interrupted", reason, retryable=False, is_spent=True)
+        return starts == 1
+
+    async def _was_handled(self, delivery: Delivery) -> bool:
+        delays = exponential_delays(_RETRY_S, _MAX_RETRY_S)
+        while True:
+            try:
+                return await self._store.was_handled(_mark(delivery))
+            except MasError as error:
+                log.warning("store.unavailable", agent=delivery.target, reason=error.message)
+                await asyncio.sleep(next(delays))
+
     def _unread(self, delivery: Delivery) -> AgentMessage:
         """A request that does not open here, to answer that; encrypted, as every answer to it has to be."""
         message = message_of(delivery)
@@ -166,7 +204,16 @@ class Dispatch:
 
     async def _take_turn(self, held: Held, message: AgentMessage, *, is_alone: bool) -> bool:
         """Run the handler once; False when another instance changed the state meanwhile."""
-        turn = Turn(message.message_id, message.target_id, is_alone)
+        runs_once = self._mode(held) is DeliveryMode.AT_MOST_ONCE
+        turn = Turn(message.message_id, message.target_id, is_alone, runs_once=runs_once)
+        try:
+            return await self._run(held, message, turn)
+        finally:
+            if turn.holds_lock:
+                self._stateful_types.add(message.message_type)
+                self._keeper.alone.release()
+
+    async def _run(self, held: Held, message: AgentMessage, turn: Turn) -> bool:
         mark = current_turn.set(turn)
         try:
             failpoint("agent.before_handler")
@@ -187,7 +234,12 @@ class Dispatch:
         finally:
             current_turn.reset(mark)
         if not await self._settle(held, turn):
-            return False
+            if not turn.runs_once:
+                return False
+            await self._fail(held, message, StateChanged("another instance has changed the state meanwhile"))
+            with contextlib.suppress(MasError):
+                await self._keeper.load()
+            return True
         if held.delivery is not None and held.delivery.flags & Flag.TRIAL:
             self._tell_outcome(message, "")
         if turn.has_changed_state:
@@ -215,7 +267,10 @@ class Dispatch:
         return None
 
     async def _settle(self, held: Held, turn: Turn) -> bool:
-        if not turn.has_changed_state:
+        mark = ""
+        if held.delivery is not None and self._mode(held) is DeliveryMode.EXACTLY_ONCE:
+            mark = _mark(held.delivery)
+        if not (turn.has_changed_state or mark):
             self._settler.settle(held.lane, held.entry, held.total, held.position)
             return True
         settlement = Settlement(
@@ -223,13 +278,14 @@ class Dispatch:
             held.entry,
             held.total,
             (held.position,),
-            turn.revision,
-            self._keeper.encoded(turn),
+            turn.revision if turn.has_changed_state else None,
+            self._keeper.encoded(turn) if turn.has_changed_state else b"",
+            mark,
         )
-        result = await self._settler.settle_with_state(settlement)
+        result = await self._settler.settle_alone(settlement)
         if result == STATE_CHANGED:
             return False
-        if result > 0:
+        if result > 0 and turn.has_changed_state:
             self._keeper.committed(turn)
         self._inbox.release(held.lane, held.entry, 1)
         return True
@@ -245,24 +301,29 @@ class Dispatch:
                 trace=trace_of(error),
             )
         code = error.code if isinstance(error, MasError) else "handler_failed"
+        is_spent = self._mode(held) is DeliveryMode.AT_MOST_ONCE
         # Whether a reply arrived is unknown without a gateway; a second run gives the same one.
         if message.expects_reply and not isinstance(error, GatewayDown):
             refused = await self._answer_with_error(message, error)
             if refused is not None and refused.retryable:
-                await self._hand_back(held, refused.code, refused.message, retryable=True)
+                await self._hand_back(held, refused.code, refused.message, retryable=True, is_spent=is_spent)
                 return
             self._settler.settle(held.lane, held.entry, held.total, held.position)
             self._tell_outcome(message, code)
             return
         reason = error.message if isinstance(error, MasError) else type(error).__name__
-        await self._hand_back(held, code, reason, retryable=not expected)
+        await self._hand_back(held, code, reason, retryable=not expected, is_spent=is_spent)
 
     async def _settled(self) -> None:
         await self._settler.flush()
 
     async def _give_up(self, held: Held) -> None:
         await self._hand_back(
-            held, "poison", "every instance that started it died before it was done", retryable=False
+            held,
+            "poison",
+            "every instance that started it died before it was done",
+            retryable=False,
+            is_spent=self._mode(held) is DeliveryMode.AT_MOST_ONCE,
         )
 
     def _tell_outcome(self, message: AgentMessage, code: str) -> None:
@@ -277,7 +338,9 @@ class Dispatch:
         with contextlib.suppress(MasError):
             await self._client.tell(message_type, data)
 
-    async def _hand_back(self, held: Held, code: str, reason: str, *, retryable: bool) -> None:
+    async def _hand_back(
+        self, held: Held, code: str, reason: str, *, retryable: bool, is_spent: bool = False
+    ) -> None:
         data = {
             "lane": held.lane,
             "entry": held.entry,
@@ -285,6 +348,7 @@ class Dispatch:
             "code": code,
             "reason": reason,
             "retryable": retryable,
+            "is_spent": is_spent,
         }
         for delay in exponential_delays(_RETRY_S, _MAX_RETRY_S):
             try:
@@ -330,3 +394,8 @@ class Dispatch:
         if message.encrypted:
             return await self._client.submit_encrypted(envelope)
         return await self._client.submit(envelope)
+
+
+def _mark(delivery: Delivery) -> str:
+    """What names a message that may take effect once: ids are of their senders' choosing."""
+    return f"{delivery.sender} {delivery.id}"

@@ -19,7 +19,7 @@ from mas_core.errors import DecryptionFailed, MasError
 from mas_core.model.frame import DELIVERIES_DECODER, UNREADABLE, Frame, FrameHeader, Place
 from mas_core.model.message import REPEATED_DELIVERY, UNAUTHENTIC_DELIVERY, Delivery
 from mas_core.model.priority import LANE_WEIGHTS
-from mas_core.store.agents import AgentStore
+from mas_core.store.agents import SETTLED_ELSEWHERE, AgentStore
 
 log = get_logger(__name__)
 
@@ -51,6 +51,8 @@ class Held(msgspec.Struct, frozen=True):
     """None: its frame is sealed for a key that this instance does not have, or refused."""
     refusal: str = ""
     """Why the whole frame is refused: the gateway did not put it there."""
+    starts: int = 0
+    """Of a message of an instance that is gone: how often a start of it was noted, this one included."""
 
 
 class Inbox:
@@ -343,16 +345,25 @@ class Inbox:
             await asyncio.wait([worker])
 
     async def _start_claimed(self, held: Held) -> None:
-        for delay in exponential_delays(_RECONNECT_S, CLAIM_INTERVAL_S):
-            try:
-                starts = await self._store.mark_started(held.lane, held.entry, held.position)
-                failpoint("agent.marked_started")
-                break
-            except MasError as error:
-                log.warning("store.unavailable", agent=self._store.agent_id, reason=error.message)
-                await asyncio.sleep(delay)
-        if starts > MAX_STARTS:
+        starts = await self.mark_started(held)
+        if starts == SETTLED_ELSEWHERE:
+            self.release(held.lane, held.entry, 1)
+        elif starts > MAX_STARTS:
             await self._give_up(held)
         else:
-            await self._handle(held)
+            await self._handle(msgspec.structs.replace(held, starts=starts))
             await self._settled()
+
+    async def mark_started(self, held: Held) -> int:
+        """Note that a handler starts, once the server takes it: how often that was noted, or SETTLED_ELSEWHERE."""
+        delays = exponential_delays(_RECONNECT_S, CLAIM_INTERVAL_S)
+        while True:
+            try:
+                starts = await self._store.mark_started(
+                    self._link.instance, held.lane, held.entry, held.position
+                )
+                failpoint("agent.marked_started")
+                return starts
+            except MasError as error:
+                log.warning("store.unavailable", agent=self._store.agent_id, reason=error.message)
+                await asyncio.sleep(next(delays))

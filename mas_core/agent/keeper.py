@@ -112,7 +112,7 @@ class StateKeeper(Generic[S]):
         turn = self._turn()
         if turn is not None:
             if not turn.is_alone:
-                raise MustRunAlone
+                await self._let_be_alone(turn)
             self._give_copy(turn)
             turn.state = edit(turn.state)
             turn.has_changed_state = True
@@ -125,6 +125,17 @@ class StateKeeper(Generic[S]):
                 return
             await self.load()
         raise StateChanged(f"the state of {self._store.agent_id} is being changed by others all the time")
+
+    async def _let_be_alone(self, turn: Turn) -> None:
+        if not turn.runs_once:
+            raise MustRunAlone
+        await self.alone.acquire()
+        turn.holds_lock = turn.is_alone = True
+        if turn.state is not None and turn.revision != self._revision:
+            raise StateChanged(
+                f"another handler of {self._store.agent_id} has changed the state since this one looked at it, "
+                "and it may not run again: its message is handled at most once"
+            )
 
     def _give_copy(self, turn: Turn) -> None:
         if turn.state is None:

@@ -75,8 +75,11 @@ class Settler:
             frame[1].append(position)
         self._wake.set()
 
-    def settle_with_state(self, settlement: Settlement) -> asyncio.Future[int]:
-        """Settle a message together with the state of its handler; the future gives the store's answer."""
+    def settle_alone(self, settlement: Settlement) -> asyncio.Future[int]:
+        """Settle a message whose settlement has to be waited for: with the state of its handler, or a mark.
+
+        The future gives the store's answer.
+        """
         answer: asyncio.Future[int] = asyncio.get_running_loop().create_future()
         self._waiting.append((settlement, answer))
         self._hurry.set()

@@ -28,6 +28,10 @@ class Turn(msgspec.Struct):
     has_changed_state: bool = False
     has_replied: bool = False
     """Whether the handler has sent the final reply itself."""
+    runs_once: bool = False
+    """Whether the handler may not be begun a second time."""
+    holds_lock: bool = False
+    """Whether it came to be alone in the middle, because it runs once and changes the state."""
 
     def next_message_id(self) -> str:
         """Id for the next message that the handler sends."""

@@ -57,6 +57,8 @@ class NackData(msgspec.Struct, forbid_unknown_fields=True):
     code: str
     reason: str = ""
     retryable: bool = True
+    is_spent: bool = False
+    """It was begun and is handled at most once: it is neither tried again nor kept."""
 
 
 class OutcomeData(msgspec.Struct, forbid_unknown_fields=True):

@@ -48,6 +48,7 @@ from mas_core.gateway.transit import Stage, Surroundings, Transit, Verdict
 from mas_core.model.approval import DUE_PREFIX
 from mas_core.model.dead_letter import END_PREFIX, ORDER_PREFIX
 from mas_core.model.decision import Decision, Receipt
+from mas_core.model.delivery_mode import mode_of
 from mas_core.model.frame import Frame, FrameHeader
 from mas_core.model.message import (
     Capsule,
@@ -68,7 +69,15 @@ log = get_logger(__name__)
 
 _ALLOWED = Decision.ALLOWED  # the members of an enum are slow to look up, and this one is asked for most
 
-_DELIVERED_FLAGS = Flag.EXPECTS_REPLY | Flag.IS_REPLY | Flag.PARTIAL | Flag.ERROR
+_DELIVERED_FLAGS = (
+    Flag.EXPECTS_REPLY
+    | Flag.IS_REPLY
+    | Flag.PARTIAL
+    | Flag.ERROR
+    | Flag.AT_MOST_ONCE
+    | Flag.AT_LEAST_ONCE
+    | Flag.EXACTLY_ONCE
+)
 _RECEIPT_DECODER = msgspec.msgpack.Decoder(Receipt)
 _PACKER = msgspec.msgpack.Encoder()
 
@@ -363,6 +372,9 @@ class Judge:
                 self._judge_waiting(batch)
                 transit.end(self._desk.answer(transit, lookups, batch))
             else:
+                mode = mode_of(envelope.flags)
+                if mode is not None:
+                    transit.details = {"delivery": mode}
                 if is_counted(envelope):
                     remaining = places.get(sender, 0)
                     transit.is_within_limit = remaining > 0

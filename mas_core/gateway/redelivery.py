@@ -94,6 +94,8 @@ class Redelivery:
         frame = lookups.inbox_frames.get(place)
         if frame is None or lookups.inbox_marks.get(place, "")[nack.position : nack.position + 1] == "x":
             return Verdict(Decision.ALLOWED, "the message is settled already")
+        if lookups.inbox_holders.get(place) != transit.instance:
+            return Verdict(Decision.DENIED, "the message is not in the hands of this instance any more")
         if nack.code in REFUSALS:
             return self._refuse(transit, nack, nack.code)
         try:
@@ -108,7 +110,11 @@ class Redelivery:
         reason = f"{nack.code}: {nack.reason}"[:500]
         attempt = Attempt(delivery.attempt, now, nack.code[:64], nack.reason[:200], transit.instance)
         delivery.history = (*delivery.history, attempt)[-MAX_ATTEMPTS_KEPT:]
-        if nack.retryable and delivery.attempt < MAX_ATTEMPTS:
+        if nack.is_spent:
+            self._record(
+                "delivery.dropped", delivery, now, f"{reason}; it is handled at most once, so never again"
+            )
+        elif nack.retryable and delivery.attempt < MAX_ATTEMPTS:
             delivery.attempt += 1
             due = now + RETRY_DELAYS_MS[min(delivery.attempt - 2, len(RETRY_DELAYS_MS) - 1)]
             # Unique for every delivery: the id of a message can come again, its place in the inbox cannot.

@@ -38,6 +38,12 @@ class Flag:
     """Of a delivery: its payload is encrypted for the target, and only the target can read it."""
     TRIAL: Final = 128
     """Of a delivery: a circuit waits for its outcome, so the agent tells it."""
+    AT_MOST_ONCE: Final = 256
+    """Its handler may be started once; see `mas_core.model.delivery_mode`."""
+    AT_LEAST_ONCE: Final = 512
+    """Its handler is started until it succeeds, whatever its receiver does otherwise."""
+    EXACTLY_ONCE: Final = 1024
+    """Repeats of its id have no effect, neither at the gateway nor at the receiver."""
 
 
 class Envelope(msgspec.Struct, array_like=True, gc=False):
@@ -166,6 +172,9 @@ class AgentMessage(msgspec.Struct):
     priority: int = NORMAL
     headers: dict[str, str] = {}
     attempt: int = 1
+    """From 1; one more each time that it is delivered again because its handler failed."""
+    takeovers: int = 0
+    """How often it was taken over from an instance that ended with it in hand, and may have begun it."""
     capsule: bytes = b""
     replier: Replier | None = None
     encrypted_for: str = ""

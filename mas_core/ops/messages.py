@@ -61,6 +61,7 @@ async def send(
     encrypt: bool = False,
     ttl: float = DEFAULT_TTL_S,
     message_id: str = "",
+    delivery: str = "",
     timeout: float = 30.0,
 ) -> Receipt:
     """Send one message as an agent whose token is at hand; parameters and errors as `Client.send`.
@@ -77,6 +78,7 @@ async def send(
             ttl=ttl,
             message_id=message_id,
             encrypt=encrypt,
+            delivery=delivery,
             timeout=timeout,
         )
 
@@ -91,6 +93,7 @@ async def send_all(
     priority: int | str = NORMAL,
     encrypt: bool = False,
     ttl: float = DEFAULT_TTL_S,
+    delivery: str = "",
     rate: float = 0,
 ) -> AsyncIterator[Outcome]:
     """Send many messages at once; the outcomes come in the order of the payloads.
@@ -104,6 +107,7 @@ async def send_all(
         priority: 0 to 10, or a name.
         encrypt: Encrypt the payloads so that only the target can read them.
         ttl: Seconds after which a message is of no use any more.
+        delivery: at_most_once, at_least_once or exactly_once; what the target is set to, when left out.
         rate: At most so many messages per second; 0 for as fast as they are taken.
 
     Raises:
@@ -117,7 +121,15 @@ async def send_all(
             return Outcome(error=payload)
         try:
             return Outcome(
-                await client.send(target, message_type, payload, priority=priority, ttl=ttl, encrypt=encrypt)
+                await client.send(
+                    target,
+                    message_type,
+                    payload,
+                    priority=priority,
+                    ttl=ttl,
+                    encrypt=encrypt,
+                    delivery=delivery,
+                )
             )
         except MasError as error:
             return Outcome(error=error)

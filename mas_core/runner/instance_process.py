@@ -143,6 +143,7 @@ def make_agent(launch: Launch, loader: ClassLoader) -> Agent[Any]:
         "metadata": spec.metadata,
         "max_in_flight": spec.max_in_flight,
         "slot": launch.slot,
+        "delivery": spec.delivery,
     }
     given = {name: value for name, value in arguments.items() if value}
     if spec.class_path is not None:

@@ -20,6 +20,7 @@ from pydantic import (
 
 from mas_core.base.ids import check_capability, check_message_type
 from mas_core.errors import InvalidIdentifier, SpecInvalid
+from mas_core.model.delivery_mode import DeliveryMode
 from mas_core.model.policy import Effect, Rule
 from mas_core.settings.instances import Instances, read_instances
 from mas_core.settings.permissions import (
@@ -145,6 +146,8 @@ class AgentSpec(BaseModel):
     """Environment variables of its processes; no place for secrets."""
     max_in_flight: int | None = Field(default=None, ge=1, le=10_000)
     """How many messages one instance handles at once."""
+    delivery: DeliveryMode | None = None
+    """at_most_once, at_least_once or exactly_once, for messages whose senders do not say."""
     mode: Literal["stream", "per_message"] = "stream"
     """exec: one program that reads and answers lines of JSON, or one run of it for each message."""
     field: str | None = None

@@ -30,6 +30,8 @@ class Settlement:
     positions: tuple[int, ...]
     expected_revision: int | None = None
     state: bytes = b""
+    mark: str = ""
+    """Names a single message that may take effect once."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,6 +47,10 @@ class ClaimedFrame:
 
 SETTLED_ELSEWHERE = -1
 STATE_CHANGED = -2
+HANDLED_BEFORE = -3
+"""Settled, but its mark was there already: its state is not written."""
+HANDLED_FOR_MS = 2 * 3_600_000
+"""How long the mark of a handled message counts; as long as gateways remember decided ids at most."""
 
 
 class AgentStore:
@@ -59,6 +65,7 @@ class AgentStore:
         self._lane_of = {key.encode(): lane for key, lane in self._inboxes.items()}
         self._work = keys.work(self.partition, agent_id)
         self._state = keys.state(self.partition, agent_id)
+        self._handled = keys.handled(self.partition, agent_id)
         self._agent = keys.agent(self.partition, agent_id)
 
     async def create_inboxes(self) -> None:
@@ -140,8 +147,12 @@ class AgentStore:
         await self._connection.call("DEL", self._keys.replies(self.partition, self.agent_id, instance))
 
     async def settle(self, consumer: str, settlements: Sequence[Settlement]) -> list[int]:
-        """Settle handled messages; for each how many were new, SETTLED_ELSEWHERE or STATE_CHANGED."""
-        arguments: list[Argument] = [consumer]
+        """Settle handled messages.
+
+        Returns:
+            For each how many were new, or SETTLED_ELSEWHERE, STATE_CHANGED or HANDLED_BEFORE.
+        """
+        arguments: list[Argument] = [consumer, HANDLED_FOR_MS]
         for item in settlements:
             arguments += (
                 LANES.index(item.lane) + 1,
@@ -150,8 +161,11 @@ class AgentStore:
                 "*" if set(item.positions) >= set(range(item.total)) else " ".join(map(str, item.positions)),
                 "" if item.expected_revision is None else item.expected_revision,
                 item.state,
+                item.mark,
             )
-        reply = await self._connection.script("settle", [self._work, self._state, *self._inboxes], arguments)
+        reply = await self._connection.script(
+            "settle", [self._work, self._state, self._handled, *self._inboxes], arguments
+        )
         return [int(number) for number in reply]
 
     async def claim(self, consumer: str, alive_ms: int, most: int) -> list[ClaimedFrame]:
@@ -164,9 +178,20 @@ class AgentStore:
             for lane, entry, fields, marks in reply
         ]
 
-    async def mark_started(self, lane: str, entry: str, position: int) -> int:
-        """Note that the handler of a claimed message starts; which attempt this is, from 1."""
-        return int(await self._connection.script("start", [self._work], [lane, entry, position]))
+    async def was_handled(self, mark: str) -> bool:
+        """Whether a message that may take effect once was settled before under another delivery."""
+        return await self._connection.call("ZSCORE", self._handled, mark) is not None
+
+    async def mark_started(self, consumer: str, lane: str, entry: str, position: int) -> int:
+        """Note that the handler of a message starts.
+
+        Returns:
+            Which of the noted starts this is, from 1; SETTLED_ELSEWHERE when `consumer` does not hold it.
+        """
+        inbox = self._keys.inbox(self.partition, self.agent_id, lane)
+        return int(
+            await self._connection.script("start", [self._work, inbox], [lane, entry, position, consumer])
+        )
 
     async def get_state(self) -> tuple[int, bytes]:
         """Revision and JSON text of the state; 0 and nothing when there is none."""

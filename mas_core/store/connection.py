@@ -30,6 +30,7 @@ _SCRIPTS: Final = {
     "renew": ("renew",),
     "claim": ("claim",),
     "start": ("start",),
+    "read_delivery": ("read_delivery",),
     "reserve": ("limit_windows", "reserve"),
     "give_back": ("limit_windows", "give_back"),
     "limit_use": ("limit_windows", "limit_use"),

@@ -74,6 +74,10 @@ class Keys:
         """Hash: what is settled and started of pending frames, and counts of unsettled and handled messages."""
         return f"{self._prefix[partition]}work:{agent_id}"
 
+    def handled(self, partition: int, agent_id: str) -> str:
+        """Sorted set with expiry: messages that may take effect once, and when an agent handled them."""
+        return f"{self._prefix[partition]}handled:{agent_id}"
+
     def replies(self, partition: int, agent_id: str, instance: str) -> str:
         """Stream: replies and receipts for one running instance."""
         return f"{self._prefix[partition]}replies:{agent_id}:{instance}"

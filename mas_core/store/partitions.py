@@ -248,6 +248,8 @@ class Lookups:
         self.inbox_frames: dict[tuple[str, str, str], Frame | None] = {}
         self.inbox_marks: dict[tuple[str, str, str], str] = {}
         """One character a message, "." open and "x" settled; empty when none is settled."""
+        self.inbox_holders: dict[tuple[str, str, str], str] = {}
+        """Which instance a frame is in the hands of; empty when nobody has read it."""
         self.uses: dict[str, tuple[WindowUse, ...]] = {}
         """Subject -> use of the windows of its rate limit, where it was asked."""
         self.handled: dict[str, int] = {}
@@ -303,12 +305,10 @@ class Lookups:
         self._readers.append(("backlog", agent_id))
 
     def inbox_frame(self, agent_id: str, lane: str, entry: str) -> None:
-        """Ask for a delivered frame, and which of its messages are settled."""
-        key = self._keys.inbox(self._partition, agent_id, lane)
-        self._pipeline.add("XRANGE", key, entry, entry)
+        """Ask for a delivered frame, which of its messages are settled, and who holds it."""
+        keys = [self._keys.inbox(self._partition, agent_id, lane), self._keys.work(self._partition, agent_id)]
+        self._connection.add_script(self._pipeline, "read_delivery", keys, [lane, entry])
         self._readers.append(("inbox", (agent_id, lane, entry)))
-        self._pipeline.add("HGET", self._keys.work(self._partition, agent_id), f"frame:{lane}:{entry}")
-        self._readers.append(("marks", (agent_id, lane, entry)))
 
     def handled_messages(self, agent_id: str) -> None:
         """Ask how many messages an agent of this partition has handled."""
@@ -346,9 +346,10 @@ class Lookups:
                     counts = (_number(value) for value in reply)
                     self.unsettled[subject] = dict(zip(LANES, counts, strict=True))
                 case "inbox":
-                    self.inbox_frames[subject] = frame_of(reply[0][1]) if reply else None
-                case "marks":
-                    self.inbox_marks[subject] = (reply or b"").decode()
+                    fields, marks, holder = reply
+                    self.inbox_frames[subject] = frame_of(fields) if fields else None
+                    self.inbox_marks[subject] = marks.decode()
+                    self.inbox_holders[subject] = holder.decode(errors="replace")
                 case "use":
                     self.uses.update(subject.uses([reply]))
                 case "handled":

@@ -3,7 +3,7 @@
 import pytest
 
 from mas_core.model.frame import Frame
-from mas_core.store.agents import SETTLED_ELSEWHERE, STATE_CHANGED, Settlement
+from mas_core.store.agents import HANDLED_BEFORE, SETTLED_ELSEWHERE, STATE_CHANGED, Settlement
 from mas_core.store.commits import Commit, CommitResult
 
 LEASE = 60_000
@@ -316,11 +316,38 @@ async def test_starts_of_a_claimed_message_are_counted_apart(bob, deliver):
     await deliver(count=2)
     (frame,) = await bob.read_inbox("i1", COUNTS, 0)
 
-    counts = [await bob.mark_started("normal", frame.entry, position) for position in (0, 1, 0, 0, 1)]
+    counts = [await bob.mark_started("i1", "normal", frame.entry, position) for position in (0, 1, 0, 0, 1)]
 
     assert counts == [1, 1, 2, 3, 2]
-    await bob.settle("i1", [Settlement("normal", frame.entry, 2, (0, 1))])
-    assert await bob.mark_started("normal", frame.entry, 0) == 1
+    assert await bob.mark_started("i2", "normal", frame.entry, 0) == SETTLED_ELSEWHERE
+    await bob.settle("i1", [Settlement("normal", frame.entry, 2, (0,))])
+    assert await bob.mark_started("i1", "normal", frame.entry, 0) == SETTLED_ELSEWHERE
+    assert await bob.mark_started("i1", "normal", frame.entry, 1) == 3
+    await bob.settle("i1", [Settlement("normal", frame.entry, 2, (1,))])
+    assert await bob.mark_started("i1", "normal", frame.entry, 1) == SETTLED_ELSEWHERE
+
+
+async def test_a_mark_takes_effect_once_whatever_delivery_it_comes_with(store, bob, deliver):
+    """The second is settled without its state; once the time of marks is over the name is free again."""
+    await deliver(count=2)
+    await deliver(count=1)
+    first, again = await bob.read_inbox("i1", COUNTS, 0)
+
+    results = await bob.settle(
+        "i1",
+        [
+            Settlement("normal", first.entry, 2, (0,), 0, b'{"n":1}', "alice m1"),
+            Settlement("normal", again.entry, 1, (0,), 0, b'{"n":2}', "alice m1"),
+            Settlement("normal", first.entry, 2, (1,), mark="carol m1"),
+        ],
+    )
+
+    assert results == [1, HANDLED_BEFORE, 1]
+    assert await bob.get_state() == (1, b'{"n":1}')
+    assert (await bob.backlog())["normal"] == 0
+    assert await bob.was_handled("alice m1")
+    assert not await bob.was_handled("alice m2")
+    assert 0 < await store.connection.call("PTTL", store.keys.handled(bob.partition, "bob"))
 
 
 async def test_replies_are_read_on_and_dropped(store, bob):

@@ -1,23 +1,38 @@
 -- Settles messages that an agent has handled, each with the state that its handler left.
--- KEYS: work, state, inboxes of the lanes high, normal, low
--- ARGV: consumer, then (lane number, frame, total, positions, expected revision or "", new state)*
+-- KEYS: work, state, handled, inboxes of the lanes high, normal, low
+-- ARGV: consumer, how long a mark of a handled message counts in ms,
+--       then (lane number, frame, total, positions, expected revision or "", new state, mark or "")*
 -- A message whose state was changed by somebody else since stays open: its handler runs again.
+-- A mark names a message that may take effect once: one that is there already is settled without its state.
 local lanes = {'high', 'normal', 'low'}
 -- How many were handled is counted: who weighs failures asks for it.
 local results = {}
 local handled = 0
-for at = 2, #ARGV, 6 do
+local time = redis.call('TIME')
+local now = time[1] * 1000 + math.floor(time[2] / 1000)
+for at = 3, #ARGV, 7 do
   local lane = tonumber(ARGV[at])
   local expected = ARGV[at + 4]
+  local mark = ARGV[at + 6]
   local revision = redis.call('HGET', KEYS[2], 'revision') or '0'
-  if expected ~= '' and expected ~= revision then
+  local is_repeat = mark ~= '' and redis.call('ZSCORE', KEYS[3], mark)
+  if expected ~= '' and expected ~= revision and not is_repeat then
     results[#results + 1] = -2
   else
-    local newly = settle(KEYS[2 + lane], KEYS[1], lanes[lane], ARGV[at + 1], ARGV[1], tonumber(ARGV[at + 2]),
+    local newly = settle(KEYS[3 + lane], KEYS[1], lanes[lane], ARGV[at + 1], ARGV[1], tonumber(ARGV[at + 2]),
       ARGV[at + 3])
-    if expected ~= '' and newly > 0 then
-      redis.call('HSET', KEYS[2], 'data', ARGV[at + 5])
-      redis.call('HINCRBY', KEYS[2], 'revision', 1)
+    if newly > 0 and is_repeat then
+      newly = -3
+    elseif newly > 0 then
+      if expected ~= '' then
+        redis.call('HSET', KEYS[2], 'data', ARGV[at + 5])
+        redis.call('HINCRBY', KEYS[2], 'revision', 1)
+      end
+      if mark ~= '' then
+        redis.call('ZADD', KEYS[3], now, mark)
+        redis.call('ZREMRANGEBYSCORE', KEYS[3], '-inf', now - tonumber(ARGV[2]))
+        redis.call('PEXPIRE', KEYS[3], ARGV[2])
+      end
     end
     results[#results + 1] = newly
     if newly > 0 then handled = handled + newly end
