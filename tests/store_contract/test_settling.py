@@ -347,7 +347,7 @@ async def test_a_mark_takes_effect_once_whatever_delivery_it_comes_with(store, b
     assert (await bob.backlog())["normal"] == 0
     assert await bob.was_handled("alice m1")
     assert not await bob.was_handled("alice m2")
-    assert 0 < await store.connection.call("PTTL", store.keys.handled(bob.partition, "bob"))
+    assert await store.connection.call("PTTL", store.keys.handled(bob.partition, "bob")) > 0
 
 
 async def test_replies_are_read_on_and_dropped(store, bob):
