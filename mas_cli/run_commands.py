@@ -55,6 +55,27 @@ RUN_COMMANDS: tuple[Command, ...] = (
         {1: "none runs, nobody takes the messages of some partition, or something is wrong"},
     ),
     Command(
+        "gateway drain",
+        "Let some give up their partitions and take none",
+        "write",
+        "gateway:drain",
+        ("mas gateway drain gw-1 --wait", "mas gateway drain --host node3 --reason 'new kernel'"),
+        {
+            4: "it is in force, but not done in time",
+            6: "there is no such gateway",
+            7: "none would be left that takes messages",
+        },
+        own_timeout=True,
+    ),
+    Command(
+        "gateway resume",
+        "Let drained ones take partitions again",
+        "write",
+        "gateway:resume",
+        ("mas gateway resume gw-1", "mas gateway resume --all"),
+        {4: "it is in force, but one does not follow", 6: "there is no such gateway"},
+    ),
+    Command(
         "agent run",
         "Run some in the foreground, in a running system",
         "write",

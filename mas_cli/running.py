@@ -18,16 +18,17 @@ class Lifetime:
     """How long a run lasts.
 
     A signal before it is ready cancels what is being started. One after that sets `stop`; Ctrl-C while it
-    drains cancels the rest.
+    drains cancels the rest, and so does SIGTERM where `ends_at_second` says so.
     """
 
-    def __init__(self, call: Invocation) -> None:
+    def __init__(self, call: Invocation, *, ends_at_second: bool = False) -> None:
         self.stop = asyncio.Event()
         self.is_ready = False
         """Set by the command once what it runs is ready."""
         self.cut_by: signal.Signals | None = None
         """The signal that cancelled the run."""
         self._call = call
+        self._ends_at_second = ends_at_second
         self._task: asyncio.Task[Any] | None = None
 
     async def last(self, work: Coroutine[Any, Any, T]) -> T | None:
@@ -58,7 +59,7 @@ class Lifetime:
         if self._task is None:
             return
         if self.stop.is_set() or self.cut_by:
-            if number is signal.SIGINT:
+            if number is signal.SIGINT or self._ends_at_second:
                 self._call.talk.say("stopping by force")
                 self.cut_by = number
                 self._task.cancel()
@@ -73,7 +74,11 @@ class Lifetime:
 
 
 def run_until_stopped(
-    call: Invocation, work: Callable[[Lifetime], Coroutine[Any, Any, T]], seconds: float | None = None
+    call: Invocation,
+    work: Callable[[Lifetime], Coroutine[Any, Any, T]],
+    seconds: float | None = None,
+    *,
+    ends_at_second: bool = False,
 ) -> T:
     """Run `work` on an event loop of its own until it ends.
 
@@ -81,6 +86,7 @@ def run_until_stopped(
         call: The call.
         work: What to run, made for its lifetime.
         seconds: How long it may take.
+        ends_at_second: A second SIGTERM forces as Ctrl-C does.
 
     Raises:
         DeadlineExceeded: It took longer.
@@ -91,7 +97,7 @@ def run_until_stopped(
     from mas_core.ops.program import run
 
     async def main() -> tuple[Lifetime, T | None]:
-        lifetime = Lifetime(call)
+        lifetime = Lifetime(call, ends_at_second=ends_at_second)
         async with asyncio.timeout(seconds):
             return lifetime, await lifetime.last(work(lifetime))
 

@@ -215,6 +215,12 @@ class DeadLetterNotFound(NotFound):
     code = "dead_letter_not_found"
 
 
+class GatewayNotFound(NotFound):
+    """No gateway of this name runs, or none on this host."""
+
+    code = "gateway_not_found"
+
+
 class KeyNotFound(NotFound):
     """There is no such key."""
 

@@ -1,14 +1,15 @@
-"""`mas gateway`: run a gateway by itself, look at those that run."""
+"""`mas gateway`: run a gateway by itself, look at those that run, drain some."""
 
 from __future__ import annotations
 
+import shlex
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from mas_cli.connection import open_system, writable_target
 from mas_cli.invocation import Invocation
-from mas_cli.output.columns import Column
+from mas_cli.output.columns import Column, Record
 from mas_cli.output.exit_codes import ExitCode
 from mas_cli.output.run_reports import RunReport
 from mas_cli.running import Lifetime, run_until_stopped
@@ -21,6 +22,7 @@ TELLING_MESSAGES = 1000
 
 _COLUMNS = (
     Column("id", style=lambda _: "name"),
+    Column("state", style=lambda state: "good" if state == "serving" else "warn"),
     Column("up", kind="duration"),
     Column("partitions", header="owns partition"),
     Column("messages", kind="number"),
@@ -29,6 +31,22 @@ _COLUMNS = (
     Column("pid", kind="number"),
     Column("alarms", flexible=True, usual=[]),
 )
+_CHANGED_COLUMNS = (
+    Column("id", style=lambda _: "name"),
+    Column("state"),
+    Column("partitions", header="owns partition"),
+    Column("host", flexible=True),
+    Column("change"),
+)
+
+GatewayIds = Annotated[
+    list[str] | None, typer.Argument(metavar="GATEWAY", help="Names, as mas gateway status shows them.")
+]
+Hosts = Annotated[
+    list[str] | None, typer.Option("--host", metavar="HOST", help="All that run on this host; repeatable.")
+]
+Everyone = Annotated[bool, typer.Option("--all", help="All gateways.")]
+DryRun = Annotated[bool, typer.Option("--dry-run", help="Change nothing, and tell what would be changed.")]
 
 
 def run(
@@ -41,7 +59,8 @@ def run(
     """Run one gateway in the foreground; several share the partitions of a system.
 
     When one is killed, the others take its partitions over within 2 seconds. Logs are JSON lines on standard
-    error; `--output jsonl` writes what happens to standard output. Ctrl-C finishes the batches in hand.
+    error; `--output jsonl` writes what happens to standard output. Ctrl-C or SIGTERM finishes the batches in
+    hand and hands its partitions over, a second one ends it at once.
     --timeout says how long it may take to get ready (60 s).
     """
     from mas_core.ops.gateways import START_SECONDS, run_gateway
@@ -56,7 +75,7 @@ def run(
         report.lead(lifetime)
         await run_gateway(target, lifetime.stop, report, gateway_id=gateway_id, ready_within=seconds)
 
-    run_until_stopped(call, work)
+    run_until_stopped(call, work, ends_at_second=True)
     return report.exit_code()
 
 
@@ -80,10 +99,87 @@ async def status(call: Invocation) -> ExitCode:
     return ExitCode.NO if alarms else ExitCode.OK
 
 
+async def drain(
+    call: Invocation,
+    gateway_ids: GatewayIds = None,
+    *,
+    hosts: Hosts = None,
+    everyone: Everyone = False,
+    wait: Annotated[bool, typer.Option("--wait", help="Return when they own no partition any more.")] = False,
+    force: Annotated[
+        bool, typer.Option("--force", help="Also the last one; messages wait until one resumes.")
+    ] = False,
+    dry_run: DryRun = False,
+) -> ExitCode:
+    """Let gateways give up their partitions and take none, such as before their host is stopped.
+
+    They go on running. The order belongs to the name: a gateway that starts again under the same --id owns
+    nothing until it is resumed. --timeout is how long --wait waits, 60s if left out.
+    """
+    seconds = call.flags.timeout_seconds()
+    async with open_system(call) as system:
+        from mas_core.ops import gateways
+
+        names = await gateways.select_gateways(
+            system, gateway_ids or (), hosts=hosts or (), everyone=everyone
+        )
+        if dry_run:
+            await gateways.check_drain(system, names, force=force)
+            found = [item for item in await system.gateways() if item.gateway_id in names]
+        else:
+            limit = (seconds or gateways.DRAINED_WITHIN_S) if wait else None
+            found = await gateways.drain_gateways(system, names, reason=call.reason, force=force, wait=limit)
+    _show_change(call, names, found, "would drain" if dry_run else "drain")
+    if not dry_run:
+        call.talk.say(f"undo with: mas gateway resume {shlex.join(names)}")
+    return ExitCode.OK
+
+
+async def resume(
+    call: Invocation,
+    gateway_ids: GatewayIds = None,
+    *,
+    hosts: Hosts = None,
+    everyone: Everyone = False,
+    dry_run: DryRun = False,
+) -> ExitCode:
+    """Let drained gateways take their share of the partitions again; they do when it returns."""
+    async with open_system(call) as system:
+        from mas_core.ops import gateways
+
+        names = await gateways.select_gateways(
+            system, gateway_ids or (), hosts=hosts or (), everyone=everyone
+        )
+        if dry_run:
+            found = [item for item in await system.gateways() if item.gateway_id in names]
+        else:
+            found = await gateways.resume_gateways(system, names)
+    _show_change(call, names, found, "would resume" if dry_run else "resume")
+    return ExitCode.OK
+
+
+def _show_change(call: Invocation, names: list[str], found: list[GatewayStatus], change: str) -> None:
+    running = {gateway.gateway_id: gateway for gateway in found}
+    rows: list[Record] = []
+    for name in names:
+        gateway = running.get(name)
+        rows.append(
+            {
+                "id": name,
+                "state": gateway.state if gateway else "not running",
+                "partitions": list(gateway.partitions) if gateway else [],
+                "host": gateway.host if gateway else None,
+                "change": change,
+            }
+        )
+    call.out.records(_CHANGED_COLUMNS, rows)
+
+
 def _records(found: GatewaysStatus) -> list[dict[str, object]]:
     return [
         {
             "id": gateway.gateway_id,
+            "state": gateway.state,
             "up": round((found.now - gateway.started) / 1000, 1),
             "partitions": list(gateway.partitions),
             "messages": gateway.messages,

@@ -84,7 +84,12 @@ def _record(found: SystemStatus) -> dict[str, object]:
             "memory_bytes": server.memory_bytes,
         },
         "gateways": [
-            {"id": gateway.gateway_id, "partitions": list(gateway.partitions), "messages": gateway.messages}
+            {
+                "id": gateway.gateway_id,
+                "state": gateway.state,
+                "partitions": list(gateway.partitions),
+                "messages": gateway.messages,
+            }
             for gateway in found.gateways
         ],
         "notaries": [
@@ -144,5 +149,8 @@ def _server(found: SystemStatus) -> str:
 
 
 def _gateways(found: SystemStatus) -> str:
-    shown = [f"{gateway.gateway_id} ({gateway.messages} messages)" for gateway in found.gateways]
+    shown = [
+        f"{gateway.gateway_id} ({gateway.state if gateway.is_draining else f'{gateway.messages} messages'})"
+        for gateway in found.gateways
+    ]
     return ", ".join(shown) or "none"

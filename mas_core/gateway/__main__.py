@@ -1,5 +1,7 @@
 """`python -m mas_core.gateway`: a gateway of the project or server that the environment leads to.
 
+SIGTERM or SIGINT drains it: batches in hand end with receipts, and its partitions go to the others. A second
+one ends it at once; what it had in hand is then judged anew by the next owner.
 With `--until-input-ends` it also drains when its standard input ends: whoever started it is gone then.
 """
 
@@ -23,7 +25,7 @@ async def _main() -> int:
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, stop.set)
+        loop.add_signal_handler(number, _end, number, stop)
     if "--until-input-ends" in sys.argv[1:]:
         loop.add_reader(sys.stdin.fileno(), _read, loop, stop)
     try:
@@ -32,6 +34,12 @@ async def _main() -> int:
         log.error("gateway.failed", code=error.code, reason=error.message, hint=error.hint)
         return 1
     return 0
+
+
+def _end(number: signal.Signals, stop: asyncio.Event) -> None:
+    if stop.is_set():
+        os._exit(128 + number)
+    stop.set()
 
 
 def _read(loop: asyncio.AbstractEventLoop, stop: asyncio.Event) -> None:

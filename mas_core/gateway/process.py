@@ -9,7 +9,8 @@ from typing import Literal
 from mas_core.audit.payload_keys import FOLDER_NAME
 from mas_core.base.logs import get_logger
 from mas_core.errors import DeadlineExceeded, LockHeld, SecretUnavailable
-from mas_core.gateway.service import Gateway, live_gateways
+from mas_core.gateway.service import Gateway
+from mas_core.model.gateway_status import live_gateways
 from mas_core.security.gateway_keys import GatewayKeys
 from mas_core.settings.gateway_settings import GatewaySettings
 from mas_core.settings.project_config import load_config
@@ -56,7 +57,7 @@ async def serve(
     keys = GatewayKeys.load_or_create(target.keys_dir)
     async with Store(target.url, namespace=target.namespace, partitions=target.partitions) as store:
         now = await store.connection.time_ms()
-        running = live_gateways(await store.records.gateways(), now)
+        running = live_gateways(await store.gateways.heartbeats(), now)
         if gateway_id and any(gateway.gateway_id == gateway_id for gateway in running):
             raise LockHeld(f"a gateway named {gateway_id} is running already", hint="mas gateway status")
         gateway = Gateway(
@@ -68,7 +69,8 @@ async def serve(
             payload_keys=target.keys_dir / FOLDER_NAME,
         )
         try:
-            await _started(gateway, ready_within)
+            if not await _started(gateway, ready_within, stop):
+                return
             log.info("gateway.ready", gateway=gateway.gateway_id)
             on_change("ready", gateway.gateway_id)
             await stop.wait()
@@ -79,13 +81,20 @@ async def serve(
         log.info("gateway.stopped", gateway=gateway.gateway_id)
 
 
-async def _started(gateway: Gateway, seconds: float) -> None:
+async def _started(gateway: Gateway, seconds: float, stop: asyncio.Event) -> bool:
+    """Start a gateway; whether it is ready, which it is not when it is to end before."""
+    starting, stopping = asyncio.create_task(gateway.start()), asyncio.create_task(stop.wait())
     try:
-        async with asyncio.timeout(seconds) as limit:
-            await gateway.start()
-    except TimeoutError:
-        if not limit.expired():
-            raise
-        raise DeadlineExceeded(
-            f"not every partition had an owner within {seconds:g} s", hint="mas gateway status"
-        ) from None
+        await asyncio.wait((starting, stopping), timeout=seconds, return_when=asyncio.FIRST_COMPLETED)
+        if starting.done():
+            starting.result()
+            return True
+        if stop.is_set():
+            return False
+    finally:
+        for task in (starting, stopping):
+            task.cancel()
+        await asyncio.wait((starting, stopping))
+    raise DeadlineExceeded(
+        f"not every partition had an owner within {seconds:g} s", hint="mas gateway status"
+    )

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from mas_core.audit.notary_status import NotaryStatus, live_notaries
 from mas_core.errors import ConfigurationError, IntegrityError, SpecInvalid
-from mas_core.gateway.service import GatewayStatus
+from mas_core.model.gateway_status import GatewayStatus
 from mas_core.ops.agents import AgentSummary, list_agents
 from mas_core.ops.system import System
 from mas_core.settings.project import Project
@@ -89,12 +89,22 @@ class SystemStatus:
             found.append(StatusProblem(self.spec_problem, "mas agent validate"))
         if not self.gateways:
             found.append(StatusProblem("no gateway is running: messages wait", "mas gateway run"))
+        elif all(gateway.is_draining for gateway in self.gateways):
+            found.append(StatusProblem("all gateways are drained: messages wait", "mas gateway resume --all"))
         elif unowned := self._unowned():
             found.append(
                 StatusProblem(
                     f"no gateway owns partition {', '.join(map(str, unowned))}", "mas gateway status"
                 )
             )
+        found += [
+            StatusProblem(
+                f"the gateway {gateway.gateway_id} is {gateway.state}",
+                f"mas gateway resume {gateway.gateway_id}",
+            )
+            for gateway in self.gateways
+            if gateway.is_draining
+        ]
         running = {agent.id: agent.instances for agent in self.agents}
         standings = {agent.id: agent.standing for agent in self.agents if agent.standing is not None}
         found += [

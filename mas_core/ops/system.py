@@ -21,7 +21,7 @@ from mas_core.store.store import Store
 
 if TYPE_CHECKING:
     from mas_core.agent.client import Client
-    from mas_core.gateway.service import GatewayStatus
+    from mas_core.model.gateway_status import GatewayStatus
     from mas_core.runner.runner_status import RunnerStatus
 
 OPERATOR = "operator"
@@ -110,10 +110,10 @@ class System:
 
     async def gateways(self) -> list[GatewayStatus]:
         """The gateways that run now."""
-        from mas_core.gateway.service import live_gateways  # noqa: PLC0415 - slow, and few commands ask
+        from mas_core.model.gateway_status import live_gateways  # noqa: PLC0415 - few commands ask
 
         now = await self.store.connection.time_ms()
-        return live_gateways(await self.store.records.gateways(), now)
+        return live_gateways(await self.store.gateways.heartbeats(), now)
 
     async def runners(self) -> list[RunnerStatus]:
         """The runners that look after agents now."""

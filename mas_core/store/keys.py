@@ -50,6 +50,14 @@ class Keys:
         """Hash: gateway id -> its last heartbeat and status."""
         return f"{self.namespace}:gateways"
 
+    def drain_orders(self) -> str:
+        """Hash: gateway id -> an operator's order that it owns nothing."""
+        return f"{self.namespace}:gateways:drained"
+
+    def gateway_news(self) -> str:
+        """Stream: an entry each time that gateways should look who owns what."""
+        return f"{self.namespace}:gateways:news"
+
     def notaries(self) -> str:
         """Hash: notary id -> its last heartbeat and status."""
         return f"{self.namespace}:notaries"

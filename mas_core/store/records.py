@@ -1,4 +1,4 @@
-"""Reads and operator writes: registrations, policy, audit, dead letters, the live feed, gateways."""
+"""Reads and operator writes: registrations, policy, audit, dead letters, the live feed."""
 
 from __future__ import annotations
 
@@ -280,18 +280,6 @@ class Records:
             pipeline.add("ZCARD", self._keys.dropped(partition))
         replies = [int(reply) for reply in await self._connection.run(pipeline)]
         return max(0, sum(replies[::2]) - sum(replies[1::2]))
-
-    async def note_gateway(self, gateway_id: str, status: bytes) -> None:
-        """Write the heartbeat of a gateway."""
-        await self._connection.call("HSET", self._keys.gateways(), gateway_id, status)
-
-    async def forget_gateway(self, gateway_id: str) -> None:
-        """Remove a gateway that ended."""
-        await self._connection.call("HDEL", self._keys.gateways(), gateway_id)
-
-    async def gateways(self) -> dict[str, bytes]:
-        """Gateway id -> its last heartbeat."""
-        return hash_of(await self._connection.call("HGETALL", self._keys.gateways()))
 
     async def audit_blocks(
         self, partition: int, *, first_seq: int = 1, last_seq: int | None = None, newest_first: bool = False

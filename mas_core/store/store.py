@@ -8,6 +8,7 @@ from typing import Self
 from mas_core.store.agents import AgentStore
 from mas_core.store.connection import Connection
 from mas_core.store.dead_letters import DeadLetters
+from mas_core.store.gateways import GatewayRecords
 from mas_core.store.keys import Keys
 from mas_core.store.limits import LimitCounts
 from mas_core.store.partitions import PartitionStore
@@ -28,6 +29,7 @@ class Store:
         self.connection = Connection(url)
         self.keys = Keys(namespace, partitions)
         self.records = Records(self.connection, self.keys)
+        self.gateways = GatewayRecords(self.connection, self.keys)
         self.dead_letters = DeadLetters(self.connection, self.keys)
         self.runners = Runners(self.connection, self.keys)
         self.limits = LimitCounts(self.connection, self.keys)

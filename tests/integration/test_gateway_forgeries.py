@@ -165,10 +165,10 @@ async def test_a_policy_that_the_gateway_did_not_sign_is_ignored(system):
 async def test_garbage_among_the_gateways_statuses_stops_no_gateway(system):
     """It goes on beating and balancing."""
     await system.store.connection.call("HSET", system.store.keys.gateways(), "ghost", b"\xff not json")
-    first = (await system.store.records.gateways())[system.gateways[0].gateway_id]
+    first = (await system.store.gateways.heartbeats())[system.gateways[0].gateway_id]
 
     async def has_beaten():
-        return (await system.store.records.gateways())[system.gateways[0].gateway_id] != first
+        return (await system.store.gateways.heartbeats())[system.gateways[0].gateway_id] != first
 
     await until(has_beaten, seconds=3)
     assert system.gateways[0].is_running

@@ -119,6 +119,8 @@ SYSTEM_CALLS = {
     "state reset": ["silent", "--yes"],
     "status": [],
     "gateway status": [],
+    "gateway drain": ["--all", "--force", "--dry-run"],
+    "gateway resume": ["--all"],
 }
 """Arguments with which a command on the running system succeeds.
 

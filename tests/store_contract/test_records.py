@@ -224,10 +224,32 @@ async def test_the_audit_is_followed_from_where_one_was(store):
 
 
 async def test_gateways_come_and_go(store):
-    """Each has one status, the last."""
-    await store.records.note_gateway("gw-a", b"one")
-    await store.records.note_gateway("gw-a", b"two")
-    await store.records.note_gateway("gw-b", b"one")
-    await store.records.forget_gateway("gw-b")
+    """Each has one status, the last; the roll says who owns what and what operators want."""
+    await store.gateways.call_the_roll("gw-a", b"one")
+    await store.gateways.call_the_roll("gw-b", b"one")
+    await store.partition(1).acquire("gw-a", "nonce", 5000, "2")
+    await store.gateways.put_drain_order("gw-b", b"order")
 
-    assert await store.records.gateways() == {"gw-a": b"two"}
+    found = await store.gateways.call_the_roll("gw-a", b"two")
+    await store.gateways.forget(["gw-b"])
+    await store.gateways.remove_drain_orders(["gw-b"])
+
+    assert found.heartbeats == {"gw-a": b"two", "gw-b": b"one"}
+    assert found.orders == {"gw-b": b"order"}
+    assert [lease.owner for lease in found.leases] == ["", "gw-a"]
+    assert found.now < found.leases[1].ends <= found.now + 5000
+    assert await store.gateways.heartbeats() == {"gw-a": b"two"}
+    assert await store.gateways.drain_orders() == {}
+
+
+async def test_news_wake_whoever_waits_for_them(store):
+    """Old ones wake nobody twice."""
+    nothing = await store.gateways.wait_for_news("0-0", 1)
+    waiting = asyncio.create_task(store.gateways.wait_for_news(nothing, 60_000))
+    await store.gateways.tell_news()
+
+    read_to = await asyncio.wait_for(waiting, 10)
+
+    assert nothing == "0-0"
+    assert read_to != "0-0"
+    assert await store.gateways.wait_for_news(read_to, 1) == read_to

@@ -1,0 +1,53 @@
+"""`mas gateway drain` and `resume` on a running system with one gateway."""
+
+import json
+
+import pytest
+
+from mas_cli import app
+
+
+@pytest.fixture
+def call(running_project, monkeypatch, capsys):
+    """Runs a command in the running project; its exit code, standard output as JSON, standard error."""
+    monkeypatch.chdir(running_project)
+
+    def run(*words):
+        capsys.readouterr()
+        code = app.main([*words, "-o", "json"])
+        captured = capsys.readouterr()
+        return code, json.loads(captured.out) if captured.out else None, captured.err
+
+    return run
+
+
+def test_the_only_gateway_is_drained_by_force_and_resumed(call):
+    """Without --force exit 7 and nothing changed; every command says how it stands."""
+    refused, _, error = call("gateway", "drain", "--all")
+    rehearsed, would, _ = call("gateway", "drain", "--all", "--force", "--dry-run")
+    _, before, _ = call("gateway", "status")
+    drained, changed, said = call("gateway", "drain", "--all", "--force", "--wait", "--timeout", "20s")
+    try:
+        status, during, _ = call("gateway", "status")
+        _, system, _ = call("status")
+    finally:
+        resumed, after, _ = call("gateway", "resume", "--all")
+    name = before[0]["id"]
+
+    assert (refused, rehearsed, drained, status, resumed) == (7, 0, 0, 1, 0)
+    assert "--force" in error
+    assert would[0]["change"] == "would drain"
+    assert before[0]["state"] == "serving"
+    assert (changed[0]["id"], changed[0]["state"], changed[0]["partitions"]) == (name, "drained", [])
+    assert f"mas gateway resume {name}" in said
+    assert during[0]["state"] == "drained"
+    assert system["gateways"][0]["state"] == "drained"
+    assert "all gateways are drained: messages wait" in [item["message"] for item in system["problems"]]
+    assert after[0]["state"] == "serving"
+
+
+def test_what_gateways_are_meant_has_to_be_said(call):
+    """None is a usage error, an unknown one is not found."""
+    assert call("gateway", "drain")[0] == 2
+    assert call("gateway", "resume", "nobody")[0] == 6
+    assert call("gateway", "drain", "--host", "nowhere")[0] == 6
