@@ -235,7 +235,7 @@ class World:
         """Partitions that a gateway process owns by the store."""
         records = self.system.store.records
         ids = set()
-        for gateway_id, text in (await records.gateways()).items():
+        for gateway_id, text in (await self.system.store.gateways.heartbeats()).items():
             if msgspec.json.decode(text, type=_Pid).pid == process.pid:
                 ids.add(gateway_id.encode())
         metas = await records.metas()
