@@ -18,6 +18,8 @@ from mas_core.agent.dispatch import NO_ANSWER, Dispatch
 from mas_core.agent.handlers import Handler, HandlerMethod, handlers_of, on
 from mas_core.agent.keeper import StateKeeper
 from mas_core.agent.obedience import Obedience
+from mas_core.agent.retries import Retries
+from mas_core.agent.time_limits import NO_LIMIT, TimeLimits
 from mas_core.agent.turn import current_turn
 from mas_core.base.failpoints import failpoint
 from mas_core.base.ids import check_agent_id, check_capability
@@ -25,6 +27,7 @@ from mas_core.base.logs import get_logger
 from mas_core.errors import (
     AgentNotFound,
     Forbidden,
+    HandlerTimedOut,
     MasError,
     NotStarted,
     Quarantined,
@@ -39,6 +42,7 @@ from mas_core.model.delivery_mode import DeliveryMode, parse_delivery
 from mas_core.model.message import ATTACH, BEAT, DEFAULT_TTL_MS, DETACH, AgentMessage
 from mas_core.model.priority import NORMAL
 from mas_core.model.standing import ACTIVE, HOLDING
+from mas_core.resilience.retry_policy import RetryPolicy
 from mas_core.security.key_files import key_files
 from mas_core.settings.agent_environment import read_agent_environment
 from mas_core.settings.private_files import read_token
@@ -52,6 +56,7 @@ State = TypeVar("State")
 
 START_TIMEOUT_S = 30.0
 DRAIN_TIMEOUT_S = 30.0
+HANDLER_TIMEOUT_S = 300.0
 STATE_LOOK_S = 2.0
 """How often an agent with a state model looks whether an operator has set its state."""
 
@@ -77,6 +82,9 @@ class Agent(Generic[State]):
         pins: Agent id -> SHA-256 fingerprints (hex) of the only public keys of it that count.
         require_signatures: Refuse messages that their sender did not sign, whatever the gateway lets through.
         delivery: How messages are handled whose senders do not say: at_most_once, at_least_once, exactly_once.
+        retry: When messages come again that could not be handled: a policy for all, or one for each pattern of
+            types; as the gateway is set when left out.
+        handler_timeout: Seconds until a handler is ended and its message has failed; 0 for never.
         use_gateway, gateway_url: Accepted for compatibility; the gateway is always on.
     """
 
@@ -101,6 +109,8 @@ class Agent(Generic[State]):
         pins: Mapping[str, Collection[str]] | None = None,
         require_signatures: bool = False,
         delivery: str = DeliveryMode.AT_LEAST_ONCE,
+        retry: RetryPolicy | Mapping[str, RetryPolicy] | None = None,
+        handler_timeout: float = HANDLER_TIMEOUT_S,
         use_gateway: bool = True,  # noqa: ARG002 - the gateway is always on
         gateway_url: str | None = None,
     ) -> None:
@@ -110,6 +120,8 @@ class Agent(Generic[State]):
             raise UsageError("an agent needs an id", hint="Agent('name') or the variable AGENT_ID")
         if max_in_flight < 1:
             raise UsageError("max_in_flight must be at least 1")
+        if handler_timeout < 0:
+            raise UsageError("handler_timeout is 0 or more seconds")
         self.id = check_agent_id(name)
         self._url = redis_url or gateway_url or environment.url
         self._token = token
@@ -130,6 +142,15 @@ class Agent(Generic[State]):
         self._require_signatures = require_signatures
         self._shape: StateShape[State] = StateShape(state_model or _model_of(type(self)))
         self._handlers: dict[str, Handler] = handlers_of(type(self))
+        if retry is None and environment.max_retries is not None:
+            retry = RetryPolicy(attempts=1 + environment.max_retries)
+        self._retries = Retries(retry, self._handlers)
+        self._handler_timeout = handler_timeout or NO_LIMIT
+        self._handler_timeouts = {
+            name: self._handler_timeout if handler.timeout is None else handler.timeout or NO_LIMIT
+            for name, handler in self._handlers.items()
+        }
+        self._time_limits = TimeLimits((self._handler_timeout, *self._handler_timeouts.values()))
         self._gateway: InProcessGateway | None = None
         self._store: Store | None = None
         self._owns_store = False
@@ -152,7 +173,11 @@ class Agent(Generic[State]):
 
     @staticmethod
     def on(
-        message_type: str, *, model: type[BaseModel] | None = None
+        message_type: str,
+        *,
+        model: type[BaseModel] | None = None,
+        retry: RetryPolicy | None = None,
+        timeout: float | None = None,
     ) -> Callable[[HandlerMethod], HandlerMethod]:
         """Mark an async method as the handler of a message type.
 
@@ -163,8 +188,10 @@ class Agent(Generic[State]):
         Args:
             message_type: Such as `math.add`.
             model: Pydantic model of the payload.
+            retry: When a message comes again that it failed on.
+            timeout: Seconds until it is ended and its message has failed; 0 for never; the agent's when left out.
         """
-        return on(message_type, model=model)
+        return on(message_type, model=model, retry=retry, timeout=timeout)
 
     # Lifecycle
 
@@ -211,8 +238,15 @@ class Agent(Generic[State]):
             await self._say(ATTACH, START_TIMEOUT_S)
             failpoint("agent.attached")
             self._dispatch = Dispatch(
-                client, agent_store, self._keeper, self._handle, self._max_in_flight, self._delivery
+                client,
+                agent_store,
+                self._keeper,
+                self._handle,
+                self._max_in_flight,
+                self._retries,
+                self._delivery,
             )
+            self._time_limits.start()
             await self.on_start()
             if self._obedience.standing in HOLDING:
                 self._dispatch.hold()
@@ -280,6 +314,7 @@ class Agent(Generic[State]):
         if self._dispatch is not None:
             await self._dispatch.stop()
             self._dispatch = None
+        await self._time_limits.stop()
         if self._client is not None:
             await self._client.stop()
             self._client = None
@@ -471,13 +506,26 @@ class Agent(Generic[State]):
     # Inside
 
     async def _handle(self, message: AgentMessage) -> object:
-        handler = self._handlers.get(message.message_type)
-        if handler is None:
-            result = await self.on_message(message)
-            return NO_ANSWER if result is None else result
-        payload = handler.payload(message)
-        method = cast("Callable[..., Awaitable[object]]", getattr(self, handler.name))
-        return await (method(message, payload) if handler.takes_payload else method(message))
+        message_type = message.message_type
+        limit = self._handler_timeouts.get(message_type, self._handler_timeout)
+        worker = cast("asyncio.Task[Any]", asyncio.current_task())
+        self._time_limits.begin(worker, limit)
+        try:
+            handler = self._handlers.get(message_type)
+            if handler is None:
+                result = await self.on_message(message)
+                return NO_ANSWER if result is None else result
+            payload = handler.payload(message)
+            method = cast("Callable[..., Awaitable[object]]", getattr(self, handler.name))
+            return await (method(message, payload) if handler.takes_payload else method(message))
+        except asyncio.CancelledError:
+            if not self._time_limits.end(worker):
+                raise
+            raise HandlerTimedOut(
+                f"the handler of {message_type} did not end within {limit:g} s", seconds=limit
+            ) from None
+        finally:
+            self._time_limits.end(worker)
 
     def _key_files(self) -> list[Path]:
         if self._private_keys is not None:

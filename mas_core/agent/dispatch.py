@@ -11,6 +11,7 @@ from mas_core.agent.client import Client, message_of
 from mas_core.agent.inbox import Held, Inbox
 from mas_core.agent.keeper import StateKeeper
 from mas_core.agent.outcomes import error_payload
+from mas_core.agent.retries import Retries
 from mas_core.agent.settling import Settler
 from mas_core.agent.turn import MustRunAlone, Turn, current_turn
 from mas_core.base.backoff import exponential_delays
@@ -38,6 +39,8 @@ from mas_core.model.message import (
     Flag,
     payload_bytes,
 )
+from mas_core.model.retry import MAX_DELAY_MS
+from mas_core.resilience.retry_policy import wait_of
 from mas_core.store.agents import SETTLED_ELSEWHERE, STATE_CHANGED, AgentStore, Settlement
 
 log = get_logger(__name__)
@@ -63,6 +66,7 @@ class Dispatch:
         keeper: The agent's state.
         handle: Runs the handler of a message and returns what it returned.
         max_in_flight: Handlers that run at the same time.
+        retries: When messages come again that could not be handled.
         delivery: How often messages are handled whose senders do not say.
     """
 
@@ -73,10 +77,12 @@ class Dispatch:
         keeper: StateKeeper[Any],
         handle: Callable[[AgentMessage], Awaitable[object]],
         max_in_flight: int,
+        retries: Retries,
         delivery: DeliveryMode = DeliveryMode.AT_LEAST_ONCE,
     ) -> None:
         self._client = client
         self._store = store
+        self._retries = retries
         self._delivery = delivery
         self._keeper = keeper
         self._handle = handle
@@ -312,7 +318,11 @@ class Dispatch:
             self._tell_outcome(message, code)
             return
         reason = error.message if isinstance(error, MasError) else type(error).__name__
-        await self._hand_back(held, code, reason, retryable=not expected, is_spent=is_spent)
+        policy = self._retries.of(message.message_type)
+        retryable = policy.retries(error) if policy is not None else not expected
+        await self._hand_back(
+            held, code, reason, retryable=retryable, wait_s=wait_of(error), is_spent=is_spent
+        )
 
     async def _settled(self) -> None:
         await self._settler.flush()
@@ -339,9 +349,16 @@ class Dispatch:
             await self._client.tell(message_type, data)
 
     async def _hand_back(
-        self, held: Held, code: str, reason: str, *, retryable: bool, is_spent: bool = False
+        self,
+        held: Held,
+        code: str,
+        reason: str,
+        *,
+        retryable: bool,
+        wait_s: float = 0.0,
+        is_spent: bool = False,
     ) -> None:
-        data = {
+        data: dict[str, object] = {
             "lane": held.lane,
             "entry": held.entry,
             "position": held.position,
@@ -350,6 +367,11 @@ class Dispatch:
             "retryable": retryable,
             "is_spent": is_spent,
         }
+        policy = self._retries.of(held.delivery.type) if held.delivery is not None else None
+        if policy is not None:
+            data["retry"] = policy.terms
+        if wait_s:
+            data["wait_ms"] = min(MAX_DELAY_MS, round(wait_s * 1000))
         for delay in exponential_delays(_RETRY_S, _MAX_RETRY_S):
             try:
                 failpoint("agent.before_hand_back")

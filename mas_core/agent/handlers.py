@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, TypeVar
 
 from pydantic import BaseModel, ValidationError
@@ -12,6 +12,7 @@ from pydantic import BaseModel, ValidationError
 from mas_core.base.ids import check_message_type
 from mas_core.errors import InvalidPayload, UsageError
 from mas_core.model.message import AgentMessage
+from mas_core.resilience.retry_policy import RetryPolicy
 
 HandlerMethod = TypeVar("HandlerMethod", bound=Callable[..., Awaitable[object]])
 
@@ -26,6 +27,10 @@ class Handler:
     name: str
     model: type[BaseModel] | None
     takes_payload: bool
+    retry: RetryPolicy | None = None
+    """When a message comes again that it failed on; None leaves that to the agent."""
+    timeout: float | None = None
+    """Seconds until it is ended; 0 for never, None leaves that to the agent."""
 
     def payload(self, message: AgentMessage) -> object:
         """The payload as the handler wants it.
@@ -46,7 +51,11 @@ class Handler:
 
 
 def on(
-    message_type: str, *, model: type[BaseModel] | None = None
+    message_type: str,
+    *,
+    model: type[BaseModel] | None = None,
+    retry: RetryPolicy | None = None,
+    timeout: float | None = None,
 ) -> Callable[[HandlerMethod], HandlerMethod]:
     """Mark a method as the handler of a message type; see `Agent.on`."""
     check_message_type(message_type)
@@ -55,8 +64,10 @@ def on(
         is_async = inspect.iscoroutinefunction(method)
         if not is_async:
             raise UsageError(f"the handler of {message_type} must be an async function")
-        marks: list[tuple[str, type[BaseModel] | None]] = getattr(method, _MARK, [])
-        setattr(method, _MARK, [*marks, (message_type, model)])
+        takes_payload = len(inspect.signature(method).parameters) > 2
+        handler = Handler(message_type, method.__name__, model, takes_payload, retry, timeout)
+        marks: list[Handler] = getattr(method, _MARK, [])
+        setattr(method, _MARK, [*marks, handler])
         return method
 
     return mark
@@ -67,7 +78,6 @@ def handlers_of(kind: type[Any]) -> dict[str, Handler]:
     found: dict[str, Handler] = {}
     for base in reversed(kind.__mro__):
         for name, method in vars(base).items():
-            for message_type, model in getattr(method, _MARK, ()):
-                parameters = len(inspect.signature(method).parameters)
-                found[message_type] = Handler(message_type, name, model, takes_payload=parameters > 2)
+            for handler in getattr(method, _MARK, ()):
+                found[handler.message_type] = replace(handler, name=name)
     return found

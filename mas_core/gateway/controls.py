@@ -11,6 +11,7 @@ from mas_core.base.ids import CAPABILITY
 from mas_core.errors import InvalidPayload
 from mas_core.model.decision import Decision
 from mas_core.model.json_text import parse_json
+from mas_core.model.retry import MAX_DELAY_MS, RetryTerms
 from mas_core.model.standing import ACTIVE, StandingKind
 
 MAX_METADATA_BYTES = 16 * 1024
@@ -59,6 +60,10 @@ class NackData(msgspec.Struct, forbid_unknown_fields=True):
     retryable: bool = True
     is_spent: bool = False
     """It was begun and is handled at most once: it is neither tried again nor kept."""
+    retry: RetryTerms | None = None
+    """When it is to come again; as the gateway is set where the agent does not say."""
+    wait_ms: Annotated[int, msgspec.Meta(ge=0, le=MAX_DELAY_MS)] = 0
+    """It may not come earlier, as the error said that it failed with."""
 
 
 class OutcomeData(msgspec.Struct, forbid_unknown_fields=True):

@@ -27,10 +27,12 @@ from mas_core.model.dead_letter import (
     MAX_ATTEMPTS_KEPT,
     ORDER_COUNTS_MS,
     ORDER_PREFIX,
+    RETRIED,
     LetterEnd,
     LetterFacts,
     LetterOrder,
     OrderOutcome,
+    begun_at,
     due_purpose,
     facts_purpose,
     letter_id,
@@ -200,7 +202,7 @@ class DeadLetters:
     def _retry(self, errand: _Errand, facts: LetterFacts, delivery: Delivery) -> None:
         order, now = errand.order, errand.now
         is_answer_awaited = now < delivery.expires_at
-        delivery.expires_at = now + max(1, delivery.expires_at - delivery.accepted_at)
+        delivery.expires_at = now + max(1, delivery.expires_at - begun_at(delivery))
         before = delivery.data
         try:
             if order.data is not None:
@@ -228,7 +230,7 @@ class DeadLetters:
                 delivery, before, "edited by an operator" if order.data is not None else transit.reason
             )
         delivery.attempt = 1
-        delivery.history = (*delivery.history, Attempt(0, now, "retried"))[-MAX_ATTEMPTS_KEPT:]
+        delivery.history = (*delivery.history, Attempt(0, now, RETRIED))[-MAX_ATTEMPTS_KEPT:]
         if not is_answer_awaited:
             delivery.flags &= ~Flag.EXPECTS_REPLY
             delivery.capsule = b""

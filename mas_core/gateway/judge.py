@@ -57,6 +57,7 @@ from mas_core.model.message import (
     Flag,
 )
 from mas_core.model.priority import lane_of
+from mas_core.model.retry import RetryTerms
 from mas_core.security.gateway_keys import GatewayKeys
 from mas_core.security.seals import AtRest
 from mas_core.store.commits import Commit
@@ -111,6 +112,7 @@ class Judge:
         answers_after_commit: bool,
         places: Places,
         controls: ControlBudget,
+        retry: RetryTerms,
     ) -> None:
         self._directory = directory
         self._keys = keys
@@ -169,7 +171,7 @@ class Judge:
         self._presence = Presence(directory, keys, ledger, outbound, inboxes, breakers, self._effects)
         self._has_looked_for_directives = self._has_directives = False
         self._redelivery = Redelivery(
-            directory, at_rest, ledger, outbound, breakers, self._dead_letters, self._effects
+            directory, at_rest, ledger, outbound, breakers, self._dead_letters, self._effects, retry
         )
         self._desk = ControlDesk(
             self._presence,

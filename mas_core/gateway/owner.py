@@ -39,6 +39,7 @@ from mas_core.gateway.transit import Verdict
 from mas_core.model.decision import Decision
 from mas_core.model.operator_entry import OPERATOR_LANE
 from mas_core.model.priority import LANE_WEIGHTS
+from mas_core.model.retry import AS_EVER, RetryTerms
 from mas_core.security.gateway_keys import GatewayKeys
 from mas_core.settings.gateway_settings import AuditSettings
 from mas_core.store.commits import Commit, CommitResult
@@ -84,6 +85,8 @@ class OwnerSettings:
     replica_timeout_ms: int = 1000
     audit: AuditSettings = field(default_factory=AuditSettings)
     """Files that records have to be in before anything is delivered."""
+    retry: RetryTerms = AS_EVER
+    """When messages come again that could not be handled, where their agent does not say."""
     payload_keys: Path | None = None
     """Folder of the keys under which copies of payloads are sealed, where the policy keeps any."""
 
@@ -307,6 +310,7 @@ class PartitionOwner:
             answers_after_commit=self._settings.replicas > 0,
             places=self._places,
             controls=self._controls,
+            retry=self._settings.retry,
         )
 
     async def _waiting(self) -> int:

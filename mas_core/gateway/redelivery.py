@@ -15,7 +15,7 @@ from mas_core.gateway.directory import Directory
 from mas_core.gateway.ledger import Ledger
 from mas_core.gateway.outbound import Outbound
 from mas_core.gateway.transit import Transit, Verdict
-from mas_core.model.dead_letter import MAX_ATTEMPTS_KEPT
+from mas_core.model.dead_letter import MAX_ATTEMPTS_KEPT, begun_at
 from mas_core.model.decision import Decision
 from mas_core.model.frame import DELIVERIES_DECODER, UNREADABLE, Frame
 from mas_core.model.message import (
@@ -27,16 +27,13 @@ from mas_core.model.message import (
     Flag,
 )
 from mas_core.model.priority import lane_of
+from mas_core.model.retry import RetryTerms
 from mas_core.model.standing import ISOLATING
 from mas_core.security.seals import AtRest, read_header
 from mas_core.store.commits import Commit
 from mas_core.store.partitions import Lookups
 
 _ENTRY = re.compile(r"([0-9]{1,20})-([0-9]{1,20})")
-
-MAX_ATTEMPTS = 3
-RETRY_DELAYS_MS = (1_000, 4_000)
-"""Delay before the second and the third attempt."""
 
 MAX_REMEMBERED = 10_000
 
@@ -50,7 +47,11 @@ _DELIVERY_DECODER = msgspec.msgpack.Decoder(Delivery)
 
 
 class Redelivery:
-    """Retries of one partition; `effects` gets what must be committed."""
+    """Retries of one partition; `effects` gets what must be committed.
+
+    `terms` count for agents that do not say when their messages are to come again. What an agent says is about
+    its own messages only, and within the bounds of `RetryTerms`.
+    """
 
     def __init__(
         self,
@@ -61,6 +62,7 @@ class Redelivery:
         breakers: Breakers,
         dead_letters: DeadLetters,
         effects: list[Callable[[Commit], None]],
+        terms: RetryTerms,
     ) -> None:
         self._directory = directory
         self._at_rest = at_rest
@@ -69,6 +71,7 @@ class Redelivery:
         self._breakers = breakers
         self._dead_letters = dead_letters
         self._effects = effects
+        self._terms = terms
         self._delivered: dict[str, None] = {}
 
     def ask(self, agent_id: str, envelope: Envelope, lookups: Lookups) -> None:
@@ -110,13 +113,13 @@ class Redelivery:
         reason = f"{nack.code}: {nack.reason}"[:500]
         attempt = Attempt(delivery.attempt, now, nack.code[:64], nack.reason[:200], transit.instance)
         delivery.history = (*delivery.history, attempt)[-MAX_ATTEMPTS_KEPT:]
+        due = 0 if nack.is_spent else self._due(delivery, nack, now)
         if nack.is_spent:
             self._record(
                 "delivery.dropped", delivery, now, f"{reason}; it is handled at most once, so never again"
             )
-        elif nack.retryable and delivery.attempt < MAX_ATTEMPTS:
+        elif due:
             delivery.attempt += 1
-            due = now + RETRY_DELAYS_MS[min(delivery.attempt - 2, len(RETRY_DELAYS_MS) - 1)]
             # Unique for every delivery: the id of a message can come again, its place in the inbox cannot.
             name = f"{agent_id}:{nack.lane}:{nack.entry}:{nack.position}"
             body = self._at_rest.seal("later", msgspec.msgpack.encode(delivery))
@@ -128,6 +131,17 @@ class Redelivery:
             lambda commit: commit.settle(agent_id, nack.lane, nack.entry, len(deliveries), nack.position)
         )
         return Verdict(Decision.ALLOWED, "")
+
+    def _due(self, delivery: Delivery, nack: NackData, now: int) -> int:
+        """When to try it again, in Unix milliseconds; 0 for not at all."""
+        terms = nack.retry or self._terms
+        if not nack.retryable or delivery.attempt >= terms.attempts:
+            return 0
+        due = now + max(terms.delay_ms(delivery.attempt, delivery.id), nack.wait_ms)
+        if terms.max_elapsed_ms and due > begun_at(delivery) + terms.max_elapsed_ms:
+            return 0
+        # What expires before that becomes a dead letter as soon as it does.
+        return max(now, min(due, delivery.expires_at + 1))
 
     def deliver_again(self, name: str, body: bytes, now: int) -> None:
         """Deliver a message that was kept until now."""

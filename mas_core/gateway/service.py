@@ -85,6 +85,7 @@ class Gateway:
             control_per_minute=self.settings.rate_limit.control_per_minute,
             replicas=replicas,
             audit=self.settings.audit,
+            retry=self.settings.retry.as_terms(),
             payload_keys=payload_keys,
         )
         self._owners: dict[int, tuple[PartitionOwner, asyncio.Task[None]]] = {}

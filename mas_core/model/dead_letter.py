@@ -13,7 +13,8 @@ from typing import Final, Literal
 
 import msgspec
 
-from mas_core.model.message import Attempt
+from mas_core.model.message import Attempt, Delivery
+from mas_core.model.retry import MAX_ATTEMPTS
 
 LETTER_ID: Final = re.compile(r"([0-9]{1,5}):([0-9]{1,20})(?:-([0-9]{1,20}))?")
 """The partition and the place in its stream; the number behind the time only where it is not 0."""
@@ -27,7 +28,10 @@ DROPPED_MS: Final = 24 * 3_600_000
 """How long a dropped dead letter can be restored."""
 ORDER_COUNTS_MS: Final = 3_600_000
 """An order that nobody carried out for so long is not carried out any more, nor one that was played back."""
-MAX_ATTEMPTS_KEPT: Final = 20
+MAX_ATTEMPTS_KEPT: Final = 2 * MAX_ATTEMPTS
+"""The newest are kept; all of them for a message that no operator has had tried again more than once."""
+RETRIED: Final = "retried"
+"""Code of the entry which says that an operator had a message tried again."""
 
 Act = Literal["retry", "drop", "restore"]
 
@@ -83,6 +87,14 @@ class OrderOutcome(msgspec.Struct, frozen=True, omit_defaults=True):
     decision: str = ""
     """Of a retry: what the checks decided."""
     reason: str = ""
+
+
+def begun_at(delivery: Delivery) -> int:
+    """When the attempts of a message began: when it was accepted, or an operator had it tried again last."""
+    for attempt in reversed(delivery.history):
+        if attempt.code == RETRIED and not attempt.number:
+            return attempt.at
+    return delivery.accepted_at
 
 
 def letter_id(partition: int, entry: str) -> str:

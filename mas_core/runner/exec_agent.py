@@ -59,7 +59,8 @@ class ExecAgent(Agent[dict[str, object]]):
         folder: Path | None = None,
         **kwargs: Any,
     ) -> None:
-        super().__init__(agent_id, **kwargs)
+        # It limits each answer by itself.
+        super().__init__(agent_id, **{"handler_timeout": 0.0, **kwargs})
         program = command[0]
         if not shutil.which((folder or Path()) / program if "/" in program else program):
             raise ConfigurationError(f"there is no program {program!r}", hint=f"command -v {program}")

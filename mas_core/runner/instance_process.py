@@ -31,9 +31,11 @@ from mas_core.errors import (
     Unauthenticated,
     UsageError,
 )
+from mas_core.resilience.retry_policy import RetryPolicy
 from mas_core.runner.class_loading import ClassLoader
 from mas_core.runner.launch import Launch, Report
 from mas_core.settings.private_files import read_token
+from mas_core.settings.retries import AgentRetries
 
 if TYPE_CHECKING:
     from mas_core.agent import Agent
@@ -146,6 +148,10 @@ def make_agent(launch: Launch, loader: ClassLoader) -> Agent[Any]:
         "delivery": spec.delivery,
     }
     given = {name: value for name, value in arguments.items() if value}
+    if spec.retry is not None:
+        given["retry"] = policies_of(spec.retry)
+    if spec.handler_timeout is not None:
+        given["handler_timeout"] = spec.handler_timeout
     if spec.class_path is not None:
         return loader.load(spec.class_path)(spec.agent_id, **given, **spec.init_kwargs)
     from mas_core.runner.exec_agent import ExecAgent  # noqa: PLC0415 - classes need none of it
@@ -160,6 +166,17 @@ def make_agent(launch: Launch, loader: ClassLoader) -> Agent[Any]:
         folder=Path(launch.folder),
         **given,
     )
+
+
+def policies_of(retries: AgentRetries) -> dict[str, RetryPolicy]:
+    """The retry policies that a spec says, by pattern of message types."""
+    policies = {}
+    for glob, fields in retries.by_type().items():
+        options: dict[str, Any] = {
+            name: tuple(value) if isinstance(value, list) else value for name, value in fields.items()
+        }
+        policies[glob] = RetryPolicy(**options)
+    return policies
 
 
 def _on_input(loop: asyncio.AbstractEventLoop, end: asyncio.Event, retire: asyncio.Event) -> None:

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from mas_core.errors import ConfigurationError
+from mas_core.model.retry import MAX_ATTEMPTS
 
 IN_MEMORY = "memory://"
 
@@ -21,8 +22,8 @@ class AgentEnvironment:
     """`MAS_URL` or `REDIS_URL`; `memory://` when `AGENT_COMMUNICATION_MODE` is `mock`."""
     request_timeout_s: float = 30.0
     """`MAS_AGENT_DEFAULT_TIMEOUT` or `AGENT_DEFAULT_TIMEOUT`: seconds that a request waits."""
-    max_retries: int = 3
-    """`MAS_AGENT_MAX_RETRIES` or `AGENT_MAX_RETRIES`."""
+    max_retries: int | None = None
+    """`MAS_AGENT_MAX_RETRIES` or `AGENT_MAX_RETRIES`: attempts after the first, where nothing else is said."""
     heartbeat_interval_s: float = 30.0
     """`MAS_AGENT_HEARTBEAT_INTERVAL` or `AGENT_HEARTBEAT_INTERVAL`, in seconds."""
 
@@ -37,11 +38,12 @@ def read_agent_environment(environ: Mapping[str, str] = os.environ) -> AgentEnvi
     if environ.get("AGENT_COMMUNICATION_MODE") == "mock":
         url = IN_MEMORY
     defaults = AgentEnvironment()
+    retries = _number(environ, "AGENT_MAX_RETRIES", -1, above=-1)
     return AgentEnvironment(
         agent_id=environ.get("MAS_AGENT_ID") or environ.get("AGENT_ID") or None,
         url=url,
         request_timeout_s=_number(environ, "AGENT_DEFAULT_TIMEOUT", defaults.request_timeout_s, above=0),
-        max_retries=int(_number(environ, "AGENT_MAX_RETRIES", defaults.max_retries, above=-1)),
+        max_retries=None if retries < 0 else min(int(retries), MAX_ATTEMPTS - 1),
         heartbeat_interval_s=_number(
             environ, "AGENT_HEARTBEAT_INTERVAL", defaults.heartbeat_interval_s, above=0
         ),

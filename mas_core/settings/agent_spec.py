@@ -33,6 +33,7 @@ from mas_core.settings.permissions import (
     without_repeats,
 )
 from mas_core.settings.policy_file import FilePolicy
+from mas_core.settings.retries import AgentRetries
 from mas_core.settings.yaml_documents import Problem, YamlDocument, error_of, read_yaml, validated
 
 CLASS_PATH = re.compile(r"[A-Za-z_][A-Za-z0-9_]*(\.[A-Za-z_][A-Za-z0-9_]*)*:[A-Za-z_][A-Za-z0-9_]*", re.ASCII)
@@ -148,6 +149,10 @@ class AgentSpec(BaseModel):
     """How many messages one instance handles at once."""
     delivery: DeliveryMode | None = None
     """at_most_once, at_least_once or exactly_once, for messages whose senders do not say."""
+    retry: AgentRetries | None = None
+    """When a message comes again that could not be handled; how the gateway is set, when not given."""
+    handler_timeout: float | None = Field(default=None, ge=0, le=86_400)
+    """Seconds until a handler is ended and its message has failed; 0 for never, 300 when not given."""
     mode: Literal["stream", "per_message"] = "stream"
     """exec: one program that reads and answers lines of JSON, or one run of it for each message."""
     field: str | None = None

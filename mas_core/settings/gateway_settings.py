@@ -20,6 +20,7 @@ from mas_core.settings.layers import environment_layer, flattened, merged
 from mas_core.settings.masking import masked
 from mas_core.settings.permissions import DlpAction
 from mas_core.settings.private_files import write_private
+from mas_core.settings.retries import DefaultRetrySettings
 from mas_core.settings.yaml_documents import read_yaml, validated
 
 
@@ -241,6 +242,7 @@ class GatewaySettings(BaseSettings):
     circuit_breaker: CircuitBreakerSettings = CircuitBreakerSettings()
     priority_queue: PriorityQueueSettings = PriorityQueueSettings()
     message_signing: MessageSigningSettings = MessageSigningSettings()
+    retry: DefaultRetrySettings = DefaultRetrySettings()
     max_payload_bytes: int = Field(default=1_000_000, ge=1024, le=1_000_000)
     """Bytes of a payload as JSON."""
     inbox_bound: int = Field(default=10_000, ge=1)

@@ -9,7 +9,6 @@ from support.waiting import until
 
 from mas_core.agent import inbox
 from mas_core.agent.agent import Agent
-from mas_core.gateway import redelivery
 
 CRASHING = """
 import asyncio, os, sys
@@ -45,8 +44,7 @@ async def system(server_url):
 
 @pytest.fixture
 def quick(monkeypatch):
-    """Retries and claims that do not take seconds."""
-    monkeypatch.setattr(redelivery, "RETRY_DELAYS_MS", (20, 40))
+    """Claims that do not take seconds."""
     monkeypatch.setattr(inbox, "CLAIM_INTERVAL_S", 0.05)
 
 

@@ -7,8 +7,8 @@ import pytest
 from support.systems import Recorder, live_system
 from support.waiting import until
 
+from mas_core import RetryPolicy
 from mas_core.agent import inbox
-from mas_core.gateway import redelivery
 from mas_core.store.partitions import PartitionStore
 
 
@@ -22,9 +22,13 @@ async def system(server_url):
 
 @pytest.fixture
 def quick(monkeypatch):
-    """Retries and claims that do not take seconds."""
-    monkeypatch.setattr(redelivery, "RETRY_DELAYS_MS", (20, 40))
+    """Claims that do not take seconds."""
     monkeypatch.setattr(inbox, "CLAIM_INTERVAL_S", 0.05)
+
+
+def after(seconds, **options):
+    """A policy with this delay."""
+    return RetryPolicy(strategy="fixed", base=seconds, jitter=0, **options)
 
 
 async def backlog(system, agent_id="worker"):
@@ -105,10 +109,9 @@ async def test_others_go_on_while_one_message_is_tried_again(system, quick):
     assert worker.numbers == list(range(1, 10))
 
 
-async def test_a_retry_of_an_agent_that_was_removed_is_kept_as_a_dead_letter(system, monkeypatch):
+async def test_a_retry_of_an_agent_that_was_removed_is_kept_as_a_dead_letter(system):
     """Nothing that was acknowledged vanishes."""
-    monkeypatch.setattr(redelivery, "RETRY_DELAYS_MS", (600, 600))
-    worker = await system.run("worker", Failing)
+    worker = await system.run("worker", Failing, retry=after(0.6))
     worker.failures = 1
     alice = await system.run("alice")
     await alice.send("worker", "x", {"n": 1})
@@ -127,10 +130,9 @@ async def test_a_retry_of_an_agent_that_was_removed_is_kept_as_a_dead_letter(sys
     assert record.target == "worker"
 
 
-async def test_a_retry_that_comes_too_late_is_a_dead_letter(system, monkeypatch):
+async def test_a_retry_that_comes_too_late_is_a_dead_letter(system):
     """Its time to live ended meanwhile."""
-    monkeypatch.setattr(redelivery, "RETRY_DELAYS_MS", (400, 400))
-    worker = await system.run("worker", Failing)
+    worker = await system.run("worker", Failing, retry=after(0.4))
     worker.failures = 1
     alice = await system.run("alice")
 
@@ -143,7 +145,6 @@ async def test_a_retry_that_comes_too_late_is_a_dead_letter(system, monkeypatch)
 
 async def test_a_retry_is_delivered_once_however_slow_commits_are(system, monkeypatch):
     """It is not taken up again while the batch that takes it up is on its way."""
-    monkeypatch.setattr(redelivery, "RETRY_DELAYS_MS", (50, 50))
     commit = PartitionStore.commit
 
     async def slow_commit(self, *arguments):

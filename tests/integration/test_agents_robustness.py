@@ -10,7 +10,6 @@ from support.waiting import until
 
 from mas_core.agent import dispatch, inbox, outbox
 from mas_core.errors import AgentFailed, GatewayDown, InternalError, InvalidPayload, StoreFull, UsageError
-from mas_core.gateway import redelivery
 from mas_core.model.frame import HEADER_ENCODER, Frame, FrameHeader, Place
 from mas_core.model.message import Envelope
 from mas_core.ops import agents
@@ -234,8 +233,7 @@ async def test_sending_goes_on_after_what_nobody_foresaw(system, monkeypatch):
 
 @pytest.fixture
 def quick(monkeypatch):
-    """Retries and claims that do not take seconds."""
-    monkeypatch.setattr(redelivery, "RETRY_DELAYS_MS", (20, 40))
+    """Claims that do not take seconds."""
     monkeypatch.setattr(inbox, "CLAIM_INTERVAL_S", 0.05)
     monkeypatch.setattr(dispatch, "_RETRY_S", 0.01)
 

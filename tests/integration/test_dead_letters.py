@@ -18,7 +18,6 @@ from mas_core.errors import (
     UsageError,
 )
 from mas_core.gateway import dead_letters as gateway_letters
-from mas_core.gateway import redelivery
 from mas_core.model.dead_letter import ORDER_PREFIX, LetterOrder, due_purpose
 from mas_core.model.policy import Features, Route
 from mas_core.ops import agents, dead_letters, standings
@@ -37,12 +36,6 @@ class Failing(Recorder):
         await super().on_message(message)
         if not self.is_mended:
             raise RuntimeError("no")
-
-
-@pytest.fixture(autouse=True)
-def quick(monkeypatch):
-    """Retries that do not take seconds."""
-    monkeypatch.setattr(redelivery, "RETRY_DELAYS_MS", (10, 10))
 
 
 @pytest.fixture

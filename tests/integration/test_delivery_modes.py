@@ -9,7 +9,6 @@ from support.waiting import until
 
 from mas_core.agent import inbox
 from mas_core.errors import Forbidden, GatewayDown, UsageError
-from mas_core.gateway import redelivery
 from mas_core.model.message import NACK
 from mas_core.store.agents import HANDLED_BEFORE
 
@@ -45,8 +44,7 @@ async def system(server_url):
 
 @pytest.fixture
 def quick(monkeypatch):
-    """Retries and claims that do not take seconds."""
-    monkeypatch.setattr(redelivery, "RETRY_DELAYS_MS", (20, 40))
+    """Claims that do not take seconds."""
     monkeypatch.setattr(inbox, "CLAIM_INTERVAL_S", 0.05)
 
 

@@ -17,7 +17,6 @@ from mas_core.errors import (
     RequestTimedOut,
     UsageError,
 )
-from mas_core.gateway import redelivery
 from mas_core.model.policy import BreakerLimits, Features
 from mas_core.ops import breakers
 
@@ -51,9 +50,8 @@ class StrictWorker(Worker):
 
 
 @pytest.fixture
-async def system(server_url, monkeypatch):
+async def system(server_url):
     """alice, carol and dora may send to the worker; alice also to its backup."""
-    monkeypatch.setattr(redelivery, "RETRY_DELAYS_MS", (20, 20))
     names = ["alice", "carol", "dora", "worker", "backup"]
     pairs = [(name, "worker") for name in names[:3]] + [("alice", "backup")]
     async with live_system(server_url, agents=names, allow=pairs) as opened:

@@ -7,7 +7,7 @@ import pytest
 from support.systems import Recorder
 from support.waiting import until
 
-from mas_core import Agent, Decision
+from mas_core import Agent, Decision, RetryPolicy
 from mas_core.base.ids import new_message_id
 from mas_core.gateway import judge, redelivery
 from mas_core.gateway.judge import Judge
@@ -92,7 +92,6 @@ async def test_a_frame_that_cannot_be_judged_is_passed_over(monkeypatch):
 async def test_a_due_message_that_cannot_be_gone_on_with_stops_nobody(monkeypatch):
     """A bug that a retry sets off costs its time, and neither the message nor those of others."""
     url = "memory://hostile-due"
-    monkeypatch.setattr(redelivery, "RETRY_DELAYS_MS", (1, 1))
     monkeypatch.setattr(judge, "POSTPONED_MS", 1)
     original, failures = redelivery.Redelivery.deliver_again, []
 
@@ -110,7 +109,8 @@ async def test_a_due_message_that_cannot_be_gone_on_with_stops_nobody(monkeypatc
             if message.attempt == 1 and message.message_type == "first":
                 raise RuntimeError
 
-    async with FailingOnce("sink", redis_url=url) as sink, Agent("evil", redis_url=url) as evil:
+    quick = RetryPolicy(strategy="fixed", base=0.001)
+    async with FailingOnce("sink", redis_url=url, retry=quick) as sink, Agent("evil", redis_url=url) as evil:
         await evil.send("sink", "first", {})
         await until(lambda: len(failures) == 2)
 

@@ -36,6 +36,9 @@ from mas_core.store.store import Store
 
 AnyAgent = TypeVar("AnyAgent", bound=Agent[Any])
 
+QUICK_RETRIES = {"strategy": "fixed", "base": 0.02, "jitter": 0}
+"""Three attempts, one right after the other."""
+
 GENEROUS = RateLimit(per_minute=1_000_000, per_hour=1_000_000)
 
 _numbers = itertools.count(1)
@@ -226,8 +229,9 @@ async def live_system(
         partitions: Number of partitions.
         gateways: Gateways to start.
         namespace: Prefix of keys; one of its own when left out.
-        settings: Fields of `GatewaySettings`.
+        settings: Fields of `GatewaySettings`; `retry` is quick when left out.
     """
+    settings.setdefault("retry", QUICK_RETRIES)
     if url == "memory://":
         url = f"memory://{new_namespace()}"
     with tempfile.TemporaryDirectory(prefix="mas-test-") as folder:
