@@ -57,6 +57,8 @@ State = TypeVar("State")
 START_TIMEOUT_S = 30.0
 DRAIN_TIMEOUT_S = 30.0
 HANDLER_TIMEOUT_S = 300.0
+BEAT_RETRY_S = 2.0
+"""Seconds after which a heartbeat that nobody confirmed is tried again."""
 STATE_LOOK_S = 2.0
 """How often an agent with a state model looks whether an operator has set its state."""
 
@@ -448,11 +450,12 @@ class Agent(Generic[State]):
         *,
         timeout: float | None = None,
         priority: int | str = NORMAL,
+        message_id: str = "",
         headers: dict[str, str] | None = None,
         encrypt: bool = False,
         delivery: str = "",
     ) -> AgentMessage:
-        """Send a message and wait for the reply, 30 s unless told otherwise. Errors as for `Client.request`.
+        """Send a message and wait for the reply, 30 s unless told otherwise. As `Client.request`.
 
         A handler that runs a second time asks again: the reply to the first question went to an instance that
         may be gone.
@@ -463,6 +466,7 @@ class Agent(Generic[State]):
             data,
             timeout=timeout or self._request_timeout,
             priority=priority,
+            message_id=message_id,
             headers=headers,
             encrypt=encrypt,
             delivery=delivery,
@@ -583,19 +587,24 @@ class Agent(Generic[State]):
         )
 
     async def _beat(self) -> None:
+        pause = self._heartbeat_interval
         while True:
             with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(self._must_beat.wait(), self._heartbeat_interval)
+                await asyncio.wait_for(self._must_beat.wait(), pause)
             self._must_beat.clear()
+            pause = self._heartbeat_interval
             try:
                 # A gateway does not answer those whose token it does not know, so that is asked first.
                 await self._started().check_token()
+                await self._started().read_clock()
                 await self._say(BEAT, self._heartbeat_interval)
             except (Unauthenticated, AgentNotFound) as error:
                 self._lose_token(error)
                 return
             except Unreachable as error:
                 log.warning("heartbeat.unconfirmed", agent=self.id, reason=error.message)
+                # A whole interval more, and it would count as gone although it is back.
+                pause = min(pause, BEAT_RETRY_S)
             except Forbidden as error:
                 reason = error.details.get("because", error.message)
                 log.error("heartbeat.refused", agent=self.id, reason=reason)

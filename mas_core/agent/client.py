@@ -15,7 +15,6 @@ from mas_core.agent.outbox import SEND_TIMEOUT_S, Outbox
 from mas_core.agent.outcomes import failure, refusal
 from mas_core.agent.peers import Peers
 from mas_core.agent.replies import Replies
-from mas_core.base.clock import now_ms
 from mas_core.base.ids import (
     GATEWAY,
     check_agent_id,
@@ -169,8 +168,7 @@ class Client:
             StoreUnreachable: The server does not answer.
         """
         await self.check_token()
-        server_ms = await self._store.connection.time_ms()
-        self._outbox.clock_offset_ms = server_ms - now_ms()
+        await self.read_clock()
         self._outbox.start()
         self._replies.start()
 
@@ -188,6 +186,14 @@ class Client:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         await self.stop()
+
+    async def read_clock(self) -> None:
+        """Take over what the server's clock says.
+
+        Raises:
+            StoreUnreachable: The server does not answer.
+        """
+        self._outbox.clock.set(await self._store.connection.time_ms())
 
     async def check_token(self) -> None:
         """Compare the token with the registration; raises as `start` does."""
@@ -330,6 +336,7 @@ class Client:
         *,
         timeout: float = REQUEST_TIMEOUT_S,
         priority: int | str = NORMAL,
+        message_id: str = "",
         headers: dict[str, str] | None = None,
         encrypt: bool = False,
         delivery: str = "",
@@ -342,6 +349,9 @@ class Client:
             data: A dict or a pydantic model.
             timeout: Seconds to wait for the reply.
             priority: 0 to 10, or a name.
+            message_id: An id of your own. Where nobody knows what became of a request, the same instance asks again
+                under the same id: it is handled once and gives the one reply, also where that came meanwhile. So
+                it does not end with its time-out, but lives for an hour.
             headers: Short texts that travel with the message.
             encrypt: Encrypt the payload so that only the target can read it; the reply is encrypted as well.
             delivery: at_most_once, at_least_once or exactly_once; what the target is set to, when left out.
@@ -357,15 +367,18 @@ class Client:
             AgentFailed: The agent answered with an error.
             InvalidPayload: The payload is not what the agent takes.
         """
-        envelope = self._envelope(target, message_type, data, priority, timeout, "", headers, delivery)
+        # Who may ask again wants the reply even if it comes after the first waiting has ended.
+        ttl = max(timeout, DEFAULT_TTL_MS / 1000) if message_id else timeout
+        envelope = self._envelope(target, message_type, data, priority, ttl, message_id, headers, delivery)
         envelope.flags |= Flag.EXPECTS_REPLY
         answer = self._replies.expect(envelope.id)
         try:
             async with asyncio.timeout(timeout):
-                if encrypt:
-                    await self.submit_encrypted(envelope, timeout + 1)
-                else:
-                    await self._submit(envelope, timeout + 1)
+                if not answer.done():
+                    if encrypt:
+                        await self.submit_encrypted(envelope, timeout + 1)
+                    else:
+                        await self._submit(envelope, timeout + 1)
                 reply = await self.received(await answer)
         except TimeoutError as error:
             if isinstance(error, MasError):
@@ -376,7 +389,7 @@ class Client:
                 seconds=timeout,
             ) from None
         finally:
-            self._replies.forget(envelope.id)
+            self._replies.forget(envelope.id, keep=bool(message_id))
         if reply.meta.is_error:
             raise failure(reply)
         return reply

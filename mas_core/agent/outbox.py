@@ -18,6 +18,7 @@ from itertools import chain
 import msgspec
 
 from mas_core.agent.link import Link
+from mas_core.base.clock import CarriedClock
 from mas_core.base.failpoints import failpoint
 from mas_core.base.ids import new_instance_id, partition_of
 from mas_core.base.logs import get_logger
@@ -126,8 +127,8 @@ class Outbox:
         self._wake = asyncio.Event()
         self._tasks: list[asyncio.Task[None]] = []
         self._failure: MasError | None = None
-        self.clock_offset_ms = 0
-        """What to add to the local clock to get the server's."""
+        self.clock = CarriedClock()
+        """The server's clock: changes of ours make no message look old."""
 
     def start(self) -> None:
         """Start sending."""
@@ -149,7 +150,7 @@ class Outbox:
 
     def now_ms(self) -> int:
         """The server's clock, by estimate."""
-        return time.time_ns() // 1_000_000 + self.clock_offset_ms
+        return self.clock.now_ms()
 
     async def submit(
         self, envelope: Envelope, *, partition: int | None = None, timeout_s: float = SEND_TIMEOUT_S

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+from collections import OrderedDict
 from collections.abc import Callable, Sequence
 
 import msgspec
@@ -23,6 +24,8 @@ _BLOCK_MS = 1000
 _RECONNECT_S = 0.3
 _KEPT_BYTES = 65_536
 """What was read is dropped when it has so many bytes: each time costs the server a write to disk."""
+MAX_LATE_REPLIES = 64
+"""Requests under ids of their senders' own whose replies are kept for whoever asks again."""
 _ENTRY_BYTES = 256
 """About what an entry takes besides its body."""
 
@@ -49,6 +52,8 @@ class Replies:
         self._on_receipts = on_receipts
         self._on_directive = on_directive
         self._expected: dict[str, asyncio.Future[Delivery]] = {}
+        self._late: OrderedDict[str, Delivery | None] = OrderedDict()
+        """Ids that may be asked for again, and the reply where it came after all."""
         self._reading: asyncio.Task[None] | None = None
 
     @property
@@ -78,12 +83,20 @@ class Replies:
     def expect(self, message_id: str) -> asyncio.Future[Delivery]:
         """The final reply to a message, once it comes; `forget` it in any case."""
         answer: asyncio.Future[Delivery] = asyncio.get_running_loop().create_future()
+        late = self._late.pop(message_id, None)
+        if late is not None:
+            answer.set_result(late)
         self._expected[message_id] = answer
         return answer
 
-    def forget(self, message_id: str) -> None:
-        """Nobody waits for this reply any more."""
-        self._expected.pop(message_id, None)
+    def forget(self, message_id: str, *, keep: bool = False) -> None:
+        """Nobody waits for this reply any more; with `keep` somebody may wait for it again."""
+        answer = self._expected.pop(message_id, None)
+        if keep and answer is not None:
+            is_there = answer.done() and not answer.cancelled() and answer.exception() is None
+            self._late[message_id] = answer.result() if is_there else None
+            if len(self._late) > MAX_LATE_REPLIES:
+                self._late.popitem(last=False)
 
     async def _read(self) -> None:
         after = "0-0"
@@ -118,6 +131,11 @@ class Replies:
         if delivery.sender == GATEWAY and delivery.type == STANDING:
             self._on_directive(msgspec.json.decode(delivery.data, type=Directive))
             return
+        if delivery.flags & Flag.PARTIAL:
+            return
         future = self._expected.get(delivery.correlation)
-        if future is not None and not future.done() and not delivery.flags & Flag.PARTIAL:
+        if future is None:
+            if delivery.correlation in self._late:
+                self._late[delivery.correlation] = delivery
+        elif not future.done():
             future.set_result(delivery)

@@ -23,7 +23,7 @@ If the process dies meanwhile, another instance handles it again, as any that wa
 MAX_WITH_STATE = 128
 """States that are committed in one call."""
 _RETRY_S = 0.3
-_MAX_RETRY_S = 10.0
+_MAX_RETRY_S = 2.0
 
 
 class Settler:

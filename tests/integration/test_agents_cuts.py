@@ -1,0 +1,82 @@
+"""What agents do when the connection to the server ends at a bad moment."""
+
+import asyncio
+
+import pytest
+from support.systems import live_system
+from support.waiting import until
+
+from mas_core import Agent
+from mas_core.errors import RequestTimedOut
+from tests.faults.cut_system import cut_system, reads_replies
+from tests.faults.proxy import Cut
+
+
+class Slow(Agent):
+    """Answers when it is told to."""
+
+    def __init__(self, *arguments, **options):
+        super().__init__(*arguments, **options)
+        self.may_answer = asyncio.Event()
+        self.handled = []
+
+    async def on_message(self, message):
+        self.handled.append(message.message_id)
+        await self.may_answer.wait()
+        return {"answer": len(self.handled)}
+
+
+@pytest.mark.parametrize("answers", ["before it asks again", "after it asks again"])
+async def test_a_request_that_is_asked_again_under_its_id_gives_the_one_reply(any_url, answers):
+    """Row R8: unknown, and then the same id gives what came of it, handled once."""
+    async with live_system(any_url, agents=["asker", "slow"], allow=[("asker", "slow")]) as live:
+        slow = await live.run("slow", Slow)
+        asker = await live.client("asker")
+        with pytest.raises(RequestTimedOut):
+            await asker.request("slow", "work", message_id="work-1", timeout=0.1)
+
+        if answers == "before it asks again":
+            slow.may_answer.set()
+            await until(lambda: asker._replies._late["work-1"])
+        else:
+            asyncio.get_running_loop().call_later(0.1, slow.may_answer.set)
+        reply = await asker.request("slow", "work", message_id="work-1", timeout=10)
+        once_more = await asker.request("slow", "work", message_id="work-1", timeout=10)
+
+        assert reply.data == once_more.data == {"answer": 1}
+        assert slow.handled == ["work-1"]
+
+
+async def test_a_heartbeat_that_nobody_confirmed_is_tried_again_at_once():
+    """An agent whose connection was cut while it said that it lives is not taken for dead afterwards."""
+    async with cut_system("worker", "other", allow=[("other", "worker")]) as system:
+        worker = await system.start_agent("worker", heartbeat_interval=3600.0)
+
+        async def seen():
+            [status] = (await system.live.system.registry.get("worker")).instances
+            return status.seen
+
+        began = await seen()
+        system.agent_side.is_refusing = True
+        system.agent_side.reset_all()
+        worker._must_beat.set()
+        await until(lambda: not worker._must_beat.is_set())
+        await asyncio.sleep(0.1)
+        system.agent_side.is_refusing = False
+
+        async def has_beaten():
+            return await seen() > began
+
+        await until(has_beaten)
+
+
+async def test_a_lost_answer_to_a_read_loses_no_reply():
+    """A reply that was on its way when the connection ended is read again."""
+    async with cut_system("asker", "worker", allow=[("asker", "worker")]) as system:
+        await system.start_agent("worker")
+        asker = await system.start_client("asker")
+        cut = system.agent_side.arm(Cut(reads_replies, "after"))
+
+        assert await system.ask_until_known(asker, "worker")
+
+        assert (cut.made.is_set(), system.ledger.unknown) == (True, 0)
