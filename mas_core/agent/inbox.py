@@ -93,6 +93,8 @@ class Inbox:
         """Workers that go on in the next turn of the loop."""
         self._claimed: set[asyncio.Task[None]] = set()
         self._must_look_back = False
+        self._let_go: set[tuple[str, str]] = set()
+        """Frames that left our hands since we began to look back."""
         self._held: dict[tuple[str, str], int] = {}
         self._newest: dict[tuple[str, str], int] = {}
         """(Session of the gateway, lane) -> counter of its newest frame here."""
@@ -160,8 +162,11 @@ class Inbox:
             try:
                 if self._must_look_back:
                     # A reply that was lost with the connection may have put frames into our hands unseen.
+                    self._let_go.clear()
                     for frame in await self._store.read_pending(consumer):
-                        self._take_frame(frame.lane, frame.entry, frame.frame, frame.marks)
+                        # What was settled while we asked was still open when the server looked.
+                        if (frame.lane, frame.entry) not in self._let_go:
+                            self._take_frame(frame.lane, frame.entry, frame.frame, frame.marks)
                     self._must_look_back = False
                 is_full = self._is_full
                 counts = {
@@ -241,6 +246,8 @@ class Inbox:
             self._held[lane, entry] = left
         else:
             self._held.pop((lane, entry), None)
+            if self._must_look_back:
+                self._let_go.add((lane, entry))
 
     def _pump(self) -> None:
         if not self._gate.is_set():

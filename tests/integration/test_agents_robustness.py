@@ -440,3 +440,40 @@ async def test_frames_that_do_not_open_and_are_not_for_another_key_are_dropped(s
     assert count(another) == 2
     assert count(forged) == 0
     assert link.count_for_other_key(Frame(b"\xc1", b""), "normal") == 0
+
+
+async def test_what_is_settled_while_an_agent_looks_back_is_not_handled_again(system, monkeypatch):
+    """After a lost connection the server may say that a message is open which is settled when we hear it."""
+    worker = await system.run("worker")
+    alice = await system.client("alice")
+    held, let_handler_end = asyncio.Event(), asyncio.Event()
+    looked_back = asyncio.Event()
+    take = worker.on_message
+
+    async def slow(message):
+        held.set()
+        await let_handler_end.wait()
+        return await take(message)
+
+    monkeypatch.setattr(worker, "on_message", slow)
+    store = worker._dispatch._inbox._store
+    read_pending = store.read_pending
+
+    async def late(consumer):
+        frames = await read_pending(consumer)
+        let_handler_end.set()
+        await settled(system)
+        await asyncio.sleep(0.05)
+        looked_back.set()
+        return frames
+
+    monkeypatch.setattr(store, "read_pending", late)
+    fail_first(monkeypatch, store, "read_inbox", GatewayDown("the connection is lost"))
+    await alice.send("worker", "x", {"n": 1})
+    await held.wait()
+    await looked_back.wait()
+    await alice.send("worker", "x", {"n": 2})
+    await until(lambda: 2 in worker.numbers)
+    await settled(system)
+
+    assert worker.numbers == [1, 2]
