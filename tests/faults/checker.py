@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from bisect import bisect_left
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -148,6 +148,7 @@ async def check(
     *,
     killed: Sequence[int] = (),
     faults: Sequence[Fault] = (),
+    may_refuse: Collection[str] = (),
 ) -> Audited:
     """Fill an outcome from what was written down.
 
@@ -157,7 +158,12 @@ async def check(
         ledgers: The outside ledgers.
         killed: Processes of handlers that were killed: what they handled may be handled again.
         faults: For the recovery times.
+        may_refuse: Codes of refusals that senders are meant to see.
     """
+    errors = [
+        *ledgers.errors,
+        *(line for line in ledgers.refused if line.rsplit(" ", 1)[1] not in may_refuse),
+    ]
     audited = await Audited.read(system)
     dead = await dead_letters(system)
     acknowledged = {ack.message_id for ack in ledgers.acks}
@@ -176,7 +182,7 @@ async def check(
     outcome.unaudited += len(unaudited)
     outcome.undelivered += len(undelivered - lost)
     outcome.redelivered += again
-    outcome.errors += len(ledgers.errors)
+    outcome.errors += len(errors)
     outcome.broken += len(audited.broken)
     outcome.recovery_ms += recovery_ms(ledgers.acks, faults, system.store.partitions)
     outcome.figures |= {
@@ -185,7 +191,7 @@ async def check(
         "refused": len(ledgers.refused),
         "records": audited.records,
     }
-    outcome.offending += [*audited.broken[:SHOWN], *ledgers.errors[:SHOWN]]
+    outcome.offending += [*audited.broken[:SHOWN], *errors[:SHOWN]]
     for word, ids in (
         ("lost", lost), ("duplicated", duplicated), ("unaudited", unaudited), ("undelivered", undelivered - lost),
     ):  # fmt: skip

@@ -8,7 +8,7 @@ import json
 import random
 import signal
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Self
@@ -30,6 +30,7 @@ from tests.faults.zygote import GATEWAY, Process, Zygote
 
 NO_LIMIT = RateLimit(per_minute=10**9, per_hour=10**9)
 NUMBERS_OF_A_SENDER = 10**9
+NUMBERS_OF_A_START = 10**6
 
 
 @dataclass(frozen=True)
@@ -162,7 +163,9 @@ class World:
             }  # fmt: skip
             return AgentGroup(role, arguments, ledger)
 
-        self.receivers = [grouped("receive", f"receive-{at}", names) for at, names in enumerate(receivers)]
+        self.receivers = [
+            grouped("receive", f"receive-{at}", names, slots=True) for at, names in enumerate(receivers)
+        ]
         self.counters = [
             grouped("count", f"count-{at}", names, slots=True) for at, names in enumerate(counters)
         ]
@@ -202,6 +205,12 @@ class World:
             {"MAS_FAILPOINT": failpoint}, **arguments,
         )  # fmt: skip
         return group.process
+
+    def renumber(self, group: AgentGroup) -> None:
+        """Let senders that are started again go on with numbers that were not used."""
+        if "first" in group.arguments:
+            group.arguments["first"] += NUMBERS_OF_A_START
+            group.arguments["seed"] += 1_000_003
 
     def is_ready(self, group: AgentGroup) -> bool:
         """Whether the running process of these agents has started."""
@@ -320,18 +329,22 @@ class World:
         """What was written down outside."""
         return Ledgers.read(sorted(self.folder.glob("ledger-*.log")))
 
-    async def finish(self, outcome: Outcome) -> Audited:
+    async def finish(self, outcome: Outcome, *, may_refuse: Collection[str] = ()) -> Audited:
         """End the load in order, and count.
 
         Args:
             outcome: Gets the counts.
+            may_refuse: Codes of refusals that senders are meant to see.
         """
         await self.end_load()
         await self.end_all()
         outcome.broken += len(self.crashes)
         outcome.offending += self.crashes
         ledgers = self.ledgers()
-        audited = await check(outcome, self.system, ledgers, killed=self.killed_handlers, faults=self.faults)
+        audited = await check(
+            outcome, self.system, ledgers,
+            killed=self.killed_handlers, faults=self.faults, may_refuse=may_refuse,
+        )  # fmt: skip
         if self.counters:
             await self._check_counters(outcome, ledgers, audited)
         outcome.seconds = time.monotonic() - self.began

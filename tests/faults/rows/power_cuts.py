@@ -1,0 +1,83 @@
+"""R5: the power is cut: the durable profile keeps what was acknowledged, the fast one loses a window."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+
+from tests.faults.outcome import Options, Outcome, Row
+from tests.faults.power_cut import NO_COMPILER, PowerCut, compiler
+from tests.faults.world import Plan, World
+
+DURABLE = "power cut, profile durable"
+FAST = "power cut, profile fast"
+WINDOW_MS = 2_000
+"""What the profile fast may lose."""
+MEAN_PAUSE_S = 0.6
+REWRITE_EVERY = 7
+"""Cuts between two rewrites of the append-only file."""
+
+
+async def run_durable(options: Options) -> Outcome:
+    """Nothing that was acknowledged is lost."""
+    return await run("r5-durable", DURABLE, options, "durable")
+
+
+async def run_fast(options: Options) -> Outcome:
+    """How old the oldest message is that was acknowledged and lost."""
+    return await run("r5-fast", FAST, options, "fast")
+
+
+async def run(row: str, fault: str, options: Options, profile: str) -> Outcome:
+    """Cut, start the server, wait until messages are acknowledged, and so on."""
+    outcome = Outcome(row, fault)
+    if compiler() is None:
+        outcome.skipped = NO_COMPILER
+        return outcome
+    power = PowerCut(options.folder / "power", options.folder / "server" / "data")
+    plan = Plan(profile=profile, server_environ=power.environ)
+    cuts: list[int] = []
+    gone = 0
+    async with World(options, plan) as world:
+        for number in range(options.runs):
+            await asyncio.sleep(world.chance.uniform(0, 2 * MEAN_PAUSE_S))
+            if number % REWRITE_EVERY == 0:
+                await world.system.store.connection.call("BGREWRITEAOF")
+                await asyncio.sleep(world.chance.uniform(0, 0.05))
+            await world.server.kill()
+            cuts.append(time.monotonic_ns())
+            gone += power.cut()
+            await world.server.start()
+            world.note_fault(world.partitions)
+            outcome.runs += 1
+            await world.until_working()
+        await world.finish(outcome)
+        outcome.notes = f"{gone:,} bytes were not on disk"
+        if profile == "fast":
+            _measure_window(outcome, world, cuts)
+    return outcome
+
+
+def _measure_window(outcome: Outcome, world: World, cuts: list[int]) -> None:
+    """What is lost within the window is what the profile says; it is told, not counted."""
+    ledgers = world.ledgers()
+    handled = {item.message_id for item in ledgers.handled}
+    missing = [ack for ack in ledgers.acks if ack.message_id not in handled]
+    ages = [
+        min((cut - ack.acknowledged for cut in cuts if cut > ack.acknowledged), default=2**62) / 1e6
+        for ack in missing
+    ]
+    late = [age for age in ages if age > WINDOW_MS]
+    window = max(ages, default=0)
+    outcome.figures |= {"lost_in_window": len(ages) - len(late), "window_ms": window}
+    outcome.notes = f"{len(missing):,} of {outcome.acknowledged:,} lost"
+    outcome.notes += f", acknowledged at most {window / 1000:.2f} s before" if missing else ""
+    # Records go with what they are about, and senders that ask again have it delivered again.
+    outcome.lost, outcome.unaudited, outcome.duplicated, outcome.undelivered = len(late), 0, 0, 0
+    outcome.offending = [] if not outcome.violations else outcome.offending
+
+
+ROWS = [
+    Row("r5-durable", DURABLE, run_durable, full=200, slice=10),
+    Row("r5-fast", FAST, run_fast, full=50, slice=4),
+]
