@@ -64,7 +64,7 @@ def run_row(row: Row, runs: int, seed: int, *, seconds: float = 0, is_slice: boo
         outcome = Outcome(row.name, row.fault, broken=1, notes="the run itself failed")
         outcome.offending.append(f"{traceback.format_exc()}logs are in {folder}")
     outcome.seconds = outcome.seconds or time.monotonic() - began
-    if outcome.violations:
+    if outcome.violations or os.environ.get("MAS_FAULTS_KEEP"):
         outcome.offending.append(f"ledgers and logs are in {folder}")
     else:
         shutil.rmtree(folder, ignore_errors=True)
