@@ -25,6 +25,7 @@ from mas_core.security.policy_changes import add_rule
 from mas_core.settings.target import Target
 from tests.faults.checker import Audited, Fault, Ledgers, check
 from tests.faults.outcome import Options, Outcome
+from tests.faults.power_cut import PowerCut
 from tests.faults.server import Server
 from tests.faults.zygote import GATEWAY, Process, Zygote
 
@@ -106,6 +107,10 @@ class World:
         self.receivers: list[AgentGroup] = []
         self.counters: list[AgentGroup] = []
         self.killed_handlers: list[int] = []
+        self.spared: set[int] = set()
+        """Gateways that no injection may end."""
+        self.power: PowerCut | None = None
+        """What cuts the power of the server, where the row has put it there."""
         self.faults: list[Fault] = []
         self.crashes: list[str] = []
         """Processes that ended although nobody had killed them."""

@@ -21,6 +21,10 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NoReturn
 
+from mas_core.gateway.policy_compiler import PolicyCompiler
+from mas_core.model.policy import PolicyDocument
+from mas_core.security.dlp import load_pack
+
 ROOT = Path(__file__).parents[2]
 GATEWAY = "tests.faults.zygote:gateway"
 _PRELOADED = (
@@ -48,6 +52,8 @@ def main() -> None:
     """Serve orders until standard input ends."""
     for name in _PRELOADED:
         importlib.import_module(name)
+    # Its patterns are compiled once and kept for every policy.
+    PolicyCompiler(load_pack(None)).compile(PolicyDocument())
     gc.collect()
     gc.freeze()
     reader, writer = os.pipe()

@@ -17,7 +17,7 @@ AGENT_FAULT = "death of an agent at each step"
 GATEWAYS = 6
 PATIENCE_S = 6.0
 """How long a process is waited for before it is asked to end, which some steps only come with."""
-TRIES = 5
+TRIES = 12
 NEW_POLICY_S = 0.7
 """How often everybody has to start over from the store."""
 
@@ -44,10 +44,10 @@ class Jobs:
         self.reached: Counter[str] = Counter()
         self._wanted = dict.fromkeys(points, runs)
 
-    def note(self, job: Job, process: Process) -> bool:
+    def note(self, job: Job, process: Process, *, has_died: bool) -> bool:
         """Whether the process died where it should; else the job comes again, earlier."""
         name, times, tries = job
-        if process.code == -signal.SIGKILL:
+        if has_died and process.code == -signal.SIGKILL:
             self.reached[name] += 1
             return True
         if tries > 1:
@@ -76,9 +76,9 @@ async def run_gateways(options: Options) -> Outcome:
             while jobs.left:
                 job = jobs.left.pop()
                 process = await world.start_gateway(f"{job[0]}:{job[1]}")
-                await _until_dead(process)
+                has_died = await _until_dead(process, is_asked=True)
                 world.gateways.remove(process)
-                if jobs.note(job, process):
+                if jobs.note(job, process, has_died=has_died):
                     outcome.runs += 1
                     world.note_fault(await world.owned(process))
             await world.start_gateway()
@@ -106,9 +106,10 @@ async def run_agents(options: Options) -> Outcome:
                 job = jobs.left.pop()
                 world.renumber(group)
                 process = await world.start_agents(group, f"{job[0]}:{job[1]}")
-                await _until_dead(process)
+                # One that is killed leaves something to claim for the next.
+                has_died = await _until_dead(process, is_asked=False)
                 world.killed_handlers.append(process.pid)
-                outcome.runs += jobs.note(job, process)
+                outcome.runs += jobs.note(job, process, has_died=has_died)
             world.renumber(group)
             await world.start_agents(group)
 
@@ -124,11 +125,14 @@ async def run_agents(options: Options) -> Outcome:
     return outcome
 
 
-async def _until_dead(process: Process) -> None:
+async def _until_dead(process: Process, *, is_asked: bool) -> bool:
+    """Whether it died by itself; else it is asked to end, or killed."""
     try:
         await asyncio.wait_for(process.ended.wait(), PATIENCE_S)
     except TimeoutError:
-        await process.end()
+        await (process.end() if is_asked else process.kill())
+        return is_asked
+    return True
 
 
 async def _raise_revisions(world: World) -> None:
