@@ -33,6 +33,7 @@ from mas_core.model.delivery_mode import DeliveryMode, mode_of
 from mas_core.model.message import (
     NACK,
     OUTCOME,
+    POISON,
     AgentMessage,
     Delivery,
     Envelope,
@@ -154,7 +155,7 @@ class Dispatch:
             await self._hand_back(held, error.code, error.message, retryable=True)
             return
         message.replier = self._reply
-        message.takeovers = held.starts
+        message.takeovers = held.takeovers
         mode = mode_of(delivery.flags) or self._delivery
         if mode is not DeliveryMode.AT_LEAST_ONCE and not await self._may_begin(held, delivery, mode):
             return
@@ -188,8 +189,7 @@ class Dispatch:
         if starts == SETTLED_ELSEWHERE:
             self._inbox.release(held.lane, held.entry, 1)
         elif starts > 1:
-            reason = "an instance that ended before it was done may have begun it"
-            await self._hand_back(held, "interrupted", reason, retryable=False, is_spent=True)
+            await self._give_up(held)
         return starts == 1
 
     async def _was_handled(self, delivery: Delivery) -> bool:
@@ -328,13 +328,14 @@ class Dispatch:
         await self._settler.flush()
 
     async def _give_up(self, held: Held) -> None:
-        await self._hand_back(
-            held,
-            "poison",
-            "every instance that started it died before it was done",
-            retryable=False,
-            is_spent=self._mode(held) is DeliveryMode.AT_MOST_ONCE,
-        )
+        """Another instance has begun it and died."""
+        if self._mode(held) is DeliveryMode.AT_MOST_ONCE:
+            reason = "an instance that ended before it was done may have begun it"
+            await self._hand_back(held, "interrupted", reason, retryable=False, is_spent=True)
+        else:
+            # It comes again after a while like any that failed, so that it does not take down one after the other.
+            reason = "the instance that started it died before it was done"
+            await self._hand_back(held, POISON, reason, retryable=True)
 
     def _tell_outcome(self, message: AgentMessage, code: str) -> None:
         """Tell the gateway what became of a settled message, for its circuits; it does not matter if it is lost."""

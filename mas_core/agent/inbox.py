@@ -26,8 +26,8 @@ log = get_logger(__name__)
 CLAIM_INTERVAL_S = 5.0
 CLAIM_FRAMES = 16
 ALIVE_MS = 60_000
-MAX_STARTS = 3
-"""How often a message may be started after the instance that held it died."""
+ALONE_S = 5.0
+"""How long a message of an instance that died is handled before the next of them is started beside it."""
 PAUSE_AFTER = 32
 MAX_SESSIONS = 256
 _BLOCK_MS = 1000
@@ -52,7 +52,9 @@ class Held(msgspec.Struct, frozen=True):
     refusal: str = ""
     """Why the whole frame is refused: the gateway did not put it there."""
     starts: int = 0
-    """Of a message of an instance that is gone: how often a start of it was noted, this one included."""
+    """How often a start of it was noted, this one included; 0 where starts are not noted."""
+    takeovers: int = 0
+    """How often it was taken over from an instance that is gone and may have started it."""
 
 
 class Inbox:
@@ -62,7 +64,7 @@ class Inbox:
         link: Opens frames.
         store: The agent's streams.
         handle: Handles one message and settles it; must not raise.
-        give_up: Hands a message back that may not be started again.
+        give_up: Hands a message back whose start another instance did not survive.
         settled: Waits until every message that was handled so far is settled.
         max_in_flight: Handlers that run at the same time.
     """
@@ -301,7 +303,7 @@ class Inbox:
             if not self._is_full:
                 self._room.set()
             try:
-                await self._handle(held)
+                await self._start(held)
             except Exception as error:  # noqa: BLE001 - a lost message must not take the others with it
                 log.error("handler.lost", agent=self._store.agent_id, trace=trace_of(error))
             since_pause += 1
@@ -314,6 +316,16 @@ class Inbox:
                 finally:
                     self._pausing -= 1
         self._room.set()
+
+    async def _start(self, held: Held) -> None:
+        """Handle a message; the start of one that failed before is noted, as it may be the one that kills."""
+        if held.delivery is not None and held.delivery.attempt > 1:
+            starts = await self.mark_started(held)
+            if starts == SETTLED_ELSEWHERE:
+                self.release(held.lane, held.entry, 1)
+                return
+            held = msgspec.structs.replace(held, starts=starts)
+        await self._handle(held)
 
     async def _finish(self, handling: Awaitable[None]) -> None:
         try:
@@ -342,23 +354,26 @@ class Inbox:
             await asyncio.sleep(CLAIM_INTERVAL_S)
 
     async def _run_claimed(self, messages: list[Held]) -> None:
-        """One by one, each settled before the next: a message that kills its process burns only its own starts."""
+        """One by one, each settled before the next: a message that kills its process burns only its own starts.
+
+        One that takes long is not waited for: it must not hold up the others.
+        """
         for held in messages:
             await self._gate.wait()
             worker = asyncio.create_task(self._finish(self._start_claimed(held)))
             self._claimed.add(worker)
             worker.add_done_callback(self._claimed.discard)
             # Whoever ends this loop takes no more messages, but lets the one that was started finish.
-            await asyncio.wait([worker])
+            await asyncio.wait([worker], timeout=ALONE_S)
 
     async def _start_claimed(self, held: Held) -> None:
         starts = await self.mark_started(held)
         if starts == SETTLED_ELSEWHERE:
             self.release(held.lane, held.entry, 1)
-        elif starts > MAX_STARTS:
+        elif starts > 1 and held.delivery is not None:
             await self._give_up(held)
         else:
-            await self._handle(msgspec.structs.replace(held, starts=starts))
+            await self._handle(msgspec.structs.replace(held, starts=starts, takeovers=starts))
             await self._settled()
 
     async def mark_started(self, held: Held) -> int:

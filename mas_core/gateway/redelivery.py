@@ -9,6 +9,7 @@ import msgspec
 
 from mas_core.errors import DecryptionFailed
 from mas_core.gateway.breakers import Breakers
+from mas_core.gateway.burned_starts import burned_starts
 from mas_core.gateway.controls import NackData, read_control
 from mas_core.gateway.dead_letters import DeadLetters
 from mas_core.gateway.directory import Directory
@@ -19,6 +20,7 @@ from mas_core.model.dead_letter import MAX_ATTEMPTS_KEPT, begun_at
 from mas_core.model.decision import Decision
 from mas_core.model.frame import DELIVERIES_DECODER, UNREADABLE, Frame
 from mas_core.model.message import (
+    POISON,
     REPEATED_DELIVERY,
     UNAUTHENTIC_DELIVERY,
     Attempt,
@@ -111,8 +113,14 @@ class Redelivery:
         handled = lookups.handled.get(agent_id)
         self._breakers.failed(agent_id, delivery.sender, delivery.id, nack.code, handled, now)
         reason = f"{nack.code}: {nack.reason}"[:500]
-        attempt = Attempt(delivery.attempt, now, nack.code[:64], nack.reason[:200], transit.instance)
-        delivery.history = (*delivery.history, attempt)[-MAX_ATTEMPTS_KEPT:]
+        failed = burned_starts(
+            lookups.inbox_starts.get(place, ""), nack.position, transit.instance, delivery.attempt
+        )
+        if nack.code != POISON or not failed:
+            number = delivery.attempt + len(failed)
+            failed.append(Attempt(number, now, nack.code[:64], nack.reason[:200], transit.instance))
+        delivery.attempt = failed[-1].number
+        delivery.history = (*delivery.history, *failed)[-MAX_ATTEMPTS_KEPT:]
         due = 0 if nack.is_spent else self._due(delivery, nack, now)
         if nack.is_spent:
             self._record(

@@ -73,7 +73,7 @@ class Attempt(msgspec.Struct, array_like=True, frozen=True):
     number: int
     """From 1; 0 for an operator's word to try it again."""
     at: int
-    """When it was handed back: Unix milliseconds by the server's clock."""
+    """When it was handed back, or started by an instance that died: Unix milliseconds by the server's clock."""
     code: str
     reason: str = ""
     instance: str = ""
@@ -123,6 +123,8 @@ OUTCOME = "mas.outcome"
 DISCOVER = "mas.discover"
 UNAUTHENTIC_DELIVERY: Final = "unauthentic_delivery"
 """Code of a handed-back frame that the gateway did not seal for this inbox."""
+POISON: Final = "poison"
+"""Code of a handed-back message whose start another instance did not survive."""
 REPEATED_DELIVERY: Final = "repeated_delivery"
 """Code of a handed-back frame that somebody put into the inbox a second time."""
 KEYS = "mas.keys"

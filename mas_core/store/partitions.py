@@ -250,6 +250,8 @@ class Lookups:
         """One character a message, "." open and "x" settled; empty when none is settled."""
         self.inbox_holders: dict[tuple[str, str, str], str] = {}
         """Which instance a frame is in the hands of; empty when nobody has read it."""
+        self.inbox_starts: dict[tuple[str, str, str], str] = {}
+        """Which instances have started its messages, as the agent noted it."""
         self.uses: dict[str, tuple[WindowUse, ...]] = {}
         """Subject -> use of the windows of its rate limit, where it was asked."""
         self.handled: dict[str, int] = {}
@@ -305,7 +307,7 @@ class Lookups:
         self._readers.append(("backlog", agent_id))
 
     def inbox_frame(self, agent_id: str, lane: str, entry: str) -> None:
-        """Ask for a delivered frame, which of its messages are settled, and who holds it."""
+        """Ask for a delivered frame, which of its messages are settled, who holds it, and who started them."""
         keys = [self._keys.inbox(self._partition, agent_id, lane), self._keys.work(self._partition, agent_id)]
         self._connection.add_script(self._pipeline, "read_delivery", keys, [lane, entry])
         self._readers.append(("inbox", (agent_id, lane, entry)))
@@ -346,10 +348,11 @@ class Lookups:
                     counts = (_number(value) for value in reply)
                     self.unsettled[subject] = dict(zip(LANES, counts, strict=True))
                 case "inbox":
-                    fields, marks, holder = reply
+                    fields, marks, holder, starts = reply
                     self.inbox_frames[subject] = frame_of(fields) if fields else None
                     self.inbox_marks[subject] = marks.decode()
                     self.inbox_holders[subject] = holder.decode(errors="replace")
+                    self.inbox_starts[subject] = starts.decode(errors="replace")
                 case "use":
                     self.uses.update(subject.uses([reply]))
                 case "handled":

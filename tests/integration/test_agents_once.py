@@ -7,8 +7,10 @@ import pytest
 from support.systems import Recorder, live_system
 from support.waiting import until
 
+from mas_core import RetryPolicy
 from mas_core.agent import inbox
 from mas_core.agent.agent import Agent
+from mas_core.ops import dead_letters
 
 CRASHING = """
 import asyncio, os, sys
@@ -151,22 +153,100 @@ async def test_without_a_slot_a_dead_instance_is_waited_for_until_its_heartbeat_
 
 
 async def test_a_message_that_kills_every_instance_is_given_up(system, quick):
-    """It burns only its own attempts; others that were in the same hands are handled (R12)."""
+    """R12: after three attempts, each in its history; others that were in the same hands are handled."""
     alice = await system.run("alice")
     await asyncio.gather(
         *(alice.send("worker", "x", {"n": number, "kill": number == 3}) for number in range(6))
     )
-    for _ in range(1 + inbox.MAX_STARTS):
+    for _ in range(3):
         process = await crashing_worker(system, slot="worker-0")
         assert await process.wait() == 9
 
     worker = await system.run("worker", slot="worker-0")
+    (dead,) = await until(lambda: system.audit(kind="delivery.dead"))
+    await settled(system)
+
+    assert dead.reason == "poison: the instance that started it died before it was done"
+    assert 3 not in worker.numbers
+    (letter,) = (await dead_letters.list_letters(system.system)).letters
+    assert (letter.facts.code, letter.facts.attempts) == ("poison", 3)
+    history = letter.facts.history
+    assert [(attempt.number, attempt.code) for attempt in history] == [(1, "died"), (2, "died"), (3, "died")]
+    assert "may have started it" in history[0].reason
+    assert len({attempt.instance for attempt in history}) == 3
+    assert worker.instance not in {attempt.instance for attempt in history}
+    assert [attempt.at for attempt in history] == sorted(attempt.at for attempt in history)
+    (retry,) = await system.audit(kind="delivery.retry")
+    assert (retry.reason, retry.details["attempt"]) == (dead.reason, 3)
+
+
+async def test_others_are_handled_while_one_that_kills_is_between_its_attempts(system, quick):
+    """R12: it rests as its policy says, and the instance that found it goes on meanwhile."""
+    alice = await system.run("alice")
+    await alice.send("worker", "x", {"n": 0, "kill": True})
+    for _ in range(2):
+        process = await crashing_worker(system, slot="worker-0")
+        assert await process.wait() == 9
+    slow = RetryPolicy(strategy="fixed", base=600, max_delay=600)
+    worker = await system.run("worker", slot="worker-0", retry=slow)
+    await until(lambda: system.audit(kind="delivery.retry"))
+
+    for number in range(1, 6):
+        await alice.send("worker", "x", {"n": number})
+    await until(lambda: len(worker.numbers) == 5)
+
+    assert worker.numbers == [1, 2, 3, 4, 5]
+    assert await system.store.connection.call("ZCARD", system.store.keys.later(0)) == 1
+
+
+async def test_what_was_only_held_by_an_instance_that_died_has_all_its_attempts(system, quick):
+    """Dying with it in hand counts for nothing where its own starts do not kill."""
+    alice = await system.run("alice")
+    await asyncio.gather(
+        *(alice.send("worker", "x", {"n": number, "kill": number == 0}) for number in range(4))
+    )
+    process = await crashing_worker(system, slot="worker-0")
+    assert await process.wait() == 9
+
+    class Failing(Recorder):
+        async def on_message(self, message):
+            await super().on_message(message)
+            if message.data["n"] == 2:
+                raise KeyError
+
+    worker = await system.run("worker", Failing, slot="worker-0")
     await until(lambda: system.audit(kind="delivery.dead"))
     await settled(system)
 
-    (dead,) = await system.audit(kind="delivery.dead")
-    assert dead.reason.startswith("poison")
-    assert 3 not in worker.numbers
+    (letter,) = (await dead_letters.list_letters(system.system)).letters
+    assert [attempt.code for attempt in letter.facts.history] == ["handler_failed"] * 3
+    assert (sorted(set(worker.numbers)), worker.numbers.count(2)) == ([0, 1, 2, 3], 3)
+
+
+async def test_a_claimed_message_that_takes_long_holds_up_no_other(system, quick, monkeypatch):
+    """Those that its dead instance held too are started beside it after a while."""
+    monkeypatch.setattr(inbox, "ALONE_S", 0.05)
+
+    class Slow(Recorder):
+        gate = asyncio.Event()
+
+        async def on_message(self, message):
+            await super().on_message(message)
+            if message.data["n"] == 0:
+                await self.gate.wait()
+
+    alice = await system.run("alice")
+    first = system.agent("worker", Slow, slot="worker-0", max_in_flight=1)
+    await first.start()
+    await alice.send_many("worker", "x", [{"n": number} for number in range(3)])
+    await until(lambda: first.messages)
+    await first.stop(drain_timeout=0.01)
+
+    second = await system.run("worker", Slow, slot="worker-0")
+    await until(lambda: second.numbers == [0, 1, 2])
+
+    Slow.gate.set()
+    await settled(system)
 
 
 async def test_a_replaced_instance_that_comes_back_settles_nothing(system, quick):

@@ -26,6 +26,13 @@ for lane = 1, 3 do
         local taken = redis.call('XCLAIM', inbox, 'agent', ARGV[1], 0, frame)
         if taken[1] then
           local marks = redis.call('HGET', KEYS[1], 'frame:' .. lanes[lane] .. ':' .. frame)
+          local field = 'started:' .. lanes[lane] .. ':' .. frame
+          local started = redis.call('HGET', KEYS[1], field) or ''
+          if not string.find(started, '*=', 1, true) then
+            -- Whoever read it first may have started any of its messages unmarked.
+            local mark = '*=' .. string.format('%.0f', now_ms) .. '=' .. fact.name
+            redis.call('HSET', KEYS[1], field, started == '' and mark or (mark .. ' ' .. started))
+          end
           claimed[#claimed + 1] = {lane, frame, taken[1][2], marks or ''}
         end
       end
