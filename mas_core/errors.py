@@ -10,6 +10,7 @@
     │  ├─ SpecInvalid            path, line
     │  ├─ ContextNotFound
     │  ├─ ProjectNotFound
+    │  ├─ ProfileUnmet           profile
     │  └─ SecretUnavailable
     ├─ NotFound
     │  ├─ AgentNotFound
@@ -43,6 +44,7 @@
     │  └─ StateInvalid           revision
     ├─ Unreachable
     │  ├─ StoreUnreachable       url without its secret
+    │  │  └─ ReplicasBehind
     │  ├─ GatewayDown
     │  ├─ ArchiveUnavailable     url, file
     │  ├─ SinkUnavailable        path
@@ -159,6 +161,12 @@ class ProjectNotFound(ConfigurationError):
     """No mas.yaml here or in any folder above, and no server was named."""
 
     code = "project_not_found"
+
+
+class ProfileUnmet(ConfigurationError):
+    """The server is not set up for what the durability profile promises."""
+
+    code = "profile_unmet"
 
 
 class SecretUnavailable(ConfigurationError):
@@ -407,6 +415,12 @@ class StoreUnreachable(Unreachable):
     """The Redis or Valkey server cannot be reached."""
 
     code = "store_unreachable"
+
+
+class ReplicasBehind(StoreUnreachable):
+    """It was written, but too few replicas confirmed it in time: it is unknown whether it would survive."""
+
+    code = "replicas_behind"
 
 
 class GatewayDown(Unreachable):

@@ -55,6 +55,10 @@ def run(
     gateway_id: Annotated[
         str, typer.Option("--id", metavar="NAME", help="Its name; made up if left out.")
     ] = "",
+    force: Annotated[
+        bool,
+        typer.Option("--force", help="Go on although the server cannot keep what the profile promises."),
+    ] = False,
 ) -> ExitCode:
     """Run one gateway in the foreground; several share the partitions of a system.
 
@@ -73,7 +77,9 @@ def run(
 
     async def work(lifetime: Lifetime) -> None:
         report.lead(lifetime)
-        await run_gateway(target, lifetime.stop, report, gateway_id=gateway_id, ready_within=seconds)
+        await run_gateway(
+            target, lifetime.stop, report, gateway_id=gateway_id, ready_within=seconds, force=force
+        )
 
     run_until_stopped(call, work, ends_at_second=True)
     return report.exit_code()

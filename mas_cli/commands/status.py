@@ -82,6 +82,15 @@ def _record(found: SystemStatus) -> dict[str, object]:
             "version": server.version,
             "append_only": server.append_only,
             "memory_bytes": server.memory_bytes,
+            "nodes": [
+                {
+                    "place": node.place or None,
+                    "version": node.version,
+                    "append_only": node.append_only,
+                    "replicas": node.replicas,
+                }
+                for node in server.nodes
+            ],
         },
         "gateways": [
             {
@@ -145,7 +154,8 @@ def _server(found: SystemStatus) -> str:
     server = found.server
     where = "embedded" if server.is_embedded else server.url
     size = f"{server.memory_bytes / 1e6:.1f} MB"
-    return f"{where} {server.name} {server.version}, appendfsync {server.append_only}, {size}"
+    several = f", {len(server.nodes)} masters" if len(server.nodes) > 1 else ""
+    return f"{where} {server.name} {server.version}{several}, appendfsync {server.append_only}, {size}"
 
 
 def _gateways(found: SystemStatus) -> str:

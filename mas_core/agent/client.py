@@ -168,6 +168,7 @@ class Client:
             StoreUnreachable: The server does not answer.
         """
         await self.check_token()
+        await self._agent_store.follow_profile()
         await self.read_clock()
         self._outbox.start()
         self._replies.start()

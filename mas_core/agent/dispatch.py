@@ -26,6 +26,7 @@ from mas_core.errors import (
     MasError,
     SignatureInvalid,
     StateChanged,
+    StoreUnreachable,
     UsageError,
 )
 from mas_core.model.decision import Receipt
@@ -309,7 +310,7 @@ class Dispatch:
         code = error.code if isinstance(error, MasError) else "handler_failed"
         is_spent = self._mode(held) is DeliveryMode.AT_MOST_ONCE
         # Whether a reply arrived is unknown without a gateway; a second run gives the same one.
-        if message.expects_reply and not isinstance(error, GatewayDown):
+        if message.expects_reply and not isinstance(error, GatewayDown | StoreUnreachable):
             refused = await self._answer_with_error(message, error)
             if refused is not None and refused.retryable:
                 await self._hand_back(held, refused.code, refused.message, retryable=True, is_spent=is_spent)

@@ -90,6 +90,8 @@ class _Queue:
     """When the last receipt came, by the monotonic clock."""
     probes: int = 0
     """How often frames were added again since then."""
+    trouble: MasError | None = None
+    """Why the last frame could not be added."""
 
     @property
     def has_room(self) -> bool:
@@ -278,16 +280,19 @@ class Outbox:
             refusals = await self._store.add_frames(
                 [(queue.partition, queue.lane, sent.frame) for queue, sent in frames]
             )
-        except StoreUnreachable:
-            await asyncio.sleep(SWEEP_INTERVAL_S)
-            self._mark_for_resending(sent for _, sent in frames)
-            return
+        except StoreUnreachable as lost:
+            refusals = [lost] * len(frames)
         failpoint("outbox.after_add")
+        unknown: list[_SentFrame] = []
         for (queue, sent), is_first_try, error in zip(frames, is_new, refusals, strict=True):
-            if error is not None and is_first_try:
+            queue.trouble = error
+            if isinstance(error, StoreUnreachable):
+                unknown.append(sent)
+            elif error is not None and is_first_try:
                 self._give_up(queue, sent, error)
         if any(refusals):
             await asyncio.sleep(SWEEP_INTERVAL_S)
+            self._mark_for_resending(unknown)
 
     def _give_up(self, queue: _Queue, refused: _SentFrame, error: MasError) -> None:
         """The server has not taken a frame, so it will never be added: its senders are free to try again."""
@@ -297,6 +302,21 @@ class Outbox:
         del queue.unanswered[refused.counter]
         # Its number may not be used again: something was sealed under it.
         self._end_session(queue)
+
+    def _unanswered(self, queue: _Queue, waiting: _Waiting) -> MasError:
+        """What is known of messages that got no receipt in time."""
+        details = {"message_id": waiting.ids[0]}
+        if queue.trouble is not None:
+            return StoreUnreachable(
+                f"{queue.trouble.message}; the message may still be delivered",
+                hint=("mas status", "send it again with the same id"),
+                **details,
+            )
+        return GatewayDown(
+            "no gateway confirmed the message in time; it may still be delivered",
+            hint=("mas gateway status", "mas up"),
+            **details,
+        )
 
     def _next_frames(self) -> list[tuple[_Queue, _SentFrame]]:
         frames: list[tuple[_Queue, _SentFrame]] = []
@@ -363,13 +383,7 @@ class Outbox:
                     self._mark_for_resending(queue.unanswered[counter] for counter in ends)
                 for waiting in queue.all_waiting():
                     if now > waiting.deadline and not waiting.answer.done():
-                        waiting.answer.set_exception(
-                            GatewayDown(
-                                "no gateway confirmed the message in time; it may still be delivered",
-                                hint=("mas gateway status", "mas up"),
-                                message_id=waiting.ids[0],
-                            )
-                        )
+                        waiting.answer.set_exception(self._unanswered(queue, waiting))
 
     def _mark_for_resending(self, frames: Iterable[_SentFrame]) -> None:
         for sent in frames:

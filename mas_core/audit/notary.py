@@ -201,6 +201,11 @@ class Notary:
                 await asyncio.sleep(0 if stop.is_set() else PASS_S)
                 break
             blocks = await self._store.records.new_audit_blocks(after, self._wait(now, block_ms), self._page)
+            newest = dict(blocks)
+            if not await self._store.records.are_covered(newest):
+                # A server took over that lacks what was read: it is read again.
+                self._is_caught_up = False
+                break
             taken += self._take(blocks)
             self._is_caught_up = not blocks
             if not blocks or (len(blocks) < self._page and not stop.is_set()):

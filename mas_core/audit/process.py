@@ -15,6 +15,7 @@ from mas_core.errors import ConfigurationError, SecretUnavailable
 from mas_core.settings.gateway_settings import AuditSettings
 from mas_core.settings.project_config import load_config
 from mas_core.settings.target import Target
+from mas_core.store.profiles import replicas_of
 from mas_core.store.store import Store
 
 log = get_logger(__name__)
@@ -54,7 +55,12 @@ async def serve(
             hint=("run it in the project folder", "mas context add NAME --keys-dir DIR"),
         )
     settings = audit_settings(target)
-    async with Store(target.url, namespace=target.namespace, partitions=target.partitions) as store:
+    async with Store(
+        target.url,
+        namespace=target.namespace,
+        partitions=target.partitions,
+        replicas=replicas_of(target.profile),
+    ) as store:
         if not is_waiting:
             await store.ping()
         place = folder or evidence_folder(target, settings)

@@ -10,17 +10,25 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import time
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from mas_core.audit.sinks.required_files import RequiredFiles
+from mas_core.base.backoff import exponential_delays
 from mas_core.base.failpoints import failpoint
 from mas_core.base.ids import new_instance_id
 from mas_core.base.logs import get_logger
 from mas_core.base.traces import trace_of
-from mas_core.errors import InternalError, MasError, SinkUnavailable, StoreFull, StoreUnreachable
+from mas_core.errors import (
+    ConfigurationError,
+    InternalError,
+    MasError,
+    SinkUnavailable,
+    StoreFull,
+    StoreUnreachable,
+)
 from mas_core.gateway.approvals import MAX_HELD
 from mas_core.gateway.breakers import Breakers
 from mas_core.gateway.control_budget import ControlBudget
@@ -48,12 +56,15 @@ from mas_core.store.store import Store
 
 log = get_logger(__name__)
 
+_STORE_TROUBLE = (StoreUnreachable, StoreFull, ConfigurationError)
+"""The server does not answer, takes no writes, or does not let us in: no frame is to blame."""
 MAX_DUE_MESSAGES = 500
 CAREFUL_BATCHES = 64
 """Batches of one frame after a batch that could not be judged."""
 DUE_INTERVAL_S = 0.25
 """How often messages that were kept for later are looked for."""
 RECOVERY_DELAY_S = 0.2
+MAX_RECOVERY_DELAY_S = 1.0
 TIME_HOLDS_S = 1.0
 """How long the server's clock is carried on by our own before it is asked again."""
 ANSWER_WAIT_S = 1.0
@@ -80,9 +91,6 @@ class OwnerSettings:
     """Messages judged of each lane in one round while all lanes are full."""
     control_per_minute: int = 1200
     """Messages to the gateway itself that an agent may send."""
-    replicas: int = 0
-    """Replicas that must have a commit before it is answered; 0 outside the `ha` profile."""
-    replica_timeout_ms: int = 1000
     audit: AuditSettings = field(default_factory=AuditSettings)
     """Files that records have to be in before anything is delivered."""
     retry: RetryTerms = AS_EVER
@@ -161,6 +169,9 @@ class PartitionOwner:
         self._server_time = (0, 0.0)
         """What the server's clock last said, and when, by the monotonic clock."""
         self._due_at = 0.0
+        self._delays = _recovery_delays()
+        self._is_behind = False
+        """Whether replicas lack the last commit, so that nothing is answered."""
         self.audit_blocked_until = 0.0
         """Until then everything is refused, because the audit takes no records; 0 when it does."""
         self.counters = Counters()
@@ -192,6 +203,10 @@ class PartitionOwner:
             found.append("the operator log cannot be read: what operators do is not carried out")
         if self.audit_blocked_until:
             found.append(f"the audit of partition {self.partition} takes no records: everything is refused")
+        if self._is_behind:
+            found.append(
+                f"too few replicas have what partition {self.partition} committed: nothing is answered"
+            )
         if self._required is not None:
             found += [f"the audit file {name}: {why}" for name, why in self._required.problems.items()]
         return found
@@ -228,8 +243,10 @@ class PartitionOwner:
                     await self._work()
                 except StartOver:
                     await self._recover()
-                except (StoreUnreachable, StoreFull) as error:
+                except _STORE_TROUBLE as error:
                     log.warning("store.unavailable", partition=self.partition, reason=error.message)
+                    # A server that takes no writes may be read all the same.
+                    await self._pause()
                     await self._recover()
                 except LeaseLost:
                     raise
@@ -272,12 +289,16 @@ class PartitionOwner:
                 failpoint("gateway.starting_over")
                 await self._start_from(meta)
                 return
-            except (StoreUnreachable, StoreFull):
-                with contextlib.suppress(TimeoutError):
-                    await asyncio.wait_for(self._stopping.wait(), RECOVERY_DELAY_S)
+            except _STORE_TROUBLE:
+                await self._pause()
+
+    async def _pause(self) -> None:
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(self._stopping.wait(), next(self._delays))
 
     async def _start_from(self, meta: Meta) -> None:
         self._meta = meta
+        self._is_behind = False
         self._places.start_over()
         self._revision = meta.policy_revision
         self._epoch = meta.epoch
@@ -307,7 +328,7 @@ class PartitionOwner:
             partition=self.partition,
             partitions=self._store.partitions,
             waiting=await self._waiting(),
-            answers_after_commit=self._settings.replicas > 0,
+            answers_after_commit=self._store.replicas > 0,
             places=self._places,
             controls=self._controls,
             retry=self._settings.retry,
@@ -489,8 +510,9 @@ class PartitionOwner:
         if self.audit_blocked_until and self.audit_blocked_until <= time.monotonic():
             self.audit_blocked_until = 0.0
             log.warning("audit.available", partition=self.partition)
-        if self._settings.replicas:
-            await self._wait_for_replicas()
+        self._delays = _recovery_delays()
+        if not reply.is_covered:
+            await self._wait_for_replicas(batch.commit)
         for partition, agent_id, instance, frame in batch.foreign_answers:
             failpoint("gateway.before_answer")
             await self._partition.put_answer(partition, agent_id, instance, frame)
@@ -507,17 +529,24 @@ class PartitionOwner:
             self.audit_blocked_until = time.monotonic() + AUDIT_RETRY_S
             raise StartOver from None
 
-    async def _wait_for_replicas(self) -> None:
-        wanted = self._settings.replicas
-        while (
-            await self._partition.wait_for_replicas(
-                self._nonce, self._settings.lease_ms, wanted, self._settings.replica_timeout_ms
+    async def _wait_for_replicas(self, commit: Commit) -> None:
+        """Answer nobody until enough replicas have the commit; who waits meanwhile gets no answer at all."""
+        self._is_behind = True
+        log.warning("replicas.behind", partition=self.partition, wanted=self._store.replicas)
+        while not (
+            is_covered := await self._partition.is_covered(
+                self._nonce, self._settings.lease_ms, commit.audit_after
             )
-            < wanted
         ):
-            log.warning("replicas.behind", partition=self.partition, wanted=wanted)
-            if self._stopping.is_set():
+            if is_covered is None or self._stopping.is_set():
                 raise StartOver
+            await asyncio.sleep(RECOVERY_DELAY_S)
+        self._is_behind = False
+        log.warning("replicas.caught_up", partition=self.partition)
+
+
+def _recovery_delays() -> Iterator[float]:
+    return exponential_delays(RECOVERY_DELAY_S, MAX_RECOVERY_DELAY_S)
 
 
 async def _end(task: asyncio.Task[Any]) -> None:

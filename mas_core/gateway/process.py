@@ -15,11 +15,11 @@ from mas_core.security.gateway_keys import GatewayKeys
 from mas_core.settings.gateway_settings import GatewaySettings
 from mas_core.settings.project_config import load_config
 from mas_core.settings.target import Target
+from mas_core.store.profiles import replicas_of
 from mas_core.store.store import Store
 
 log = get_logger(__name__)
 
-REPLICAS_OF_PROFILE = {"ha": 1}
 START_SECONDS = 60.0
 
 Change = Literal["ready", "draining"]
@@ -55,7 +55,12 @@ async def serve(
         )
     settings = load_config(target.project).config.gateway if target.project else GatewaySettings()
     keys = GatewayKeys.load_or_create(target.keys_dir)
-    async with Store(target.url, namespace=target.namespace, partitions=target.partitions) as store:
+    async with Store(
+        target.url,
+        namespace=target.namespace,
+        partitions=target.partitions,
+        replicas=replicas_of(target.profile),
+    ) as store:
         now = await store.connection.time_ms()
         running = live_gateways(await store.gateways.heartbeats(), now)
         if gateway_id and any(gateway.gateway_id == gateway_id for gateway in running):
@@ -65,7 +70,6 @@ async def serve(
             keys,
             settings,
             gateway_id=gateway_id,
-            replicas=REPLICAS_OF_PROFILE.get(target.profile, 0),
             payload_keys=target.keys_dir / FOLDER_NAME,
         )
         try:

@@ -53,7 +53,6 @@ class Gateway:
         keys: The keys that all gateways of the system share.
         settings: Limits and switches.
         gateway_id: Name of this gateway; made up when left out.
-        replicas: Replicas that must have a commit before it is answered (`ha` profile).
         payload_keys: Folder of the keys that seal copies of payloads, where the policy keeps any.
     """
 
@@ -64,7 +63,6 @@ class Gateway:
         settings: GatewaySettings | None = None,
         *,
         gateway_id: str = "",
-        replicas: int = 0,
         payload_keys: Path | None = None,
     ) -> None:
         self._store = store
@@ -83,7 +81,6 @@ class Gateway:
             inbox_bound=self.settings.inbox_bound,
             lane_weights=self.settings.lane_weights,
             control_per_minute=self.settings.rate_limit.control_per_minute,
-            replicas=replicas,
             audit=self.settings.audit,
             retry=self.settings.retry.as_terms(),
             payload_keys=payload_keys,

@@ -33,6 +33,7 @@ class Daemon(msgspec.Struct, frozen=True):
     profile: str | None
     reload: bool
     ready_within: float
+    force: bool
     status_fd: int
 
 
@@ -62,7 +63,13 @@ async def up_detached(project: Project, options: UpOptions, on_event: OnEvent = 
         os.close(log)
         os.close(writer)
     told = Daemon(
-        str(project.config_path), options.url, options.profile, options.reload, options.ready_within, writer
+        str(project.config_path),
+        options.url,
+        options.profile,
+        options.reload,
+        options.ready_within,
+        options.force,
+        writer,
     )
     with contextlib.suppress(BrokenPipeError), process.stdin as stdin:  # type: ignore[union-attr]
         stdin.write(msgspec.json.encode(told) + b"\n")

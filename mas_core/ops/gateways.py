@@ -16,6 +16,7 @@ from mas_core.model.gateway_status import DrainOrder, GatewayStatus, order_purpo
 from mas_core.ops.agent_runs import OnEvent
 from mas_core.ops.run_events import RunEvent
 from mas_core.ops.system import System
+from mas_core.ops.up import check_profile
 from mas_core.registry.operator_log import acting
 from mas_core.registry.signed import signed, verified
 from mas_core.settings.target import Target
@@ -56,10 +57,20 @@ async def run_gateway(
     *,
     gateway_id: str = "",
     ready_within: float = START_SECONDS,
+    force: bool = False,
 ) -> None:
     """Run a gateway of the system until `stop` is set, then drain it.
 
+    Args:
+        target: The system.
+        stop: Ends the gateway.
+        on_event: Gets what happens.
+        gateway_id: Its name; made up when left out.
+        ready_within: Seconds until every partition has to have an owner.
+        force: Go on although the server cannot keep what the profile promises.
+
     Raises:
+        ProfileUnmet: The server cannot keep what the profile promises.
         SecretUnavailable: There is no folder of keys.
         LockHeld: A gateway of this name runs already.
         StoreUnreachable: The server does not answer.
@@ -72,6 +83,8 @@ async def run_gateway(
         else:
             on_event(RunEvent("stopping", f"{name} finishes the batches in hand", agent_id=name))
 
+    async with System(target) as system:
+        await check_profile(system, on_event, force=force)
     await serve(target, stop, gateway_id=gateway_id, on_change=tell, ready_within=ready_within)
     on_event(RunEvent("stopped", "the gateway has ended"))
 

@@ -12,7 +12,9 @@ from mas_core.ops.system import System
 from mas_core.settings.project import Project
 from mas_core.settings.project_config import load_config
 from mas_core.settings.running_context import read_running
+from mas_core.store.profiles import ServerFacts, server_facts, shortfalls
 
+_FROM_WEAKEST = ("off", "no", "unknown", "everysec", "always", "memory")
 NOTARY_GRACE_MS = 15_000
 """A system may run for so long before a notary is missed."""
 
@@ -28,8 +30,11 @@ class ServerStatus:
     """valkey or redis."""
     version: str
     append_only: str
-    """always, everysec, no, off, or unknown when the server does not tell."""
+    """always, everysec, no, off, or unknown when the server does not tell; of a Cluster the weakest."""
     memory_bytes: int
+    """Of all nodes that take writes."""
+    nodes: list[ServerFacts]
+    """The servers that take writes: one, or the masters of a Cluster."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,16 +137,9 @@ class SystemStatus:
         if self.dead_letters:
             what = "1 message was" if self.dead_letters == 1 else f"{self.dead_letters} messages were"
             found.append(StatusProblem(f"{what} given up", "mas dlq list"))
-        wanted = {"fast": ("everysec", "always"), "durable": ("always",), "ha": ("always",)}
-        if self.server.append_only not in (*wanted.get(self.profile, ()), "unknown", "memory"):
-            needed = wanted[self.profile][0]
-            found.append(
-                StatusProblem(
-                    f"the profile {self.profile} needs appendfsync {needed}, "
-                    f"but the server has {self.server.append_only}",
-                    f"redis-cli config set appendonly yes appendfsync {needed}",
-                )
-            )
+        found += [
+            StatusProblem(item.message, item.fix) for item in shortfalls(self.profile, self.server.nodes)
+        ]
         return found
 
     def _evidence_problems(self) -> list[StatusProblem]:
@@ -231,14 +229,16 @@ def _wants_notary(project: Project | None) -> bool:
 
 
 async def _server(system: System) -> ServerStatus:
-    facts = await system.store.connection.server_facts()
+    nodes = await server_facts(system.store.connection)
     running = read_running(system.target.project) if system.target.project else None
     is_embedded = running is not None and running.embedded and running.url == system.target.url
+    weakest = min(nodes, key=lambda node: _FROM_WEAKEST.index(node.append_only))
     return ServerStatus(
         system.target.shown_url,
         is_embedded,
-        "valkey" if "valkey_version" in facts else "redis",
-        facts.get("valkey_version") or facts.get("redis_version", ""),
-        facts["append_only"],
-        int(facts.get("used_memory", "0")),
+        nodes[0].program,
+        nodes[0].version,
+        weakest.append_only,
+        sum(node.memory_bytes for node in nodes),
+        nodes,
     )

@@ -17,6 +17,7 @@ from mas_core.security.gateway_keys import GatewayKeys
 from mas_core.settings.private_files import read_token
 from mas_core.settings.running_context import running_pid
 from mas_core.settings.target import Target
+from mas_core.store.profiles import replicas_of
 from mas_core.store.store import Store
 
 if TYPE_CHECKING:
@@ -37,7 +38,12 @@ class System:
 
     def __init__(self, target: Target) -> None:
         self.target = target
-        self.store = Store(target.url, namespace=target.namespace, partitions=target.partitions)
+        self.store = Store(
+            target.url,
+            namespace=target.namespace,
+            partitions=target.partitions,
+            replicas=replicas_of(target.profile),
+        )
 
     @cached_property
     def keys(self) -> GatewayKeys:

@@ -34,6 +34,7 @@ from mas_core.settings.running_context import RunningContext, claimed, remove_ru
 from mas_core.settings.target import Target
 from mas_core.settings.yaml_documents import error_of
 from mas_core.store.embedded_server import EmbeddedServer, ServerEvent
+from mas_core.store.profiles import require_profile, server_facts, shortfalls
 
 NOTARY_DELAY_S = 2.0
 """The notary starts when everything else is ready, or after this long: records can wait for it, people cannot."""
@@ -50,6 +51,8 @@ class UpOptions:
     """Restart agents when their spec or module changes."""
     ready_within: float = READY_SECONDS
     """Seconds that everything may take to get ready before what is missing is told."""
+    force: bool = False
+    """Go on although the server cannot keep what the profile promises."""
 
 
 async def up(
@@ -69,6 +72,7 @@ async def up(
         LockHeld: The project runs already.
         SpecInvalid: A spec or the policy cannot be used; nothing was started.
         StoreUnreachable: The server does not answer.
+        ProfileUnmet: The server cannot keep what the profile promises.
         GatewayDown: The gateway did not start.
     """
     with claimed(project):
@@ -107,6 +111,7 @@ async def _run(
     gateway = _service(project, "gateway", "mas_core.gateway", on_event)
     notary = _service(project, "notary", "mas_core.audit", on_event)
     async with System(target) as system:
+        await check_profile(system, on_event, force=options.force)
         if loaded.url is not None:
             on_event(RunEvent("server", target.shown_url))
         _tell_others(target, is_embedded=loaded.url is None)
@@ -140,6 +145,20 @@ async def _run(
         )
     on_event(stopped(drained=drained))
     return drained
+
+
+async def check_profile(system: System, on_event: OnEvent, *, force: bool) -> None:
+    """Make sure that the server can keep what the system's profile promises; with `force` only say what it cannot.
+
+    Raises:
+        ProfileUnmet: It cannot.
+        StoreUnreachable: The server does not answer.
+    """
+    if not force:
+        await require_profile(system.store.connection, system.target.profile)
+        return
+    for found in shortfalls(system.target.profile, await server_facts(system.store.connection)):
+        on_event(RunEvent("problem", found.message, (found.fix,), state="forced"))
 
 
 def _target(loaded: LoadedConfig, url: str) -> Target:

@@ -51,7 +51,7 @@ async def _main(told: Daemon) -> int:
         report(RunEvent("failed", error.message, error.hint, code=error.code))
         return 1
 
-    options = UpOptions(told.url, told.profile, told.reload, told.ready_within)
+    options = UpOptions(told.url, told.profile, told.reload, told.ready_within, told.force)
     try:
         drained = await up(project_at(Path(told.config_path)), options, stop, report)
     except MasError as error:

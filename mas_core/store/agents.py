@@ -5,12 +5,13 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 from mas_core.base.ids import partition_of
 from mas_core.errors import LockHeld, MasError
 from mas_core.model.frame import Frame
 from mas_core.model.priority import LANES
+from mas_core.store.commits import REPLIES_EXPIRY_MS
 from mas_core.store.connection import Connection, Pipeline
 from mas_core.store.keys import Keys
 from mas_core.store.partitions import StoredFrame, frame_of, hash_of
@@ -45,6 +46,8 @@ class ClaimedFrame:
     """One character a message, "." open and "x" settled; empty when none is settled."""
 
 
+AnyFrame = TypeVar("AnyFrame", StoredFrame, ClaimedFrame)
+
 SETTLED_ELSEWHERE = -1
 STATE_CHANGED = -2
 HANDLED_BEFORE = -3
@@ -68,6 +71,12 @@ class AgentStore:
         self._handled = keys.handled(self.partition, agent_id)
         self._agent = keys.agent(self.partition, agent_id)
 
+    async def follow_profile(self) -> None:
+        """Wait for replicas wherever the gateways of the system do: an agent may not know its profile."""
+        replicas = await self._connection.call("HGET", self._keys.meta(self.partition), "replicas")
+        if replicas is not None and replicas.isdigit():
+            self._connection.replicas = max(self._connection.replicas, int(replicas))
+
     async def create_inboxes(self) -> None:
         """Make the inboxes; those that exist stay as they are."""
         for inbox in self._inboxes:
@@ -79,7 +88,7 @@ class AgentStore:
         """Add sealed frames to ingress streams, each given with its partition and lane.
 
         Returns:
-            For each frame why the server did not take it, such as StoreFull.
+            For each frame why the server did not take it, such as StoreFull; of StoreUnreachable it is unknown.
 
         Raises:
             StoreUnreachable: It is unknown which were added; adding them again is harmless.
@@ -90,7 +99,11 @@ class AgentStore:
         return await self._connection.run_each(pipeline)
 
     async def read_inbox(self, consumer: str, counts: Mapping[str, int], block_ms: int) -> list[StoredFrame]:
-        """New frames, at most `counts` of each lane; waits up to `block_ms` when there are none."""
+        """New frames, at most `counts` of each lane; waits up to `block_ms` when there are none.
+
+        Raises:
+            ReplicasBehind: They are in this consumer's hands (`read_pending`), but a replica may not know it.
+        """
         pipeline = Pipeline()
         for inbox, lane in self._inboxes.items():
             if counts[lane] > 0:
@@ -101,12 +114,12 @@ class AgentStore:
             return []
         frames = [frame for reply in await self._connection.run(pipeline) for frame in self._frames(reply)]
         if frames or not block_ms:
-            return frames
+            return await self._held(consumer, frames)
         reply = await self._connection.wait(
             "XREADGROUP", "GROUP", GROUP, consumer, "COUNT", 4, "BLOCK", block_ms, "STREAMS",
             *self._inboxes, *(">" for _ in self._inboxes),
         )  # fmt: skip
-        return self._frames(reply)
+        return await self._held(consumer, self._frames(reply))
 
     def _frames(self, reply: Any) -> list[StoredFrame]:
         return [
@@ -114,6 +127,18 @@ class AgentStore:
             for stream, entries in reply or ()
             for entry, fields in entries
         ]
+
+    async def _held(self, consumer: str, frames: list[AnyFrame]) -> list[AnyFrame]:
+        """Those of the frames just read that are this consumer's on every server that may take over."""
+        if not (self._connection.replicas and frames):
+            return frames
+        arguments: list[Argument] = [consumer]
+        for item in frames:
+            arguments += (LANES.index(item.lane) + 1, item.lane, item.entry)
+        pipeline = Pipeline()
+        self._connection.add_script(pipeline, "hold", [self._work, *self._inboxes], arguments)
+        (held,) = await self._connection.run_safely(pipeline)
+        return [item for item, is_ours in zip(frames, held, strict=True) if is_ours]
 
     async def read_pending(self, consumer: str) -> list[ClaimedFrame]:
         """Frames that were given to this consumer and are not settled."""
@@ -125,15 +150,24 @@ class AgentStore:
             return []
         names = [f"frame:{item.lane}:{item.entry}" for item in stored]
         marks = await self._connection.call("HMGET", self._work, *names)
-        return [
+        pending = [
             ClaimedFrame(item.lane, item.entry, item.frame, (mark or b"").decode())
             for item, mark in zip(stored, marks, strict=True)
         ]
+        return await self._held(consumer, pending)
 
     async def read_replies(self, instance: str, after: str, block_ms: int) -> list[tuple[str, Frame]]:
         """Replies and receipts after `after`; waits when there are none."""
         key = self._keys.replies(self.partition, self.agent_id, instance)
         reply = await self._connection.wait("XREAD", "COUNT", 64, "BLOCK", block_ms, "STREAMS", key, after)
+        if reply and self._connection.replicas:
+            # A reply may be here before a replica has it, and its record.
+            pipeline = Pipeline()
+            newest = reply[-1][1][-1][0]
+            self._connection.add_script(pipeline, "keep_replies", [key], [newest, REPLIES_EXPIRY_MS])
+            (is_there,) = await self._connection.run_safely(pipeline)
+            if not is_there:
+                return []
         return [(entry.decode(), frame_of(fields)) for _, entries in reply or () for entry, fields in entries]
 
     async def trim_replies(self, instance: str, to: str) -> None:
@@ -163,9 +197,10 @@ class AgentStore:
                 item.state,
                 item.mark,
             )
-        reply = await self._connection.script(
-            "settle", [self._work, self._state, self._handled, *self._inboxes], arguments
-        )
+        pipeline = Pipeline()
+        keys = [self._work, self._state, self._handled, *self._inboxes]
+        self._connection.add_script(pipeline, "settle", keys, arguments)
+        (reply,) = await self._connection.run_safely(pipeline)
         return [int(number) for number in reply]
 
     async def claim(self, consumer: str, alive_ms: int, most: int) -> list[ClaimedFrame]:
@@ -189,9 +224,10 @@ class AgentStore:
             Which of the noted starts this is, from 1; SETTLED_ELSEWHERE when `consumer` does not hold it.
         """
         inbox = self._keys.inbox(self.partition, self.agent_id, lane)
-        return int(
-            await self._connection.script("start", [self._work, inbox], [lane, entry, position, consumer])
-        )
+        pipeline = Pipeline()
+        arguments: list[Argument] = [lane, entry, position, consumer]
+        self._connection.add_script(pipeline, "start", [self._work, inbox], arguments)
+        return int((await self._connection.run_safely(pipeline))[0])
 
     async def get_state(self) -> tuple[int, bytes]:
         """Revision and JSON text of the state; 0 and nothing when there is none."""
@@ -208,9 +244,9 @@ class AgentStore:
     ) -> tuple[bool, int]:
         """Replace the state if its revision is still the expected one; the revision now stored."""
         expected = "" if expected_revision is None else expected_revision
-        done, revision = await self._connection.script(
-            "set_state", [self._state], [expected, data, int(by_operator)]
-        )
+        pipeline = Pipeline()
+        self._connection.add_script(pipeline, "set_state", [self._state], [expected, data, int(by_operator)])
+        ((done, revision),) = await self._connection.run_safely(pipeline)
         return bool(done), int(revision)
 
     async def backlog(self) -> dict[str, int]:

@@ -15,7 +15,8 @@ from mas_core.store.wire import Argument
 SESSION_EXPIRY_MS = 2 * 3_600_000
 """How long a sending session may be silent; longer than frames are accepted, so none is taken twice."""
 
-
+REPLIES_EXPIRY_MS = 3_600_000
+"""How long the replies to an instance are kept after the last one."""
 KEPT_CHANGES = 10_000
 """Entries of the log of changed agents, about; who is further behind reads all agents."""
 OUTCOME_EXPIRY_MS = 600_000
@@ -46,6 +47,8 @@ class CommitReply:
     key: str = ""
     grants: dict[str, Grant] = field(default_factory=dict)
     """Places that were reserved along with it."""
+    is_covered: bool = True
+    """Whether enough replicas have it."""
 
 
 @dataclass(slots=True)
@@ -63,6 +66,7 @@ class Commit:
     """Whether an ingress starts over, so that whoever reads it must start over too."""
     audit_block: bytes = b""
     """The records that are added to the audit."""
+    _audit_after: tuple[str, str] | None = None
     _key_index: dict[str, int] = field(default_factory=dict)
     _key_types: list[str] = field(default_factory=list)
     _commands: list[Argument] = field(default_factory=list)
@@ -70,8 +74,14 @@ class Commit:
     def add_audit(self, block: bytes, last_seq: int, head: str) -> None:
         """Append a block of records and move the head of the chain."""
         self.audit_block = block
+        self._audit_after = (str(last_seq), head)
         self._add("XADD", "stream", self.keys.audit(self.partition), f"{last_seq}-0", "r", block)
         self._add("HSET", "hash", self.keys.meta(self.partition), "audit_seq", last_seq, "audit_head", head)
+
+    @property
+    def audit_after(self) -> tuple[str, str]:
+        """Sequence and head of the audit once it is carried out."""
+        return self._audit_after or (self.expected.get("audit_seq", ""), self.expected.get("audit_head", ""))
 
     def move_cursor(self, lane: str, entry: str) -> None:
         """Everything up to `entry` is done; it leaves the ingress."""
@@ -112,7 +122,7 @@ class Commit:
         """Put receipts or a reply into the replies of an instance of this partition."""
         key = self.keys.replies(self.partition, agent_id, instance)
         self._add("XADD", "stream", key, "*", "h", frame.header, "b", frame.body)
-        self._add("PEXPIRE", "stream", key, 3_600_000)
+        self._add("PEXPIRE", "stream", key, REPLIES_EXPIRY_MS)
 
     def remember_session(
         self, agent_id: str, session: str, lane: str, counter: int, receipt: bytes, slot: int

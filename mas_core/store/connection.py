@@ -8,20 +8,22 @@ from contextlib import contextmanager
 from functools import cache
 from importlib.resources import files
 from typing import TYPE_CHECKING, Any, Final
-from urllib.parse import urlsplit, urlunsplit
 
 from mas_core.errors import (
     ConfigurationError,
     InternalError,
     LockHeld,
     MasError,
+    ReplicasBehind,
     StoreFull,
     StoreUnreachable,
 )
-from mas_core.store.wire import Argument, Command, ConnectionLost, ServerError, Wires
+from mas_core.store.topology import wires_of
+from mas_core.store.urls import safe_url
+from mas_core.store.wire import Argument, Command, ConnectionLost, Failure, ServerError, Wires
 
 if TYPE_CHECKING:
-    from mas_core.store.memory import MemoryWires
+    from mas_core.store.cluster import ClusterWires
 
 _SCRIPTS: Final = {
     "commit": ("note_change_function", "settle_function", "commit"),
@@ -41,6 +43,9 @@ _SCRIPTS: Final = {
     "decide": ("decide",),
     "order_letter": ("order_letter",),
     "read_letters": ("read_letters",),
+    "hold": ("hold",),
+    "cover": ("cover",),
+    "keep_replies": ("keep_replies",),
 }
 
 
@@ -51,36 +56,32 @@ def script_text(name: str) -> str:
     return "\n".join((folder / f"{part}.lua").read_text() for part in _SCRIPTS[name])
 
 
-def safe_url(url: str) -> str:
-    """`url` without its password, for messages and logs."""
-    parts = urlsplit(url)
-    netloc = parts.netloc
-    if "@" in netloc:
-        user, _, host = netloc.rpartition("@")
-        netloc = f"{user.partition(':')[0]}:***@{host}"
-    query = "&".join(
-        "password=***" if item.startswith("password=") else item for item in parts.query.split("&") if item
-    )
-    shown = urlunsplit(("", netloc, parts.path, query, ""))
-    return f"{parts.scheme}:{shown if shown.startswith('//') else '//' + shown}"
+REPLICA_TIMEOUT_MS: Final = 1000
+"""How long one wait for replicas may take."""
 
 
 class Connection:
-    """Runs commands and scripts on one server; a fake one for `memory://` URLs.
+    """Runs commands and scripts on a server or a group of servers; on a fake one for `memory://` URLs.
 
     Args:
-        url: redis://, rediss://, unix:// or memory://NAME; equal memory URLs share one store in the process.
+        url: redis://, rediss://, unix://, redis+cluster://, redis+sentinel:// or memory://NAME; equal memory URLs
+            share one store in the process.
         timeout: Seconds to wait for a connection or an answer beyond what a command itself may block.
+        replicas: Replicas that must have what may not be lost (`run_covered`); 0 outside the `ha` profile.
 
     Raises:
         ConfigurationError: The URL cannot be read.
     """
 
-    def __init__(self, url: str, *, timeout: float = 10.0) -> None:
+    def __init__(self, url: str, *, timeout: float = 10.0, replicas: int = 0) -> None:
         self.url = url
         self.is_memory = url.startswith("memory:")
-        self._wires = _wires(url, timeout)
+        self.replicas = replicas
+        self._wires = wires_of(url, timeout, self._use)
         self._hashes: dict[str, str] = {}
+
+    def _use(self, wires: Wires | ClusterWires) -> None:
+        self._wires = wires
 
     async def call(self, *command: Argument) -> Any:
         """Run one command and return its reply.
@@ -133,12 +134,39 @@ class Connection:
         """
         with self._translated():
             replies = await self._wires.execute(pipeline.commands)
-        url = safe_url(self.url)
-        return [_meaning(reply, url) if isinstance(reply, ServerError) else None for reply in replies]
+        return [self._meaning(reply) if isinstance(reply, Failure) else None for reply in replies]
 
-    async def run_apart(self, pipeline: Pipeline) -> list[Any]:
-        """Send all queued commands over a connection of their own; errors as for `run`."""
-        return await self._run(pipeline, self._wires.execute_apart)
+    async def run_covered(self, pipeline: Pipeline) -> tuple[list[Any], bool]:
+        """Send all queued commands, and wait until enough replicas have what they wrote.
+
+        Returns:
+            The replies, and whether enough have it within the time; always where none have to.
+
+        Raises:
+            StoreUnreachable, StoreFull: As for `run`.
+        """
+        if not self.replicas:
+            return await self._run(pipeline, self._wires.execute), True
+        reached: list[int] = []
+
+        async def execute(commands: Sequence[Command]) -> list[Any]:
+            replies, count = await self._wires.execute_covered(commands, self.replicas, REPLICA_TIMEOUT_MS)
+            reached.append(count)
+            return replies
+
+        return await self._run(pipeline, execute), min(reached) >= self.replicas
+
+    async def run_safely(self, pipeline: Pipeline) -> list[Any]:
+        """Send all queued commands; when this returns, what they wrote survives what the profile survives.
+
+        Raises:
+            ReplicasBehind: They were carried out, and may still be lost.
+            StoreUnreachable, StoreFull: As for `run`.
+        """
+        replies, is_covered = await self.run_covered(pipeline)
+        if not is_covered:
+            raise ReplicasBehind(hint=("mas status", "do it again"))
+        return replies
 
     async def _run(
         self, pipeline: Pipeline, execute: Callable[[Sequence[Command]], Awaitable[list[Any]]]
@@ -148,31 +176,29 @@ class Connection:
             unknown = [index for index in pipeline.scripts if _is_unknown_script(replies[index])]
             if unknown:
                 names = {pipeline.scripts[index] for index in unknown}
-                await self._wires.execute([("SCRIPT", "LOAD", script_text(name)) for name in names])
+                for reply in await self._wires.execute(
+                    [("SCRIPT", "LOAD", script_text(name)) for name in names]
+                ):
+                    _value(reply)
                 again = await execute([pipeline.commands[index] for index in unknown])
                 for index, reply in zip(unknown, again, strict=True):
                     replies[index] = reply
             return [_value(reply) for reply in replies]
 
+    async def run_everywhere(self, *command: Argument) -> dict[str, Any]:
+        """Run one command on every server that takes writes; what each gives, an error where it does not take it.
+
+        Raises:
+            StoreUnreachable: One of them does not answer.
+        """
+        with self._translated():
+            replies = await self._wires.execute_everywhere([command])
+        return {place: found[0] for place, found in replies.items()}
+
     async def time_ms(self) -> int:
         """The server's clock in Unix milliseconds."""
         seconds, microseconds = await self.call("TIME")
         return int(seconds) * 1000 + int(microseconds) // 1000
-
-    async def server_facts(self) -> dict[str, str]:
-        """What the server says of itself (INFO), and `append_only`: always, everysec, no, off or unknown."""
-        if self.is_memory:
-            return {"redis_version": "memory", "append_only": "memory"}
-        lines = (await self.call("INFO")).decode(errors="replace").splitlines()
-        facts = dict(line.split(":", 1) for line in lines if ":" in line)
-        facts["append_only"] = "off"
-        if facts.get("aof_enabled") == "1":
-            try:
-                _, value = await self.call("CONFIG", "GET", "appendfsync")
-                facts["append_only"] = value.decode()
-            except (InternalError, ValueError):
-                facts["append_only"] = "unknown"
-        return facts
 
     async def close(self) -> None:
         """Close all connections."""
@@ -183,14 +209,19 @@ class Connection:
         """Turn what the wire and the server say into our errors."""
         try:
             yield
-        except ConnectionLost as error:
-            raise StoreUnreachable(
-                f"the server at {safe_url(self.url)} cannot be reached: {_first_line(error)}",
-                hint="mas up",
-                url=safe_url(self.url),
-            ) from error
-        except ServerError as error:
-            raise _meaning(error, safe_url(self.url)) from error
+        except Failure as error:
+            raise self._meaning(error) from error
+
+    def _meaning(self, failure: Failure) -> MasError:
+        url = safe_url(self.url)
+        if isinstance(failure, ConnectionLost):
+            return StoreUnreachable(
+                f"the server at {url} cannot be reached: {_first_line(failure)}", hint="mas up", url=url
+            )
+        if str(failure).startswith("READONLY"):
+            # It was demoted, and says so only to those who write: what is called next asks who took over.
+            self._wires.drop()
+        return _meaning(failure, url)
 
 
 class Pipeline:
@@ -208,22 +239,8 @@ class Pipeline:
         self.commands.append(command)
 
 
-def _wires(url: str, timeout: float) -> Wires | MemoryWires:
-    if url.startswith("memory:"):
-        from mas_core.store.memory import MemoryWires  # noqa: PLC0415 - slow to import, and seldom needed
-
-        return MemoryWires(url)
-    try:
-        return Wires(url, timeout)
-    except ValueError as error:
-        raise ConfigurationError(
-            f"{safe_url(url)!r} is not the URL of a server",
-            hint="URLs look like redis://host:6379/0, rediss://..., unix:///path/to/socket or memory://",
-        ) from error
-
-
 def _value(reply: Any) -> Any:
-    if isinstance(reply, ServerError):
+    if isinstance(reply, Failure):
         raise reply
     return reply
 
@@ -232,11 +249,19 @@ def _is_unknown_script(reply: object) -> bool:
     return isinstance(reply, ServerError) and str(reply).startswith(("NOSCRIPT", "No matching script"))
 
 
-def _meaning(error: ServerError, url: str) -> MasError:
+_UNAVAILABLE: Final = frozenset({
+    "LOADING", "BUSY", "MASTERDOWN", "NOREPLICAS", "CLUSTERDOWN", "TRYAGAIN", "MOVED", "ASK", "UNBLOCKED",
+})  # fmt: skip
+"""Codes of refusals that end when the server, or the group, is well again."""
+
+
+def _meaning(error: Failure, url: str) -> MasError:
     text = _first_line(error)
     code = text.partition(" ")[0]
     if code == "OOM" or "OOM command not allowed" in text:
         return StoreFull()
+    if code == "MISCONF":
+        return StoreFull(f"the server at {url} cannot write to its disk: {text}")
     if code in ("WRONGPASS", "NOAUTH") or text.startswith("ERR AUTH"):
         return ConfigurationError(
             f"the server at {url} does not accept this user or password",
@@ -244,7 +269,11 @@ def _meaning(error: ServerError, url: str) -> MasError:
         )
     if code == "READONLY":
         return StoreUnreachable(f"the server at {url} is a read-only replica")
-    if code in ("MISCONF", "LOADING", "BUSY", "MASTERDOWN", "NOREPLICAS", "CLUSTERDOWN", "TRYAGAIN"):
+    if "cluster support disabled" in text:
+        return ConfigurationError(
+            f"the server at {url} is no node of a Cluster", hint="use the URL redis://HOST:PORT"
+        )
+    if code in _UNAVAILABLE or text.startswith("ERR max number of clients"):
         return StoreUnreachable(f"the server at {url} takes no commands: {text}")
     if code == "BUSYGROUP" or "BUSYGROUP" in text:
         return LockHeld("the group exists already")

@@ -91,7 +91,7 @@ class DeadLetters:
                 ],
                 [order.entry, order_name(order.entry), order.sealed, order.act, f"0.{number % 1000:03d}"],
             )
-        return [reply.decode() for reply in await self._connection.run(pipeline)]
+        return [reply.decode() for reply in await self._connection.run_safely(pipeline)]
 
     async def outcomes(self, orders: Sequence[NewOrder]) -> list[bytes | None]:
         """What became of orders; None of those that no owner has taken up, or that ended long ago."""

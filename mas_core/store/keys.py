@@ -43,8 +43,8 @@ class Keys:
         return f"{self.namespace}:policy"
 
     def policy_history(self) -> str:
-        """Stream: every policy document there was."""
-        return f"{self.namespace}:policy:history"
+        """Stream: every policy document there was; on the node of the policy, as one script writes both."""
+        return f"{self.namespace}:policy:history:{{{self.policy()}}}"
 
     def gateways(self) -> str:
         """Hash: gateway id -> its last heartbeat and status."""

@@ -86,6 +86,19 @@ class MemoryWires:
         """Carry out commands that may wait, one after the other."""
         return [await self.execute_blocking(command) for command in commands]
 
+    async def execute_covered(
+        self, commands: Sequence[Command], _replicas: int, _timeout_ms: int
+    ) -> tuple[list[Any], int]:
+        """Carry out commands; there are no replicas."""
+        return await self.execute(commands), 0
+
+    async def execute_everywhere(self, commands: Sequence[Command]) -> dict[str, list[Any]]:
+        """Carry out commands."""
+        return {"": await self.execute(commands)}
+
+    def drop(self) -> None:
+        """There are no connections."""
+
     async def close(self) -> None:
         """Leave the store; it stays for others in this process."""
         await self._client.aclose()

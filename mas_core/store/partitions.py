@@ -14,7 +14,7 @@ from mas_core.model.frame import Frame
 from mas_core.model.operator_entry import OPERATOR_LANE
 from mas_core.model.policy import RateLimit
 from mas_core.model.priority import LANES
-from mas_core.store.commits import Commit, CommitReply, CommitResult
+from mas_core.store.commits import REPLIES_EXPIRY_MS, Commit, CommitReply, CommitResult
 from mas_core.store.connection import Connection, Pipeline
 from mas_core.store.keys import Keys
 from mas_core.store.limits import Grant, Reservation, WindowUse, queue_give_back
@@ -97,7 +97,7 @@ class PartitionStore:
         reply = await self._connection.script(
             "acquire",
             [self.keys.meta(self.partition)],
-            [gateway_id, nonce, lease_ms, layout, int(only_orphaned)],
+            [gateway_id, nonce, lease_ms, layout, int(only_orphaned), self._connection.replicas],
         )
         if reply[0] == b"held":
             return LeaseHeld(reply[1].decode(), int(reply[2]))
@@ -153,6 +153,8 @@ class PartitionStore:
     async def commit(self, commit: Commit, stock: Reservation | None = None) -> CommitReply:
         """Carry out a batch at once or not at all, and reserve places for the next in the same round trip.
 
+        Returns when enough replicas have it too, or when they take too long (`CommitReply.is_covered`).
+
         Raises:
             StoreUnreachable: It is unknown whether it was carried out; read the meta before going on.
         """
@@ -160,11 +162,11 @@ class PartitionStore:
         self._connection.add_script(pipeline, "commit", *commit.script_call())
         if stock is not None:
             stock.queue(self._connection, pipeline)
-        reply, *reserved = await self._connection.run(pipeline)
+        (reply, *reserved), is_covered = await self._connection.run_covered(pipeline)
         grants = stock.grants(reserved) if stock is not None else {}
         match reply[0]:
             case b"ok":
-                return CommitReply(CommitResult.DONE, int(reply[1]), grants=grants)
+                return CommitReply(CommitResult.DONE, int(reply[1]), grants=grants, is_covered=is_covered)
             case b"changed" if reply[1] == b"policy_revision":
                 return CommitReply(CommitResult.STALE_POLICY, grants=grants)
             case b"changed":
@@ -172,23 +174,33 @@ class PartitionStore:
             case _:
                 return CommitReply(CommitResult.BLOCKED, key=reply[1].decode(), grants=grants)
 
-    async def wait_for_replicas(self, nonce: str, lease_ms: int, replicas: int, timeout_ms: int) -> int:
-        """Wait until `replicas` have everything that was committed so far; how many have it.
+    async def is_covered(self, nonce: str, lease_ms: int, audit: tuple[str, str]) -> bool | None:
+        """Wait a while until enough replicas have everything that was committed so far.
 
-        WAIT looks at the writes of its own connection, so it goes out behind a renewal of the lease there,
-        which lies behind the commit.
+        WAIT looks at the writes of its own connection, so it goes out behind a renewal of the lease there, which
+        lies behind the commit in the replication stream.
+
+        Args:
+            nonce: Of the owner.
+            lease_ms: For how long the lease is renewed.
+            audit: Sequence and head of the audit after the commit.
+
+        Returns:
+            Whether they have it; None when the commit is not there any more, or the lease was lost: another
+            server has taken over since.
         """
         pipeline = Pipeline()
-        self._connection.add_script(pipeline, "renew", [self.keys.meta(self.partition)], [nonce, lease_ms])
-        pipeline.add("WAIT", replicas, timeout_ms)
-        return int((await self._connection.run_apart(pipeline))[1])
+        key = self.keys.meta(self.partition)
+        self._connection.add_script(pipeline, "renew", [key], [nonce, lease_ms, *audit])
+        (is_there,), is_covered = await self._connection.run_covered(pipeline)
+        return is_covered if is_there else None
 
     async def put_answer(self, partition: int, agent_id: str, instance: str, frame: Frame) -> None:
         """Put receipts into the replies of an instance of another partition."""
         pipeline = Pipeline()
         key = self.keys.replies(partition, agent_id, instance)
         pipeline.add("XADD", key, "*", "h", frame.header, "b", frame.body)
-        pipeline.add("PEXPIRE", key, 3_600_000)
+        pipeline.add("PEXPIRE", key, REPLIES_EXPIRY_MS)
         await self._connection.run(pipeline)
 
     async def breakers(self) -> dict[str, bytes]:

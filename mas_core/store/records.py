@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Iterator, Sequence
+import hashlib
+from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
@@ -14,6 +15,7 @@ from mas_core.store.commits import KEPT_CHANGES
 from mas_core.store.connection import Connection, Pipeline
 from mas_core.store.keys import Keys
 from mas_core.store.partitions import hash_of
+from mas_core.store.wire import Argument
 
 log = get_logger(__name__)
 
@@ -103,7 +105,7 @@ class Records:
                 pipeline.add("HSET", self._keys.agent(partition, agent_id), "record", record, "mac", mac)
                 pipeline.add("SADD", self._keys.agents(partition), agent_id)
                 self._note_change(pipeline, partition, agent_id)
-            await self._connection.run(pipeline)
+            await self._connection.run_safely(pipeline)
 
     async def delete_registrations(self, agent_ids: Sequence[str]) -> None:
         """Remove agents; their inboxes and their state stay."""
@@ -114,7 +116,7 @@ class Records:
                 pipeline.add("DEL", self._keys.agent(partition, agent_id))
                 pipeline.add("SREM", self._keys.agents(partition), agent_id)
                 self._note_change(pipeline, partition, agent_id)
-            await self._connection.run(pipeline)
+            await self._connection.run_safely(pipeline)
 
     def _note_change(self, pipeline: Pipeline, partition: int, agent_id: str) -> None:
         key = self._keys.changed_agents(partition)
@@ -170,7 +172,9 @@ class Records:
     async def put_breaker_order(self, target: str, field: str, order: bytes) -> None:
         """Write what an operator wants of a target's circuits; the caller raises the revision afterwards."""
         partition = partition_of(target, self._keys.partitions)
-        await self._connection.call("HSET", self._keys.breakers(partition), field, order)
+        pipeline = Pipeline()
+        pipeline.add("HSET", self._keys.breakers(partition), field, order)
+        await self._connection.run_safely(pipeline)
 
     async def held(self) -> list[dict[str, bytes]]:
         """Of each partition: facts of the messages that wait for a person, and what was decided."""
@@ -193,11 +197,14 @@ class Records:
     ) -> tuple[str, bytes]:
         """Decide about a held message, once: ok, missing, late, or decided with what was decided before."""
         keys = self._keys
-        reply = await self._connection.script(
+        pipeline = Pipeline()
+        self._connection.add_script(
+            pipeline,
             "decide",
             [keys.held(partition), keys.later(partition), keys.later_bodies(partition)],
             [name, item, field, decision],
         )
+        (reply,) = await self._connection.run_safely(pipeline)
         return reply[0].decode(), reply[1]
 
     async def approval_outcome(self, partition: int, approval_id: str) -> bytes | None:
@@ -211,11 +218,11 @@ class Records:
 
     async def put_policy(self, expected: int, revision: int, document: bytes, mac: bytes) -> bool:
         """Replace the policy if its revision is still the expected one."""
-        reply = await self._connection.script(
-            "set_policy",
-            [self._keys.policy(), self._keys.policy_history()],
-            [expected, revision, document, mac, KEPT_REVISIONS],
-        )
+        pipeline = Pipeline()
+        keys = [self._keys.policy(), self._keys.policy_history()]
+        arguments: list[Argument] = [expected, revision, document, mac, KEPT_REVISIONS]
+        self._connection.add_script(pipeline, "set_policy", keys, arguments)
+        (reply,) = await self._connection.run_safely(pipeline)
         return bool(reply[0])
 
     async def policy_history(self, newest: int) -> list[dict[str, bytes]]:
@@ -240,7 +247,9 @@ class Records:
         Raises:
             InternalError: The log takes no entries.
         """
-        await self._connection.call("XADD", self._keys.operator_log(), "*", "h", mac, "b", text)
+        pipeline = Pipeline()
+        pipeline.add("XADD", self._keys.operator_log(), "*", "h", mac, "b", text)
+        await self._connection.run_safely(pipeline)
 
     async def unrecorded_operator_entries(self) -> int:
         """Entries of the operator log that no gateway has recorded yet."""
@@ -255,7 +264,7 @@ class Records:
         pipeline = Pipeline()
         for partition in range(self._keys.partitions):
             pipeline.add("HINCRBY", self._keys.meta(partition), "policy_revision", 1)
-        await self._connection.run(pipeline)
+        await self._connection.run_safely(pipeline)
 
     async def metas(self) -> list[dict[str, bytes]]:
         """The meta hash of every partition."""
@@ -347,6 +356,28 @@ class Records:
     async def notaries(self) -> dict[str, bytes]:
         """Notary id -> its last heartbeat."""
         return hash_of(await self._connection.call("HGETALL", self._keys.notaries()))
+
+    async def are_covered(self, newest: Mapping[int, AuditBlock]) -> bool:
+        """Wait a while until enough replicas have these blocks, and all before them.
+
+        Args:
+            newest: For each partition the newest block that was read.
+
+        Returns:
+            False when a partition does not have its block any more: another server has taken over since.
+
+        Raises:
+            ReplicasBehind: They took too long.
+        """
+        if not (self._connection.replicas and newest):
+            return True
+        pipeline = Pipeline()
+        for partition, block in newest.items():
+            # Not for security: it tells whether the block is the one that was read.
+            digest = hashlib.sha1(block.text).hexdigest()  # noqa: S324
+            keys = [self._keys.meta(partition), self._keys.audit(partition)]
+            self._connection.add_script(pipeline, "cover", keys, [block.last_seq, digest])
+        return all(await self._connection.run_safely(pipeline))
 
     async def new_audit_blocks(
         self, after: dict[int, int], block_ms: int, count: int = AUDIT_PAGE

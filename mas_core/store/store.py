@@ -20,13 +20,14 @@ class Store:
     """Opens one system on one server; close it or use it as an async context manager.
 
     Args:
-        url: redis://, rediss://, unix:// or memory://NAME.
+        url: redis://, rediss://, unix://, redis+cluster://, redis+sentinel:// or memory://NAME.
         namespace: Prefix of all keys.
         partitions: Number of partitions the system was made with.
+        replicas: Replicas that must have what was acknowledged; 0 outside the `ha` profile.
     """
 
-    def __init__(self, url: str, *, namespace: str = "mas", partitions: int = 1) -> None:
-        self.connection = Connection(url)
+    def __init__(self, url: str, *, namespace: str = "mas", partitions: int = 1, replicas: int = 0) -> None:
+        self.connection = Connection(url, replicas=replicas)
         self.keys = Keys(namespace, partitions)
         self.records = Records(self.connection, self.keys)
         self.gateways = GatewayRecords(self.connection, self.keys)
@@ -38,6 +39,11 @@ class Store:
     def namespace(self) -> str:
         """Prefix of all keys."""
         return self.keys.namespace
+
+    @property
+    def replicas(self) -> int:
+        """Replicas that must have what was acknowledged."""
+        return self.connection.replicas
 
     @property
     def partitions(self) -> int:

@@ -13,11 +13,11 @@ import contextlib
 import socket
 import ssl
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final
 
 import hiredis
-from redis.asyncio.connection import SSLConnection, parse_url
+from redis.asyncio.connection import SSLConnection
 
 Argument = str | bytes | int
 Command = tuple[Argument, ...]
@@ -28,18 +28,26 @@ BUFFER_BYTES: Final = 1 << 20
 """What the system takes at once; it may take less."""
 
 
-class ServerError(Exception):
+class Failure(Exception):
+    """What there is in place of an answer."""
+
+
+class ServerError(Failure):
     """The server answered with an error."""
 
 
-class ConnectionLost(Exception):
-    """There is no connection, or it ended before the answer came."""
+class ConnectionLost(Failure):
+    """The connection ended before the answer came: it is unknown what was carried out."""
+
+
+class NotSent(ConnectionLost):
+    """There was no connection, so nothing was carried out."""
 
 
 _pack: Callable[[Command], bytes] = hiredis.pack_command  # type: ignore[assignment]
 
 
-class _Wire(asyncio.Protocol):
+class Wire(asyncio.Protocol):
     """One connection."""
 
     def __init__(self) -> None:
@@ -52,6 +60,7 @@ class _Wire(asyncio.Protocol):
 
     @property
     def is_open(self) -> bool:
+        """Whether commands can be sent."""
         return self._transport is not None and not self._transport.is_closing()
 
     @property
@@ -60,6 +69,7 @@ class _Wire(asyncio.Protocol):
         return self._progress if self._waiting else None
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Called by the event loop."""
         if isinstance(transport, asyncio.Transport) or hasattr(transport, "write"):
             self._transport = transport  # type: ignore[assignment]
         if (connected := transport.get_extra_info("socket")) is not None:
@@ -67,6 +77,7 @@ class _Wire(asyncio.Protocol):
             connected.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, BUFFER_BYTES)
 
     def connection_lost(self, exc: Exception | None) -> None:
+        """Called by the event loop."""
         self._transport = None
         reason = ConnectionLost(str(exc) if exc else "the server closed the connection")
         while self._waiting:
@@ -77,6 +88,7 @@ class _Wire(asyncio.Protocol):
                 future.exception()
 
     def data_received(self, data: bytes) -> None:
+        """Called by the event loop."""
         self._reader.feed(data)
         self._progress = self._loop.time()
         try:
@@ -92,9 +104,10 @@ class _Wire(asyncio.Protocol):
             self.connection_lost(error)
 
     def send(self, commands: Sequence[Command]) -> asyncio.Future[list[Any]]:
+        """Send commands in one go; the future gives their replies, errors among them."""
         future: asyncio.Future[list[Any]] = self._loop.create_future()
         if self._transport is None:
-            future.set_exception(ConnectionLost("the connection is closed"))
+            future.set_exception(NotSent("the connection is closed"))
             return future
         if not self._waiting:
             self._progress = self._loop.time()
@@ -106,6 +119,7 @@ class _Wire(asyncio.Protocol):
         return future
 
     def abort(self) -> None:
+        """End the connection at once."""
         if self._transport is not None:
             self._transport.abort()
 
@@ -114,26 +128,28 @@ class Wires:
     """The connections to one server.
 
     Args:
-        url: redis://, rediss:// or unix://.
-        timeout: Seconds to wait for a connection, and for an answer beyond what a command may block.
-
-    Raises:
-        ValueError: The URL cannot be read.
+        options: Its place, user, password, database and TLS, as redis-py reads them from a URL.
+        timeout: Seconds to wait for an answer beyond what a command may block.
+        connect_timeout: Seconds to wait for a connection; `timeout` when left out.
     """
 
-    def __init__(self, url: str, timeout: float) -> None:
-        self._options: dict[str, Any] = dict(parse_url(url))
+    def __init__(
+        self, options: Mapping[str, Any], timeout: float, *, connect_timeout: float | None = None
+    ) -> None:
+        self._options = dict(options)
         self._timeout = timeout
-        self._shared: _Wire | None = None
+        self._connect_timeout = connect_timeout or timeout
+        self._shared: Wire | None = None
         self._connecting = asyncio.Lock()
-        self._idle: list[_Wire] = []
-        self._busy: set[_Wire] = set()
+        self._idle: list[Wire] = []
+        self._busy: set[Wire] = set()
         self._watching: asyncio.Task[None] | None = None
 
     async def execute(self, commands: Sequence[Command]) -> list[Any]:
         """Send commands in one go; the replies, errors among them.
 
         Raises:
+            NotSent: The server cannot be reached.
             ConnectionLost: It is unknown which were carried out.
         """
         wire = self._shared
@@ -170,6 +186,40 @@ class Wires:
             wire.abort()
         return replies
 
+    async def execute_covered(
+        self, commands: Sequence[Command], replicas: int, timeout_ms: int
+    ) -> tuple[list[Any], int]:
+        """Send commands, and wait behind them until so many replicas have what they wrote.
+
+        Returns:
+            The replies, errors among them, and how many replicas have it.
+
+        Raises:
+            ConnectionLost: It is unknown which were carried out.
+        """
+        # WAIT looks at the writes of its own connection.
+        *replies, reached = await self.execute_apart([*commands, ("WAIT", replicas, timeout_ms)])
+        return replies, reached if isinstance(reached, int) else 0
+
+    async def execute_everywhere(self, commands: Sequence[Command]) -> dict[str, list[Any]]:
+        """Send the same commands to every server that takes writes; replies by the server's place."""
+        return {"": await self.execute(commands)}
+
+    @property
+    def stalled_s(self) -> float:
+        """For how long an answer is due, in seconds."""
+        now = asyncio.get_running_loop().time()
+        wires = (self._shared, *self._busy)
+        return max((now - wire.stalled_since for wire in wires if wire and wire.stalled_since), default=0.0)
+
+    def drop(self) -> None:
+        """End all connections; what is called next makes new ones."""
+        for wire in (self._shared, *self._idle, *self._busy):
+            if wire is not None:
+                wire.abort()
+        self._shared = None
+        self._idle.clear()
+
     async def close(self) -> None:
         """Close all connections."""
         if self._watching is not None:
@@ -177,25 +227,25 @@ class Wires:
             with contextlib.suppress(asyncio.CancelledError):
                 await self._watching
             self._watching = None
-        for wire in (self._shared, *self._idle, *self._busy):
-            if wire is not None:
-                wire.abort()
-        self._shared = None
-        self._idle.clear()
+        self.drop()
         # The transports close in the next turn of the loop.
         await asyncio.sleep(0)
 
-    async def _connect(self) -> _Wire:
-        wire = _Wire()
+    async def _connect(self) -> Wire:
+        wire = Wire()
         try:
-            async with asyncio.timeout(self._timeout):
+            async with asyncio.timeout(self._connect_timeout):
                 await self._open(wire)
                 await self._introduce(wire)
         except TimeoutError:
             wire.abort()
-            raise ConnectionLost(f"no answer within {self._timeout:g} s") from None
+            raise NotSent(f"no answer within {self._connect_timeout:g} s") from None
         except OSError as error:
-            raise ConnectionLost(error.strerror or str(error)) from error
+            wire.abort()
+            raise NotSent(error.strerror or str(error)) from error
+        except ConnectionLost as error:
+            wire.abort()
+            raise NotSent(str(error)) from error
         except BaseException:
             wire.abort()
             raise
@@ -203,19 +253,23 @@ class Wires:
             self._watching = asyncio.create_task(self._watch())
         return wire
 
-    async def _open(self, wire: _Wire) -> None:
+    async def _open(self, wire: Wire) -> None:
         loop = asyncio.get_running_loop()
         options = self._options
         if path := options.get("path"):
             await loop.create_unix_connection(lambda: wire, path)
             return
         context = _tls(options)
-        host, port = str(options.get("host", "localhost")), int(options.get("port", 6379))
+        host, port = await self._address()
         await loop.create_connection(
             lambda: wire, host, port, ssl=context, server_hostname=host if context else None
         )
 
-    async def _introduce(self, wire: _Wire) -> None:
+    async def _address(self) -> tuple[str, int]:
+        """Where the server is."""
+        return str(self._options.get("host", "localhost")), int(self._options.get("port", 6379))
+
+    async def _introduce(self, wire: Wire) -> None:
         commands: list[Command] = []
         if password := self._options.get("password"):
             user = self._options.get("username")
@@ -236,6 +290,10 @@ class Wires:
                 since = wire.stalled_since if wire is not None else None
                 if wire is not None and since is not None and loop.time() - since > self._timeout:
                     wire.abort()
+            await self._look_around()
+
+    async def _look_around(self) -> None:
+        """Called while there are connections, about once a second."""
 
 
 def _tls(options: dict[str, Any]) -> ssl.SSLContext | None:

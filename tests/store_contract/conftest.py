@@ -1,4 +1,4 @@
-"""Each behaviour of the store is shown on the in-process fake and on a real server."""
+"""Each behaviour of the store is shown on the in-process fake, on a real server, and on a Cluster."""
 
 import pytest
 import pytest_asyncio
@@ -7,13 +7,15 @@ from mas_core.store.memory import forget_memory
 from mas_core.store.store import Store
 
 
-@pytest.fixture(params=["memory", "server"])
+@pytest.fixture(params=["memory", "server", "cluster"])
 def store_url(request, own_namespace):
-    """URL of the one and of the other."""
+    """URL of each of them."""
     if request.param == "memory":
         url = f"memory://{own_namespace}"
         yield url
         forget_memory(url)
+    elif request.param == "cluster":
+        yield request.getfixturevalue("cluster").url
     else:
         yield request.getfixturevalue("server_url")
 

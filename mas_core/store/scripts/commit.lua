@@ -26,7 +26,11 @@ for index = 2, #KEYS do
   at = at + 1
 end
 
--- Adding to a stream is the one write that can fail after the checks: somebody may have pushed its last id to
+-- A server that takes no writes (memory or disk full, a replica, too few replicas) says so at the first one, which
+-- must not be one whose failure is taken for a stream that takes no entries.
+redis.call('HSET', KEYS[1], 'lease', now_ms + tonumber(ARGV[1]))
+
+-- Adding to a stream is the one write that can fail after this: somebody may have pushed its last id to
 -- the end of time, or put an entry where the next audit record belongs. So entries are added first, and taken
 -- back when one of them cannot be.
 local added = {}
@@ -75,5 +79,4 @@ for _, position in ipairs(others) do
     end
   end
 end
-redis.call('HSET', KEYS[1], 'lease', now_ms + tonumber(ARGV[1]))
 return {'ok', now_ms}
