@@ -22,7 +22,7 @@ __all__ = ["COMMANDS", "GROUPS", "SECTIONS", "Command", "Impact", "Scope"]
 
 SECTIONS: tuple[tuple[str, tuple[str, ...]], ...] = (
     ("Run", ("init", "up", "down", "status", "gateway", "agent")),
-    ("Talk", ("discover", "send", "request", "watch", "bench")),
+    ("Talk", ("discover", "send", "request", "watch", "tui", "bench")),
     ("Queues", ("dlq",)),
     ("Rules", ("rbac", "policy", "limit", "approval", "dlp", "breaker")),
     ("Evidence and state", ("audit", "key", "state")),

@@ -146,6 +146,13 @@ SYSTEM_COMMANDS: tuple[Command, ...] = (
         own_timeout=True,
     ),
     Command(
+        "tui",
+        "Open the live dashboard",
+        "read",
+        "tui:tui",
+        ("mas tui", "mas tui --screen live", "mas tui --read-only"),
+    ),
+    Command(
         "watch",
         "Show what the gateway decides, as it happens",
         "read",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable
+from contextlib import aclosing
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Self
@@ -11,6 +12,7 @@ import msgspec
 
 from mas_core.audit.chain import decode_record
 from mas_core.model.audit_record import AuditRecord
+from mas_core.ops import audit
 from mas_core.ops.system import System
 from mas_core.security.type_glob import check_glob, compile_glob
 
@@ -31,6 +33,8 @@ class LiveEvent(msgspec.Struct, frozen=True):
     reason: str
     id: str
     rule: str
+    ms: int = 0
+    """How long it lay before the gateway decided, in milliseconds."""
 
     @classmethod
     def of(cls, record: AuditRecord) -> Self:
@@ -46,6 +50,7 @@ class LiveEvent(msgspec.Struct, frozen=True):
             record.reason,
             record.message_id,
             record.rule,
+            record.waited_ms + sum(record.stages_us.values()) // 1000,
         )
 
 
@@ -90,6 +95,23 @@ async def newest(system: System) -> dict[int, int]:
     return {number: (await records.audit_head(number))[0] for number in range(system.store.partitions)}
 
 
+async def latest(system: System, count: int) -> list[LiveEvent]:
+    """The newest events, oldest first."""
+    found: list[LiveEvent] = []
+    async with aclosing(audit.records(system)) as records:
+        async for item in records:
+            if not is_of_operator(item.record):
+                found.append(LiveEvent.of(item.record))
+            if len(found) >= count:
+                break
+    return found[::-1]
+
+
+def is_of_operator(record: AuditRecord) -> bool:
+    """Whether a record tells what an operator did or asked, which is no decision."""
+    return record.kind in OPERATOR_KINDS and bool(record.actor)
+
+
 async def follow(
     system: System, after: dict[int, int], wanted: EventFilter | None = None
 ) -> AsyncIterator[LiveEvent | None]:
@@ -115,8 +137,8 @@ async def follow(
                     record = decode_record(text)
                 except msgspec.DecodeError:
                     continue
-                if record.kind in OPERATOR_KINDS and record.actor:
-                    # What operators do is no decision; whoever watches would see their own question first.
+                if is_of_operator(record):
+                    # Whoever watches would see their own question first.
                     continue
                 event = LiveEvent.of(record)
                 if wanted is None or wanted.matches(event):

@@ -1,0 +1,190 @@
+"""Live: decisions as they are made. Pausing holds the picture and never what comes in."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from datetime import datetime
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from rich.text import Text
+from textual import on
+from textual.app import ComposeResult
+from textual.containers import Horizontal, Vertical
+
+from mas_cli.output.colours import Style
+from mas_cli.output.columns import Record
+from mas_cli.output.moments import moment
+from mas_cli.output.safe_text import safe_text
+from mas_cli.output.tables import Cell, Layout
+from mas_cli.tui.pane import Pane
+from mas_cli.tui.row_filter import PASSED
+from mas_cli.tui.widgets.line_table import LineTable, Rows
+from mas_cli.tui.widgets.prose import Prose, fields_text
+
+if TYPE_CHECKING:
+    from mas_core.ops.watch import LiveEvent
+
+_Item = tuple[int, "LiveEvent"]
+_FIELDS = {
+    "from": "sender", "to": "target", "type": "type", "decision": "decision", "bytes": "bytes", "ms": "ms",
+    "reason": "reason", "rule": "rule", "id": "id",
+}  # fmt: skip
+
+
+class Live(Pane):
+    """A list that grows at its end, and the chosen event beside or below it."""
+
+    title: ClassVar[str] = "Live"
+    about: ClassVar[str] = "What the gateways decide, as it happens; scrolling up or p holds the picture."
+    hints: ClassVar[tuple[tuple[str, str], ...]] = (
+        ("row.open", "trace"),
+        ("live.pause", "pause"),
+        ("live.end", "newest"),
+        ("problem.next", "next refused"),
+    )
+    DEFAULT_CSS = """
+    Live #live-box { width: 1fr; }
+    Live #event-box { width: 42; }
+    .-narrow Live Horizontal { layout: vertical; }
+    .-narrow Live #live-box { width: 100%; height: 2fr; }
+    .-narrow Live #event-box { width: 100%; height: 1fr; }
+    .-narrow.-low Live #event-box { display: none; }
+    """
+
+    def compose(self) -> ComposeResult:
+        """The list and one event."""
+        with Horizontal():
+            with Vertical(id="live-box", classes="titled"):
+                yield LineTable(
+                    [
+                        Layout("TIME", least=12, fixed=True),
+                        Layout("FROM"),
+                        Layout("TO"),
+                        Layout("TYPE"),
+                        Layout("BYTES", right=True, least=5),
+                        Layout("MS", right=True, least=3),
+                        Layout("DECISION", least=8),
+                        Layout("REASON", flexible=True),
+                    ],
+                    follows=True,
+                    empty="nothing has been sent yet",
+                )
+            with Vertical(id="event-box", classes="titled") as box:
+                box.border_title = "event"
+                yield Prose(id="event")
+
+    def on_mount(self) -> None:
+        """All is shown."""
+        self._items: list[_Item] = []
+        self._last = 0
+        self._is_held = False
+        """Whether p was pressed; scrolling up holds the picture as well."""
+        self._total = 0
+
+    @property
+    def fields(self) -> tuple[str, ...]:
+        """What an event has."""
+        return tuple(_FIELDS)
+
+    @property
+    def is_paused(self) -> bool:
+        """Whether the picture is held."""
+        return self._is_held or not self._list.follows_end
+
+    @property
+    def _list(self) -> LineTable:
+        return self.query_one(LineTable)
+
+    def toggle_pause(self) -> None:
+        """Hold the picture, or go on at the newest."""
+        if self.is_paused:
+            self._is_held = False
+            self._list.go_end()
+        else:
+            self._is_held = True
+            self._list.follows_end = False
+
+    def set_filter(self, text: str) -> None:
+        """Filter what is kept as well as what comes, paused or not."""
+        super().set_filter(text)
+        kept = [item for item in self.board.live.events if not self.is_paused or item[0] <= self._last]
+        self._items = [item for item in kept if self._fits(item)]
+        self._total = len(kept)
+        self._show()
+
+    def draw(self) -> None:
+        """Show what has come, unless the picture is held."""
+        live = self.board.live
+        if self._list.follows_end:
+            self._is_held = False
+        if not self.is_paused:
+            fresh = list(live.after(self._last))[::-1]
+            if fresh:
+                self._last = fresh[-1][0]
+                self._items += [item for item in fresh if self._fits(item)]
+                oldest = live.events[0][0]
+                if self._items and self._items[0][0] < oldest:
+                    self._items = [item for item in self._items if item[0] >= oldest]
+            self._total = len(live.events)
+        self._show()
+
+    def _fits(self, item: _Item) -> bool:
+        return not self.row_filter or self.row_filter.matches(_getter(item[1]))
+
+    def _show(self) -> None:
+        missed = self.board.live.newest - self._last
+        title = Text("live")
+        if self.is_paused:
+            title = Text(f"held  +{missed:,} new" if missed else "held", "yellow")
+        if self.row_filter:
+            title.append(f"  {len(self._items):,} of {self._total:,}")
+        if self.board.live.sampling > 1:
+            title.append(f"  showing 1 in {self.board.live.sampling} of what passed", "yellow")
+        self.query_one("#live-box").border_title = title
+        self._list.show(Rows(self._items, lambda item: item[0], _cells), words=self.row_filter.words)
+
+    @on(LineTable.Chosen)
+    def _tell(self, event: LineTable.Chosen) -> None:
+        text = Text() if event.item is None else fields_text(list(self.record_of(event.item).items()))
+        self.query_one("#event", Prose).say(text)
+
+    def record_of(self, item: Any) -> Record:
+        """An event as `mas watch` writes it."""
+        event = item[1]
+        record = {name: getattr(event, attribute) for name, attribute in _FIELDS.items()}
+        return {"time": moment(event.time), **record}
+
+    def name_of(self, item: Any) -> str:
+        """Its id."""
+        return str(item[1].id or item[1].type)
+
+    def is_problem(self, item: Any) -> bool:
+        """What was not let through."""
+        return item[1].decision not in PASSED
+
+    def open(self, item: Any) -> None:
+        """To its trace."""
+        if item[1].id:
+            self.dashboard.go("Trace", item[1].id)
+
+
+def _getter(event: LiveEvent) -> Callable[[str], object]:
+    return lambda name: getattr(event, _FIELDS[name])
+
+
+def _cells(item: _Item) -> Sequence[Cell]:
+    event = item[1]
+    style: Style | None = None
+    if event.decision != "allowed":
+        style = "warn" if event.decision in PASSED else "bad"
+    clock = datetime.fromtimestamp(event.time / 1000).astimezone().strftime("%H:%M:%S.%f")[:12]
+    return (
+        Cell(clock, "dim"),
+        Cell(safe_text(event.sender, 64), "name"),
+        Cell(safe_text(event.target, 64), "name"),
+        Cell(safe_text(event.type, 100)),
+        Cell(str(event.bytes)),
+        Cell(str(event.ms)),
+        Cell(safe_text(event.decision, 30), style),
+        Cell(safe_text(event.reason, 200), "dim"),
+    )

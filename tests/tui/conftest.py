@@ -1,0 +1,69 @@
+"""Fixtures of the dashboard's tests: a real running system, seen through Textual's pilot."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from dataclasses import dataclass
+
+import pytest
+from textual.pilot import Pilot
+
+from mas_cli.tui.app import Dashboard
+from mas_cli.tui.board import Board
+from mas_core.ops.system import System
+from mas_core.settings.target import resolve_target
+
+
+@dataclass
+class Seen:
+    """A dashboard that runs."""
+
+    app: Dashboard
+    pilot: Pilot[None]
+    system: System
+
+    def text(self) -> str:
+        """All that stands on the screen."""
+        lines = self.app.screen._compositor.render_strips()
+        return "\n".join("".join(segment.text for segment in line) for line in lines)
+
+    async def press(self, *keys: str) -> None:
+        """Press keys one after another."""
+        for key in keys:
+            await self.pilot.press(key)
+        await self.pilot.pause()
+
+    async def until(self, condition: Callable[[], object | Awaitable[object]] | str, seconds: float = 15.0):
+        """Wait until a text is seen, or a condition holds."""
+        check = (lambda: condition in self.text()) if isinstance(condition, str) else condition
+        try:
+            async with asyncio.timeout(seconds):
+                while not (found := check()):
+                    await asyncio.sleep(0.02)
+                    await self.pilot.pause()
+                return found
+        except TimeoutError:
+            raise AssertionError(f"not seen in {seconds:g} s: {condition}\n{self.text()}") from None
+
+
+Opener = Callable[..., AbstractAsyncContextManager[Seen]]
+
+
+@pytest.fixture
+def dashboard(running_project) -> Opener:
+    """Opens dashboards on the shared running system."""
+
+    @asynccontextmanager
+    async def opened(size=(120, 40), **options):
+        target = resolve_target(config=running_project, environ={})
+        board = Board(target, read_only=options.pop("read_only", False))
+        async with System(target) as system:
+            app = Dashboard(board, system, **options)
+            async with app.run_test(size=size) as pilot:
+                seen = Seen(app, pilot, system)
+                await seen.until(lambda: board.status is not None)
+                yield seen
+
+    return opened
