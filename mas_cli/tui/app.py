@@ -32,12 +32,7 @@ if TYPE_CHECKING:
 FRAMES_A_SECOND: Final = 10
 UNSEEN_FRAMES_A_SECOND: Final = 4
 MAX_HINTS: Final = 7
-_COMMON_HINTS: Final = (
-    ("filter.open", "filter"),
-    ("row.actions", "actions"),
-    ("go.palette", "go to"),
-    ("help.context", "keys"),
-)
+_COMMON_HINTS: Final = (("filter.open", "filter"), ("row.actions", "actions"), ("help.context", "keys"))
 
 
 class Dashboard(App[None]):
@@ -97,25 +92,31 @@ class Dashboard(App[None]):
         self._frames = 0
         self._is_quitting = 0.0
         self.panes: list[Pane] = [kind(id=f"screen-{number}") for number, kind in enumerate(PANES, 1)]
+        self._top, self._crumbs_bar = Bar(id="top"), Bar(id="crumbs")
+        self._command, self._hints_bar = Bar(id="command"), Bar(id="hints")
+        self._tabs = TabBar([pane.title for pane in self.panes], id="tabs")
+        self._screens = ContentSwitcher(initial=f"screen-{first}")
+        self._filter_line, self._filter_name = Horizontal(id="filter-line"), Bar(id="filter-name")
+        self._filter = Input(id="filter")
         self.is_ascii = os.environ.get("MAS_TUI_ASCII", "") not in ("", "0")
 
     def compose(self) -> ComposeResult:
         """The frame."""
-        yield Bar(id="top")
-        yield TabBar([pane.title for pane in self.panes], id="tabs")
-        with ContentSwitcher(initial=f"screen-{self._first}"):
+        yield self._top
+        yield self._tabs
+        with self._screens:
             yield from self.panes
-        with Horizontal(id="filter-line"):
-            yield Bar(id="filter-name")
-            yield Input(id="filter")
-        yield Bar(id="crumbs")
-        yield Bar(id="command")
-        yield Bar(id="hints")
+        with self._filter_line:
+            yield self._filter_name
+            yield self._filter
+        yield self._crumbs_bar
+        yield self._command
+        yield self._hints_bar
 
     def on_mount(self) -> None:
         """Start the feed and the clock of frames."""
         self.set_keymap(self._keymap)
-        self.query_one("#filter-name", Bar).say(Text("  filter "))
+        self._filter_name.say(Text("  filter "))
         self.action_screen(self._first)
         self.set_interval(1 / FRAMES_A_SECOND, self._frame)
         if self.system is not None or self._feed is not None:
@@ -151,13 +152,15 @@ class Dashboard(App[None]):
 
     def draw(self) -> None:
         """Draw the frame and the screen that is seen."""
-        self.query_one("#top", Bar).say(self._top_line())
-        self.query_one("#top", Bar).set_class(self.board.target.protected, "-protected")
-        self.query_one("#crumbs", Bar).say(self._crumbs())
+        if not self.pane.is_attached:
+            return
+        self._top.say(self._top_line())
+        self._top.set_class(self.board.target.protected, "-protected")
+        self._crumbs_bar.say(self._crumbs())
         commands = self.board.commands
-        self.query_one("#command", Bar).say(Text(f" $ {commands[-1]}" if commands else "", "dim"))
-        self.query_one("#command").display = bool(commands)
-        self.query_one("#hints", Bar).say(self._hints())
+        self._command.say(Text(f" $ {commands[-1]}" if commands else "", "dim"))
+        self._command.display = bool(commands)
+        self._hints_bar.say(self._hints())
         self.pane.draw()
 
     def _top_line(self) -> Text:
@@ -201,7 +204,7 @@ class Dashboard(App[None]):
 
     def _hints(self) -> Text:
         text = Text(no_wrap=True)
-        for key_id, label in [*self.pane.hints, *_COMMON_HINTS][:MAX_HINTS]:
+        for key_id, label in [*self.pane.hints[: MAX_HINTS - len(_COMMON_HINTS)], *_COMMON_HINTS]:
             text.append(f" {shown_key(key_id, self.keys)}", "bold cyan")
             text.append(f" {label} ")
         return text
@@ -210,13 +213,14 @@ class Dashboard(App[None]):
 
     def _load_when_due(self) -> None:
         pane = self.pane
-        if pane.every and self.system is not None and time.monotonic() >= pane.due:
+        if pane.every and time.monotonic() >= pane.due:
             pane.due = time.monotonic() + pane.every
             self._load(pane)
 
     @work(exclusive=True, group="load")
     async def _load(self, pane: Pane) -> None:
-        assert self.system is not None  # noqa: S101 - for the type checker; a replay loads nothing
+        if self.system is None or not pane.is_attached:
+            return
         try:
             await pane.load(self.system)
         except MasError as error:
@@ -241,8 +245,8 @@ class Dashboard(App[None]):
         if number != self._current:
             self._before = self._current
         self._current = number
-        self.query_one(ContentSwitcher).current = f"screen-{number}"
-        self.query_one(TabBar).pick(number)
+        self._screens.current = f"screen-{number}"
+        self._tabs.pick(number)
         self._close_filter()
         focus = self.pane.table or next(iter(self.pane.query("Prose")), None)
         if focus is not None:
@@ -271,8 +275,8 @@ class Dashboard(App[None]):
         """Type a filter; the last one stands there."""
         if not self.pane.fields:
             return
-        line = self.query_one("#filter", Input)
-        self.query_one("#filter-line").add_class("-open")
+        line = self._filter
+        self._filter_line.add_class("-open")
         line.value = self.pane.row_filter.text or self.pane.last_filter
         line.placeholder = "word  field:glob  !not  bytes>100  · fields: " + " ".join(self.pane.fields)
         line.focus()
@@ -283,16 +287,16 @@ class Dashboard(App[None]):
         try:
             self.pane.set_filter(event.value)
         except UsageError as error:
-            self.query_one("#crumbs", Bar).say(Text(f" {safe_text(error.message, 200)}", "red"))
+            self._crumbs_bar.say(Text(f" {safe_text(error.message, 200)}", "red"))
         else:
-            self.query_one("#crumbs", Bar).say(self._crumbs())
+            self._crumbs_bar.say(self._crumbs())
 
     @on(Input.Submitted, "#filter")
     def _filter_done(self) -> None:
         self._close_filter()
 
     def _close_filter(self) -> None:
-        line = self.query_one("#filter-line")
+        line = self._filter_line
         if line.has_class("-open"):
             line.remove_class("-open")
             if self.pane.table is not None:
@@ -301,7 +305,7 @@ class Dashboard(App[None]):
 
     async def action_back(self) -> None:
         """Leave the filter line; take the filter away; else nothing."""
-        if self.query_one("#filter-line").has_class("-open"):
+        if self._filter_line.has_class("-open"):
             self._close_filter()
         elif self.pane.row_filter:
             self.pane.set_filter("")

@@ -37,7 +37,7 @@ class LiveBuffer:
         """One in so many of the events that passed is kept."""
         self._number = 0
         self._seconds: deque[tuple[int, int, float]] = deque([(0, 0, 0.0)] * SECONDS, maxlen=SECONDS)
-        self._pairs: deque[tuple[int, Counter[tuple[str, str]]]] = deque(maxlen=PAIR_SECONDS)
+        self._pairs: deque[Counter[tuple[str, str]]] = deque(maxlen=PAIR_SECONDS)
         self._second = 0
         self._in = self._out = 0
         self._waits: list[int] = []
@@ -73,10 +73,11 @@ class LiveBuffer:
             return
         if self._second:
             self._seconds.append((self._in, self._out, _p95(self._waits)))
-            self._pairs.append((self._second, self._current))
+            self._pairs.append(self._current)
             self.sampling = max(1, -(-self._in // FULL_RATE))
         for _ in range(max(self._second + 1, second - SECONDS), second) if self._second else ():
             self._seconds.append((0, 0, 0.0))
+            self._pairs.append(Counter())
         self._second, self._in, self._out = second, 0, 0
         self._waits, self._current = [], Counter()
 
@@ -106,7 +107,7 @@ class LiveBuffer:
     def busiest(self, count: int = 20) -> list[tuple[str, str, float, float]]:
         """From, to, messages a second, and share of all, of the busiest pairs of the last minute."""
         totals: Counter[tuple[str, str]] = Counter()
-        for _, pairs in self._pairs:
+        for pairs in self._pairs:
             totals.update(pairs)
         everything = sum(totals.values()) or 1
         span = max(1, len(self._pairs))

@@ -20,7 +20,7 @@ Get = Callable[[str], object]
 _Test = Callable[[Get], bool]
 
 _TERM: Final = re.compile(
-    r"""(?P<no>!)?(?:(?P<field>[A-Za-z_.]+)(?P<sign>:|>=|<=|=|>|<))?(?P<value>"[^"]*"?|\S+)"""
+    r"""(?P<no>!)?(?:(?P<field>[A-Za-z_.]+)(?P<sign>:|>=|<=|=|>|<))?(?P<value>"[^"]*"?|\S*)"""
 )
 _COMPARISONS: Final[dict[str, Callable[[Any, Any], bool]]] = {
     ">": operator.gt,
@@ -69,7 +69,8 @@ def parse_filter(text: str, fields: Iterable[str]) -> RowFilter:
     words: list[str] = []
     for term in _TERM.finditer(text):
         value = term["value"].strip('"')
-        if not value and not term["field"]:
+        if not value:
+            # still being typed
             continue
         name, sign = term["field"], term["sign"]
         if name is None:

@@ -61,7 +61,7 @@ def dashboard(running_project) -> Opener:
         board = Board(target, read_only=options.pop("read_only", False))
         async with System(target) as system:
             app = Dashboard(board, system, **options)
-            async with app.run_test(size=size) as pilot:
+            async with app.run_test(size=size, notifications=True) as pilot:
                 seen = Seen(app, pilot, system)
                 await seen.until(lambda: board.status is not None)
                 yield seen
