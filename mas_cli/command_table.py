@@ -1,12 +1,14 @@
 """Every command in one table: help, completion, `mas spec` and the router read it.
 
 Adding a command is one entry in `run_commands`, `system_commands`, `policy_commands`, `queue_commands`,
-`evidence_commands`, `key_commands` or `local_commands` and one function in `mas_cli.commands`. House rules for
-the texts: a summary has at most 60 characters and does not repeat the command's name; examples use long flags.
+`evidence_commands`, `key_commands`, `backup_commands` or `local_commands` and one function in
+`mas_cli.commands`. House rules for the texts: a summary has at most 60 characters and does not repeat the
+command's name; examples use long flags.
 """
 
 from __future__ import annotations
 
+from mas_cli.backup_commands import BACKUP_COMMANDS
 from mas_cli.command_entry import Command, Impact, Scope
 from mas_cli.evidence_commands import EVIDENCE_COMMANDS
 from mas_cli.key_commands import KEY_COMMANDS
@@ -25,7 +27,7 @@ SECTIONS: tuple[tuple[str, tuple[str, ...]], ...] = (
     ("Talk", ("discover", "send", "request", "watch", "tui", "bench")),
     ("Queues", ("dlq",)),
     ("Rules", ("rbac", "policy", "limit", "approval", "dlp", "breaker")),
-    ("Evidence and state", ("audit", "key", "state")),
+    ("Evidence and state", ("audit", "key", "state", "backup")),
     ("Set-up", ("config", "context", "completion", "spec", "help", "version")),
 )
 """How `mas --help` groups the first words."""
@@ -39,6 +41,7 @@ GROUPS: dict[str, str] = {
     "audit notary": "Notaries: what signs the audit outside of the server",
     "audit sinks": "Files that get a copy of the audit",
     "audit retention": "How long audit records are kept, and where",
+    "backup": "Backups: a system in one file, and back",
     "bench": "Measurements of a running system",
     "limit": "Rate limits: what agents may send, and how much is used",
     "breaker": "Circuits: what keeps messages from targets that fail",
@@ -67,5 +70,6 @@ COMMANDS: tuple[Command, ...] = (
     *KEY_COMMANDS,
     *REPORT_COMMANDS,
     *NOTARY_COMMANDS,
+    *BACKUP_COMMANDS,
     *LOCAL_COMMANDS,
 )

@@ -91,9 +91,15 @@ async def open_system(call: Invocation) -> AsyncIterator[System]:
         ReadOnly: The context is read-only and the command changes something.
         ProjectNotFound, ContextNotFound, StoreUnreachable: As `target_of`.
     """
+    async with opened(call, writable_target(call)) as system:
+        yield system
+
+
+@asynccontextmanager
+async def opened(call: Invocation, target: Target) -> AsyncIterator[System]:
+    """A system that was found, open; what protects its context counts from here on."""
     from mas_core.ops.system import System
 
-    target = writable_target(call)
     if target.protected:
         call.ask.protect(target.name)
     async with System(target) as system:

@@ -61,6 +61,7 @@
     │  ├─ NoteInvalid
     │  ├─ ProofInvalid
     │  ├─ IndexDamaged           path
+    │  ├─ BackupInvalid          path
     │  └─ DecryptionFailed
     └─ InternalError             a bug of ours
 
@@ -518,6 +519,12 @@ class IndexDamaged(IntegrityError):
     """The index of the audit cannot be used; it can be made again from the records."""
 
     code = "index_damaged"
+
+
+class BackupInvalid(IntegrityError):
+    """This is no backup of this system, or it was changed since it was made."""
+
+    code = "backup_invalid"
 
 
 class DecryptionFailed(IntegrityError):

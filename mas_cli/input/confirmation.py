@@ -7,6 +7,7 @@ typed in full or --confirm NAME. Where nobody can be asked the answer is an erro
 from __future__ import annotations
 
 from collections.abc import Sequence
+from getpass import getpass
 from typing import TextIO
 
 from mas_cli.deadlines import interrupted_by_ctrl_c
@@ -107,6 +108,20 @@ class Confirmation:
         self._talk.warn(what)
         if self._answer(f"Type {name} to go on:") != name:
             raise Cancelled
+
+    def secret(self, question: str, hint: str) -> str:
+        """Ask for a secret, which is not shown.
+
+        Raises:
+            ConfirmationNeeded: Nobody can be asked.
+        """
+        if not self._can_ask:
+            raise ConfirmationNeeded("a passphrase is needed, and nobody can be asked", hint=hint)
+        try:
+            with interrupted_by_ctrl_c():
+                return getpass(f"{question} ")
+        except EOFError:
+            return ""
 
     def _answer(self, question: str) -> str:
         try:

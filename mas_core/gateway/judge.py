@@ -113,7 +113,9 @@ class Judge:
         places: Places,
         controls: ControlBudget,
         retry: RetryTerms,
+        frames_since: int = 0,
     ) -> None:
+        self._frames_since = frames_since
         self._directory = directory
         self._keys = keys
         self._ledger = ledger
@@ -440,6 +442,10 @@ class Judge:
         # Sessions are remembered for twice as long, so a frame of either side of the window never comes anew.
         if frame.header is not None and abs(now - frame.header.time) > REPLAY_WINDOW_MS:
             return Verdict(Decision.EXPIRED, "the frame is not of the time of the replay window")
+        if frame.header is not None and frame.header.time < self._frames_since:
+            return Verdict(
+                Decision.EXPIRED, "the frame is older than the restore of the system and may have been judged"
+            )
         if frame.envelopes is None:
             return Verdict(Decision.INVALID, "the frame holds no readable messages")
         return None

@@ -332,6 +332,7 @@ class PartitionOwner:
             places=self._places,
             controls=self._controls,
             retry=self._settings.retry,
+            frames_since=meta.frames_since,
         )
 
     async def _waiting(self) -> int:

@@ -46,6 +46,11 @@ _SCRIPTS: Final = {
     "hold": ("hold",),
     "cover": ("cover",),
     "keep_replies": ("keep_replies",),
+    "read_later": ("read_later",),
+    "restore_letters": ("restore_letters",),
+    "restore_later": ("restore_later",),
+    "restore_state": ("restore_state",),
+    "restore_position": ("restore_position",),
 }
 
 

@@ -162,6 +162,14 @@ class Keys:
         """Hash: the state of an agent and its revision."""
         return f"{self._prefix[partition]}state:{agent_id}"
 
+    def state_pattern(self) -> str:
+        """What the keys of all states match, and perhaps others."""
+        return f"{self.namespace}:{{*}}:state:*"
+
+    def restore_mark(self, partition: int) -> str:
+        """Hash: which backup is being restored, and how far that came; gone when it is done."""
+        return self._prefix[partition] + "restore"
+
     def limit(self, partition: int, subject: str, window: str) -> str:
         """List with expiry: places taken of a rate limit, the running total at each moment."""
         return f"{self._prefix[partition]}limit:{subject}:{window}"

@@ -19,7 +19,8 @@ from mas_core.store.connection import Connection, Pipeline
 from mas_core.store.keys import Keys
 from mas_core.store.limits import Grant, Reservation, WindowUse, queue_give_back
 
-_ENTRY = re.compile(r"[0-9]{1,20}-[0-9]{1,20}")
+ENTRY = re.compile(r"[0-9]{1,20}-[0-9]{1,20}")
+"""The id of an entry of a stream."""
 
 WAITING_READ_FRAMES = 4
 """Frames of a lane that one reading brings which had to wait for them."""
@@ -64,6 +65,8 @@ class Meta:
     cursors: dict[str, str]
     operator_cursor: str = ""
     """Up to where the operator log is recorded; of partition 0."""
+    frames_since: int = 0
+    """Frames of before are refused: the store was restored then. Unix milliseconds; 0 when it never was."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -229,6 +232,7 @@ def _meta(fields: Mapping[str, str]) -> Meta:
         policy_revision=fields.get("policy_revision", ""),
         cursors={lane: fields.get(f"cursor:{lane}", "") for lane in LANES},
         operator_cursor=fields.get(f"cursor:{OPERATOR_LANE}", ""),
+        frames_since=int(fields.get("restored_at", "") or 0),
     )
 
 
@@ -413,7 +417,7 @@ def _number(value: bytes | None) -> int:
 def entry_due(name: str) -> str:
     """The place of the dead letter that something due is about; empty when it is about none."""
     for prefix in (ORDER_PREFIX, END_PREFIX):
-        if name.startswith(prefix) and _ENTRY.fullmatch(entry := name.removeprefix(prefix)):
+        if name.startswith(prefix) and ENTRY.fullmatch(entry := name.removeprefix(prefix)):
             return entry
     return ""
 

@@ -6,6 +6,7 @@ from types import TracebackType
 from typing import Self
 
 from mas_core.store.agents import AgentStore
+from mas_core.store.backups import Backups
 from mas_core.store.connection import Connection
 from mas_core.store.dead_letters import DeadLetters
 from mas_core.store.gateways import GatewayRecords
@@ -34,6 +35,7 @@ class Store:
         self.dead_letters = DeadLetters(self.connection, self.keys)
         self.runners = Runners(self.connection, self.keys)
         self.limits = LimitCounts(self.connection, self.keys)
+        self.backups = Backups(self.connection, self.keys)
 
     @property
     def namespace(self) -> str:

@@ -16,6 +16,7 @@ from pathlib import Path
 
 import pytest
 import yaml
+from support.backups import write_empty_backup
 from support.followed_evidence import write_archive, write_proof
 
 import mas_cli.errors
@@ -46,6 +47,7 @@ from mas_core.errors import (
     UsageError,
 )
 from mas_core.security.dlp.sealed_values import ValueSealer, new_private_key, public_half
+from mas_core.security.gateway_keys import GatewayKeys
 from mas_core.settings.private_files import write_private
 from mas_core.settings.project import require_project
 
@@ -282,6 +284,7 @@ LOCAL_CALLS = {
     "audit check-proof": ["proof.json", "--key", "audit.pub"],
     "audit restore": ["--from", "cold", "--out", "again-{n}"],
     "audit reindex": [],
+    "backup verify": ["empty.zip"],
     "audit sinks clean": ["--keep-days", "30", "--yes"],
     "dlp scan": ['{"a": 1}'],
     "dlp test": ["--file", "cases.yaml"],
@@ -322,6 +325,8 @@ def local_project(tmp_path, monkeypatch):
     write_private(tmp_path / "own.key", private_key.encode())
     sealed = ValueSealer({"own": public_half(private_key)}).seal("own", "card", "4111")
     (tmp_path / "sealed.json").write_text(json.dumps({"card": sealed}))
+    keys = GatewayKeys.load_or_create(tmp_path / ".mas" / "keys")
+    write_empty_backup(tmp_path / "empty.zip", keys, keys.key_id)
     write_archive(tmp_path, tmp_path / "cold")
     write_proof(tmp_path)
     for words in (

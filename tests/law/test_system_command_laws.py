@@ -117,6 +117,8 @@ SYSTEM_CALLS = {
     "state get": ["sleeper"],
     "state set": ["sleeper", "lawful", "1"],
     "state reset": ["silent", "--yes"],
+    "backup create": ["--out", "lawful-{n}.zip"],
+    "backup restore": ["{backup}", "--force", "--dry-run"],
     "status": [],
     "gateway status": [],
     "gateway drain": ["--all", "--force", "--dry-run"],
@@ -125,7 +127,7 @@ SYSTEM_CALLS = {
 """Arguments with which a command on the running system succeeds.
 
 `lawful-{n}` is an agent made for it, `{approval}` a message that waits, `{copy}` one whose payload is kept,
-`{letter}` a dead letter and `{dropped}` one that was dropped.
+`{letter}` a dead letter and `{dropped}` one that was dropped, `{backup}` a backup.
 """
 
 PREPARATIONS = {
@@ -185,6 +187,9 @@ def system_call(running_project, tmp_path, monkeypatch):
         if {"{letter}", "{dropped}"} & set(words):
             letter = asyncio.run(_dead_letter(running_project, dropped="{dropped}" in words))
             words = [letter if word in {"{letter}", "{dropped}"} else word for word in words]
+        if "{backup}" in words:
+            assert app.main(["backup", "create", "--out", f"{name}.zip"]) == 0
+            words = [word.replace("{backup}", f"{name}.zip") for word in words]
         if "lawful-{n}/evidence" in words:
             write_proof(Path(name))
         if "lawful-{n}.pem" in words:
