@@ -9,17 +9,21 @@ from support.systems import Recorder, live_system
 from support.waiting import until
 
 from mas_core.errors import BackupInvalid, Conflict, MasError
-from mas_core.gateway import redelivery
 from mas_core.model.policy import Rule
 from mas_core.ops import agents, approvals, dead_letters, rbac, standings, state
 from mas_core.ops.backup.backup_file import BackupReader
 from mas_core.ops.backup.create import create
 from mas_core.ops.backup.plan import plan, warnings_of
 from mas_core.ops.backup.verify import verify
+from mas_core.resilience.retry_policy import RetryPolicy
 from mas_core.security.policy_changes import add_rule
 from mas_core.settings.private_files import write_private
 
 NAMES = ["alice", "bank", "worker"]
+RETRIES = {
+    "job.run": RetryPolicy(strategy="fixed", base=0.01, jitter=0),
+    "job.later": RetryPolicy(strategy="fixed", base=3600, max_delay=3600, jitter=0),
+}
 
 
 class Failing(Recorder):
@@ -55,7 +59,7 @@ async def all_signed(system):
 
 
 @contextlib.asynccontextmanager
-async def filled_system(url, monkeypatch, **options):
+async def filled_system(url, **options):
     """Rules, a state, a held message, one to be tried again in an hour, two dead letters, one of them dropped."""
     async with live_system(url, agents=NAMES, allow=[("alice", "worker")], **options) as system:
         await system.system.policy.change(
@@ -64,8 +68,7 @@ async def filled_system(url, monkeypatch, **options):
         await standings.set_standing(system.system, ["bank"], "paused", reason="audit", wait=0)
         await state.set_part(system.system, "worker", "done", 41)
         await state.set_part(system.system, "worker", "done", 42)
-        monkeypatch.setattr(redelivery, "RETRY_DELAYS_MS", (10, 10))
-        async with system.agent("worker", Failing), system.agent("alice") as alice:
+        async with system.agent("worker", Failing, retry=RETRIES), system.agent("alice") as alice:
             await alice.send("bank", "transfer", {"n": 1})
             for number in range(2):
                 await alice.send("worker", "job.run", {"n": number})
@@ -74,7 +77,6 @@ async def filled_system(url, monkeypatch, **options):
                 return len(await dead(system)) == 2
 
             await until(died)
-            monkeypatch.setattr(redelivery, "RETRY_DELAYS_MS", (3_600_000, 3_600_000))
             await alice.send("worker", "job.later", {"n": 7})
 
             async def waits():
@@ -102,9 +104,9 @@ async def told(system):
     }
 
 
-async def test_everything_comes_back_into_an_empty_system(server_url, monkeypatch, tmp_path):
+async def test_everything_comes_back_into_an_empty_system(server_url, tmp_path):
     """Registry, policy, state, dead letters, messages for later; old tokens work, and the notary signs on."""
-    async with filled_system(server_url, monkeypatch) as system, notary_of(system):
+    async with filled_system(server_url) as system, notary_of(system):
         path = tmp_path / "one.zip"
         before = await told(system)
         made = await create(system.system, path)
@@ -141,9 +143,9 @@ async def test_everything_comes_back_into_an_empty_system(server_url, monkeypatc
         assert len(check_evidence(system)) >= record.seq > made.partitions[0].seq
 
 
-async def test_without_evidence_a_new_log_begins(server_url, monkeypatch, tmp_path):
+async def test_without_evidence_a_new_log_begins(server_url, tmp_path):
     """Its numbers begin anew, so what is held gets ids that no new message can get; the position is recorded."""
-    async with filled_system(server_url, monkeypatch) as system:
+    async with filled_system(server_url) as system:
         made = await create(system.system, tmp_path / "one.zip")
         (approval,) = await held(system)
         await lose_store(system)
@@ -167,9 +169,9 @@ async def test_without_evidence_a_new_log_begins(server_url, monkeypatch, tmp_pa
         assert await system.audit_holds()
 
 
-async def test_what_was_ended_after_the_backup_stays_ended(server_url, monkeypatch, tmp_path):
+async def test_what_was_ended_after_the_backup_stays_ended(server_url, tmp_path):
     """Revoked tokens, removed agents, retried dead letters and decided approvals do not come alive again."""
-    async with filled_system(server_url, monkeypatch) as system, notary_of(system):
+    async with filled_system(server_url) as system, notary_of(system):
         path = tmp_path / "one.zip"
         await create(system.system, path)
         (letter,) = await dead(system)
@@ -205,9 +207,9 @@ async def test_what_was_ended_after_the_backup_stays_ended(server_url, monkeypat
                 await alice.send("worker", "job.run", {"n": 1})
 
 
-async def test_a_system_that_is_not_empty_is_replaced_on_demand_only(server_url, monkeypatch, tmp_path):
+async def test_a_system_that_is_not_empty_is_replaced_on_demand_only(server_url, tmp_path):
     """With force: what is in the backup is put back, what came since stays, what isolates an agent too."""
-    async with filled_system(server_url, monkeypatch) as system:
+    async with filled_system(server_url) as system:
         path = tmp_path / "one.zip"
         before = await told(system)
         await create(system.system, path)
@@ -245,7 +247,7 @@ async def test_a_system_that_is_not_empty_is_replaced_on_demand_only(server_url,
 
 async def test_an_interrupted_restore_is_repeated(server_url, monkeypatch, tmp_path):
     """Whatever step it ended at; the same file goes on, another one is refused, nothing is there twice."""
-    async with filled_system(server_url, monkeypatch) as system:
+    async with filled_system(server_url) as system:
         path, other = tmp_path / "one.zip", tmp_path / "other.zip"
         before = await told(system)
         await create(system.system, path)
@@ -317,7 +319,7 @@ async def test_s9_frames_of_before_a_restore_are_not_judged_again(server_url, tm
 
 async def test_what_moves_while_a_backup_is_made_is_in_it_once(server_url, monkeypatch, tmp_path):
     """A message that becomes a dead letter between its two places comes back as a dead letter alone."""
-    async with filled_system(server_url, monkeypatch) as system:
+    async with filled_system(server_url) as system:
         read = system.store.backups.letters
 
         async def letters(partition):
@@ -344,9 +346,9 @@ async def test_what_moves_while_a_backup_is_made_is_in_it_once(server_url, monke
         assert not [name for name in await waiting(system) if name.startswith("worker:")]
 
 
-async def test_what_nobody_could_restore_is_left_out(server_url, monkeypatch, tmp_path):
+async def test_what_nobody_could_restore_is_left_out(server_url, tmp_path):
     """Things in the store that do not carry the gateway's MAC spoil no backup."""
-    async with filled_system(server_url, monkeypatch) as system:
+    async with filled_system(server_url) as system:
         before = await told(system)
         call, keys = system.store.connection.call, system.store.keys
         await call("XADD", keys.dead(0), "*", "message_id", "m", "facts", b"\xff" * 40, "body", "x")
@@ -365,7 +367,7 @@ async def test_what_nobody_could_restore_is_left_out(server_url, monkeypatch, tm
 
 async def test_an_interrupted_backup_leaves_no_file(server_url, monkeypatch, tmp_path):
     """Neither under its name nor under another one."""
-    async with filled_system(server_url, monkeypatch) as system:
+    async with filled_system(server_url) as system:
 
         async def letters(_partition):
             yield []
@@ -381,7 +383,7 @@ async def test_an_interrupted_backup_leaves_no_file(server_url, monkeypatch, tmp
         assert (tmp_path / "two.zip").read_bytes() == b"something else"
 
 
-async def test_several_partitions_come_back_and_no_other_number_of_them(server_url, monkeypatch, tmp_path):
+async def test_several_partitions_come_back_and_no_other_number_of_them(server_url, tmp_path):
     """What is sealed counts for its own partition, so another number is refused before anything is written."""
     names = [f"a{number}" for number in range(8)]
     path = tmp_path / "one.zip"
