@@ -25,7 +25,7 @@ __all__ = ["COMMANDS", "GROUPS", "SECTIONS", "Command", "Impact", "Scope"]
 SECTIONS: tuple[tuple[str, tuple[str, ...]], ...] = (
     ("Run", ("init", "up", "down", "status", "gateway", "agent")),
     ("Talk", ("discover", "send", "request", "watch", "tui", "bench")),
-    ("Queues", ("dlq",)),
+    ("Queues", ("schedule", "dlq")),
     ("Rules", ("rbac", "policy", "limit", "approval", "dlp", "breaker")),
     ("Evidence and state", ("audit", "key", "state", "backup")),
     ("Set-up", ("config", "context", "completion", "spec", "help", "version")),
@@ -57,6 +57,7 @@ GROUPS: dict[str, str] = {
     "rbac capability": "Who may claim which capabilities",
     "rbac role": "Roles: names for groups of agents",
     "rbac": "Rules: who may send what to whom",
+    "schedule": "Messages that were sent for later",
     "state": "What agents remember",
 }
 """Words that only lead to commands, and what is found there."""

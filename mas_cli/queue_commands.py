@@ -4,6 +4,10 @@ from __future__ import annotations
 
 from mas_cli.command_entry import Command
 
+_NOT_SCHEDULED = {
+    6: "nothing of this name is scheduled",
+    7: "it is due already, or several have this id",
+}
 _NO_LETTER = {6: "there is no such dead letter"}
 _ORDERED = {
     **_NO_LETTER,
@@ -12,6 +16,35 @@ _ORDERED = {
 }
 
 QUEUE_COMMANDS: tuple[Command, ...] = (
+    Command(
+        "schedule list",
+        "List messages that wait for their time, the next first",
+        "read",
+        "schedule:list_scheduled",
+        ("mas schedule list", "mas schedule list --from billing --output json"),
+    ),
+    Command(
+        "schedule get",
+        "Show one with its time and size",
+        "read",
+        "schedule:get",
+        (
+            "mas schedule get 01KAJ0M3W4ZC8Q2R5T7V9X1Y3Z",
+            "mas schedule get bob/alice/order-17 --payload",
+        ),
+        _NOT_SCHEDULED,
+    ),
+    Command(
+        "schedule cancel",
+        "Stop messages before they are due",
+        "destroy",
+        "schedule:cancel",
+        (
+            "mas schedule cancel 01KAJ0M3W4ZC8Q2R5T7V9X1Y3Z --yes",
+            "mas schedule cancel --all --from billing --dry-run",
+        ),
+        {**_NOT_SCHEDULED, 8: "some are not cancelled, or no gateway has taken it up yet"},
+    ),
     Command(
         "dlq list",
         "List messages that were given up, the newest first",

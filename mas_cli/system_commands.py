@@ -130,6 +130,7 @@ SYSTEM_COMMANDS: tuple[Command, ...] = (
             "mas send notebook note.add --field text='buy milk' --priority high",
             "mas send notebook note.add - --lines --rate 100 < notes.jsonl",
             """mas send notebook note.add '{"text":"buy milk"}' --dry-run""",
+            """mas send notebook note.add '{"text":"call home"}' --at 18:30 --delivery exactly_once""",
         ),
         {**_REFUSED, 8: "some of many messages were not sent"},
     ),

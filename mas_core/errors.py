@@ -17,6 +17,7 @@
     │  ├─ MessageNotFound
     │  ├─ RuleNotFound
     │  ├─ ApprovalNotFound
+    │  ├─ ScheduleNotFound
     │  └─ KeyNotFound
     ├─ Conflict
     │  ├─ AlreadyRegistered
@@ -216,6 +217,12 @@ class ApprovalNotFound(NotFound):
     """No message waits for this approval."""
 
     code = "approval_not_found"
+
+
+class ScheduleNotFound(NotFound):
+    """There is no such scheduled message."""
+
+    code = "schedule_not_found"
 
 
 class DeadLetterNotFound(NotFound):

@@ -15,11 +15,13 @@ from mas_cli.input.durations import parse_duration
 from mas_cli.input.line_feed import in_background, own_stream
 from mas_cli.input.payload import PayloadSource, payload_lines, payloads
 from mas_cli.input.selectors import matches_all, parse_selectors
+from mas_cli.input.time_ranges import parse_coming
 from mas_cli.invocation import Invocation
 from mas_cli.output.agent_logs import logs_named
 from mas_cli.output.columns import Column, Record, plain
 from mas_cli.output.exit_codes import ExitCode
 from mas_cli.output.formats import Format
+from mas_cli.output.moments import moment
 from mas_cli.output.refusals import say_plainly
 from mas_cli.output.rehearsals import show_rehearsal
 from mas_core.errors import Forbidden, InvalidPayload, MasError, Unreachable, UsageError
@@ -104,13 +106,25 @@ async def send(
     ] = False,
     encrypt: Encrypt = False,
     delivery: Delivery = "",
+    at: Annotated[
+        str,
+        typer.Option("--at", metavar="TIME", help="When to deliver it: a date and time, 18:30, tomorrow."),
+    ] = "",
+    after: Annotated[str, typer.Option("--after", metavar="DUR", help="After how long to deliver it.")] = "",
     dry_run: DryRun = False,
 ) -> ExitCode:
     """Send messages and wait until the gateway has taken them.
 
     A receipt means that the message is safely on its way, not that it was handled. Of many messages the ones
-    that fail are listed with the reason, and the exit code is 8.
+    that fail are listed with the reason, and the exit code is 8. What is sent for later is judged again when it is
+    due, and --ttl counts from then on.
     """
+    if at and after:
+        raise UsageError("--at and --after exclude each other")
+    deliver_at = parse_coming(at, "--at", utc=call.flags.utc) if at else None
+    deliver_after = parse_duration(after, "--after") if after else 0.0
+    if after and deliver_after <= 0:
+        raise UsageError("--after is more than 0 s")
     seconds = parse_duration(ttl, "--ttl")
     if count < 1 or rate < 0:
         raise UsageError("--count is at least 1, and --rate is not negative")
@@ -137,6 +151,8 @@ async def send(
                         priority=priority,
                         ttl=seconds,
                         encrypt=encrypt,
+                        deliver_at=deliver_at,
+                        deliver_after=deliver_after,
                     ),
                 )
             with _refusals_in_words("send"):
@@ -151,10 +167,14 @@ async def send(
                     message_id=message_id,
                     encrypt=encrypt,
                     delivery=delivery,
+                    deliver_at=deliver_at,
+                    deliver_after=deliver_after,
                 )
         call.out.record(_SENT, _sent(receipt, target, message_type))
         if receipt.reason:
             call.talk.say(receipt.reason)
+        if receipt.deliver_at:
+            call.talk.say(f"until then it can be stopped: mas schedule cancel {receipt.message_id}")
         if receipt.approval:
             call.talk.say(f"it waits for somebody's approval: mas approval get {receipt.approval}")
         return ExitCode.OK
@@ -175,6 +195,8 @@ async def send(
             rate=rate,
             encrypt=encrypt,
             delivery=delivery,
+            deliver_at=deliver_at,
+            deliver_after=deliver_after,
         )
         await call.out.listed(_SENT_MANY, tally.rows(outcomes))
     tally.conclude()
@@ -369,6 +391,7 @@ def _sent(receipt: Receipt, target: str, message_type: str) -> dict[str, object]
         "decision": str(receipt.decision),
         "reason": receipt.reason or None,
         "approval": receipt.approval or None,
+        "deliver_at": moment(receipt.deliver_at),
     }
 
 
@@ -380,6 +403,7 @@ def _failed(error: MasError, target: str, message_type: str) -> Record:
         "decision": error.details.get("decision"),
         "reason": None,
         "approval": None,
+        "deliver_at": None,
         "error": {"code": error.code, "message": error.message, "hint": list(error.hint)},
     }
 

@@ -61,6 +61,15 @@ def approvals(given: Sequence[str]) -> Names:
     return [(name, "") for name in asyncio.run(waiting_names(*_system(given)))]
 
 
+def scheduled(given: Sequence[str]) -> Names:
+    """Ids of scheduled messages."""
+    import asyncio
+
+    from mas_core.ops.waiting_names import scheduled_names
+
+    return [(name, "") for name in asyncio.run(scheduled_names(*_system(given)))]
+
+
 def letters(given: Sequence[str]) -> Names:
     """Ids of the newest dead letters."""
     import asyncio
@@ -101,6 +110,7 @@ PROVIDERS: dict[str, Callable[[Sequence[str]], Names]] = {
     "CONTEXT": contexts,
     "TOPIC": topics,
     "APPROVAL": approvals,
+    "SCHEDULED": scheduled,
     "LETTER": letters,
     **dict.fromkeys(("AGENT", "TARGET", "FROM", "TO"), agents),
 }

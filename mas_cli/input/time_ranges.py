@@ -68,5 +68,42 @@ def parse_moment(text: str, name: str = "time", *, utc: bool = False, now: datet
         ) from None
 
 
+def parse_coming(
+    text: str, name: str = "time", *, utc: bool = False, now: datetime | None = None
+) -> datetime:
+    """A moment that is still to come: RFC 3339, a date, `tomorrow`, or the next time that it is `HH:MM`.
+
+    Args:
+        text: What was typed. Without an offset it is local time.
+        name: The flag that it was typed for.
+        utc: Take a time without an offset as UTC.
+        now: The present moment.
+
+    Raises:
+        UsageError: It is none of these, or past.
+    """
+    zone = UTC if utc else None
+    present = (now or datetime.fromtimestamp(time.time(), UTC)).astimezone(zone)
+    typed = text.strip().lower()
+    try:
+        if typed == "tomorrow":
+            moment = present.replace(hour=0, minute=0, second=0, microsecond=0) + timedelta(days=1)
+        elif len(typed) in (4, 5) and ":" in typed:
+            clock = datetime.strptime(typed, "%H:%M").time()  # noqa: DTZ007 - it is a time without a date
+            moment = present.replace(hour=clock.hour, minute=clock.minute, second=0, microsecond=0)
+            moment += timedelta(days=moment <= present)
+        else:
+            moment = datetime.fromisoformat(text.strip())
+            moment = moment.replace(tzinfo=zone).astimezone(zone) if moment.tzinfo is None else moment
+    except (ValueError, OverflowError):
+        raise UsageError(
+            f"{name}: {text!r} is not a time",
+            hint=f"{name} 2026-01-31T09:30:00Z, {name} 18:30, {name} tomorrow",
+        ) from None
+    if moment <= present:
+        raise UsageError(f"{name}: {text} is past", hint="--after 30s for a time from now on")
+    return moment
+
+
 def _milliseconds(moment: datetime) -> int:
     return int(moment.timestamp() * 1000)

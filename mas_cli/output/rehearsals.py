@@ -8,12 +8,20 @@ from mas_cli.output.colours import Style
 from mas_cli.output.columns import Column, Record
 from mas_cli.output.exit_codes import ExitCode
 from mas_cli.output.formats import Format
+from mas_core.model.decision import Decision
 
 if TYPE_CHECKING:
     from mas_cli.invocation import Invocation
     from mas_core.model.rehearsal import Rehearsal, StageVerdict
 
-_PASSING = {"allowed": "good", "alert": "warn", "redacted": "warn", "not reached": "dim", "unknown": "dim"}
+_PASSING = {
+    "allowed": "good",
+    "scheduled": "good",
+    "alert": "warn",
+    "redacted": "warn",
+    "not reached": "dim",
+    "unknown": "dim",
+}
 
 
 def _coloured(verdict: object) -> Style | None:
@@ -39,6 +47,9 @@ def show_rehearsal(call: Invocation, found: Rehearsal) -> ExitCode:
         call.talk.say(f"switched off by the policy: {', '.join(found.switched_off)}")
     if found.would_pass:
         call.talk.say(f"it would be delivered: {found.decision}; nothing was sent")
+        return ExitCode.OK
+    if found.decision is Decision.SCHEDULED:
+        call.talk.say(f"it would be scheduled: {found.reason}; nothing was sent")
         return ExitCode.OK
     call.talk.say(f"it would be refused: {found.decision}: {found.reason}; nothing was sent")
     for item in found.stages:

@@ -7,6 +7,7 @@ import contextlib
 import os
 import socket
 from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping, Sequence
+from datetime import datetime
 from pathlib import Path
 from types import TracebackType
 from typing import Any, ClassVar, Generic, Self, TypeVar, cast, get_args
@@ -399,6 +400,8 @@ class Agent(Generic[State]):
         headers: dict[str, str] | None = None,
         encrypt: bool = False,
         delivery: str = "",
+        deliver_at: datetime | None = None,
+        deliver_after: float = 0.0,
     ) -> Receipt:
         """Send a message; returns the gateway's receipt once it is safely on its way.
 
@@ -419,6 +422,8 @@ class Agent(Generic[State]):
             headers=headers,
             encrypt=encrypt,
             delivery=delivery,
+            deliver_at=deliver_at,
+            deliver_after=deliver_after,
         )
 
     async def send_many(

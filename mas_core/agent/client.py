@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping, Sequence
+from datetime import datetime
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -57,6 +58,7 @@ from mas_core.model.message import (
 from mas_core.model.priority import NORMAL, parse_priority
 from mas_core.model.registration import Registration
 from mas_core.model.rehearsal import Rehearsal
+from mas_core.model.scheduled import MAX_AHEAD_MS
 from mas_core.model.signature import SIGNATURE_REQUIRED
 from mas_core.model.standing import Directive
 from mas_core.security.key_files import load_private_keys
@@ -231,6 +233,8 @@ class Client:
         headers: dict[str, str] | None = None,
         encrypt: bool = False,
         delivery: str = "",
+        deliver_at: datetime | None = None,
+        deliver_after: float = 0.0,
         timeout: float = SEND_TIMEOUT_S,
     ) -> Receipt:
         """Send a message and wait for the gateway's receipt, which is given once it is safely on its way.
@@ -245,10 +249,14 @@ class Client:
             headers: Short texts that travel with the message, such as a trace context.
             encrypt: Encrypt the payload so that only the target can read it, where the policy lets it.
             delivery: at_most_once, at_least_once or exactly_once; what the target is set to, when left out.
+            deliver_at: When it is due, with a time zone, by the server's clock; at once when that is past. Its time
+                to live begins then, and it is judged again by the policy that is in force then.
+            deliver_after: Seconds after which it is due, instead.
             timeout: Seconds to wait for the receipt.
 
         Raises:
-            UsageError: The time to live is not above 0 s, or above 30 days; or there is no such delivery.
+            UsageError: The time to live is not above 0 s, or above 30 days; there is no such delivery; or it is due
+                more than a year ahead, or at a time without a time zone.
             Refused: The gateway said no; the subclass says which stage.
             AgentNotFound: There is no such agent.
             InvalidPayload: The payload is not an object or too large, or a header is not text.
@@ -257,6 +265,8 @@ class Client:
                 its id: sent again under it, a message with an id of your own or `exactly_once` is not doubled.
         """
         envelope = self._envelope(target, message_type, data, priority, ttl, message_id, headers, delivery)
+        if deliver_at is not None or deliver_after:
+            _schedule(envelope, deliver_at, deliver_after)
         if encrypt:
             return await self.submit_encrypted(envelope, timeout)
         return await self._submit(envelope, timeout)
@@ -434,6 +444,8 @@ class Client:
         headers: dict[str, str] | None = None,
         encrypt: bool = False,
         expects_reply: bool = False,
+        deliver_at: datetime | None = None,
+        deliver_after: float = 0.0,
         timeout: float = REQUEST_TIMEOUT_S,
     ) -> Rehearsal:
         """Ask what would become of a message: every stage is asked, nothing is delivered, counted or remembered.
@@ -447,6 +459,8 @@ class Client:
             headers: Short texts that would travel with it.
             encrypt: Whether it would be encrypted, as for `send`.
             expects_reply: Whether it would be a request.
+            deliver_at: When it would be due.
+            deliver_after: Seconds after which it would be due, instead.
             timeout: Seconds to wait.
 
         Raises:
@@ -456,6 +470,8 @@ class Client:
         envelope = self._envelope(target, message_type, data, priority, ttl, "", headers)
         if expects_reply:
             envelope.flags |= Flag.EXPECTS_REPLY
+        if deliver_at is not None or deliver_after:
+            _schedule(envelope, deliver_at, deliver_after)
         if encrypt:
             await self._peers.encrypt(envelope)
         self._sign(envelope)
@@ -607,3 +623,20 @@ class Client:
     def _take_directive(self, directive: Directive) -> None:
         if self.on_directive is not None:
             self.on_directive(directive)
+
+
+def _schedule(envelope: Envelope, deliver_at: datetime | None, deliver_after: float) -> None:
+    """Say when a message is due."""
+    if deliver_at is not None and deliver_after:
+        raise UsageError("a message is due either at a time or after a time, not both")
+    if deliver_at is not None:
+        if deliver_at.tzinfo is None:
+            raise UsageError("deliver_at needs a time zone", hint="datetime(..., tzinfo=UTC)")
+        envelope.deliver_at = max(1, int(deliver_at.timestamp() * 1000))
+    else:
+        if not 0 < deliver_after * 1000 <= MAX_AHEAD_MS:
+            raise UsageError(
+                f"a message is due after more than 0 s and within 366 days, not {deliver_after} s"
+            )
+        envelope.delay_ms = max(1, int(deliver_after * 1000))
+    envelope.flags |= Flag.SCHEDULED

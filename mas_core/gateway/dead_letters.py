@@ -19,7 +19,7 @@ from mas_core.gateway.breakers import Breakers
 from mas_core.gateway.directory import Directory
 from mas_core.gateway.ledger import Ledger
 from mas_core.gateway.outbound import Outbound
-from mas_core.gateway.second_look import SecondLook
+from mas_core.gateway.second_look import SecondLook, note_change
 from mas_core.gateway.transit import Transit, Verdict
 from mas_core.model.dead_letter import (
     DROPPED_MS,
@@ -44,7 +44,6 @@ from mas_core.model.frame import UNREADABLE
 from mas_core.model.json_text import parse_and_rewrite
 from mas_core.model.message import Attempt, Delivery, Flag
 from mas_core.model.priority import lane_of
-from mas_core.model.signature import payload_digest
 from mas_core.registry.signed import signed, verified
 from mas_core.security.gateway_keys import GatewayKeys
 from mas_core.security.seals import AtRest
@@ -226,7 +225,7 @@ class DeadLetters:
             return
         delivery.data = transit.data
         if delivery.data != before:
-            _note_change(
+            note_change(
                 delivery, before, "edited by an operator" if order.data is not None else transit.reason
             )
         delivery.attempt = 1
@@ -360,14 +359,6 @@ class DeadLetters:
             actor=order.by if order is not None else "",
             details=details,
         )
-
-
-def _note_change(delivery: Delivery, before: bytes, why: str) -> None:
-    """Let the receiver know that its sender signed another payload than this."""
-    proof = delivery.proof
-    if proof is not None:
-        digest = proof.digest or payload_digest(proof.salt, before)
-        delivery.proof = msgspec.structs.replace(proof, digest=digest, change=why)
 
 
 def _bound(memory: dict[Any, Any]) -> None:

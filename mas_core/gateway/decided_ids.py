@@ -53,6 +53,7 @@ class DecidedIds:
                 Verdict(receipt.decision, receipt.reason or "decided before", receipt.rule, receipt.findings)
             )
             transit.approval = receipt.approval
+            transit.due = receipt.deliver_at
         else:
             transit.end(Verdict(Decision.REPLAYED, "this request was answered before"))
         return True
@@ -61,7 +62,11 @@ class DecidedIds:
         """Remember a decision that stands for good."""
         if not _is_final(transit):
             return
-        text = self._recent[0][name] = _ENCODER.encode(transit.receipt())
+        self.keep(name, transit.receipt(), now)
+
+    def keep(self, name: str, receipt: Receipt, now: int) -> None:
+        """Remember what was decided under a name, or go on remembering it."""
+        text = self._recent[0][name] = _ENCODER.encode(receipt)
         bucket = now // REPLAY_WINDOW_MS
         self._effects.append(
             lambda commit: commit.remember_id(bucket, name, text, 2 * REPLAY_WINDOW_MS + 60_000)

@@ -7,7 +7,7 @@ does not go through.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from functools import partial
 
@@ -34,6 +34,7 @@ from mas_core.gateway.presence import Presence
 from mas_core.gateway.redelivery import Redelivery
 from mas_core.gateway.rehearsal import Rehearsals
 from mas_core.gateway.rerouting import try_backup
+from mas_core.gateway.schedule import Schedule, ScheduleBounds
 from mas_core.gateway.screening import Screening
 from mas_core.gateway.second_look import SecondLook
 from mas_core.gateway.sessions import Session
@@ -42,6 +43,7 @@ from mas_core.gateway.stages.check_inbox import NO_RESPONDER, CheckInbox
 from mas_core.gateway.stages.check_permit import make_permit
 from mas_core.gateway.stages.check_signature import proof_of_delivery
 from mas_core.gateway.stages.hold_for_approval import HoldForApproval
+from mas_core.gateway.stages.hold_until_due import HoldUntilDue
 from mas_core.gateway.stages.limit_totals import LimitTotals
 from mas_core.gateway.totals import Totals
 from mas_core.gateway.transit import Stage, Surroundings, Transit, Verdict
@@ -58,6 +60,7 @@ from mas_core.model.message import (
 )
 from mas_core.model.priority import lane_of
 from mas_core.model.retry import RetryTerms
+from mas_core.model.scheduled import SCHEDULE_PREFIX
 from mas_core.security.gateway_keys import GatewayKeys
 from mas_core.security.seals import AtRest
 from mas_core.store.commits import Commit
@@ -112,6 +115,8 @@ class Judge:
         answers_after_commit: bool,
         places: Places,
         controls: ControlBudget,
+        scheduled: Iterable[tuple[str, int]],
+        schedule_bounds: ScheduleBounds,
         retry: RetryTerms,
         frames_since: int = 0,
     ) -> None:
@@ -154,9 +159,26 @@ class Judge:
             partition=partition,
             full=self._approvals.full,
         )
+        self._decided = DecidedIds(self._effects)
+        self._schedule = Schedule(
+            directory,
+            keys,
+            at_rest,
+            ledger,
+            outbound,
+            breakers,
+            second_look,
+            self._approvals,
+            self._dead_letters,
+            self._decided,
+            self._effects,
+            waiting=scheduled,
+            bounds=schedule_bounds,
+        )
         stages: tuple[Stage, ...] = directory.stages
         if self._totals:
             stages = (*stages, LimitTotals(self._totals))
+        stages = (*stages, HoldUntilDue(self._schedule))
         if any(rule.effect == "hold" for rule in directory.policy.rules):
             stages = (*stages, HoldForApproval(self._approvals))
         if breakers.enabled:
@@ -165,7 +187,6 @@ class Judge:
         second_look.use(stages)
         self._screening = Screening(stages)
         self._rehearsals = Rehearsals(stages, directory, self._totals, ledger, outbound)
-        self._decided = DecidedIds(self._effects)
         self._closed: Verdict | None = None
         self._answers = FrameAnswers(outbound, self._effects, partition)
         self._waiting: list[Transit] = []
@@ -274,6 +295,8 @@ class Judge:
         try:
             if name.startswith(DUE_PREFIX):
                 self._approvals.resume(name, body, lookups.decisions.get(name), lookups.now)
+            elif name.startswith(SCHEDULE_PREFIX):
+                self._schedule.resume(name, body, lookups.cancellations.get(name), lookups.now)
             elif name.startswith(ORDER_PREFIX):
                 self._dead_letters.carry_out(name, body, lookups.letters.get(name), lookups.now)
             elif name.startswith(END_PREFIX):
@@ -379,6 +402,8 @@ class Judge:
                 mode = mode_of(envelope.flags)
                 if mode is not None:
                     transit.details = {"delivery": mode}
+                if envelope.flags & Flag.SCHEDULED:
+                    batch.has_scheduled = True
                 if is_counted(envelope):
                     remaining = places.get(sender, 0)
                     transit.is_within_limit = remaining > 0
@@ -409,6 +434,9 @@ class Judge:
             self._turn_back(batch)
         if batch.held:
             self._hold(transits, batch)
+        for transit, before in batch.scheduled:
+            self._schedule.hold(transit, before, self._delivery(transit))
+        batch.scheduled.clear()
         self._ledger.record_messages(transits, batch.stages_us)
         batch.stages_us = {}
         self._pass_on(transits)
@@ -492,7 +520,7 @@ class Judge:
         flags = envelope.flags & _DELIVERED_FLAGS
         if transit.is_encrypted:
             flags |= Flag.ENCRYPTED
-        expires_at = now + envelope.ttl_ms - transit.waited_ms
+        expires_at = (transit.due or now - transit.waited_ms) + envelope.ttl_ms
         permit = b""
         if transit.expects_reply:
             permit = make_permit(

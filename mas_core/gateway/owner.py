@@ -42,6 +42,7 @@ from mas_core.gateway.outbound import Outbound
 from mas_core.gateway.payload_evidence import PayloadEvidence
 from mas_core.gateway.places import Places
 from mas_core.gateway.read_ahead import ReadAhead
+from mas_core.gateway.schedule import ScheduleBounds
 from mas_core.gateway.sessions import Sessions
 from mas_core.gateway.transit import Verdict
 from mas_core.model.decision import Decision
@@ -95,6 +96,8 @@ class OwnerSettings:
     """Files that records have to be in before anything is delivered."""
     retry: RetryTerms = AS_EVER
     """When messages come again that could not be handled, where their agent does not say."""
+    schedule: ScheduleBounds = field(default_factory=ScheduleBounds)
+    """How many messages may be scheduled at a time."""
     payload_keys: Path | None = None
     """Folder of the keys under which copies of payloads are sealed, where the policy keeps any."""
 
@@ -329,6 +332,8 @@ class PartitionOwner:
             partitions=self._store.partitions,
             waiting=await self._waiting(),
             answers_after_commit=self._store.replicas > 0,
+            scheduled=await self._partition.scheduled_messages(),
+            schedule_bounds=self._settings.schedule,
             places=self._places,
             controls=self._controls,
             retry=self._settings.retry,

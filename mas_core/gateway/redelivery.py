@@ -143,7 +143,9 @@ class Redelivery:
     def _due(self, delivery: Delivery, nack: NackData, now: int) -> int:
         """When to try it again, in Unix milliseconds; 0 for not at all."""
         terms = nack.retry or self._terms
-        if not nack.retryable or delivery.attempt >= terms.attempts:
+        # Whether its time is over is told by the server's clock, not by the one of whoever hands it back.
+        is_premature = nack.code == "expired" and now <= delivery.expires_at
+        if not (nack.retryable or is_premature) or delivery.attempt >= terms.attempts:
             return 0
         due = now + max(terms.delay_ms(delivery.attempt, delivery.id), nack.wait_ms)
         if terms.max_elapsed_ms and due > begun_at(delivery) + terms.max_elapsed_ms:

@@ -37,7 +37,7 @@ def try_backup(
     transit.details = {"original_target": target}
     transit.end(Verdict(Decision.ALLOWED, ""))
     screening.screen([transit], batch)
-    if transit.decision.is_delivered or transit.decision is Decision.HELD:
+    if transit.decision.is_accepted:
         transit.reason = transit.reason or f"sent to the backup of {target}, whose circuit is open"
         return
     envelope.target, transit.details = target, None

@@ -10,15 +10,27 @@ from mas_core.gateway.breakers import Breakers
 from mas_core.gateway.screening import Screening
 from mas_core.gateway.transit import Stage, Surroundings, Transit
 from mas_core.model.message import Delivery, Envelope, Flag
+from mas_core.model.signature import payload_digest
 
 _ONCE = frozenset(
-    {"form", "expiry", "permit", "priority", "rate", "totals", "signature", "shadow", "approval"}
+    {
+        "form",
+        "expiry",
+        "permit",
+        "priority",
+        "rate",
+        "totals",
+        "signature",
+        "shadow",
+        "schedule",
+        "approval",
+    }
 )
 """Stages that look at the arrival of a message, which does not come again."""
 
 
 class SecondLook:
-    """The stages that count again for messages that were approved, or that an operator retries."""
+    """The stages that count again for messages that were approved, are due, or that an operator retries."""
 
     def __init__(self, breakers: Breakers) -> None:
         self._breakers = breakers
@@ -61,3 +73,11 @@ class SecondLook:
         self._screening.screen([transit], batch)
         if batch.turned_back:
             self._breakers.turned_back(transit.sender, transit.envelope.target, transit.envelope.id)
+
+
+def note_change(delivery: Delivery, before: bytes, why: str) -> None:
+    """Let the receiver know that its sender signed another payload than this."""
+    proof = delivery.proof
+    if proof is not None:
+        digest = proof.digest or payload_digest(proof.salt, before)
+        delivery.proof = msgspec.structs.replace(proof, digest=digest, change=why)

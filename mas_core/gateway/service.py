@@ -22,6 +22,7 @@ from mas_core.errors import MasError
 from mas_core.gateway.directory import Directory
 from mas_core.gateway.owner import OwnerSettings, PartitionOwner
 from mas_core.gateway.policy_compiler import PolicyCompiler
+from mas_core.gateway.schedule import ScheduleBounds
 from mas_core.model.gateway_status import GatewayStatus, gateways_in, live_gateways, order_purpose
 from mas_core.registry.roster import Roster
 from mas_core.registry.signed import verified
@@ -83,6 +84,7 @@ class Gateway:
             control_per_minute=self.settings.rate_limit.control_per_minute,
             audit=self.settings.audit,
             retry=self.settings.retry.as_terms(),
+            schedule=ScheduleBounds(self.settings.schedule.per_sender, self.settings.schedule.total),
             payload_keys=payload_keys,
         )
         self._owners: dict[int, tuple[PartitionOwner, asyncio.Task[None]]] = {}

@@ -72,6 +72,8 @@ class Transit(msgspec.Struct):
     """How long it lay in the ingress, by the server's clock."""
     is_well_formed: bool = False
     """Whether its ids and its type are what they should be, so that they can be recorded."""
+    due: int = 0
+    """Of a message that was sent for later: when it is due, in Unix milliseconds by the server's clock."""
     is_repeat: bool = False
     """The same message was decided before; its receipt is given again and nothing else happens."""
 
@@ -104,6 +106,7 @@ class Transit(msgspec.Struct):
             self.retry_after,
             self.hint,
             self.approval,
+            self.due if self.decision is Decision.SCHEDULED else 0,
         )
 
 
@@ -120,6 +123,10 @@ class Surroundings:
     """Messages that an open circuit, an absent target or a full inbox has stopped."""
     held: list[tuple[Transit, Decision]] = field(default_factory=list)
     """Messages that wait for a person, with what was decided about them otherwise."""
+    has_scheduled: bool = False
+    """Whether any message is sent for later."""
+    scheduled: list[tuple[Transit, Decision]] = field(default_factory=list)
+    """Messages that wait until they are due, with what was decided about them otherwise."""
     stages_us: dict[str, int] = field(default_factory=dict)
     """Microseconds that each stage took for the messages that were judged together last."""
 

@@ -22,6 +22,7 @@ class Decision(StrEnum):
     EXPIRED = "expired"
     INVALID = "invalid"
     HELD = "held"
+    SCHEDULED = "scheduled"
     BACKPRESSURE = "backpressure"
     UNSCANNABLE = "unscannable"
     QUARANTINED = "quarantined"
@@ -35,8 +36,8 @@ class Decision(StrEnum):
 
     @property
     def is_accepted(self) -> bool:
-        """Whether the gateway took the message: it is delivered, or waits for a person."""
-        return self in _DELIVERED or self is Decision.HELD
+        """Whether the gateway took the message: it is delivered, or waits for a person or its time."""
+        return self in _ACCEPTED
 
     @property
     def is_transient(self) -> bool:
@@ -45,6 +46,7 @@ class Decision(StrEnum):
 
 
 _DELIVERED = frozenset({Decision.ALLOWED, Decision.ALERT, Decision.REDACTED})
+_ACCEPTED = _DELIVERED | {Decision.HELD, Decision.SCHEDULED}
 _TRANSIENT = frozenset(
     {
         Decision.RATE_LIMITED,
@@ -87,6 +89,8 @@ class Receipt(msgspec.Struct, frozen=True, omit_defaults=True):
     hint: tuple[str, ...] = ()
     approval: str = ""
     """Of a held message: the approval that it waits for."""
+    deliver_at: int = 0
+    """Of a scheduled message: when it is due, in Unix milliseconds by the server's clock."""
 
     @property
     def is_delivered(self) -> bool:

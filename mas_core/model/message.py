@@ -44,6 +44,8 @@ class Flag:
     """Its handler is started until it succeeds, whatever its receiver does otherwise."""
     EXACTLY_ONCE: Final = 1024
     """Repeats of its id have no effect, neither at the gateway nor at the receiver."""
+    SCHEDULED: Final = 2048
+    """It is for later: `deliver_at` or `delay_ms` says when."""
 
 
 class Envelope(msgspec.Struct, array_like=True, gc=False):
@@ -65,6 +67,10 @@ class Envelope(msgspec.Struct, array_like=True, gc=False):
     """Of a reply: the permit that came with the request."""
     headers: dict[str, str] | None = None
     signature: Signature | None = None
+    deliver_at: int = 0
+    """Of a scheduled message: Unix milliseconds by the server's clock; 0 when `delay_ms` says it."""
+    delay_ms: int = 0
+    """Of a scheduled message: how long after it reached the server it is due."""
 
 
 class Attempt(msgspec.Struct, array_like=True, frozen=True):

@@ -7,6 +7,7 @@ import contextlib
 from collections.abc import AsyncIterable, AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from datetime import datetime
 from typing import TYPE_CHECKING
 
 from mas_core.errors import IntegrityError, MasError, SecretUnavailable
@@ -62,6 +63,8 @@ async def send(
     ttl: float = DEFAULT_TTL_S,
     message_id: str = "",
     delivery: str = "",
+    deliver_at: datetime | None = None,
+    deliver_after: float = 0.0,
     timeout: float = 30.0,
 ) -> Receipt:
     """Send one message as an agent whose token is at hand; parameters and errors as `Client.send`.
@@ -79,6 +82,8 @@ async def send(
             message_id=message_id,
             encrypt=encrypt,
             delivery=delivery,
+            deliver_at=deliver_at,
+            deliver_after=deliver_after,
             timeout=timeout,
         )
 
@@ -94,6 +99,8 @@ async def send_all(
     encrypt: bool = False,
     ttl: float = DEFAULT_TTL_S,
     delivery: str = "",
+    deliver_at: datetime | None = None,
+    deliver_after: float = 0.0,
     rate: float = 0,
 ) -> AsyncIterator[Outcome]:
     """Send many messages at once; the outcomes come in the order of the payloads.
@@ -108,6 +115,8 @@ async def send_all(
         encrypt: Encrypt the payloads so that only the target can read them.
         ttl: Seconds after which a message is of no use any more.
         delivery: at_most_once, at_least_once or exactly_once; what the target is set to, when left out.
+        deliver_at: When they are due.
+        deliver_after: Seconds after which they are due, instead.
         rate: At most so many messages per second; 0 for as fast as they are taken.
 
     Raises:
@@ -129,6 +138,8 @@ async def send_all(
                     ttl=ttl,
                     encrypt=encrypt,
                     delivery=delivery,
+                    deliver_at=deliver_at,
+                    deliver_after=deliver_after,
                 )
             )
         except MasError as error:
@@ -191,6 +202,8 @@ async def rehearse(
     encrypt: bool = False,
     ttl: float = DEFAULT_TTL_S,
     expects_reply: bool = False,
+    deliver_at: datetime | None = None,
+    deliver_after: float = 0.0,
     timeout: float = 30.0,
 ) -> Rehearsal:
     """What would become of a message, stage by stage; parameters and errors as `Client.rehearse`.
@@ -207,6 +220,8 @@ async def rehearse(
             ttl=ttl,
             encrypt=encrypt,
             expects_reply=expects_reply,
+            deliver_at=deliver_at,
+            deliver_after=deliver_after,
             timeout=timeout,
         )
 

@@ -152,7 +152,7 @@ class _Replay:
             return Decision.DENIED, found.rule_id, found.reason
         if not is_within_limit:
             return Decision.RATE_LIMITED, "", "Rate limit exceeded"
-        if outcome == "held":
+        if outcome == "held" and recorded != Decision.SCHEDULED:
             return Decision.HELD, found.rule_id, found.reason
         if not self._document.features.dlp:
             passes = recorded in _NEVER_SCANNED or recorded in (

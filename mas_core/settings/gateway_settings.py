@@ -215,6 +215,15 @@ class PriorityQueueSettings(Section):
     """Weight of priorities 0 to 2."""
 
 
+class ScheduleSettings(Section):
+    """How many messages that are sent for later may wait at a time; more is back-pressure."""
+
+    per_sender: int = Field(default=1_000, ge=0)
+    """Of one sender in each partition."""
+    total: int = Field(default=10_000, ge=0, le=100_000)
+    """In each partition."""
+
+
 class MessageSigningSettings(Section):
     """What counts as a fresh signature."""
 
@@ -242,6 +251,7 @@ class GatewaySettings(BaseSettings):
     circuit_breaker: CircuitBreakerSettings = CircuitBreakerSettings()
     priority_queue: PriorityQueueSettings = PriorityQueueSettings()
     message_signing: MessageSigningSettings = MessageSigningSettings()
+    schedule: ScheduleSettings = ScheduleSettings()
     retry: DefaultRetrySettings = DefaultRetrySettings()
     max_payload_bytes: int = Field(default=1_000_000, ge=1024, le=1_000_000)
     """Bytes of a payload as JSON."""

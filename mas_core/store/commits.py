@@ -213,6 +213,22 @@ class Commit:
         self.remove_later(name)
         self._add("HDEL", "hash", self.keys.held(self.partition), *fields)
 
+    def schedule(self, name: str, due_ms: int, body: bytes, field: str, facts: bytes) -> None:
+        """Keep a message until it is due, and what is known of it."""
+        self.add_later(name, due_ms, body)
+        self._add("HSET", "hash", self.keys.scheduled(self.partition), field, facts)
+
+    def end_schedule(self, name: str, fields: Sequence[str]) -> None:
+        """Drop a message that was scheduled, and what is known of it."""
+        self.remove_later(name)
+        self._add("HDEL", "hash", self.keys.scheduled(self.partition), *fields)
+
+    def note_schedule_outcome(self, scheduled: str, outcome: bytes) -> None:
+        """Tell who wants to cancel a message what became of it."""
+        key = self.keys.schedule_outcome(self.partition, scheduled)
+        self._add("HSET", "hash", key, "outcome", outcome)
+        self._add("PEXPIRE", "hash", key, OUTCOME_EXPIRY_MS)
+
     def note_outcome(self, approval_id: str, outcome: bytes) -> None:
         """Tell who decided about a held message what became of it."""
         key = self.keys.approval(self.partition, approval_id)

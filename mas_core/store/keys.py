@@ -134,6 +134,14 @@ class Keys:
         """Hash: circuits that are open, and what operators want of them."""
         return self._prefix[partition] + "breakers"
 
+    def scheduled(self, partition: int) -> str:
+        """Hash: facts of the messages that are sent for later, and which of them are cancelled."""
+        return self._prefix[partition] + "scheduled"
+
+    def schedule_outcome(self, partition: int, scheduled: str) -> str:
+        """Hash with expiry: what became of a scheduled message."""
+        return f"{self._prefix[partition]}scheduled:{scheduled}"
+
     def held(self, partition: int) -> str:
         """Hash: facts of the messages that wait for a person, and what was decided about them."""
         return self._prefix[partition] + "held"

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from mas_core.base.ids import AGENT_ID
 from mas_core.errors import InternalError
 from mas_core.model.approval import DUE_PREFIX, decision_field
 from mas_core.model.dead_letter import END_PREFIX, ORDER_PREFIX
@@ -14,6 +16,7 @@ from mas_core.model.frame import Frame
 from mas_core.model.operator_entry import OPERATOR_LANE
 from mas_core.model.policy import RateLimit
 from mas_core.model.priority import LANES
+from mas_core.model.scheduled import SCHEDULE_PREFIX, cancel_field, parts_of
 from mas_core.store.commits import REPLIES_EXPIRY_MS, Commit, CommitReply, CommitResult
 from mas_core.store.connection import Connection, Pipeline
 from mas_core.store.keys import Keys
@@ -218,6 +221,16 @@ class PartitionStore:
         """How many messages wait for a person, at most."""
         return int(await self._connection.call("HLEN", self.keys.held(self.partition)))
 
+    async def scheduled_messages(self) -> list[tuple[str, int]]:
+        """Name of each message that is sent for later, and when it is due."""
+        key = self.keys.later(self.partition)
+        reply = await self._connection.call("ZRANGE", key, 0, -1, "WITHSCORES")
+        pairs = zip(reply[::2], reply[1::2], strict=True)
+        prefix = SCHEDULE_PREFIX.encode()
+        return [
+            (name.decode(errors="replace"), int(float(due))) for name, due in pairs if name.startswith(prefix)
+        ]
+
     def lookups(self) -> Lookups:
         """A new set of questions to be answered in one round trip."""
         return Lookups(self._connection, self.keys, self.partition)
@@ -275,6 +288,8 @@ class Lookups:
         self.due: list[tuple[str, bytes]] = []
         self.decisions: dict[str, bytes] = {}
         """Name of a due message that was held -> what a person decided."""
+        self.cancellations: dict[str, bytes] = {}
+        """Name of a due message that was scheduled -> that somebody cancelled it."""
         self.letters: dict[str, StoredLetter] = {}
         """Name of what is due about a dead letter -> that dead letter, as long as it is there."""
 
@@ -361,8 +376,7 @@ class Lookups:
                         {name: value for name, value in zip(subject, reply, strict=True) if value is not None}
                     )
                 case "backlog":
-                    counts = (_number(value) for value in reply)
-                    self.unsettled[subject] = dict(zip(LANES, counts, strict=True))
+                    self.unsettled[subject] = self._backlog(reply)
                 case "inbox":
                     fields, marks, holder, starts = reply
                     self.inbox_frames[subject] = frame_of(fields) if fields else None
@@ -383,6 +397,18 @@ class Lookups:
         if reservation.queue(self._connection, pipeline):
             self.grants.update(reservation.grants(await self._connection.run(pipeline)))
 
+    @staticmethod
+    def _backlog(reply: Sequence[bytes | None]) -> dict[str, int]:
+        return dict(zip(LANES, (_number(value) for value in reply), strict=True))
+
+    async def _fetch_backlogs(self, targets: Iterable[str]) -> None:
+        """How much agents have to do; what one of them has spoiled of its own counts must not stop the others."""
+        for target in targets:
+            with contextlib.suppress(InternalError):
+                work = self._keys.work(self._partition, target)
+                names = (f"unsettled:{lane}" for lane in LANES)
+                self.unsettled[target] = self._backlog(await self._connection.call("HMGET", work, *names))
+
     async def _fetch_due(self, names: Sequence[str]) -> None:
         if not names:
             return
@@ -392,6 +418,10 @@ class Lookups:
         if held:
             fields = [decision_field(name.removeprefix(DUE_PREFIX)) for name in held]
             pipeline.add("HMGET", self._keys.held(self._partition), *fields)
+        scheduled = {name: parts[0] for name in names if (parts := parts_of(name)) is not None}
+        if scheduled:
+            fields = [cancel_field(name.removeprefix(SCHEDULE_PREFIX)) for name in scheduled]
+            pipeline.add("HMGET", self._keys.scheduled(self._partition), *fields)
         letters = {name: entry for name in names if (entry := entry_due(name))}
         for entry in letters.values():
             pipeline.add("XRANGE", self._keys.dead(self._partition), entry, entry)
@@ -401,6 +431,12 @@ class Lookups:
         if held:
             decided = zip(held, replies.pop(0), strict=True)
             self.decisions = {name: text for name, text in decided if text is not None}
+        if scheduled:
+            cancelled = zip(scheduled, replies.pop(0), strict=True)
+            self.cancellations = {name: text for name, text in cancelled if text is not None}
+            await self._fetch_backlogs(
+                {target for target in scheduled.values() if AGENT_ID.fullmatch(target)}
+            )
         for name, found, dropped in zip(letters, replies[::2], replies[1::2], strict=True):
             if found:
                 self.letters[name] = letter_of(found[0], dropped)

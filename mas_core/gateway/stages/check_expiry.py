@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 from mas_core.gateway.transit import Surroundings, Transit, Verdict, one_by_one
 from mas_core.model.decision import Decision
+from mas_core.model.message import Flag
 
 CLOCK_TOLERANCE_MS = 60_000
 """Senders stamp with their own clock; one that is a minute off loses nothing."""
@@ -30,6 +31,9 @@ class CheckExpiry:
 
     def check(self, transit: Transit, batch: Surroundings) -> Verdict | None:
         """Expired, or nothing."""
+        if transit.envelope.flags & Flag.SCHEDULED:
+            # Its time to live begins when it is due.
+            return None
         age, ttl = batch.now - transit.envelope.sent_at, transit.envelope.ttl_ms
         if transit.waited_ms <= ttl:
             if age <= ttl + CLOCK_TOLERANCE_MS:
