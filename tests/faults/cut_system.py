@@ -99,7 +99,7 @@ class CutSystem:
     @property
     def password(self) -> str:
         """The server's."""
-        return unquote(urlsplit(self.server.url).password or "")
+        return password_of(self.server.url)
 
     async def start_gateway(self, **options: Any) -> Gateway:
         """One more gateway behind its proxy."""
@@ -235,6 +235,11 @@ async def cut_system(
                     await made.start_gateway()
                 made.stack = stack
                 yield made
+
+
+def password_of(url: str) -> str:
+    """The password in a URL."""
+    return unquote(urlsplit(url).password or "")
 
 
 def calls_script(name: str) -> Any:

@@ -70,4 +70,4 @@ async def _cut(
     return await system.recovered_ms(time.monotonic())
 
 
-ROWS = [Row("r8-cuts", FAULT, run, full=1_000, slice=40)]
+ROWS = [Row("r8-cuts", FAULT, run, full=1_000, slice=24)]
