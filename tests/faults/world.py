@@ -43,7 +43,7 @@ class Plan:
     sender_processes: int = 2
     senders: int = 5
     """Sending agents of each process."""
-    workers: int = 10
+    workers: int = 20
     """Messages that a sending agent has on their way at most."""
     receiver_processes: int = 2
     receivers: int = 5

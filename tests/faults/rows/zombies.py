@@ -24,7 +24,7 @@ POINTS = (
     "gateway.before_renew",
 )
 PATIENCE_S = 10.0
-AFTERLIFE_S = 0.5
+AFTERLIFE_S = 0.3
 """How long it goes on after it was stopped."""
 
 
@@ -41,9 +41,11 @@ async def run(options: Options) -> Outcome:
             while left > 0:
                 left -= 1
                 point = world.chance.choice(POINTS)
-                zombie = await world.start_gateway(f"{point}:{world.chance.randint(1, 15)}=stop")
+                zombie = await world.start_gateway(f"{point}:{world.chance.randint(1, 6)}=stop")
                 if await _has_stopped(zombie):
-                    outcome.runs += await _wake_late(world, zombie)
+                    was_late = await _wake_late(world, zombie)
+                    outcome.runs += was_late
+                    left += not was_late
                 else:
                     left += 1
                 world.gateways.remove(zombie)
