@@ -76,6 +76,7 @@ QUEUE_COMMANDS: tuple[Command, ...] = (
             "mas dlq retry 0:1763739296123 --reason 'ledger is back'",
             "mas dlq retry --all --type 'task.*' --rate 50 --dry-run",
             """mas dlq retry 0:1763739296123 --data '{"amount": 12}' --reason 'amount was a text'""",
+            "mas dlq retry 0:1763739296123 --approve --reason 'checked with the clerk'",
         ),
         {5: "a check does not let it pass; it stays", **_ORDERED, 9: "not confirmed"},
         asks=True,

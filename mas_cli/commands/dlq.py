@@ -24,6 +24,7 @@ from mas_cli.output.dead_letter_rows import (
     carried_row,
     letter_details,
     letter_row,
+    would_row,
 )
 from mas_cli.output.exit_codes import ExitCode
 from mas_cli.output.formats import Format
@@ -59,6 +60,9 @@ Since = Annotated[
     str | None, typer.Option(metavar="TIME", help="Given up from then on: 1h, yesterday, a date or time.")
 ]
 Older = Annotated[str | None, typer.Option(metavar="TIME", help="Given up before then.")]
+Dropped = Annotated[
+    bool, typer.Option("--dropped", help="Those that were dropped and can still be restored.")
+]
 DryRun = Annotated[bool, typer.Option("--dry-run", help="Change nothing, and list which it would be.")]
 
 
@@ -71,9 +75,7 @@ async def list_letters(
     code: ReadCode = "",
     since: Since = None,
     older: Older = None,
-    dropped: Annotated[
-        bool, typer.Option("--dropped", help="Those that were dropped and can still be restored.")
-    ] = False,
+    dropped: Dropped = False,
     limit: Annotated[int, typer.Option(metavar="N", help="At most so many; 0 for all.")] = SHOWN,
 ) -> ExitCode:
     """List dead letters, the newest first, without their payloads."""
@@ -139,9 +141,10 @@ async def stats(
     code: ReadCode = "",
     since: Since = None,
     older: Older = None,
+    dropped: Dropped = False,
 ) -> ExitCode:
     """Count dead letters by code, type and agent, the largest group first."""
-    wanted = _wanted(call, agent, sender, message_type, code, since, older)
+    wanted = _wanted(call, agent, sender, message_type, code, since, older, dropped=dropped)
     async with open_system(call) as system:
         from mas_core.ops import dead_letters
 
@@ -179,6 +182,9 @@ async def retry(
         str | None,
         typer.Option(metavar="PAYLOAD", help="Deliver this instead, to one: JSON, @file, or -. Recorded."),
     ] = None,
+    approve: Annotated[
+        bool, typer.Option("--approve", help="Also what a rule holds for approval. Recorded.")
+    ] = False,
     rate: Annotated[
         float, typer.Option(metavar="N", min=0, help="At most so many a second; no bound if left out.")
     ] = 0,
@@ -199,10 +205,10 @@ async def retry(
     async with open_system(call) as system:
         chosen = await _chosen(system, names, wanted if everything else None)
         if dry_run:
-            return _would(call, "retry", chosen)
+            return await _would(call, system, "retry", chosen)
         if everything and chosen:
             call.ask.named(f"this delivers {_count(chosen)} again", system.target.name)
-        return await _carry_out(call, system, "retry", chosen, names, data=text, rate=rate)
+        return await _carry_out(call, system, "retry", chosen, names, data=text, approve=approve, rate=rate)
 
 
 async def drop(
@@ -224,7 +230,7 @@ async def drop(
     async with open_system(call) as system:
         chosen = await _chosen(system, names, wanted if everything else None)
         if dry_run:
-            return _would(call, "drop", chosen)
+            return await _would(call, system, "drop", chosen)
         things = [f"dead letter {name}" for name in chosen]
         if things and (everything or len(things) > 1):
             call.ask.many(things, system.target.name)
@@ -238,15 +244,21 @@ async def restore(
     names: Letters = None,
     *,
     everything: All = False,
+    agent: Agent = "",
+    sender: Sender = "",
+    message_type: MessageType = "",
+    code: Code = "",
+    since: Since = None,
+    older: Older = None,
     dry_run: DryRun = False,
 ) -> ExitCode:
     """Bring back dead letters that were dropped in the last 24 hours."""
-    wanted = _wanted(call, "", "", "", "", None, None, dropped=True)
+    wanted = _wanted(call, agent, sender, message_type, code, since, older, dropped=True)
     _check_choice(names, wanted, everything=everything)
     async with open_system(call) as system:
         chosen = await _chosen(system, names, wanted if everything else None)
         if dry_run:
-            return _would(call, "restore", chosen)
+            return await _would(call, system, "restore", chosen)
         return await _carry_out(call, system, "restore", chosen, names)
 
 
@@ -290,19 +302,21 @@ async def _chosen(
     return {letter.id: letter for letter in reversed(found.letters)}
 
 
-def _would(call: Invocation, act: Act, chosen: dict[str, DeadLetter | None]) -> ExitCode:
-    rows = [
-        {
-            "id": name,
-            "agent": letter.facts.target if letter else None,
-            "type": letter.facts.type if letter else None,
-            "result": f"would {act}",
-            "reason": letter.facts.reason if letter else None,
-            "error": None,
-        }
-        for name, letter in chosen.items()
-    ]
+async def _would(
+    call: Invocation, system: System, act: Act, chosen: dict[str, DeadLetter | None]
+) -> ExitCode:
+    from mas_core.ops.dead_letters import look_up
+
+    rows, errors = [], []
+    for name, known in chosen.items():
+        letter, error = (known, None) if known else await look_up(system, act, name)
+        rows.append(would_row(name, act, letter, error))
+        errors += [error] if error else []
+    if errors and len(rows) == 1:
+        raise errors[0]
     call.out.records(CARRIED_COLUMNS, rows)
+    if errors:
+        raise PartlyFailed(f"{len(errors)} of {len(rows)} went another way: {errors[0].message}")
     call.talk.say(f"would {act} {_count(chosen)}")
     return ExitCode.OK
 
@@ -315,12 +329,13 @@ async def _carry_out(
     names: Sequence[str] | None,
     *,
     data: object = None,
+    approve: bool = False,
     rate: float = 0,
 ) -> ExitCode:
     from mas_core.ops import dead_letters
 
     done: list[Carried] = []
-    async for carried in dead_letters.order(system, act, list(chosen), data=data, rate=rate):
+    async for carried in dead_letters.order(system, act, list(chosen), data=data, approve=approve, rate=rate):
         done.append(carried)
         if len(done) % PROGRESS == 0:
             call.talk.progress(f"{len(done)} of {len(chosen)}")

@@ -9,7 +9,7 @@ from mas_cli.output.moments import moment
 from mas_core.errors import MasError
 
 if TYPE_CHECKING:
-    from mas_core.ops.dead_letters import Carried, DeadLetter
+    from mas_core.ops.dead_letters import Act, Carried, DeadLetter
 
 LETTER_COLUMNS = (
     Column("id", style=lambda _: "name"),
@@ -111,6 +111,19 @@ def carried_row(carried: Carried) -> Record:
         "message_id": facts.message_id if facts else None,
         "result": result,
         "reason": (outcome.reason or None) if outcome else None,
+        "error": None if error is None else _error(error),
+    }
+
+
+def would_row(name: str, act: Act, letter: DeadLetter | None, error: MasError | None) -> Record:
+    """What would become of an order."""
+    facts = letter.facts if letter else None
+    return {
+        "id": letter.id if letter else name,
+        "agent": facts.target if facts else None,
+        "type": facts.type if facts else None,
+        "result": "failed" if error else f"would {act}",
+        "reason": facts.reason if facts else None,
         "error": None if error is None else _error(error),
     }
 

@@ -109,6 +109,8 @@ class DeadLetters:
         """What was due and is carried out, and when: asked for early, it comes again before its commit."""
         self._postponed: dict[str, None] = {}
         self._gone: dict[str, None] = {}
+        self._delivered: dict[int, None] = {}
+        """Numbers of the dead letters that were delivered again: whoever writes to the server can copy one."""
 
     def bury(self, delivery: Delivery, now: int, code: str, reason: str) -> None:
         """Give a message up: keep it whole, with why and every attempt."""
@@ -200,6 +202,10 @@ class DeadLetters:
 
     def _retry(self, errand: _Errand, facts: LetterFacts, delivery: Delivery) -> None:
         order, now = errand.order, errand.now
+        if facts.seq in self._delivered:
+            reason = "it is a copy of a dead letter that was delivered again already"
+            self._refuse(errand, Decision.REPLAYED, reason)
+            return
         is_answer_awaited = now < delivery.expires_at
         delivery.expires_at = now + max(1, delivery.expires_at - begun_at(delivery))
         before = delivery.data
@@ -223,6 +229,10 @@ class DeadLetters:
             if transit.decision is not Decision.BACKPRESSURE or not self._postpone(errand, delivery.target):
                 self._refuse(errand, transit.decision, transit.reason, transit)
             return
+        if transit.hold_rule and not order.approves:
+            reason = f"rule {transit.hold_rule} holds it until somebody approves it"
+            self._refuse(errand, Decision.HELD, reason, transit)
+            return
         delivery.data = transit.data
         if delivery.data != before:
             note_change(
@@ -236,6 +246,8 @@ class DeadLetters:
         self._breakers.deliver(delivery)
         self._outbound.deliver(lane_of(delivery.priority), delivery)
         self._remove(errand.entry)
+        self._delivered[facts.seq] = None
+        _bound(self._delivered)
         self._conclude("dlq.retried", errand, transit.decision, transit)
 
     def _postpone(self, errand: _Errand, target: str) -> bool:
@@ -345,7 +357,6 @@ class DeadLetters:
         if transit is not None and transit.findings:
             details["findings"] = sorted({finding.rule for finding in transit.findings})
         if transit is not None and transit.hold_rule and kind == "dlq.retried":
-            # Whoever may order a retry may approve as well, so this is the approval.
             details["approved_for"] = transit.hold_rule
         self._ledger.record_event(
             kind,

@@ -71,6 +71,8 @@ class LetterOrder(msgspec.Struct, array_like=True, frozen=True):
     note: str = ""
     data: bytes | None = None
     """Of a retry: JSON text of the payload to deliver instead."""
+    approves: bool = False
+    """Of a retry: deliver it also where a rule holds such messages until somebody approves them."""
 
 
 class LetterEnd(msgspec.Struct, array_like=True, frozen=True):

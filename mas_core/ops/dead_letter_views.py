@@ -78,7 +78,7 @@ class Listing:
     total: int
     """How many there are; more than `letters` when fewer were asked for."""
     unreadable: list[str]
-    """Ids of what lies among them and was not written by a gateway of this system."""
+    """Ids of what lies among them and was not written by a gateway of this system, or is a copy."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,15 +106,19 @@ async def list_letters(system: System, wanted: Wanted | None = None, *, newest: 
         SecretUnavailable: The gateway's keys are not at hand, so nobody could tell which are genuine.
     """
     wanted = wanted or Wanted()
-    found: list[DeadLetter] = []
+    genuine: dict[tuple[int, int], DeadLetter] = {}
     unreadable: list[str] = []
     now = await system.store.connection.time_ms()
     async for partition, stored in _stored(system, wanted.since):
         facts = facts_of(system, partition, stored)
         if facts is None:
             unreadable.append(letter_id(partition, stored.entry))
-        elif wanted.fits(letter := _letter(partition, stored, facts, now)):
-            found.append(letter)
+            continue
+        # They come newest first, and a gateway writes each once: of several the first that was there counts.
+        if (copy := genuine.get((partition, facts.seq))) is not None:
+            unreadable.append(copy.id)
+        genuine[partition, facts.seq] = _letter(partition, stored, facts, now)
+    found = [letter for letter in genuine.values() if wanted.fits(letter)]
     found.sort(key=lambda letter: (letter.facts.dead_at, letter.facts.seq), reverse=True)
     return Listing(found[:newest] if newest else found, len(found), unreadable)
 

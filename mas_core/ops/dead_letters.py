@@ -14,7 +14,15 @@ from dataclasses import dataclass
 import msgspec
 
 from mas_core.base.ids import new_message_id
-from mas_core.errors import AlreadyOrdered, Conflict, GatewayDown, MasError, Refused, UsageError
+from mas_core.errors import (
+    AlreadyOrdered,
+    Conflict,
+    GatewayDown,
+    IntegrityError,
+    MasError,
+    Refused,
+    UsageError,
+)
 from mas_core.model.dead_letter import (
     Act,
     LetterFacts,
@@ -57,6 +65,7 @@ __all__ = [
     "find",
     "get",
     "list_letters",
+    "look_up",
     "order",
     "payload",
     "restore",
@@ -89,6 +98,7 @@ async def retry(
     *,
     note: str = "",
     data: object = None,
+    approve: bool = False,
     rate: float = 0.0,
     wait_s: float = 5.0,
 ) -> list[Carried]:
@@ -101,6 +111,7 @@ async def retry(
         ids: Ids of dead letters, in the order in which they are to be delivered.
         note: Why, in words; it is kept in the audit. The reason that the operator gave if left out.
         data: Deliver this payload instead, and record that it was edited; for a single dead letter.
+        approve: Deliver also what a rule holds until somebody approves it; recorded as an approval.
         rate: At most so many a second; 0 for no bound.
         wait_s: Seconds to wait for what becomes of each.
 
@@ -109,7 +120,10 @@ async def retry(
         UsageError: `data` is given for several.
     """
     return [
-        one async for one in order(system, "retry", list(ids), note=note, data=data, rate=rate, wait_s=wait_s)
+        one
+        async for one in order(
+            system, "retry", list(ids), note=note, data=data, approve=approve, rate=rate, wait_s=wait_s
+        )
     ]
 
 
@@ -139,6 +153,7 @@ async def order(
     *,
     note: str = "",
     data: object = None,
+    approve: bool = False,
     rate: float = 0.0,
     wait_s: float = 5.0,
 ) -> AsyncIterator[Carried]:
@@ -150,6 +165,7 @@ async def order(
         ids: Ids of dead letters.
         note: Why, in words; it is kept in the audit. The reason that the operator gave if left out.
         data: Of a retry of a single one: the payload to deliver instead.
+        approve: Of a retry: deliver also what a rule holds until somebody approves it.
         rate: At most so many a second; 0 for no bound.
         wait_s: Seconds to wait for what becomes of each.
 
@@ -167,13 +183,30 @@ async def order(
     for first in range(0, len(names), at_once):
         if rate:
             await asyncio.sleep(max(0.0, begun + first / rate - time.monotonic()))
-        for carried in await _order(system, act, names[first : first + at_once], note, text, wait_s):
+        wanted = LetterOrder("", act, system.actor, 0, note, text, approve)
+        for carried in await _order(system, wanted, names[first : first + at_once], wait_s):
             yield carried
 
 
-async def _order(
-    system: System, act: Act, names: Sequence[str], note: str, data: bytes | None, wait_s: float
-) -> list[Carried]:
+async def look_up(system: System, act: Act, name: str) -> tuple[DeadLetter | None, MasError | None]:
+    """The dead letter that an order would be about, and why it would not be carried out.
+
+    What the checks would say is not asked. One that cannot be read can be dropped all the same.
+    """
+    try:
+        letter = await get(system, name)
+    except IntegrityError as error:
+        return None, None if act == "drop" else error
+    except MasError as error:
+        return None, error
+    is_dropped = letter.ends_in is not None
+    if is_dropped is not (act == "restore"):
+        return letter, _refusal(name, "dropped" if is_dropped else "kept")
+    return letter, None
+
+
+async def _order(system: System, wanted: LetterOrder, names: Sequence[str], wait_s: float) -> list[Carried]:
+    act = wanted.act
     now = await system.store.connection.time_ms()
     results: dict[str, Carried] = {}
     orders: list[NewOrder] = []
@@ -185,9 +218,9 @@ async def _order(
             results[name] = Carried(name, None, act, error=error)
             continue
         facts[name] = facts_of(system, partition, stored)
-        orders.append(_new_order(system, act, partition, stored.entry, now, note, data))
+        orders.append(_new_order(system, wanted, partition, stored.entry, now))
     by_name = dict(zip(facts, orders, strict=True))
-    words = await _place(system, act, by_name, note, is_edited=data is not None) if orders else []
+    words = await _place(system, wanted, by_name) if orders else []
     placed = {}
     for (name, new), word in zip(by_name.items(), words, strict=True):
         if word == "ok":
@@ -200,27 +233,27 @@ async def _order(
     return [results[name] for name in names]
 
 
-async def _place(
-    system: System, act: Act, orders: Mapping[str, NewOrder], note: str, *, is_edited: bool
-) -> list[str]:
+async def _place(system: System, wanted: LetterOrder, orders: Mapping[str, NewOrder]) -> list[str]:
     """Write orders, which is recorded before and after."""
-    change: dict[str, object] = {"orders": len(orders), **({"edited": True} if is_edited else {})}
-    with acting(f"dlq.{act}", *orders, reason=note):
+    change: dict[str, object] = {"orders": len(orders)}
+    if wanted.data is not None:
+        change["edited"] = True
+    if wanted.approves:
+        change["approves"] = True
+    with acting(f"dlq.{wanted.act}", *orders, reason=wanted.note):
         async with system.operator_log.writing("dead_letter", change=change) as noted:
             words = await system.store.dead_letters.order(list(orders.values()))
             noted.facts = {**change, "results": dict(Counter(words))}
     return words
 
 
-def _new_order(
-    system: System, act: Act, partition: int, entry: str, now: int, note: str, data: bytes | None
-) -> NewOrder:
+def _new_order(system: System, wanted: LetterOrder, partition: int, entry: str, now: int) -> NewOrder:
     order_id = new_message_id()
-    why = note or system.operator_log.operator.reason
-    new = LetterOrder(order_id, act, system.actor, now, why[:MAX_NOTE], data)
+    why = wanted.note or system.operator_log.operator.reason
+    new = msgspec.structs.replace(wanted, id=order_id, at=now, note=why[:MAX_NOTE])
     purpose = due_purpose(partition, order_name(entry))
     sealed = AtRest(system.keys.at_rest_key).seal(purpose, msgspec.msgpack.encode(new))
-    return NewOrder(order_id, partition, entry, act, sealed)
+    return NewOrder(order_id, partition, entry, wanted.act, sealed)
 
 
 async def _outcomes(system: System, orders: Sequence[NewOrder], wait_s: float) -> list[OrderOutcome | None]:
@@ -273,9 +306,10 @@ def _error_of(name: str, act: Act, outcome: OrderOutcome | None) -> MasError | N
         return None
     if outcome.decision == "not_found" and outcome.reason.startswith("the dead letter"):
         return not_found(name)
+    hint = f"mas dlq retry {name} --approve" if outcome.decision == "held" else f"mas dlq get {name}"
     return Refused(
         f"dead letter {name} stays: {outcome.reason}",
-        hint=f"mas dlq get {name}",
+        hint=hint,
         dead_letter=name,
         decision=outcome.decision,
     )

@@ -176,6 +176,50 @@ def test_what_is_dropped_comes_back(mas, dead, name):
     assert sorted(row["id"] for row in mas("dlq", "list", "-o", "json").json) == letters
 
 
+def test_a_dry_run_looks_each_up(mas, dead, name):
+    """What is not there, or dropped, is said before anything is done."""
+    letter = dead()
+
+    one = mas("dlq", "drop", "0:1", "--dry-run", "-o", "json")
+    some = mas("dlq", "retry", letter, "0:1", "--dry-run", "-o", "json")
+    mas("dlq", "drop", letter, "--yes")
+    dropped = mas("dlq", "retry", letter, "--dry-run", "-o", "json")
+    back = mas("dlq", "restore", letter, "--dry-run", "-o", "json")
+
+    assert (one.code, one.error["code"]) == (6, "dead_letter_not_found")
+    assert (some.code, [row["result"] for row in some.json]) == (8, ["would retry", "failed"])
+    assert (dropped.code, dropped.error["code"]) == (7, "conflict")
+    assert (back.code, back.json[0]["result"], back.json[0]["agent"]) == (0, "would restore", "calculator")
+
+
+def test_dropped_ones_are_counted_and_restored_by_filters(mas, dead, name):
+    """As the others are listed, retried and dropped."""
+    letter = dead()
+    mas("dlq", "drop", letter, "--yes")
+
+    groups = mas("dlq", "stats", "--dropped", "--type", "math.strict", "-o", "json").json
+    none = mas("dlq", "restore", "--all", "--type", "text.*", "-o", "json")
+    restored = mas("dlq", "restore", "--all", "--agent", "calculator", "--since", "1h", "-o", "json")
+
+    assert groups[0]["count"] >= 1
+    assert (none.code, none.json) == (0, [])
+    assert letter in {row["id"] for row in restored.json}
+    assert letter in {row["id"] for row in mas("dlq", "list", "-o", "json").json}
+
+
+def test_what_a_rule_holds_has_to_be_approved(mas, dead):
+    """The refusal says how."""
+    letter = dead()
+    rule = mas("rbac", "hold", "operator", "calculator", "--type", "math.strict", "-o", "name").out.strip()
+
+    held = mas("dlq", "retry", letter, "-o", "json")
+    ran = mas("dlq", "retry", letter, "--approve", "-o", "json")
+
+    assert mas("rbac", "revoke", rule).code == 0
+    assert (held.code, held.error["hint"]) == (5, [f"mas dlq retry {letter} --approve"])
+    assert (ran.code, ran.json[0]["result"]) == (0, "delivered")
+
+
 def test_of_several_some_may_fail(mas, dead):
     """Each has its line, and the exit code is 8."""
     letter = dead()

@@ -8,6 +8,7 @@ import pytest
 from support.systems import Recorder, live_system
 from support.waiting import until
 
+from mas_core.agent.dispatch import Dispatch
 from mas_core.errors import (
     AlreadyOrdered,
     Conflict,
@@ -18,8 +19,8 @@ from mas_core.errors import (
     UsageError,
 )
 from mas_core.gateway import dead_letters as gateway_letters
-from mas_core.model.dead_letter import ORDER_PREFIX, LetterOrder, due_purpose
-from mas_core.model.policy import Features, Route
+from mas_core.model.dead_letter import ORDER_PREFIX, LetterOrder, begun_at, due_purpose
+from mas_core.model.policy import Features, Route, Rule
 from mas_core.ops import agents, dead_letters, standings
 from mas_core.security.seals import AtRest
 from mas_core.store.partitions import PartitionStore
@@ -436,13 +437,85 @@ async def test_a_forged_dead_letter_is_shown_as_such_and_never_delivered(system,
 
     found = await dead_letters.list_letters(system.system)
     made_up_id, mixed_id = (f"0:{entry.decode().removesuffix('-0')}" for entry in (made_up, mixed))
-    assert found.unreadable == [made_up_id]
-    assert {letter.id for letter in found.letters} == {first.id, second.id, mixed_id}
+    assert sorted(found.unreadable) == sorted([made_up_id, mixed_id])
+    assert {letter.id for letter in found.letters} == {first.id, second.id}
     done = await dead_letters.retry(system.system, [made_up_id, mixed_id])
     assert [carried.error.details["decision"] for carried in done] == ["invalid", "invalid"]
     assert worker.messages == []
     (dropped,) = await dead_letters.drop(system.system, [made_up_id])
     assert dropped.outcome.is_done
+
+
+async def test_copies_of_a_dead_letter_are_delivered_once(system, pair):
+    """Of all that are alike the first is listed; the others are not delivered, also when they are named."""
+    worker, alice = pair
+    letter = await kill_letter(system, worker, alice, {"n": 1})
+    call, key = system.store.connection.call, system.store.keys.dead(0)
+    ((_, fields),) = await call("XRANGE", key, "-", "+")
+    copy = f"0:{(await call('XADD', key, '*', *fields)).decode().removesuffix('-0')}"
+
+    found = await dead_letters.list_letters(system.system)
+    done = await dead_letters.retry(system.system, [letter.id, copy])
+
+    assert ([one.id for one in found.letters], found.unreadable) == ([letter.id], [copy])
+    assert done[0].outcome.is_done
+    assert done[1].error.details["decision"] == "replayed"
+    await until(lambda: worker.numbers == [1])
+    (record,) = await system.audit(kind="dlq.refused")
+    assert "copy" in record.reason
+
+
+async def test_what_a_rule_holds_stays_until_it_is_approved(system, pair):
+    """A rule that came after an incident is not passed unseen in bulk; the approval is recorded with the rule."""
+    worker, alice = pair
+    letter = await kill_letter(system, worker, alice, {"n": 1})
+    rule = Rule("rule-9", "hold", "alice", "worker", type="job.*")
+    await system.change_policy(rules=(rule,))
+
+    (stays,) = await dead_letters.retry(system.system, [letter.id], data={"n": 2})
+
+    assert (stays.error.details["decision"], stays.error.hint) == (
+        "held",
+        (f"mas dlq retry {letter.id} --approve",),
+    )
+    assert [found.id for found in await listed(system)] == [letter.id]
+    assert worker.messages == []
+
+    (done,) = await dead_letters.retry(system.system, [letter.id], approve=True, note="looked at it")
+
+    assert done.outcome.is_done
+    await until(lambda: worker.numbers == [1])
+    (record,) = await system.audit(kind="dlq.retried")
+    assert record.details["approved_for"] == "rule-9"
+    (refused,) = await system.audit(kind="dlq.refused")
+    assert (refused.decision, refused.details["edited"]) == ("held", True)
+
+
+async def test_a_second_retry_has_the_time_to_live_of_the_first(system, pair):
+    """Its own, and not the time since it was sent."""
+    worker, alice = pair
+    letter = await kill_letter(system, worker, alice, {"n": 1}, ttl=3)
+    await asyncio.sleep(0.5)
+    worker.is_mended = False
+    await dead_letters.retry(system.system, [letter.id])
+    (again,) = await until(lambda: listed(system))
+    lives = []
+
+    await worker.stop()
+    await dead_letters.retry(system.system, [again.id])
+    looking = system.agent("worker")
+    take = Dispatch._take
+
+    async def noting(self, held):
+        lives.append(held.delivery.expires_at - begun_at(held.delivery))
+        await take(self, held)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Dispatch, "_take", noting)
+        await system.stack.enter_async_context(looking)
+        await until(lambda: looking.numbers == [1])
+
+    assert lives == [3000]
 
 
 async def test_lists_groups_and_names(system, pair):
