@@ -7,6 +7,7 @@ from typing import Annotated
 import typer
 
 from mas_cli.connection import open_system, required_project
+from mas_cli.input.addresses import listen_address
 from mas_cli.invocation import Invocation
 from mas_cli.output.exit_codes import ExitCode
 from mas_cli.output.run_reports import RunReport
@@ -25,6 +26,12 @@ def run(
     reload: Annotated[
         bool, typer.Option("--reload", help="Restart agents when their spec or module changes.")
     ] = False,
+    health: Annotated[
+        str, typer.Option(metavar="ADDR", help="Port or host:port for /health; as in mas.yaml if left out.")
+    ] = "",
+    allow_remote: Annotated[
+        bool, typer.Option("--allow-remote", help="--health: let other machines ask, without a password.")
+    ] = False,
 ) -> ExitCode:
     """Run agents of agents.d/ in the foreground, in a system that runs already.
 
@@ -35,6 +42,7 @@ def run(
     from mas_cli.welcome import note
     from mas_core.ops.agent_runs import READY_SECONDS, run_agents
 
+    address = listen_address(health, "--health", allow_remote=allow_remote)
     specs = load_config(required_project(call.flags)).specs()
     if bool(names) == every:
         raise UsageError(
@@ -49,7 +57,13 @@ def run(
         report.lead(lifetime)
         async with open_system(call) as system:
             return await run_agents(
-                system, names or (), lifetime.stop, report, reload=reload, ready_within=seconds
+                system,
+                names or (),
+                lifetime.stop,
+                report,
+                reload=reload,
+                ready_within=seconds,
+                health=address,
             )
 
     return report.exit_code(drained=run_until_stopped(call, work))

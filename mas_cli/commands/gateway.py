@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from mas_cli.connection import open_system, writable_target
+from mas_cli.input.addresses import listen_address
 from mas_cli.invocation import Invocation
 from mas_cli.output.columns import Column, Record
 from mas_cli.output.exit_codes import ExitCode
@@ -59,6 +60,12 @@ def run(
         bool,
         typer.Option("--force", help="Go on although the server cannot keep what the profile promises."),
     ] = False,
+    health: Annotated[
+        str, typer.Option(metavar="ADDR", help="Port or host:port for /health; as in mas.yaml if left out.")
+    ] = "",
+    allow_remote: Annotated[
+        bool, typer.Option("--allow-remote", help="--health: let other machines ask, without a password.")
+    ] = False,
 ) -> ExitCode:
     """Run one gateway in the foreground; several share the partitions of a system.
 
@@ -70,6 +77,7 @@ def run(
     from mas_core.ops.gateways import START_SECONDS, run_gateway
     from mas_core.ops.program import log_to_stderr
 
+    address = listen_address(health, "--health", allow_remote=allow_remote)
     target = writable_target(call)
     seconds = call.flags.timeout_seconds() or START_SECONDS
     report = RunReport(call)
@@ -78,7 +86,13 @@ def run(
     async def work(lifetime: Lifetime) -> None:
         report.lead(lifetime)
         await run_gateway(
-            target, lifetime.stop, report, gateway_id=gateway_id, ready_within=seconds, force=force
+            target,
+            lifetime.stop,
+            report,
+            gateway_id=gateway_id,
+            ready_within=seconds,
+            force=force,
+            health=address,
         )
 
     run_until_stopped(call, work, ends_at_second=True)

@@ -16,6 +16,7 @@ from mas_core.base.event_loop import run
 from mas_core.base.logs import get_logger, log_to_stderr
 from mas_core.errors import MasError
 from mas_core.gateway.process import serve
+from mas_core.ops.health.endpoint import gateway_health
 from mas_core.settings.target import resolve_target
 
 log = get_logger("mas_core.gateway")
@@ -29,7 +30,9 @@ async def _main() -> int:
     if "--until-input-ends" in sys.argv[1:]:
         loop.add_reader(sys.stdin.fileno(), _read, loop, stop)
     try:
-        await serve(resolve_target(), stop)
+        target = resolve_target()
+        async with gateway_health(target) as tell:
+            await serve(target, stop, on_change=tell)
     except MasError as error:
         log.error("gateway.failed", code=error.code, reason=error.message, hint=error.hint)
         return 1

@@ -17,6 +17,7 @@ import msgspec
 from mas_core.base.failpoints import failpoint
 from mas_core.base.ids import new_instance_id
 from mas_core.base.logs import get_logger
+from mas_core.base.loop_lag import LoopLag
 from mas_core.base.traces import trace_of
 from mas_core.errors import MasError
 from mas_core.gateway.directory import Directory
@@ -97,6 +98,7 @@ class Gateway:
         """What the server's clock last said, and when, by the monotonic clock."""
         self._next_lease_end = math.inf
         """Milliseconds until the first lease of another gateway ends, when it was looked at last."""
+        self._lag = LoopLag()
         self._started_ms = 0
         self._messages = 0
         self._ready = asyncio.Event()
@@ -113,6 +115,7 @@ class Gateway:
             StoreUnreachable: The server does not answer.
         """
         self._is_ending = False
+        self._lag.start()
         self._started_ms = await self._store.connection.time_ms()
         self._clock = self._started_ms, time.monotonic()
         await self._balance()
@@ -143,6 +146,7 @@ class Gateway:
         except TimeoutError:
             log.error("gateway.undrained", gateway=self.gateway_id, partitions=sorted(self._owners))
             await self._cut_short()
+        self._lag.stop()
         for detector in self._detectors:
             detector.close()
 
@@ -319,4 +323,5 @@ class Gateway:
             tuple(dict.fromkeys(alarm for owner, _ in self._owners.values() for alarm in owner.alarms)),
             self._is_ending or self._is_ordered_to_drain,
             self._is_named,
+            self._lag.worst_ms,
         )

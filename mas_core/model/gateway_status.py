@@ -40,6 +40,9 @@ class GatewayStatus(msgspec.Struct, frozen=True):
     is_named: bool = True
     """Whether somebody gave it its name; one that was made up is never used again."""
 
+    loop_lag_ms: int = 0
+    """How late its event loop was at worst lately."""
+
     @property
     def state(self) -> GatewayState:
         """Whether it takes partitions, gives them up, or has none any more."""

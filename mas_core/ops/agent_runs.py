@@ -13,6 +13,7 @@ import msgspec
 from mas_core.errors import AgentNotFound, MasError, ProjectNotFound, UsageError
 from mas_core.model.policy import ANYONE, PolicyDocument, RateLimit
 from mas_core.ops.agents import ensure_registered
+from mas_core.ops.health.endpoint import Readiness, configured_address, serving_health
 from mas_core.ops.run_events import RunEvent, of_agent
 from mas_core.ops.system import OPERATOR, System
 from mas_core.registry.operator_log import named
@@ -23,6 +24,7 @@ from mas_core.runner.supervisor import Supervisor
 from mas_core.security.limit_changes import merged_with_files, with_file_limits
 from mas_core.security.policy_changes import replace_file_routes, replace_file_rules, set_roles
 from mas_core.settings.agent_spec import AgentSpec
+from mas_core.settings.health_settings import Address
 from mas_core.settings.policy_file import FilePolicy
 from mas_core.settings.project import Project
 from mas_core.settings.project_config import LoadedConfig, load_config
@@ -42,6 +44,7 @@ async def run_agents(
     *,
     reload: bool = False,
     ready_within: float = READY_SECONDS,
+    health: Address | None = None,
 ) -> bool:
     """Run agents of the system's project in processes of their own until `stop` is set, then drain them.
 
@@ -54,6 +57,7 @@ async def run_agents(
         on_event: Gets what happens.
         reload: Restart agents when their spec or module changes.
         ready_within: Seconds that they may take to get ready before that is told.
+        health: Where the runner answers about its health; where the project says when left out.
 
     Returns:
         Whether all of them ended within their time.
@@ -61,6 +65,7 @@ async def run_agents(
     Raises:
         ProjectNotFound: The system has no project.
         AgentNotFound: The project has no spec of this name.
+        ConfigurationError: Health cannot be served at this address.
         SpecInvalid: A spec or the policy cannot be used; nothing was started.
         GatewayDown: No gateway runs.
     """
@@ -74,17 +79,20 @@ async def run_agents(
     supervisor.check(chosen)
     await system.require_gateway()
     await put_in_force(system, loaded, chosen, loaded.policy(specs))
-    try:
-        await supervisor.start()
-        on_event(readiness(await supervisor.wait_ready(ready_within)))
-        async with (
-            making_rounds(supervisor, system),
-            reloading(supervisor, system, project, on_event, enabled=reload, names=names),
-        ):
-            await stop.wait()
-        on_event(RunEvent("stopping", "agents finish what they have in hand"))
-    finally:
-        drained = await ended(supervisor, stop)
+    address = health or configured_address(project, "runner")
+    ready = Readiness()
+    async with serving_health(system.target, address, ready, is_required=health is not None):
+        try:
+            await supervisor.start()
+            on_event(readiness(await supervisor.wait_ready(ready_within)))
+            async with (
+                making_rounds(supervisor, system, ready),
+                reloading(supervisor, system, project, on_event, enabled=reload, names=names),
+            ):
+                await stop.wait()
+            on_event(RunEvent("stopping", "agents finish what they have in hand"))
+        finally:
+            drained = await ended(supervisor, stop)
     on_event(stopped(drained=drained))
     return drained
 
@@ -170,18 +178,23 @@ def with_file_policy(document: PolicyDocument, loaded: LoadedConfig, policy: Fil
 
 
 @contextlib.asynccontextmanager
-async def making_rounds(supervisor: Supervisor, system: System) -> AsyncIterator[None]:
-    """Within the block, the store is told what runs, and agents are scaled."""
+async def making_rounds(
+    supervisor: Supervisor, system: System, ready: Readiness | None = None
+) -> AsyncIterator[None]:
+    """Within the block, the store is told what runs, and agents are scaled; `ready` says so."""
 
     async def is_held(agent_id: str) -> bool:
         policy = await system.policy.load()
         return policy is not None and agent_id in policy.standings
 
     rounds = Rounds(supervisor, system.store.runners, is_held)
+    ready = ready or Readiness()
+    ready.process = rounds.runner_id
     task = asyncio.create_task(rounds.run())
     try:
         yield
     finally:
+        ready.process = ""
         task.cancel()
         await asyncio.wait([task])
         with contextlib.suppress(MasError):

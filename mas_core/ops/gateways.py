@@ -14,11 +14,13 @@ from mas_core.errors import Conflict, DeadlineExceeded, GatewayNotFound, UsageEr
 from mas_core.gateway.process import START_SECONDS, Change, serve
 from mas_core.model.gateway_status import DrainOrder, GatewayStatus, order_purpose
 from mas_core.ops.agent_runs import OnEvent
+from mas_core.ops.health.endpoint import gateway_health
 from mas_core.ops.run_events import RunEvent
 from mas_core.ops.system import System
 from mas_core.ops.up import check_profile
 from mas_core.registry.operator_log import acting
 from mas_core.registry.signed import signed, verified
+from mas_core.settings.health_settings import Address
 from mas_core.settings.target import Target
 
 __all__ = [
@@ -58,6 +60,7 @@ async def run_gateway(
     gateway_id: str = "",
     ready_within: float = START_SECONDS,
     force: bool = False,
+    health: Address | None = None,
 ) -> None:
     """Run a gateway of the system until `stop` is set, then drain it.
 
@@ -68,9 +71,11 @@ async def run_gateway(
         gateway_id: Its name; made up when left out.
         ready_within: Seconds until every partition has to have an owner.
         force: Go on although the server cannot keep what the profile promises.
+        health: Where it answers about its health; where the project says when left out.
 
     Raises:
         ProfileUnmet: The server cannot keep what the profile promises.
+        ConfigurationError: Health cannot be served at this address.
         SecretUnavailable: There is no folder of keys.
         LockHeld: A gateway of this name runs already.
         StoreUnreachable: The server does not answer.
@@ -78,6 +83,7 @@ async def run_gateway(
     """
 
     def tell(change: Change, name: str) -> None:
+        tell_health(change, name)
         if change == "ready":
             on_event(RunEvent("ready", f"{name} takes messages", agent_id=name))
         else:
@@ -85,7 +91,8 @@ async def run_gateway(
 
     async with System(target) as system:
         await check_profile(system, on_event, force=force)
-    await serve(target, stop, gateway_id=gateway_id, on_change=tell, ready_within=ready_within)
+    async with gateway_health(target, health) as tell_health:
+        await serve(target, stop, gateway_id=gateway_id, on_change=tell, ready_within=ready_within)
     on_event(RunEvent("stopped", "the gateway has ended"))
 
 

@@ -23,6 +23,7 @@ from mas_core.ops.agent_runs import (
     stopped,
     supervisor_of,
 )
+from mas_core.ops.health.endpoint import Readiness, configured_address, serving_health
 from mas_core.ops.run_events import RunEvent, ending
 from mas_core.ops.scan_rules import scan_problems
 from mas_core.ops.system import System
@@ -110,7 +111,8 @@ async def _run(
     supervisor = supervisor_of(target, loaded, specs, on_event)
     gateway = _service(project, "gateway", "mas_core.gateway", on_event)
     notary = _service(project, "notary", "mas_core.audit", on_event)
-    async with System(target) as system:
+    ready = Readiness()
+    async with System(target) as system, serving_health(target, configured_address(project, "runner"), ready):
         await check_profile(system, on_event, force=options.force)
         if loaded.url is not None:
             on_event(RunEvent("server", target.shown_url))
@@ -125,7 +127,7 @@ async def _run(
                 on_event(readiness(await supervisor.wait_ready(max(0.1, deadline - time.monotonic()))))
                 start_notary.set()
             async with (
-                making_rounds(supervisor, system),
+                making_rounds(supervisor, system, ready),
                 reloading(supervisor, system, project, on_event, enabled=options.reload),
             ):
                 await _first_of(stop, server_gave_up)

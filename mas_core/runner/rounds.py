@@ -50,14 +50,18 @@ class Rounds:
 
     async def run(self) -> None:
         """Make rounds until cancelled."""
-        while True:
-            try:
-                await self._round()
-            except MasError as error:
-                log.warning("store.unavailable", runner=self.runner_id, reason=error.message)
-                for _, plan in self._plans.values():
-                    plan.start_over()
-            await self._lag.sleep(ROUND_S)
+        self._lag.start()
+        try:
+            while True:
+                try:
+                    await self._round()
+                except MasError as error:
+                    log.warning("store.unavailable", runner=self.runner_id, reason=error.message)
+                    for _, plan in self._plans.values():
+                        plan.start_over()
+                await asyncio.sleep(ROUND_S)
+        finally:
+            self._lag.stop()
 
     async def leave(self) -> None:
         """Take the heartbeat back."""

@@ -153,6 +153,9 @@ class AgentSpec(BaseModel):
     """When a message comes again that could not be handled; how the gateway is set, when not given."""
     handler_timeout: float | None = Field(default=None, ge=0, le=86_400)
     """Seconds until a handler is ended and its message has failed; 0 for never, 300 when not given."""
+    stuck_after: float | None = Field(default=None, gt=0, le=86_400)
+    """Seconds without a settled message, while some wait, after which it counts as stuck; when not given the
+    project's `health.agent_stuck_s`, or the handler's own time where that is longer."""
     mode: Literal["stream", "per_message"] = "stream"
     """exec: one program that reads and answers lines of JSON, or one run of it for each message."""
     field: str | None = None

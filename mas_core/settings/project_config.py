@@ -14,6 +14,7 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 from mas_core.errors import ConfigurationError, SpecInvalid
 from mas_core.settings.agent_spec import AgentSpec, problems_in, read_specs, spec_files
 from mas_core.settings.gateway_settings import GatewaySettings
+from mas_core.settings.health_settings import HealthSettings
 from mas_core.settings.layers import environment_layer, flattened, merged
 from mas_core.settings.masking import masked
 from mas_core.settings.permissions import Permission
@@ -72,6 +73,8 @@ class ProjectConfig(BaseSettings):
     """Packages outside of the project folder that class paths may name."""
     gateway: GatewaySettings = GatewaySettings.model_construct()
     """Settings of the gateway."""
+    health: HealthSettings = HealthSettings()
+    """Where health and metrics are served, and when something counts as stuck."""
     agents: list[AgentSpec] = []
     """Agent specs that stand here instead of in files."""
     permissions: list[Permission] = []

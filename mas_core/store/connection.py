@@ -33,6 +33,7 @@ _SCRIPTS: Final = {
     "claim": ("claim",),
     "start": ("start",),
     "read_delivery": ("read_delivery",),
+    "look_at_streams": ("look_at_streams",),
     "reserve": ("limit_windows", "reserve"),
     "give_back": ("limit_windows", "give_back"),
     "limit_use": ("limit_windows", "limit_use"),

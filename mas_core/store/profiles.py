@@ -42,6 +42,12 @@ class ServerFacts:
     needs_replicas: bool
     """Whether it refuses writes that no replica gets (`min-replicas-to-write`)."""
     memory_bytes: int
+    memory_limit: int = 0
+    """Bytes that it may use; 0 for all there are."""
+    takes_writes: bool = True
+    """Whether it could write its append-only file when it tried last; it takes no writes until it can."""
+    saves: bool = True
+    """Whether its last snapshot, and the last time that it wrote its file anew, went well."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -153,6 +159,9 @@ def _facts(place: str, info: Mapping[str, str], sync: Any) -> ServerFacts:
         sum(1 for name, value in info.items() if re.fullmatch(r"slave\d+", name) and _ONLINE.search(value)),
         "min_slaves_good_slaves" in info,
         int(info.get("used_memory", "0")),
+        int(info.get("maxmemory", "0")),
+        info.get("aof_last_write_status", "ok") == "ok",
+        all(info.get(f"{name}_status", "ok") == "ok" for name in ("aof_last_bgrewrite", "rdb_last_bgsave")),
     )
 
 

@@ -13,6 +13,7 @@ from mas_core.store.gateways import GatewayRecords
 from mas_core.store.keys import Keys
 from mas_core.store.limits import LimitCounts
 from mas_core.store.partitions import PartitionStore
+from mas_core.store.progress import Progress
 from mas_core.store.records import Records
 from mas_core.store.runners import Runners
 from mas_core.store.schedule import ScheduledMessages
@@ -34,6 +35,7 @@ class Store:
         self.records = Records(self.connection, self.keys)
         self.gateways = GatewayRecords(self.connection, self.keys)
         self.dead_letters = DeadLetters(self.connection, self.keys)
+        self.progress = Progress(self.connection, self.keys)
         self.runners = Runners(self.connection, self.keys)
         self.schedule = ScheduledMessages(self.connection, self.keys)
         self.limits = LimitCounts(self.connection, self.keys)

@@ -120,6 +120,7 @@ SYSTEM_CALLS = {
     "backup create": ["--out", "lawful-{n}.zip"],
     "backup restore": ["{backup}", "--force", "--dry-run"],
     "status": [],
+    "health": [],
     "gateway status": [],
     "gateway drain": ["--all", "--force", "--dry-run"],
     "gateway resume": ["--all"],

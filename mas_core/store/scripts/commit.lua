@@ -11,10 +11,11 @@ local now_ms = now[1] * 1000 + math.floor(now[2] / 1000)
 local meta_type = redis.call('TYPE', KEYS[1]).ok
 if meta_type ~= 'hash' then return {'changed', 'layout', ''} end
 
-local at = 3
+local at, moves = 3, false
 for _ = 1, tonumber(ARGV[2]) do
   local value = redis.call('HGET', KEYS[1], ARGV[at]) or ''
   if value ~= ARGV[at + 1] then return {'changed', ARGV[at], value} end
+  if string.sub(ARGV[at], 1, 7) == 'cursor:' then moves = true end
   at = at + 2
 end
 
@@ -69,6 +70,7 @@ for _, position in ipairs(others) do
   if name == 'SETTLE' then
     settle(KEYS[tonumber(ARGV[position + 3])], key, ARGV[position + 4], ARGV[position + 5], '',
       tonumber(ARGV[position + 6]), ARGV[position + 7])
+    redis.call('HSET', key, 'moved', now_ms)
   elseif name == 'NOTE' then
     note_change(key, ARGV[position + 3], ARGV[position + 4])
   else
@@ -79,4 +81,6 @@ for _, position in ipairs(others) do
     end
   end
 end
+-- When a cursor moved last says whether the owner takes what waits; the lease only says that it lives.
+if moves then redis.call('HSET', KEYS[1], 'moved', now_ms) end
 return {'ok', now_ms}

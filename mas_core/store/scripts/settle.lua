@@ -8,7 +8,8 @@
 -- handled can be settled, which is what makes room, the first one removes a field that is not there.
 redis.call('HDEL', KEYS[1], '')
 local lanes = {'high', 'normal', 'low'}
--- How many were handled is counted: who weighs failures asks for it.
+-- How many were handled is counted: who weighs failures asks for it. When the last one was is noted: who looks
+-- after the agents asks whether they move.
 local results = {}
 local handled = 0
 local time = redis.call('TIME')
@@ -44,5 +45,7 @@ end
 if handled > 0 then
   local count = redis.pcall('HINCRBY', KEYS[1], 'handled', handled)
   if type(count) == 'table' then redis.call('HSET', KEYS[1], 'handled', handled) end
+  local now = redis.call('TIME')
+  redis.call('HSET', KEYS[1], 'moved', now[1] * 1000 + math.floor(now[2] / 1000))
 end
 return results

@@ -1,0 +1,1 @@
+"""Health that tells the truth: what moves, what does not, and what to type next."""
