@@ -83,13 +83,16 @@ async def run(folder: Path) -> None:
 
     project.init_project(folder)
     made = project_at(folder)
+    # The agents of these tests run in this process; none of the project's own is expected to run.
+    with (folder / "agents.d" / "hello.yaml").open("a") as spec:
+        spec.write("instances: 0\n")
     keys = GatewayKeys.load_or_create(made.keys_dir)
     async with contextlib.AsyncExitStack() as stack:
         stack.enter_context(claimed(made))
         server = await stack.enter_async_context(
             EmbeddedServer(made.server_dir, made.run_dir, made.keys_dir, profile="fast")
         )
-        write_running(made, RunningContext(url=server.url, pid=os.getpid(), started=0))
+        write_running(made, RunningContext(url=server.url, profile="fast", pid=os.getpid(), started=0))
         target = resolve_target(config=folder, environ={})
         system = await stack.enter_async_context(System(target))
         store = await stack.enter_async_context(Store(server.url))

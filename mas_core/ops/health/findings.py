@@ -13,7 +13,7 @@ from mas_core.ops.health.report import HealthItem, HealthReport, report_of
 from mas_core.ops.health.server_findings import server_items
 
 LAG_WARN_MS = 250
-LAG_RED_MS = 2_000
+LAG_RED_MS = 5_000
 SILENT_MS = 45_000
 """An instance says something every 30 s; so long after its last word it is missed."""
 PATIENCE = 10
@@ -73,7 +73,7 @@ def _gateways(seen: Observation) -> Iterator[HealthItem]:
         if gateway.state != "serving":
             yield HealthItem(name, "warn", f"is {gateway.state}", f"mas gateway resume {me}", process=me)
         elif lag is None and not gateway.alarms:
-            yield HealthItem(name, "ok", f"{gateway.messages} messages", process=me)
+            yield HealthItem(name, "ok", f"took {_count(gateway.messages, 'message')}", process=me)
 
 
 def _agents(seen: Observation, expected: Expectations) -> Iterator[HealthItem]:
@@ -92,7 +92,9 @@ def _agents(seen: Observation, expected: Expectations) -> Iterator[HealthItem]:
     yield from troubles
     running = sum(bool(agent.running) for agent in seen.agents)
     waiting = sum(agent.progress.backlog for agent in seen.agents)
-    yield HealthItem("agents", "ok", f"{running} of {len(seen.agents)} run, with {waiting} messages to do")
+    yield HealthItem(
+        "agents", "ok", f"{running} of {len(seen.agents)} run, with {_count(waiting, 'message')} to do"
+    )
 
 
 def _agent(agent: AgentWork, now: int, limit_s: float, *, is_expected: bool) -> Iterator[HealthItem]:
@@ -174,7 +176,7 @@ def _runners(seen: Observation) -> Iterator[HealthItem]:
         if lag is not None:
             yield lag
         elif all(trouble.state == "starting" for trouble in runner.troubles):
-            yield HealthItem(name, "ok", f"looks after {runner.instances} instances", process=me)
+            yield HealthItem(name, "ok", f"looks after {_count(runner.instances, 'instance')}", process=me)
 
 
 def _lag(name: str, lag_ms: int, process: str) -> HealthItem | None:
@@ -196,7 +198,7 @@ def _audit(seen: Observation, expected: Expectations) -> Iterator[HealthItem]:
         for alarm in notary.alarms:
             yield HealthItem(name, "red", alarm, "mas audit notary status")
         if not notary.alarms:
-            yield HealthItem(name, "ok", f"signs {len(notary.partitions)} partitions")
+            yield HealthItem(name, "ok", f"signs {_count(len(notary.partitions), 'partition')}")
     limit_ms = SIGNING_GRACE_MS + expected.checkpoint_s * 1000
     for item in seen.unsigned:
         if seen.now - item.recorded > limit_ms:
@@ -215,6 +217,10 @@ def _audit(seen: Observation, expected: Expectations) -> Iterator[HealthItem]:
             "none is running: the audit is not signed outside of the server",
             "mas audit notary run",
         )
+
+
+def _count(number: int, what: str) -> str:
+    return f"{number} {what}" if number == 1 else f"{number} {what}s"
 
 
 def _frames(count: int) -> str:
