@@ -84,8 +84,8 @@ async def run(folder: Path) -> None:
     project.init_project(folder)
     made = project_at(folder)
     # The agents of these tests run in this process; none of the project's own is expected to run.
-    with (folder / "agents.d" / "hello.yaml").open("a") as spec:
-        spec.write("instances: 0\n")
+    spec = folder / "agents.d" / "hello.yaml"
+    spec.write_text(spec.read_text().replace("instances: 1", "instances: 0"))
     keys = GatewayKeys.load_or_create(made.keys_dir)
     async with contextlib.AsyncExitStack() as stack:
         stack.enter_context(claimed(made))

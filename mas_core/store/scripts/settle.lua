@@ -11,7 +11,7 @@ local lanes = {'high', 'normal', 'low'}
 -- How many were handled is counted: who weighs failures asks for it. When the last one was is noted: who looks
 -- after the agents asks whether they move.
 local results = {}
-local handled = 0
+local handled, moves = 0, false
 local time = redis.call('TIME')
 local now = time[1] * 1000 + math.floor(time[2] / 1000)
 for at = 3, #ARGV, 7 do
@@ -25,6 +25,7 @@ for at = 3, #ARGV, 7 do
   else
     local newly = settle(KEYS[3 + lane], KEYS[1], lanes[lane], ARGV[at + 1], ARGV[1], tonumber(ARGV[at + 2]),
       ARGV[at + 3])
+    if newly > 0 then moves = true end
     if newly > 0 and is_repeat then
       newly = -3
     elseif newly > 0 then
@@ -45,7 +46,6 @@ end
 if handled > 0 then
   local count = redis.pcall('HINCRBY', KEYS[1], 'handled', handled)
   if type(count) == 'table' then redis.call('HSET', KEYS[1], 'handled', handled) end
-  local now = redis.call('TIME')
-  redis.call('HSET', KEYS[1], 'moved', now[1] * 1000 + math.floor(now[2] / 1000))
 end
+if moves then redis.call('HSET', KEYS[1], 'moved', now) end
 return results
