@@ -158,11 +158,14 @@ async def restore(
         from mas_core.ops.backup.backup_file import BackupReader
         from mas_core.ops.backup.files import find_backup
         from mas_core.ops.backup.plan import plan, require_room, there_of, warnings_of
+        from mas_core.ops.backup.restore import check_contents
         from mas_core.ops.backup.restore import restore as put_back
 
         with BackupReader(find_backup(file, project_of(call.flags))) as reader:
             planned = await plan(system, reader)
             if dry_run:
+                with Progress(call.talk, 0, "lines") as progress:
+                    check_contents(system, reader, planned.manifest, progress)
                 call.out.records(_PLANNED, _planned_rows(planned))
             require_room(planned, force=force, file=file)
             for text in warnings_of(planned):
@@ -172,6 +175,7 @@ async def restore(
                 return ExitCode.OK
             if not planned.there.is_empty and not planned.is_resumed:
                 call.ask.named(f"this replaces parts of {there_of(planned.there)}", system.store.namespace)
+                await _keep_what_is_there(call, system)
             total = 2 * sum(facts.lines for facts in planned.manifest.parts.values())
             with Progress(call.talk, total, "lines") as progress:
                 done = await put_back(
@@ -237,6 +241,17 @@ async def _system(call: Invocation) -> AsyncIterator[System]:
         return
     async with opened(call, target) as system:
         yield system
+
+
+async def _keep_what_is_there(call: Invocation, system: System) -> None:
+    """A backup of what a restore is about to replace, so that there is a way back."""
+    from mas_core.ops.backup import create as backups
+
+    if system.target.project is None:
+        return
+    path = await backups.default_path(system)
+    await backups.create(system, path)
+    call.talk.say(f"what is there now is kept in {path}")
 
 
 def _parts(names: list[str]) -> list[Part]:

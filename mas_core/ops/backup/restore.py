@@ -57,6 +57,23 @@ class Restored:
     """Agents of which a token of the backup was revoked since, and stays so."""
 
 
+def check_contents(
+    system: System, reader: BackupReader, manifest: Manifest, on_progress: OnProgress = lambda _done: None
+) -> int:
+    """Look at every line of a backup; how many there are.
+
+    Raises:
+        BackupInvalid: The backup is not what was written.
+    """
+    check = LineCheck(system.keys, len(manifest.partitions))
+    done = 0
+    for part in PARTS:
+        for _ in checked_lines(reader, manifest, part, check):
+            done += 1
+            on_progress(done)
+    return done
+
+
 async def restore(
     system: System,
     reader: BackupReader,
@@ -83,12 +100,7 @@ async def restore(
     """
     require_room(plan, force=force, file=str(reader.path))
     manifest = plan.manifest
-    check = LineCheck(system.keys, len(manifest.partitions))
-    done = 0
-    for part in PARTS:
-        for _ in checked_lines(reader, manifest, part, check):
-            done += 1
-            on_progress(done)
+    done = check_contents(system, reader, manifest, on_progress)
     change: dict[str, object] = {
         "backup": manifest.id,
         "of": manifest.begun,
