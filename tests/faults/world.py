@@ -229,7 +229,7 @@ class World:
         """All of them."""
         return tuple(range(self.plan.partitions))
 
-    async def until(self, condition: Any, what: str, seconds: float = 60) -> None:
+    async def until(self, condition: Any, what: str, seconds: float = 120) -> None:
         """Wait for a condition, a function or a coroutine function.
 
         Raises:
@@ -278,7 +278,7 @@ class World:
         """About how many bytes of acknowledgements there are: it grows while the system works."""
         return sum(group.ledger.stat().st_size for group in self.senders)
 
-    async def until_working(self, seconds: float = 60) -> None:
+    async def until_working(self, seconds: float = 120) -> None:
         """Wait until every partition has an owner and messages are acknowledged."""
         before = self.acknowledged()
         await self.until(lambda: self.acknowledged() > before, "messages to be acknowledged", seconds)
