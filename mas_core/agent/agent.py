@@ -85,6 +85,8 @@ class Agent(Generic[State]):
         pins: Agent id -> SHA-256 fingerprints (hex) of the only public keys of it that count.
         require_signatures: Refuse messages that their sender did not sign, whatever the gateway lets through.
         delivery: How messages are handled whose senders do not say: at_most_once, at_least_once, exactly_once.
+        ordered: Handle the messages of each sender one at a time, in their order; several instances, and what is
+            tried again, give that up.
         retry: When messages come again that could not be handled: a policy for all, or one for each pattern of
             types; as the gateway is set when left out.
         handler_timeout: Seconds until a handler is ended and its message has failed; 0 for never.
@@ -112,6 +114,7 @@ class Agent(Generic[State]):
         pins: Mapping[str, Collection[str]] | None = None,
         require_signatures: bool = False,
         delivery: str = DeliveryMode.AT_LEAST_ONCE,
+        ordered: bool = False,
         retry: RetryPolicy | Mapping[str, RetryPolicy] | None = None,
         handler_timeout: float = HANDLER_TIMEOUT_S,
         use_gateway: bool = True,  # noqa: ARG002 - the gateway is always on
@@ -136,6 +139,7 @@ class Agent(Generic[State]):
         self._metadata = dict(metadata or {})
         self._max_in_flight = max_in_flight
         self._delivery = parse_delivery(delivery)
+        self._ordered = ordered
         self._heartbeat_interval = heartbeat_interval or environment.heartbeat_interval_s
         self._request_timeout = environment.request_timeout_s
         self._slot = slot
@@ -248,6 +252,7 @@ class Agent(Generic[State]):
                 self._max_in_flight,
                 self._retries,
                 self._delivery,
+                ordered=self._ordered,
             )
             self._time_limits.start()
             await self.on_start()

@@ -70,6 +70,7 @@ class Dispatch:
         max_in_flight: Handlers that run at the same time.
         retries: When messages come again that could not be handled.
         delivery: How often messages are handled whose senders do not say.
+        ordered: Whether a message waits until the one before it of the same sender is handled.
     """
 
     def __init__(
@@ -81,6 +82,8 @@ class Dispatch:
         max_in_flight: int,
         retries: Retries,
         delivery: DeliveryMode = DeliveryMode.AT_LEAST_ONCE,
+        *,
+        ordered: bool = False,
     ) -> None:
         self._client = client
         self._store = store
@@ -88,7 +91,9 @@ class Dispatch:
         self._delivery = delivery
         self._keeper = keeper
         self._handle = handle
-        self._inbox = Inbox(client.link, store, self._take, self._give_up, self._settled, max_in_flight)
+        self._inbox = Inbox(
+            client.link, store, self._take, self._give_up, self._settled, max_in_flight, ordered=ordered
+        )
         self._settler = Settler(store, client.instance, self._inbox.release)
         self._stateful_types: set[str] = set()
         self._telling: set[asyncio.Task[None]] = set()

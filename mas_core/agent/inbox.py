@@ -5,11 +5,12 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import sys
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Coroutine
 
 import msgspec
 
 from mas_core.agent.link import Link
+from mas_core.agent.sender_order import SenderOrder
 from mas_core.base.backoff import exponential_delays
 from mas_core.base.failpoints import failpoint
 from mas_core.base.fair_queue import FairQueue
@@ -57,6 +58,10 @@ class Held(msgspec.Struct, frozen=True):
     """How often it was taken over from an instance that is gone and may have started it."""
 
 
+_InTurn = Held | asyncio.Future[None]
+"""What waits for its turn: a message that was taken, or one of another instance that is awaited."""
+
+
 class Inbox:
     """Reads an agent's inbox for one instance.
 
@@ -67,6 +72,7 @@ class Inbox:
         give_up: Hands a message back whose start another instance did not survive.
         settled: Waits until every message that was handled so far is settled.
         max_in_flight: Handlers that run at the same time.
+        ordered: Whether a message waits until the one before it of the same sender is handled.
     """
 
     def __init__(
@@ -77,6 +83,8 @@ class Inbox:
         give_up: Callable[[Held], Awaitable[None]],
         settled: Callable[[], Awaitable[None]],
         max_in_flight: int,
+        *,
+        ordered: bool = False,
     ) -> None:
         self._link = link
         self._store = store
@@ -85,6 +93,9 @@ class Inbox:
         self._settled = settled
         self._max_in_flight = max_in_flight
         self._ready: FairQueue[Held] = FairQueue(LANE_WEIGHTS)
+        self._order: SenderOrder[_InTurn] | None = SenderOrder() if ordered else None
+        self._paused: list[tuple[str, Held]] = []
+        """Senders, and their message whose turn it was when an operator wanted no handler to be started."""
         self._read_after = _READ_AFTER
         self._since_read = 0
         self._looked = asyncio.Event()
@@ -110,7 +121,7 @@ class Inbox:
     @property
     def in_hand(self) -> int:
         """Messages that were read and are not settled."""
-        return len(self._running) + len(self._claimed) + len(self._ready)
+        return len(self._running) + len(self._claimed) + len(self._ready) + self._out_of_turn
 
     def start(self) -> None:
         """Start reading."""
@@ -123,6 +134,10 @@ class Inbox:
     def resume(self) -> None:
         """Start handlers again."""
         self._gate.set()
+        paused, self._paused = self._paused, []
+        for sender, held in paused:
+            if self._order is not None:
+                self._add_worker(self._go_on(self._order, sender, held))
         self._pump()
 
     async def drain(self, timeout_s: float) -> bool:
@@ -140,6 +155,8 @@ class Inbox:
         """Stop at once; what is in hand will be handled by another instance."""
         await self._stop_reading()
         self._ready.clear()
+        if self._order is not None:
+            self._order.clear()
         handling = self._running | self._claimed
         for task in handling:
             task.cancel()
@@ -171,8 +188,9 @@ class Inbox:
                             self._take_frame(frame.lane, frame.entry, frame.frame, frame.marks)
                     self._must_look_back = False
                 is_full = self._is_full
+                has_plenty = self._out_of_turn > self._max_in_flight
                 counts = {
-                    lane: 0 if is_full and self._ready.length(lane) >= most else most
+                    lane: 0 if is_full and (has_plenty or self._ready.length(lane) >= most) else most
                     for lane, most in _READ_FRAMES.items()
                 }
                 self._is_waiting = not is_full
@@ -262,15 +280,23 @@ class Inbox:
     @property
     def _is_full(self) -> bool:
         """Whether there are more messages than can be started."""
-        return len(self._ready) + len(self._running) > self._max_in_flight
+        return len(self._ready) + len(self._running) + self._out_of_turn > self._max_in_flight
+
+    @property
+    def _out_of_turn(self) -> int:
+        """Messages that wait for another one of their sender."""
+        return len(self._order) + len(self._paused) if self._order is not None else 0
 
     def _start_workers(self, count: int) -> None:
         for _ in range(count):
-            worker = asyncio.create_task(self._work())
-            self._running.add(worker)
-            worker.add_done_callback(self._running.discard)
+            self._add_worker(self._work())
         # Handlers that never wait are run by one worker; only where they wait, others are worth their price.
         asyncio.get_running_loop().call_soon(self._grow)
+
+    def _add_worker(self, work: Coroutine[None, None, None]) -> None:
+        worker = asyncio.create_task(work)
+        self._running.add(worker)
+        worker.add_done_callback(self._running.discard)
 
     def _grow(self) -> None:
         """Start more workers when those there are all wait in their handlers; twice as many each time."""
@@ -302,10 +328,12 @@ class Inbox:
             self._since_read += 1
             if not self._is_full:
                 self._room.set()
-            try:
-                await self._start(held)
-            except Exception as error:  # noqa: BLE001 - a lost message must not take the others with it
-                log.error("handler.lost", agent=self._store.agent_id, trace=trace_of(error))
+            if self._order is None or held.delivery is None:
+                await self._finish(self._start(held))
+            else:
+                sender = held.delivery.sender
+                if self._order.begin(sender, held):
+                    await self._go_on(self._order, sender, held)
             since_pause += 1
             if since_pause == PAUSE_AFTER:
                 # Handlers that never wait must not keep others, and the reader, from running.
@@ -316,6 +344,21 @@ class Inbox:
                 finally:
                     self._pausing -= 1
         self._room.set()
+
+    async def _go_on(self, order: SenderOrder[_InTurn], sender: str, following: _InTurn | None) -> None:
+        """Handle a message whose turn it is, and then those of its sender that wait for it."""
+        while isinstance(following, Held):
+            if not self._gate.is_set():
+                self._paused.append((sender, following))
+                return
+            try:
+                await self._finish(self._start(following))
+            finally:
+                following = order.end(sender)
+            if not self._is_full:
+                self._room.set()
+        if following is not None and not following.done():
+            following.set_result(None)
 
     async def _start(self, held: Held) -> None:
         """Handle a message; the start of one that failed before is noted, as it may be the one that kills."""
@@ -360,11 +403,26 @@ class Inbox:
         """
         for held in messages:
             await self._gate.wait()
-            worker = asyncio.create_task(self._finish(self._start_claimed(held)))
+            worker = asyncio.create_task(self._finish(self._start_claimed_in_turn(held)))
             self._claimed.add(worker)
             worker.add_done_callback(self._claimed.discard)
             # Whoever ends this loop takes no more messages, but lets the one that was started finish.
             await asyncio.wait([worker], timeout=ALONE_S)
+
+    async def _start_claimed_in_turn(self, held: Held) -> None:
+        order = self._order
+        if order is None or held.delivery is None:
+            await self._start_claimed(held)
+            return
+        sender = held.delivery.sender
+        turn: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        if not order.begin(sender, turn):
+            await turn
+        try:
+            await self._start_claimed(held)
+        finally:
+            following = order.end(sender)
+        await self._go_on(order, sender, following)
 
     async def _start_claimed(self, held: Held) -> None:
         starts = await self.mark_started(held)

@@ -146,6 +146,7 @@ def make_agent(launch: Launch, loader: ClassLoader) -> Agent[Any]:
         "max_in_flight": spec.max_in_flight,
         "slot": launch.slot,
         "delivery": spec.delivery,
+        "ordered": spec.ordered,
     }
     given = {name: value for name, value in arguments.items() if value}
     if spec.retry is not None:

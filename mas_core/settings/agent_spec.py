@@ -149,6 +149,8 @@ class AgentSpec(BaseModel):
     """How many messages one instance handles at once."""
     delivery: DeliveryMode | None = None
     """at_most_once, at_least_once or exactly_once, for messages whose senders do not say."""
+    ordered: bool = False
+    """Handle the messages of each sender one at a time, in their order; several instances give that up."""
     retry: AgentRetries | None = None
     """When a message comes again that could not be handled; how the gateway is set, when not given."""
     handler_timeout: float | None = Field(default=None, ge=0, le=86_400)
