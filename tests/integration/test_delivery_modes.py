@@ -210,6 +210,7 @@ async def test_r8_exactly_once_is_sent_again_under_the_id_that_the_error_names(s
     again = await alice.send("worker", "x", {"n": 1}, delivery="exactly_once", message_id=message_id)
     await settled(system)
 
+    await worker.refresh_state()
     assert again.message_id == message_id
     assert worker.numbers.count(1) <= 2  # begun again alone, because it changes the state
     assert (worker.state, bob.numbers) == ({"count": 1}, [1])
