@@ -44,7 +44,12 @@ def free_port() -> int:
         return int(probe.getsockname()[1])
 
 
-def wait_for(condition: Callable[[], object], what: str, seconds: float = WAIT_S) -> None:
+def wait_for(
+    condition: Callable[[], object],
+    what: str,
+    seconds: float = WAIT_S,
+    describe: Callable[[], str] = lambda: "",
+) -> None:
     """Wait until the condition holds; servers that do not answer yet count as no."""
     deadline = time.monotonic() + seconds
     while True:
@@ -52,8 +57,12 @@ def wait_for(condition: Callable[[], object], what: str, seconds: float = WAIT_S
             if condition():
                 return
         if time.monotonic() > deadline:
-            raise AssertionError(f"{what} did not come about within {seconds:g} s")
+            raise AssertionError(f"{what} did not come about within {seconds:g} s\n{describe()}")
         time.sleep(0.02)
+
+
+_launcher = ThreadPoolExecutor(1)
+"""Starts every server, as one ends with the thread that started it, and this one lasts."""
 
 
 def _end_with_parent() -> None:
@@ -81,14 +90,15 @@ class Member:
             lines = {"port": str(self.port), "bind": "127.0.0.1", "dir": str(self.folder), **self.settings}
             path.write_text("".join(f"{name} {value}\n" for name, value in lines.items()))
         with (self.folder / "server.log").open("ab") as log:
-            self.process = subprocess.Popen(
+            self.process = _launcher.submit(
+                subprocess.Popen,
                 [str(self.program), str(path), *(["--sentinel"] if self.is_sentinel else [])],
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,
                 start_new_session=True,
                 preexec_fn=_end_with_parent,
-            )
+            ).result()
         wait_for(lambda: self.call("PING"), f"an answer of the server at port {self.port}")
 
     def call(self, *command: str | int) -> Any:
@@ -165,6 +175,19 @@ class Group:
         """Wait until every member takes part."""
         raise NotImplementedError
 
+    def describe(self) -> str:
+        """What every member says of itself, one a line."""
+        lines = []
+        for member in self.members:
+            try:
+                told = str(
+                    member.call(*(("SENTINEL", "MASTER", SERVICE) if member.is_sentinel else ("ROLE",)))
+                )
+            except redis.RedisError as error:
+                told = str(error)
+            lines.append(f"{member.port} {told}")
+        return "\n".join(lines)
+
     def stop(self) -> None:
         """End every member."""
         for member in self.members:
@@ -196,7 +219,7 @@ class ClusterGroup(Group):
 
     def wait_until_whole(self, seconds: float = WAIT_S) -> None:
         """Wait until every slot is served and every replica has a link to its master."""
-        wait_for(self._is_whole, "a whole cluster", seconds)
+        wait_for(self._is_whole, "a whole cluster", seconds, self.describe)
 
     def wait_for_promotion(self, gone: Member, seconds: float = WAIT_S) -> None:
         """Wait until the slots of a member that was killed are served by another."""
@@ -275,7 +298,7 @@ class SentinelGroup(Group):
 
     def wait_until_whole(self, seconds: float = WAIT_S) -> None:
         """Wait until the replicas copy the primary and every sentinel knows all."""
-        wait_for(self._is_whole, "a whole group", seconds)
+        wait_for(self._is_whole, "a whole group", seconds, self.describe)
 
     def restart(self, *, seconds: float = WAIT_S) -> None:
         """Start every member that was killed, servers as replicas of the primary that there is now.
@@ -439,14 +462,33 @@ def sentinel_group(*, replicas: int = 1, fsync: str = "everysec") -> Iterator[Se
 
 
 @pytest.fixture(scope="session")
-def cluster() -> Iterator[ClusterGroup]:
-    """A Cluster that tests share; who kills a member brings it back (`restart`)."""
+def shared_cluster() -> Iterator[ClusterGroup]:
+    """The Cluster of the whole run."""
     with cluster_group(fsync="always") as group:
         yield group
 
 
 @pytest.fixture(scope="session")
-def sentinels() -> Iterator[SentinelGroup]:
-    """A Sentinel group that tests share; who kills a member brings it back (`restart`)."""
+def shared_sentinels() -> Iterator[SentinelGroup]:
+    """The Sentinel group of the whole run."""
     with sentinel_group(fsync="always") as group:
         yield group
+
+
+@pytest.fixture
+def cluster(shared_cluster: ClusterGroup) -> Iterator[ClusterGroup]:
+    """A Cluster that tests share; what one kills is there again for the next."""
+    yield shared_cluster
+    _mend(shared_cluster)
+
+
+@pytest.fixture
+def sentinels(shared_sentinels: SentinelGroup) -> Iterator[SentinelGroup]:
+    """A Sentinel group that tests share; what one kills is there again for the next."""
+    yield shared_sentinels
+    _mend(shared_sentinels)
+
+
+def _mend(group: Group) -> None:
+    if not all(member.is_running for member in group.members):
+        group.restart(seconds=2 * WAIT_S)

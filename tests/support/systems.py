@@ -217,6 +217,7 @@ async def live_system(
     partitions: int = 1,
     gateways: int = 1,
     namespace: str = "",
+    profile: str = "durable",
     **settings: Any,
 ) -> AsyncIterator[LiveSystem]:
     """A system on the server at `url`, which may be `memory://`: what runs in it ends with it.
@@ -229,6 +230,7 @@ async def live_system(
         partitions: Number of partitions.
         gateways: Gateways to start.
         namespace: Prefix of keys; one of its own when left out.
+        profile: Whether what is acknowledged waits for a replica (`ha`).
         settings: Fields of `GatewaySettings`; `retry` is quick when left out.
     """
     settings.setdefault("retry", QUICK_RETRIES)
@@ -237,7 +239,13 @@ async def live_system(
     with tempfile.TemporaryDirectory(prefix="mas-test-") as folder:
         keys_dir = Path(folder) / ".mas" / "keys"
         GatewayKeys.load_or_create(keys_dir)
-        target = Target(url, namespace=namespace or new_namespace(), partitions=partitions, keys_dir=keys_dir)
+        target = Target(
+            url,
+            namespace=namespace or new_namespace(),
+            partitions=partitions,
+            profile=profile,
+            keys_dir=keys_dir,
+        )
         # Agents end before the gateways, so that they can say goodbye.
         async with System(target) as system, AsyncExitStack() as gateway_stack, AsyncExitStack() as stack:
             running = LiveSystem(system, GatewaySettings(**settings), Path(folder), stack, gateway_stack)
