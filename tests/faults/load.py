@@ -8,6 +8,7 @@ A ledger is a file of lines that are written with one system call each, so that 
     e ID TARGET NUMBER SENT ENDED CODE     an attempt failed in a way that no sender should see
     h ID ATTEMPT PID NUMBER TIME           a handler took it
     s ID PID NUMBER TIME                   a handler that keeps a state was done with it
+    p ID ATTEMPT PID HOW TIME              a handler took a poisoned message
 
 Times are nanoseconds of the monotonic clock, which all processes of a machine share.
 """
@@ -29,6 +30,9 @@ from mas_core.base.logs import log_to_stderr
 from mas_core.errors import InternalError
 
 TYPE = "load.item"
+POISON = "load.poison"
+"""Its handler raises, dies or hangs, as it says."""
+POISON_TIMEOUT_S = 1.0
 ALWAYS = 99
 """Of `fail`: the handler fails every time, so the message ends as a dead letter."""
 SIZES = (60, 60, 200, 200, 200, 1_000, 4_000, 16_000)
@@ -57,6 +61,18 @@ class Receiver(Agent[Any]):
             "h", message.message_id, message.attempt, os.getpid(), message.data["n"], time.monotonic_ns()
         )
         if message.attempt <= message.data.get("fail", 0):
+            raise ValueError("as asked for")
+
+    @Agent.on(POISON, timeout=POISON_TIMEOUT_S)
+    async def swallow(self, message: AgentMessage) -> None:
+        """Note it, and come to harm as it says."""
+        how = message.data["how"]
+        self.ledger.write("p", message.message_id, message.attempt, os.getpid(), how, time.monotonic_ns())
+        if how == "dies":
+            os.kill(os.getpid(), signal.SIGKILL)
+        elif how == "hangs":
+            await asyncio.Event().wait()
+        elif how == "raises":
             raise ValueError("as asked for")
 
 
