@@ -13,6 +13,7 @@ import fcntl
 import hashlib
 import os
 import secrets
+import shutil
 import signal
 import sys
 import tempfile
@@ -36,6 +37,9 @@ STEADY_SECONDS = 30.0
 """A server that ran this long did not crash fast."""
 FAST_CRASHES = 6
 """So many fast crashes in a row, and it is given up."""
+
+NEEDED_BYTES = 2 << 20
+"""A disk with less is full: one command may need as much."""
 
 _LAUNCHER = """\
 import ctypes, os, sys
@@ -340,7 +344,10 @@ def _open_log(path: Path) -> BinaryIO:
 
 
 def _last_line(path: Path) -> str:
-    """The last thing that the server said, without process id and time."""
+    """Why the server ended: the last thing that it said, or that its disk is full, where it may say nothing."""
+    with contextlib.suppress(OSError):
+        if shutil.disk_usage(path.parent).free < NEEDED_BYTES:
+            return f"the disk that holds {path.parent} is full"
     with contextlib.suppress(OSError), path.open("rb") as file:
         file.seek(0, os.SEEK_END)
         file.seek(max(0, file.tell() - 4096))

@@ -94,6 +94,7 @@ class CutSystem:
     agent_side: Proxy
     stack: AsyncExitStack
     ledger: Ledger = field(default_factory=Ledger)
+    senders: list[Client] = field(default_factory=list)
     _numbers: Any = field(default_factory=lambda: itertools.count(1))
 
     @property
@@ -220,17 +221,18 @@ async def cut_system(
     allow: Sequence[tuple[str, str]] = (),
     profile: str = "fast",
     gateways: int = 1,
+    server: EmbeddedServer | None = None,
     **settings: Any,
 ) -> AsyncIterator[CutSystem]:
-    """A system on a server of its own."""
-    async with embedded_server(profile) as server:
-        with Proxy(server.socket_path) as gateway_side, Proxy(server.socket_path) as agent_side:
+    """A system on a server of its own, or on one that is not started yet."""
+    async with server or embedded_server(profile) as running:
+        with Proxy(running.socket_path) as gateway_side, Proxy(running.socket_path) as agent_side:
             async with (
-                live_system(server.url, agents=agents, allow=allow, gateways=0, **settings) as live,
+                live_system(running.url, agents=agents, allow=allow, gateways=0, **settings) as live,
                 AsyncExitStack() as gateway_stack,
                 AsyncExitStack() as stack,
             ):
-                made = CutSystem(live, server, gateway_side, agent_side, gateway_stack)
+                made = CutSystem(live, running, gateway_side, agent_side, gateway_stack)
                 for _ in range(gateways):
                     await made.start_gateway()
                 made.stack = stack
