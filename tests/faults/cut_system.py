@@ -89,18 +89,21 @@ class CutSystem:
     """A running system, its proxies and its ledger."""
 
     live: LiveSystem
-    server: EmbeddedServer
+    url: str
+    """Of the server."""
     gateway_side: Proxy
     agent_side: Proxy
     stack: AsyncExitStack
     ledger: Ledger = field(default_factory=Ledger)
     senders: list[Client] = field(default_factory=list)
+    replicas: int = 0
+    """Replicas that must have what was acknowledged."""
     _numbers: Any = field(default_factory=lambda: itertools.count(1))
 
     @property
     def password(self) -> str:
         """The server's."""
-        return password_of(self.server.url)
+        return password_of(self.url)
 
     async def start_gateway(self, **options: Any) -> Gateway:
         """One more gateway behind its proxy."""
@@ -109,6 +112,7 @@ class CutSystem:
                 self.gateway_side.url(self.password),
                 namespace=self.live.store.namespace,
                 partitions=self.live.store.partitions,
+                replicas=self.replicas,
             )
         )
         gateway = Gateway(store, self.live.keys, self.live.settings, **options)
@@ -232,7 +236,7 @@ async def cut_system(
                 AsyncExitStack() as gateway_stack,
                 AsyncExitStack() as stack,
             ):
-                made = CutSystem(live, running, gateway_side, agent_side, gateway_stack)
+                made = CutSystem(live, running.url, gateway_side, agent_side, gateway_stack)
                 for _ in range(gateways):
                     await made.start_gateway()
                 made.stack = stack

@@ -68,10 +68,13 @@ class _Link:
 class Proxy:
     """Forwards connections to `upstream`: the path of a unix socket, or host and port.
 
+    A raw one looks at nothing that passes, as for the stream of a replica.
     Use it as a context manager. What is set or called from outside may come from any thread.
     """
 
-    def __init__(self, upstream: Path | tuple[str, int], *, host: str = "127.0.0.1") -> None:
+    def __init__(
+        self, upstream: Path | tuple[str, int], *, host: str = "127.0.0.1", is_raw: bool = False
+    ) -> None:
         self.upstream = upstream
         """May be replaced; connections that are made from then on lead there."""
         self.delay_s = 0.0
@@ -80,6 +83,7 @@ class Proxy:
         """Whether new connections are reset at once."""
         self.port = 0
         self._host = host
+        self._is_raw = is_raw
         self._cuts: deque[Cut] = deque()
         self._drops: deque[Drop] = deque()
         self._links: set[_Link] = set()
@@ -196,6 +200,10 @@ class Proxy:
             if self._drops_at(len(data), to_server=True):
                 link.reset()
                 return
+            if self._is_raw:
+                writer.write(data)
+                await _drain(writer)
+                continue
             commands.feed(data)
             while (command := commands.gets()) is not False:
                 packed = hiredis.pack_command(tuple(command))
@@ -221,6 +229,10 @@ class Proxy:
             if self._drops_at(len(data), to_server=False):
                 link.reset()
                 return
+            if self._is_raw:
+                link.near.write(data)
+                await _drain(link.near)
+                continue
             answers.feed(data)
             while answers.gets() is not False:
                 link.answered += 1

@@ -6,6 +6,7 @@ import asyncio
 import time
 
 from mas_core.gateway.service import Gateway
+from mas_core.store.profiles import server_facts, shortfalls
 from mas_core.store.store import Store
 from tests.faults.cut_system import CutSystem, cut_system
 from tests.faults.outcome import Options, Outcome, Row
@@ -28,6 +29,7 @@ async def run(options: Options) -> Outcome:
         changes = (_flush_scripts, _delete_user, _change_settings)
         async with system.load(senders, "worker"):
             for number in range(options.runs):
+                await asyncio.sleep(0.2)
                 began = await changes[number % len(changes)](system, outcome)
                 outcome.recovery_ms.append(await system.recovered_ms(began))
                 outcome.runs += 1
@@ -36,7 +38,9 @@ async def run(options: Options) -> Outcome:
 
 
 async def _make_user(system: CutSystem) -> None:
-    await system.live.store.connection.call("ACL", "SETUSER", USER[0], "reset", "on", f">{USER[1]}", "~*", "&*", "+@all")
+    await system.live.store.connection.call(
+        "ACL", "SETUSER", USER[0], "reset", "on", f">{USER[1]}", "~*", "&*", "+@all"
+    )
 
 
 async def _start_gateway(system: CutSystem) -> None:
@@ -71,13 +75,19 @@ async def _delete_user(system: CutSystem, outcome: Outcome) -> float:
     return time.monotonic()
 
 
-async def _change_settings(system: CutSystem, _outcome: Outcome) -> float:
-    """What the profile asks for is not so any more; it must be told."""
-    await system.live.store.connection.call("CONFIG", "SET", "appendfsync", "everysec")
-    began = time.monotonic()
-    await asyncio.sleep(0.5)
-    await system.live.store.connection.call("CONFIG", "SET", "appendfsync", "always")
-    return began
+async def _change_settings(system: CutSystem, outcome: Outcome) -> float:
+    """What the profile asks for is not so any more; who looks is told."""
+    connection = system.live.store.connection
+    for name, wrong, right in (
+        ("appendfsync", "everysec", "always"),
+        ("maxmemory-policy", "allkeys-lru", "noeviction"),
+    ):
+        await connection.call("CONFIG", "SET", name, wrong)
+        if not shortfalls("durable", await server_facts(connection)):
+            outcome.broken += 1
+            outcome.offending.append(f"{name} {wrong} is not noticed")
+        await connection.call("CONFIG", "SET", name, right)
+    return time.monotonic()
 
 
 ROWS = [Row("r22", FAULT, run, full=300, slice=6)]

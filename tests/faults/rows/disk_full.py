@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections.abc import Callable
 
 from mas_core.errors import MasError
 from mas_core.store.embedded_server import EmbeddedServer, ServerEvent
@@ -32,15 +33,22 @@ async def run_server(options: Options) -> Outcome:
         with SmallDisk(folder / "disk", size) as disk:
             server = EmbeddedServer(
                 folder / "disk" / "server", folder / "run", folder / "keys",
-                on_event=lambda event, events=events: events.append((time.monotonic(), event)),  # type: ignore[misc]
+                on_event=lambda event, events=events: events.append((time.monotonic(), event)),
             )  # fmt: skip
             async with cut_system(*SENDERS, "worker", allow=ALLOWED, server=server) as system:
                 await system.start_agent("worker")
-                began = await _fill(system, lambda: any(event.kind == "exited" for _, event in events))
+
+                def has_ended(events: list[tuple[float, ServerEvent]] = events) -> bool:
+                    return any(event.kind == "exited" for _, event in events)
+
+                began = await _fill(system, has_ended)
                 told = next((at for at, event in events if event.kind == "exited"), None)
                 if told is None or told - began > ALARM_S:
                     _broken(outcome, "the end of the server was not told")
-                elif "the disk that holds" not in next(event for _, event in events if event.kind == "exited").message:
+                elif (
+                    "the disk that holds"
+                    not in next(event for _, event in events if event.kind == "exited").message
+                ):
                     _broken(outcome, f"it was not told why: {[event.message for _, event in events]}")
                 disk.enlarge(16 * size)
                 await _heal(system, outcome)
@@ -58,7 +66,11 @@ async def run_file(options: Options) -> Outcome:
         return outcome
     for number in range(options.runs):
         with SmallDisk(options.folder / f"disk-{number}", 4 * MEGABYTE) as disk:
-            audit = {"files": [disk.folder / "audit.jsonl"], "require": "all", "max_file_bytes": 100 * MEGABYTE}
+            audit = {
+                "files": [disk.folder / "audit.jsonl"],
+                "require": "all",
+                "max_file_bytes": 100 * MEGABYTE,
+            }
             async with cut_system(*SENDERS, "worker", allow=ALLOWED, audit=audit) as system:
                 await system.start_agent("worker")
                 # What else is on the disk leaves little room.
@@ -68,7 +80,9 @@ async def run_file(options: Options) -> Outcome:
                     return bool(system.ledger.refused)
 
                 began = await _fill(system, is_refused)
-                while not (alarms := [text for item in await system.live.system.gateways() for text in item.alarms]):
+                while not (
+                    alarms := [text for item in await system.live.system.gateways() for text in item.alarms]
+                ):
                     if time.monotonic() - began > ALARM_S:
                         _broken(outcome, "there is no alarm")
                         break
@@ -83,13 +97,13 @@ async def run_file(options: Options) -> Outcome:
     return outcome
 
 
-async def _fill(system: CutSystem, is_full: object) -> float:
+async def _fill(system: CutSystem, is_full: Callable[[], bool]) -> float:
     """Send until the disk is full; when that was."""
     senders = [await system.start_client(sender) for sender in SENDERS]
     system.senders = senders
     began = time.monotonic()
     for number in range(20_000):
-        if is_full():  # type: ignore[operator]
+        if is_full():
             return time.monotonic()
         message_ids = [f"m-{next(system._numbers)}" for _ in range(20)]
         try:

@@ -68,7 +68,7 @@ async def run(options: Options) -> Outcome:
 async def _start(zygote: Zygote, system: CutSystem, folder: Path, ledger: Path) -> Process:
     process = await zygote.spawn(
         "tests.faults.load:receive", folder, folder / "slow.log", agents={"slow": system.live.tokens["slow"]},
-        url=system.server.url, namespace=system.live.store.namespace,
+        url=system.url, namespace=system.live.store.namespace,
         partitions=system.live.store.partitions, ledger=str(ledger),
     )  # fmt: skip
     async with asyncio.timeout(60):
