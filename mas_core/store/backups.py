@@ -10,6 +10,8 @@ from mas_core.base.ids import AGENT_ID, partition_of
 from mas_core.errors import Conflict
 from mas_core.model.approval import DUE_PREFIX, decision_field, item_field
 from mas_core.model.priority import LANES
+from mas_core.model.scheduled import SCHEDULE_PREFIX, cancel_field
+from mas_core.model.scheduled import item_field as scheduled_field
 from mas_core.store.connection import Connection, Pipeline
 from mas_core.store.keys import Keys
 from mas_core.store.partitions import hash_of
@@ -53,8 +55,9 @@ class BackedItem:
     """Unix milliseconds."""
     body: bytes
     facts: bytes = b""
-    """Of a held message."""
+    """Of a held or a scheduled message."""
     decision: bytes = b""
+    """What a person decided about it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,18 +133,28 @@ class Backups:
     async def agents_with_state(self) -> list[str]:
         """Ids of all agents that have a state, registered or not."""
         found: set[str] = set()
-        cursor = b"0"
-        while True:
-            cursor, keys = await self._connection.call(
+        cursors: dict[str, bytes] | None = None
+        while cursors is None or cursors:
+            place, cursor = next(iter(cursors.items())) if cursors else ("", b"0")
+            replies = await self._connection.run_everywhere(
                 "SCAN", cursor, "MATCH", self._keys.state_pattern(), "COUNT", SCANNED
             )
-            for key in keys:
-                name = key.decode(errors="replace").rpartition(":")[2]
-                partition = partition_of(name, self._keys.partitions)
-                if AGENT_ID.fullmatch(name) and key.decode() == self._keys.state(partition, name):
-                    found.add(name)
-            if int(cursor) == 0:
-                return sorted(found)
+            if cursors is None or place not in replies:
+                # At the beginning, and where a server came or went.
+                cursors = dict.fromkeys(replies, b"0")
+            for server in (place,) if place in replies else tuple(replies):
+                cursors[server], keys = replies[server]
+                found.update(name for key in keys if (name := self._agent_of_state(key)))
+                if int(cursors[server]) == 0:
+                    del cursors[server]
+        return sorted(found)
+
+    def _agent_of_state(self, key: bytes) -> str:
+        name = key.decode(errors="replace").rpartition(":")[2]
+        if not AGENT_ID.fullmatch(name):
+            return ""
+        partition = partition_of(name, self._keys.partitions)
+        return name if key.decode(errors="replace") == self._keys.state(partition, name) else ""
 
     async def states(self, agent_ids: Sequence[str]) -> AsyncIterator[tuple[str, int, int, bytes]]:
         """Id, revision, revision set by an operator, and data of those of these agents that have a state."""
@@ -160,11 +173,14 @@ class Backups:
     async def later(self, partition: int) -> AsyncIterator[list[BackedItem]]:
         """What is kept for later, some at a time; what is there all the while comes, some of it perhaps twice."""
         keys = [
-            self._keys.later_bodies(partition), self._keys.later(partition), self._keys.held(partition),
+            self._keys.later_bodies(partition), self._keys.later(partition),
+            self._keys.held(partition), self._keys.scheduled(partition),
         ]  # fmt: skip
         cursor: bytes = b"0"
         while True:
-            cursor, found = await self._connection.script("read_later", keys, [cursor, PART, DUE_PREFIX])
+            cursor, found = await self._connection.script(
+                "read_later", keys, [cursor, PART, DUE_PREFIX, SCHEDULE_PREFIX]
+            )
             yield [
                 BackedItem(name.decode(errors="replace"), float(due), body, facts, decision)
                 for name, body, due, facts, decision in found
@@ -356,15 +372,23 @@ class Backups:
         """Put messages for later back: those of the backup from number `done` up to `after`; how many are new."""
         keys = [
             self._keys.restore_mark(partition), self._keys.later(partition),
-            self._keys.later_bodies(partition), self._keys.held(partition),
+            self._keys.later_bodies(partition), self._keys.held(partition), self._keys.scheduled(partition),
         ]  # fmt: skip
         arguments: list[Argument] = [done, after]
         for item in items:
-            approval = item.name.removeprefix(DUE_PREFIX)
-            arguments += (
-                item.name, repr(item.due), item.body, item_field(approval), item.facts,
-                decision_field(approval), item.decision,
-            )  # fmt: skip
+            arguments += (item.name, repr(item.due), item.body)
+            if item.name.startswith(SCHEDULE_PREFIX):
+                scheduled = item.name.removeprefix(SCHEDULE_PREFIX)
+                arguments += (
+                    5,
+                    scheduled_field(scheduled),
+                    item.facts,
+                    cancel_field(scheduled),
+                    item.decision,
+                )
+            else:
+                approval = item.name.removeprefix(DUE_PREFIX)
+                arguments += (4, item_field(approval), item.facts, decision_field(approval), item.decision)
         added, _ = await self._connection.script("restore_later", keys, arguments)
         return int(added)
 

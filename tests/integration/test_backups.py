@@ -10,7 +10,7 @@ from support.waiting import until
 
 from mas_core.errors import BackupInvalid, Conflict, MasError
 from mas_core.model.policy import Rule
-from mas_core.ops import agents, approvals, dead_letters, rbac, standings, state
+from mas_core.ops import agents, approvals, dead_letters, rbac, schedule, standings, state
 from mas_core.ops.backup.backup_file import BackupReader
 from mas_core.ops.backup.create import create
 from mas_core.ops.backup.plan import plan, warnings_of
@@ -60,7 +60,7 @@ async def all_signed(system):
 
 @contextlib.asynccontextmanager
 async def filled_system(url, **options):
-    """Rules, a state, a held message, one to be tried again in an hour, two dead letters, one of them dropped."""
+    """Rules, a state, messages held, scheduled and to be tried again, two dead letters, one dropped."""
     async with live_system(url, agents=NAMES, allow=[("alice", "worker")], **options) as system:
         await system.system.policy.change(
             lambda document: add_rule(document, Rule("", "hold", "alice", "bank"))
@@ -70,6 +70,8 @@ async def filled_system(url, **options):
         await state.set_part(system.system, "worker", "done", 42)
         async with system.agent("worker", Failing, retry=RETRIES), system.agent("alice") as alice:
             await alice.send("bank", "transfer", {"n": 1})
+            for number in (4, 5):
+                await alice.send("worker", "job.due", {"n": number}, deliver_after=3600)
             for number in range(2):
                 await alice.send("worker", "job.run", {"n": number})
 
@@ -80,7 +82,7 @@ async def filled_system(url, **options):
             await alice.send("worker", "job.later", {"n": 7})
 
             async def waits():
-                return len(await waiting(system)) == 2
+                return len(await waiting(system)) == 4
 
             await until(waits)
         await dead_letters.drop(system.system, [(await dead(system))[0].id])
@@ -100,6 +102,7 @@ async def told(system):
         "dropped": [(item.id, item.facts) for item in await dead(system, dropped=True)],
         "payloads": [await dead_letters.payload(system.system, item.id) for item in await dead(system)],
         "held": await held(system),
+        "scheduled": [item.facts for item in await schedule.list_scheduled(system.system)],
         "later": await waiting(system),
     }
 
@@ -121,12 +124,16 @@ async def test_everything_comes_back_into_an_empty_system(server_url, tmp_path):
 
         assert await told(system) == before
         assert done.restored == {
-            "agents": 3, "policy": len(before["history"]), "states": 1, "dead": 2, "later": 2,
+            "agents": 3, "policy": len(before["history"]), "states": 1, "dead": 2, "later": 4,
         }  # fmt: skip
         await system.start_gateway()
         worker, alice = await system.run("worker"), await system.run("alice")
         await alice.send("worker", "job.run", {"n": 8})
         await until(lambda: worker.numbers == [8])
+        later = before["scheduled"][0]
+        assert await schedule.payload(system.system, later.id) == {"n": 4}
+        (cancelled,) = await schedule.cancel(system.system, [later.id])
+        assert cancelled.error is None
         await dead_letters.retry(system.system, [before["dead"][0][0]])
         await dead_letters.restore(system.system, [before["dropped"][0][0]])
         assert [item.id for item in await dead(system)] == [before["dropped"][0][0]]
@@ -178,6 +185,8 @@ async def test_what_was_ended_after_the_backup_stays_ended(server_url, tmp_path)
         (approval,) = await held(system)
         (carried,) = await dead_letters.retry(system.system, [letter.id])
         assert carried.error is None
+        (soon, late) = await schedule.list_scheduled(system.system)
+        await schedule.cancel(system.system, [late.id])
         await agents.revoke_token(system.system, "alice")
         await agents.deregister(system.system, "worker")
         await approvals.decide(system.system, approval, approved=False)
@@ -201,6 +210,7 @@ async def test_what_was_ended_after_the_backup_stays_ended(server_url, tmp_path)
         }
         assert valid == {"alice": False, "bank": True, "worker": False}
         assert (await dead(system), await held(system)) == ([], [])
+        assert [item.id for item in await schedule.list_scheduled(system.system)] == [soon.id]
         await system.start_gateway()
         with pytest.raises(MasError):
             async with system.agent("alice") as alice:
@@ -337,7 +347,7 @@ async def test_what_moves_while_a_backup_is_made_is_in_it_once(server_url, monke
 
         monkeypatch.setattr(system.store.backups, "letters", letters)
         made = await create(system.system, tmp_path / "one.zip")
-        assert made.parts["later"].lines == 2
+        assert made.parts["later"].lines == 4
         assert len(made.partitions[0].moved) == 1
 
         await lose_store(system)
@@ -424,3 +434,28 @@ async def test_a_backup_of_another_system_is_refused(server_url, tmp_path):
         other.system.keys = system.keys
         with BackupReader(path) as reader, pytest.raises(Conflict, match="of the namespace"):
             await plan(other.system, reader)
+
+
+async def test_a_cluster_is_backed_up_and_restored(cluster, tmp_path):
+    """States of agents on every node, those of agents that are gone too, and what waits in every partition."""
+    names = [f"a{number}" for number in range(12)]
+    async with live_system(cluster.url, agents=names, allow=[("a0", "*")], partitions=6) as system:
+        for number, name in enumerate(names):
+            await state.set_part(system.system, name, "n", number)
+        alice = await system.client("a0")
+        for name in names[1:]:
+            await alice.send(name, "x", {"n": 1}, deliver_after=3600)
+        await alice.stop()
+        await agents.deregister(system.system, "a11")
+        made = await create(system.system, tmp_path / "one.zip")
+        assert {name: facts.lines for name, facts in made.parts.items() if name != "policy"} == {
+            "agents": 11, "states": 12, "later": 11, "dead": 0, "circuits": 0,
+        }  # fmt: skip
+        await system.gateway_stack.aclose()
+        await lose_store(system)
+        await put_back(system, tmp_path / "one.zip")
+        assert len(await schedule.list_scheduled(system.system)) == 11
+        assert [(await state.get(system.system, name)).value for name in names[:11]] == [
+            {"n": number} for number in range(11)
+        ]
+        assert await system.store.backups.agents_with_state() == sorted(names)

@@ -23,17 +23,14 @@ async def lose_store(live: LiveSystem) -> None:
     await live.gateway_stack.aclose()
     live.gateways.clear()
     connection = live.store.connection
-    cursor: bytes = b"0"
     while True:
-        cursor, keys = await connection.call(
-            "SCAN", cursor, "MATCH", f"{live.store.namespace}:*", "COUNT", 1000
-        )
         pipeline = Pipeline()
-        for key in keys:
-            pipeline.add("DEL", key)
-        await connection.run(pipeline)
-        if int(cursor) == 0:
+        for keys in (await connection.run_everywhere("KEYS", f"{live.store.namespace}:*")).values():
+            for key in keys:
+                pipeline.add("DEL", key)
+        if not pipeline.commands:
             return
+        await connection.run(pipeline)
 
 
 async def put_back(live: LiveSystem, path: Path, **options: Any) -> Restored:

@@ -51,8 +51,9 @@ class LaterLine(msgspec.Struct, frozen=True, omit_defaults=True):
     due: float
     body: bytes
     facts: bytes = b""
-    """Of a message that waits for a person."""
+    """Of a message that waits for a person, or for its moment."""
     decision: bytes = b""
+    """What a person decided about it."""
 
 
 class DeadLine(msgspec.Struct, frozen=True, omit_defaults=True):

@@ -16,6 +16,8 @@ from mas_core.model.frame import UNREADABLE
 from mas_core.model.message import Delivery
 from mas_core.model.policy import PolicyDocument
 from mas_core.model.registration import Registration
+from mas_core.model.scheduled import SCHEDULE_PREFIX, ScheduledMessage
+from mas_core.model.scheduled import seal_purpose as scheduled_purpose
 from mas_core.ops.backup.backup_file import BackupReader
 from mas_core.ops.backup.contents import (
     AgentLine,
@@ -63,6 +65,9 @@ class LineCheck:
             if line.name.startswith(DUE_PREFIX):
                 purpose = held_purpose(line.name.removeprefix(DUE_PREFIX))
                 msgspec.msgpack.decode(self._at_rest.open(purpose, line.body), type=HeldMessage)
+            elif line.name.startswith(SCHEDULE_PREFIX):
+                purpose = scheduled_purpose(line.name.removeprefix(SCHEDULE_PREFIX))
+                msgspec.msgpack.decode(self._at_rest.open(purpose, line.body), type=ScheduledMessage)
             elif "/" not in line.name:
                 self.delivery(line)
         except (DecryptionFailed, *UNREADABLE):

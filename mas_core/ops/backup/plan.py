@@ -127,7 +127,7 @@ def warnings_of(plan: Plan) -> list[str]:
         )
     if manifest.parts["later"].lines:
         found.append(
-            "messages that waited for a later moment are delivered again, even where they were since; "
+            "messages that waited for another attempt are delivered again, even where they were since; "
             "leave them out with --without later"
         )
     return found

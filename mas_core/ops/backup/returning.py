@@ -22,6 +22,7 @@ from mas_core.model.approval import (
 from mas_core.model.dead_letter import END_PREFIX, LetterEnd, due_purpose, letter_id
 from mas_core.model.frame import UNREADABLE
 from mas_core.model.registration import AgentKey, DecryptionKey, Registration
+from mas_core.model.scheduled import SCHEDULE_PREFIX
 from mas_core.ops.backup.contents import DeadLine, LaterLine, Manifest
 from mas_core.ops.backup.line_checks import LineCheck
 from mas_core.ops.backup.positions import Continuation
@@ -69,9 +70,11 @@ class Returning:
         return LetterBack(letter, (name, self._at_rest.seal(due_purpose(line.partition, name), text)))
 
     def item(self, line: LaterLine) -> BackedItem | None:
-        """A message for later as it comes back; None when it became a dead letter, or somebody decided about it."""
+        """A message for later as it comes back; None when it went out, or somebody decided about it."""
         if line.name.startswith(DUE_PREFIX):
             return self._held(line)
+        if line.name.removeprefix(SCHEDULE_PREFIX) in self._since.schedules:
+            return None
         if self._moved[line.partition] and "/" not in line.name:
             try:
                 if self._check.delivery(line).id in self._moved[line.partition]:

@@ -1,7 +1,7 @@
 """What the audit tells of the time after a backup, so that a restore undoes nothing in silence that was to stay.
 
-Tokens that were revoked since, agents that were removed since, dead letters that were retried or dropped since and
-approvals that were decided since: none of that comes back alive.
+Tokens that were revoked since, agents that were removed since, dead letters that were retried or dropped since,
+approvals that were decided since and scheduled messages that went out since: none of that comes back alive.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from mas_core.model.audit_record import AuditRecord
+from mas_core.model.scheduled import schedule_id
 from mas_core.ops import audit
 from mas_core.ops.audit_filter import AuditFilter
 from mas_core.ops.backup.contents import Manifest
@@ -17,7 +18,8 @@ from mas_core.ops.system import System
 
 _LETTERS_GONE = frozenset({"dlq.retried", "dlq.ended"})
 _APPROVALS_DONE = frozenset({"approval.approved", "approval.rejected", "approval.expired"})
-_KINDS = ("operator", *sorted(_LETTERS_GONE | _APPROVALS_DONE))
+_SCHEDULES_DONE = frozenset({"schedule.delivered", "schedule.cancelled", "schedule.held"})
+_KINDS = ("operator", *sorted(_LETTERS_GONE | _APPROVALS_DONE | _SCHEDULES_DONE))
 
 
 @dataclass(slots=True)
@@ -32,6 +34,8 @@ class Since:
     """Dead letters that were retried, or ended for good."""
     approvals: set[str] = field(default_factory=set)
     """Held messages about which somebody decided, or that expired."""
+    schedules: set[str] = field(default_factory=set)
+    """Scheduled messages that were delivered, cancelled, or are held."""
     policy_changes: int = 0
     operator_acts: int = 0
     is_cut: bool = False
@@ -44,6 +48,8 @@ class Since:
             self.letters.add(str(details.get("dead_letter", "")))
         elif record.kind in _APPROVALS_DONE:
             self.approvals.add(str(details.get("approval", "")))
+        elif record.kind in _SCHEDULES_DONE:
+            self.schedules.add(schedule_id(record.target, record.sender, record.message_id))
         elif record.kind == "operator" and record.decision == "done" and record.actor:
             self.operator_acts += 1
             change = details.get("change")
