@@ -20,7 +20,7 @@ from mas_core.errors import GatewayDown, MasError, Refused, RequestTimedOut, Sto
 from mas_core.gateway.service import Gateway
 from mas_core.model.audit_record import AuditRecord
 from mas_core.model.decision import Decision
-from mas_core.store.connection import script_text
+from mas_core.store.connection import Connection, script_text
 from mas_core.store.embedded_server import EmbeddedServer
 from mas_core.store.store import Store
 from tests.faults.outcome import Outcome
@@ -42,8 +42,8 @@ class Ledger:
     acknowledged: set[str] = field(default_factory=set)
     refused: Counter[str] = field(default_factory=Counter)
     handled: Counter[str] = field(default_factory=Counter)
-    answers: dict[str, object] = field(default_factory=dict)
-    """Id of a request -> what came back."""
+    runs: Counter[str] = field(default_factory=Counter)
+    """How often handlers ran that change a state; runs that do not count are thrown away."""
     unknown: int = 0
     """How often nobody knew, so that the same id was sent again."""
     contradictions: list[str] = field(default_factory=list)
@@ -241,6 +241,12 @@ async def cut_system(
                     await made.start_gateway()
                 made.stack = stack
                 yield made
+
+
+async def info(connection: Connection) -> dict[str, str]:
+    """What the server says of itself."""
+    lines = (await connection.call("INFO")).decode().splitlines()
+    return dict(line.split(":", 1) for line in lines if ":" in line)
 
 
 def password_of(url: str) -> str:

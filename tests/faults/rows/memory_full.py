@@ -8,7 +8,7 @@ import time
 from mas_core import AgentMessage
 from mas_core.agent.client import Client
 from mas_core.errors import GatewayDown, MasError, StoreFull
-from tests.faults.cut_system import CutSystem, Worker, cut_system
+from tests.faults.cut_system import CutSystem, Worker, cut_system, info
 from tests.faults.outcome import Options, Outcome, Row
 
 FAULT = "memory of the server full (noeviction)"
@@ -42,7 +42,7 @@ async def run(options: Options) -> Outcome:
         connection = system.live.store.connection
         size = BYTES_OF_SLICE if options.is_slice else BYTES
         for _ in range(options.runs):
-            used = int((await connection.server_facts())["used_memory"])
+            used = int((await info(connection))["used_memory"])
             await connection.call("CONFIG", "SET", "maxmemory", used + size)
             worker._dispatch.hold()
             refused = await asyncio.gather(*(_fill(system, sender) for sender in senders))
@@ -50,7 +50,7 @@ async def run(options: Options) -> Outcome:
                 outcome.broken += 1
                 outcome.offending.append(f"sends were refused as {refused}")
             # Buffers of clients and replicas may take it well over the limit.
-            used = int((await connection.server_facts())["used_memory"])
+            used = int((await info(connection))["used_memory"])
             await connection.call("CONFIG", "SET", "maxmemory", used - size // 8)
             before = len(system.ledger.acknowledged)
             worker._dispatch.resume()
