@@ -297,8 +297,13 @@ class Dispatch:
         result = await self._settler.settle_alone(settlement)
         if result == STATE_CHANGED:
             return False
-        if result > 0 and turn.has_changed_state:
-            self._keeper.committed(turn)
+        if turn.has_changed_state:
+            if result > 0:
+                self._keeper.committed(turn)
+            elif result == SETTLED_ELSEWHERE:
+                # If it was we, and the answer was lost, the store has our state and this process an older one.
+                with contextlib.suppress(MasError):
+                    await self._keeper.load()
         self._inbox.release(held.lane, held.entry, 1)
         return True
 

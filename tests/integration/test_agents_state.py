@@ -8,7 +8,7 @@ from support.systems import Recorder, live_system
 from support.waiting import until
 
 from mas_core.agent import Agent
-from mas_core.errors import InvalidPayload, StateChanged, StateInvalid
+from mas_core.errors import InvalidPayload, StateChanged, StateInvalid, StoreUnreachable
 from mas_core.ops import state as states
 
 
@@ -275,3 +275,36 @@ async def test_a_handler_that_waits_for_another_message_of_its_own_is_not_stuck(
     await alice.send("slow", "second", {})
 
     await until(lambda: slow.state == {"seen": 1})
+
+
+async def test_a_lost_answer_about_a_state_does_not_run_the_handler_again(system, monkeypatch):
+    """The settlement was carried out, so asking again finds a revision that has grown by it."""
+    runs = []
+
+    class Counting(Counter):
+        @Agent.on("count.add")
+        async def add(self, message, payload):
+            await self.update_state({"total": self.state.total + payload["n"]})
+            runs.append(payload["n"])
+
+    counter = await system.run("counter", Counting)
+    alice = await system.client("alice")
+    store = counter._dispatch._settler._store
+    settle = store.settle
+    lost = []
+
+    async def forgetful(consumer, batch):
+        answer = await settle(consumer, batch)
+        if not lost:
+            lost.append(answer)
+            raise StoreUnreachable("the answer is lost")
+        return answer
+
+    monkeypatch.setattr(store, "settle", forgetful)
+    await alice.send("counter", "count.add", {"n": 1})
+    await until(lambda: counter.state.total == 1)
+    await alice.send("counter", "count.add", {"n": 2})
+    await until(lambda: counter.state.total == 3)
+
+    assert lost == [[1]]
+    assert runs == [1, 2]

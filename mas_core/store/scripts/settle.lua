@@ -12,6 +12,15 @@ local lanes = {'high', 'normal', 'low'}
 -- after the agents asks whether they move.
 local results = {}
 local handled, moves = 0, false
+-- Whether a message is in this consumer's hands and not settled. The revision of one whose settlement was carried
+-- out, but whose answer was lost, has grown by its own state: its handler must not run again for that.
+local function is_open(inbox, lane, frame, position)
+  local pending = redis.pcall('XPENDING', inbox, 'agent', frame, frame, 1)
+  if pending.err or #pending == 0 or pending[1][2] ~= ARGV[1] then return false end
+  local marks = redis.call('HGET', KEYS[1], 'frame:' .. lane .. ':' .. frame)
+  local number = tonumber(position)
+  return not marks or not number or string.sub(marks, number + 1, number + 1) == '.'
+end
 local time = redis.call('TIME')
 local now = time[1] * 1000 + math.floor(time[2] / 1000)
 for at = 3, #ARGV, 7 do
@@ -21,7 +30,7 @@ for at = 3, #ARGV, 7 do
   local revision = redis.call('HGET', KEYS[2], 'revision') or '0'
   local is_repeat = mark ~= '' and redis.call('ZSCORE', KEYS[3], mark)
   if expected ~= '' and expected ~= revision and not is_repeat then
-    results[#results + 1] = -2
+    results[#results + 1] = is_open(KEYS[3 + lane], lanes[lane], ARGV[at + 1], ARGV[at + 3]) and -2 or -1
   else
     local newly = settle(KEYS[3 + lane], KEYS[1], lanes[lane], ARGV[at + 1], ARGV[1], tonumber(ARGV[at + 2]),
       ARGV[at + 3])
