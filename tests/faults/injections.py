@@ -79,6 +79,13 @@ async def kill_receivers(world: World) -> None:
     await world.start_agents(group)
 
 
+async def kill_notary(world: World) -> None:
+    """The notary dies, and its successor goes on with what it finds in the folder."""
+    assert world.notary is not None
+    await world.notary.kill()
+    await world.start_notary()
+
+
 def _victim(world: World) -> Process:
     """A gateway that may die: not the one whose memory is watched."""
     return world.chance.choice([item for item in world.gateways if item.pid not in world.spared])
@@ -91,5 +98,6 @@ INJECTIONS = [
     Injection("kill -9 of the server", kill_server),
     Injection("power cut", cut_power, lambda world: world.power is not None),
     Injection("kill -9 of a counter", kill_counter, lambda world: bool(world.counters)),
+    Injection("kill -9 of the notary", kill_notary, lambda world: world.notary is not None),
     Injection("kill -9 of receivers", kill_receivers, lambda world: len(world.receivers) > 1),
 ]

@@ -22,12 +22,13 @@ from mas_core.ops import agents
 from mas_core.ops.system import System
 from mas_core.security.gateway_keys import GatewayKeys
 from mas_core.security.policy_changes import add_rule
+from mas_core.settings.project import project_at
 from mas_core.settings.target import Target
 from tests.faults.checker import Audited, Fault, Ledgers, check
 from tests.faults.outcome import Options, Outcome
 from tests.faults.power_cut import PowerCut
 from tests.faults.server import Server
-from tests.faults.zygote import GATEWAY, Process, Zygote
+from tests.faults.zygote import GATEWAY, NOTARY, Process, Zygote
 
 NO_LIMIT = RateLimit(per_minute=10**9, per_hour=10**9)
 NUMBERS_OF_A_SENDER = 10**9
@@ -58,6 +59,8 @@ class Plan:
     """How many are sent in all; 0 for as many as there is time for."""
     failing: float = 0.01
     """Share of messages whose handler fails at first, or always."""
+    notary: bool = False
+    """Whether a notary keeps evidence outside of the server, which is verified as well."""
     profile: str = "durable"
     gateway: Mapping[str, Any] = field(default_factory=dict)
     """Section `gateway` of mas.yaml."""
@@ -107,6 +110,7 @@ class World:
         self.receivers: list[AgentGroup] = []
         self.counters: list[AgentGroup] = []
         self.killed_handlers: list[int] = []
+        self.notary: Process | None = None
         self.spared: set[int] = set()
         """Gateways that no injection may end."""
         self.power: PowerCut | None = None
@@ -144,7 +148,11 @@ class World:
         self.gateway_url = self.gateway_url or self.server.url
         self.agent_url = self.agent_url or self.server.url
         target = Target(
-            self.server.url, partitions=plan.partitions, profile=plan.profile, keys_dir=self.keys_dir
+            self.server.url,
+            partitions=plan.partitions,
+            profile=plan.profile,
+            keys_dir=self.keys_dir,
+            project=project_at(self.folder) if plan.notary else None,
         )
         self.system = await self._stack.enter_async_context(System(target))
         senders = [[f"s{group}-{at}" for at in range(plan.senders)] for group in range(plan.sender_processes)]
@@ -187,6 +195,8 @@ class World:
 
     async def start_load(self) -> None:
         """Start gateways and agents; returns when the first messages are acknowledged."""
+        if self.plan.notary:
+            await self.start_notary()
         for _ in range(self.plan.gateways):
             await self.start_gateway()
         groups = [*self.receivers, *self.counters]
@@ -201,6 +211,11 @@ class World:
         process = await self.zygote.spawn(GATEWAY, self.folder, self.folder / "gateway.log", environ)
         self.gateways.append(process)
         return process
+
+    async def start_notary(self) -> None:
+        """Start the notary, or start it again."""
+        environ = {"MAS_URL": self.gateway_url}
+        self.notary = await self.zygote.spawn(NOTARY, self.folder, self.folder / "notary.log", environ)
 
     async def start_agents(self, group: AgentGroup, failpoint: str = "") -> Process:
         """Start the process of some agents, or start it again."""
@@ -329,6 +344,11 @@ class World:
                 self.crashes.append(f"the agents of {group.ledger.name} ended with {group.process.code}")
         self.note_crashes()
         await asyncio.gather(*(gateway.end(60) for gateway in self.gateways))
+        if self.notary is not None:
+            if not self.notary.is_alive:
+                self.crashes.append(f"the notary ended with {self.notary.code}")
+            # It signs what is there before it ends.
+            await self.notary.end(60)
 
     def ledgers(self) -> Ledgers:
         """What was written down outside."""

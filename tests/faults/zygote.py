@@ -21,15 +21,19 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NoReturn
 
+from mas_core.base.event_loop import run
+from mas_core.base.logs import log_to_stderr
 from mas_core.gateway.policy_compiler import PolicyCompiler
 from mas_core.model.policy import PolicyDocument
 from mas_core.security.dlp import load_pack
 
 ROOT = Path(__file__).parents[2]
 GATEWAY = "tests.faults.zygote:gateway"
+NOTARY = "tests.faults.zygote:notary"
 _PRELOADED = (
     "mas_core.gateway.__main__",
     "mas_core.gateway.process",
+    "mas_core.audit.__main__",
     "mas_core.agent.agent",
     "mas_core.ops.system",
     "tests.faults.load",
@@ -40,12 +44,18 @@ _PRELOADED = (
 
 def gateway(_arguments: dict[str, Any]) -> int:
     """What `python -m mas_core.gateway` runs."""
-    from mas_core.base.event_loop import run
-    from mas_core.base.logs import log_to_stderr
-    from mas_core.gateway import __main__ as program
+    return _run("mas_core.gateway.__main__")
 
+
+def notary(_arguments: dict[str, Any]) -> int:
+    """What `python -m mas_core.audit` runs."""
+    return _run("mas_core.audit.__main__")
+
+
+def _run(program: str) -> int:
+    os.umask(0o077)
     log_to_stderr()
-    return run(program._main())
+    return int(run(importlib.import_module(program)._main()))
 
 
 def main() -> None:

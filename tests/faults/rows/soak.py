@@ -30,7 +30,9 @@ async def run(options: Options) -> Outcome:
     power = None
     if compiler() is not None:
         power = PowerCut(options.folder / "power", options.folder / "server" / "data")
-    plan = Plan(counters=2, relays=True, rate=RATE, server_environ=power.environ if power else {})
+    plan = Plan(
+        counters=2, relays=True, notary=True, rate=RATE, server_environ=power.environ if power else {}
+    )
     injected: Counter[str] = Counter()
     async with World(options, plan) as world:
         world.power = power
