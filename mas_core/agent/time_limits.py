@@ -11,6 +11,7 @@ import contextlib
 from collections.abc import Iterable
 from typing import Any, Final
 
+MIN_INTERVAL_S = 0.01
 MAX_INTERVAL_S = 1.0
 NO_LIMIT: Final = float("inf")
 
@@ -24,7 +25,7 @@ class TimeLimits:
 
     def __init__(self, limits: Iterable[float]) -> None:
         shortest = min(limits, default=NO_LIMIT)
-        self._interval = min(MAX_INTERVAL_S, shortest / 4)
+        self._interval = max(MIN_INTERVAL_S, min(MAX_INTERVAL_S, shortest / 4))
         self._now = 0.0
         self._running: dict[asyncio.Task[Any], float] = {}
         self._cut: dict[asyncio.Task[Any], int] = {}

@@ -8,7 +8,8 @@ from support.systems import Recorder, live_system
 from support.waiting import until
 
 from mas_core import Agent, AgentFailed, CircuitOpen, InvalidPayload, RetryPolicy
-from mas_core.model.message import NACK
+from mas_core.agent.dispatch import Dispatch
+from mas_core.model.message import NACK, POISON
 from mas_core.ops import dead_letters
 
 
@@ -203,6 +204,25 @@ async def test_a_hostile_policy_is_refused_and_the_message_stays(system):
     assert await letters(system) == {}
     assert sum((await system.store.agent("worker").backlog()).values()) == 1
     gate.set()
+
+
+async def test_saying_that_others_died_of_it_is_an_attempt_too(system):
+    """An instance that hands a message back as poison, though nobody noted a start, cannot do so for ever."""
+    handed_back = []
+
+    async def hand_back(self, held):
+        handed_back.append(held.delivery.attempt)
+        await self._hand_back(held, POISON, "it is not my fault", retryable=True)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Dispatch, "_take", hand_back)
+        await system.run("worker", retry=quick(attempts=4))
+        alice = await system.run("alice")
+        await alice.send("worker", "x", {})
+        found = await until(lambda: letters(system))
+
+    assert handed_back == [1, 2, 3, 4]
+    assert (found["x"].code, found["x"].attempts) == ("poison", 4)
 
 
 class Hanging(Recorder):
