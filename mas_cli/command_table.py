@@ -23,7 +23,7 @@ from mas_cli.system_commands import SYSTEM_COMMANDS
 __all__ = ["COMMANDS", "GROUPS", "SECTIONS", "Command", "Impact", "Scope"]
 
 SECTIONS: tuple[tuple[str, tuple[str, ...]], ...] = (
-    ("Run", ("init", "up", "down", "status", "health", "gateway", "agent")),
+    ("Run", ("init", "up", "down", "status", "health", "gateway", "partitions", "agent")),
     ("Talk", ("discover", "send", "request", "watch", "tui", "bench")),
     ("Queues", ("schedule", "dlq")),
     ("Rules", ("rbac", "policy", "limit", "approval", "dlp", "breaker")),
@@ -51,6 +51,7 @@ GROUPS: dict[str, str] = {
     "dlq": "Dead letters: messages that were given up",
     "dlp": "Sensitive data: what is looked for, and what is found",
     "gateway": "Gateways: what takes, judges and delivers messages",
+    "partitions": "Partitions: how agents are spread over gateways",
     "key": "Public keys of agents, and their own keys to decrypt with",
     "policy": "Switches of the policy, and trials of another one",
     "policy shadow": "A policy that is tried beside the one in force",

@@ -84,6 +84,25 @@ RUN_COMMANDS: tuple[Command, ...] = (
         {4: "it is in force, but one does not follow", 6: "there is no such gateway"},
     ),
     Command(
+        "partitions list",
+        "Show the partitions and who owns each",
+        "read",
+        "partitions:list_all",
+        ("mas partitions list",),
+    ),
+    Command(
+        "partitions set",
+        "Change how many there are, while the system runs",
+        "write",
+        "partitions:set_number",
+        ("mas partitions set 4 --dry-run", "mas partitions set 4 --confirm mas"),
+        {
+            7: "another change is half done, or messages wait for approval",
+            9: "another name was typed",
+        },
+        asks=True,
+    ),
+    Command(
         "agent run",
         "Run some in the foreground, in a running system",
         "write",

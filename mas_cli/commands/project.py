@@ -18,6 +18,10 @@ def init(
     folder: Annotated[
         Path, typer.Argument(metavar="DIR", help="Its folder, made if missing; this one if left out.")
     ] = Path(),
+    *,
+    partitions: Annotated[
+        int, typer.Option("--partitions", metavar="N", help="How many partitions; more only on a cluster.")
+    ] = 1,
 ) -> ExitCode:
     """Make a project with one agent, ready to run.
 
@@ -25,7 +29,7 @@ def init(
     """
     from mas_core.ops.project import FIRST_AGENT, init_project
 
-    written = init_project(folder)
+    written = init_project(folder, partitions=partitions)
     call.out.records((Column("path"),), [{"path": str(path)} for path in written])
     call.talk.say("next:")
     if folder.resolve() != Path.cwd():

@@ -22,7 +22,6 @@ from mas_core.base.ids import (
     check_message_id,
     check_message_type,
     new_message_id,
-    partition_of,
 )
 from mas_core.errors import (
     AgentNotFound,
@@ -127,7 +126,7 @@ class Client:
         self._store = store
         self._agent_store = store.agent(agent_id)
         self._link = Link(agent_id, derive_keys(token, agent_id), store.namespace)
-        self._outbox = Outbox(self._link, self._agent_store, store.partitions)
+        self._outbox = Outbox(self._link, self._agent_store)
         self._replies = Replies(
             self._link, self._agent_store, self._outbox.take_receipts, self._take_directive
         )
@@ -169,6 +168,7 @@ class Client:
             TokenExpired, TokenRevoked: It was.
             StoreUnreachable: The server does not answer.
         """
+        await self._agent_store.follow_layout()
         await self.check_token()
         await self._agent_store.follow_profile()
         await self.read_clock()
@@ -477,13 +477,13 @@ class Client:
         self._sign(envelope)
         asking = self._to_gateway(REHEARSE, None)
         asking.data = msgspec.msgpack.encode(envelope)
-        reply = await self._ask(asking, timeout, partition_of(target, self._store.partitions))
+        reply = await self._ask(asking, timeout, target)
         return msgspec.convert(reply.data, Rehearsal)
 
     async def tell(self, message_type: str, data: object, timeout: float = SEND_TIMEOUT_S) -> Receipt:
         """Say something to the gateway itself; raises as `send` does."""
         envelope = self._to_gateway(message_type, data)
-        return await self._submit(envelope, timeout, self._agent_store.partition)
+        return await self._submit(envelope, timeout, self.agent_id)
 
     async def submit(self, envelope: Envelope, timeout: float = SEND_TIMEOUT_S) -> Receipt:
         """Send a message that is made already; raises as `send` does."""
@@ -538,13 +538,13 @@ class Client:
         return await self._ask_gateway(KEYS, {"agents": agent_ids}, REQUEST_TIMEOUT_S)
 
     async def _ask_gateway(self, message_type: str, data: object, timeout: float) -> AgentMessage:
-        return await self._ask(self._to_gateway(message_type, data), timeout, self._agent_store.partition)
+        return await self._ask(self._to_gateway(message_type, data), timeout, self.agent_id)
 
-    async def _ask(self, envelope: Envelope, timeout: float, partition: int) -> AgentMessage:
+    async def _ask(self, envelope: Envelope, timeout: float, route: str) -> AgentMessage:
         answer = self._replies.expect(envelope.id)
         try:
             async with asyncio.timeout(timeout):
-                await self._submit(envelope, timeout + 1, partition)
+                await self._submit(envelope, timeout + 1, route)
                 return message_of(await answer)
         except TimeoutError as error:
             if isinstance(error, MasError):
@@ -593,15 +593,15 @@ class Client:
             headers=headers,
         )
 
-    async def _submit(self, envelope: Envelope, timeout: float, partition: int | None = None) -> Receipt:
-        """Send a message; what goes to the gateway itself, in the agent's own partition, is never signed."""
+    async def _submit(self, envelope: Envelope, timeout: float, route: str = "") -> Receipt:
+        """Send a message; what goes to the gateway itself, in the partition of `route`, is never signed."""
         self._check_started()
-        if self.signs and partition is None:
+        if self.signs and not route:
             self._sign(envelope)
-        [receipt] = await self._outbox.submit_all((envelope,), partition=partition, timeout_s=timeout)
+        [receipt] = await self._outbox.submit_all((envelope,), route=route, timeout_s=timeout)
         if receipt.decision is _ALLOWED:
             return receipt
-        if receipt.rule == SIGNATURE_REQUIRED and envelope.signature is None and partition is None:
+        if receipt.rule == SIGNATURE_REQUIRED and envelope.signature is None and not route:
             # The gateway wants signatures: from here on it gets them.
             self.signs = True
             return await self._submit(envelope, timeout)

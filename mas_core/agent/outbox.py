@@ -13,7 +13,7 @@ import time
 from collections import OrderedDict, deque
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
-from itertools import chain
+from itertools import chain, count
 
 import msgspec
 
@@ -27,6 +27,7 @@ from mas_core.errors import GatewayDown, InvalidPayload, MasError, StoreUnreacha
 from mas_core.model.decision import Decision, Receipt
 from mas_core.model.frame import (
     FRAME_VERSION,
+    LAYOUT_ENDED,
     MAX_FRAME_BYTES,
     MAX_FRAME_MESSAGES,
     MAX_UNANSWERED_FRAMES,
@@ -39,7 +40,7 @@ from mas_core.model.json_text import MAX_BYTES
 from mas_core.model.message import Envelope
 from mas_core.model.priority import Lane, lane_of
 from mas_core.security.seals import SealKey
-from mas_core.store.agents import AgentStore
+from mas_core.store.agents import LAYOUT_LOOK_S, AgentStore
 
 RESEND_AFTER_S = 2.0
 """Seconds without a receipt until the first probe; each further one waits twice as long as the one before."""
@@ -63,6 +64,11 @@ class _Waiting(msgspec.Struct, eq=False):
     size: int
     answer: asyncio.Future[list[Receipt]]
     deadline: float
+    route: str
+    """The agent whose partition they go to."""
+    lane: Lane
+    order: int
+    """Grows with every submission, so that what has to go another way keeps its turn."""
 
 
 @dataclass(slots=True)
@@ -119,10 +125,18 @@ class _Queue:
 class Outbox:
     """Sends messages of one instance and waits for their receipts."""
 
-    def __init__(self, link: Link, store: AgentStore, partitions: int) -> None:
+    def __init__(self, link: Link, store: AgentStore) -> None:
         self._link = link
         self._store = store
-        self._partitions = partitions
+        self._layout = store.layout.number
+        self._is_moving = False
+        """Whether the layout is another one: nothing new is sent until every frame of the old one is answered."""
+        self._held: list[_Waiting] = []
+        """What waits for that."""
+        self._all_answered = asyncio.Event()
+        """Set when no session has frames without a receipt."""
+        self._following: asyncio.Task[None] | None = None
+        self._orders = count(1)
         self._queues: dict[tuple[int, Lane], _Queue] = {}
         self._sessions: dict[str, _Queue] = {}
         """The queues, and those whose session takes no more messages but lacks receipts."""
@@ -139,39 +153,39 @@ class Outbox:
 
     async def stop(self) -> None:
         """Stop sending; what is unanswered fails."""
-        for task in self._tasks:
+        tasks = [*self._tasks, *([self._following] if self._following is not None else [])]
+        for task in tasks:
             task.cancel()
-        for task in self._tasks:
+        for task in tasks:
             with contextlib.suppress(asyncio.CancelledError):
                 await task
-        for queue in self._sessions.values():
-            for waiting in queue.all_waiting():
-                if not waiting.answer.done():
-                    waiting.answer.set_exception(GatewayDown("the agent stopped before a receipt came"))
-                    waiting.answer.exception()
+        for waiting in self._all_waiting():
+            if not waiting.answer.done():
+                waiting.answer.set_exception(GatewayDown("the agent stopped before a receipt came"))
+                waiting.answer.exception()
 
     def now_ms(self) -> int:
         """The server's clock, by estimate."""
         return self.clock.now_ms()
 
     async def submit(
-        self, envelope: Envelope, *, partition: int | None = None, timeout_s: float = SEND_TIMEOUT_S
+        self, envelope: Envelope, *, route: str = "", timeout_s: float = SEND_TIMEOUT_S
     ) -> Receipt:
         """Send a message and wait for the gateway's receipt; parameters and errors as for `submit_all`."""
-        return (await self.submit_all([envelope], partition=partition, timeout_s=timeout_s))[0]
+        return (await self.submit_all([envelope], route=route, timeout_s=timeout_s))[0]
 
     def submit_all(
         self,
         envelopes: Sequence[Envelope],
         *,
-        partition: int | None = None,
+        route: str = "",
         timeout_s: float = SEND_TIMEOUT_S,
     ) -> asyncio.Future[list[Receipt]]:
         """Queue messages for one target and lane; the future gives the gateway's receipts.
 
         Args:
             envelopes: The messages, 1 to MAX_FRAME_MESSAGES; several must fit into one frame.
-            partition: Where they go; the partition of their target when left out.
+            route: The agent to whose partition they go; their target when left out.
             timeout_s: After so many seconds without a receipt the future fails with GatewayDown.
 
         Raises:
@@ -184,13 +198,19 @@ class Outbox:
                 f"the message has {size:,} bytes; at most {MAX_BYTES:,} are taken", size=size, limit=MAX_BYTES
             )
         first = envelopes[0]
-        if partition is None:
-            partition = partition_of(first.target, self._partitions)
-        lane = lane_of(first.priority)
-        queue = self._queues.get((partition, lane)) or self._new_queue(partition, lane)
         answer: asyncio.Future[list[Receipt]] = self._loop.create_future()
         ids = [envelope.id for envelope in envelopes]
-        queue.waiting.append(_Waiting(ids, packed, size, answer, time.monotonic() + timeout_s))
+        deadline = time.monotonic() + timeout_s
+        lane = lane_of(first.priority)
+        waiting = _Waiting(
+            ids, packed, size, answer, deadline, route or first.target, lane, next(self._orders)
+        )
+        if self._layout != self._store.layout.number:
+            self._leave_layout()
+        if self._is_moving:
+            self._held.append(waiting)
+        else:
+            self._queue_of(waiting).waiting.append(waiting)
         self._wake.set()
         return answer
 
@@ -199,6 +219,10 @@ class Outbox:
         for receipt in receipts:
             queue = self._sessions.get(receipt.session)
             if queue is None:
+                continue
+            if receipt.expected == LAYOUT_ENDED:
+                self._take_back(queue, receipt.counter)
+                self._leave_layout()
                 continue
             if receipt.expected:
                 self._resynchronise(queue, receipt.expected)
@@ -227,6 +251,55 @@ class Outbox:
                 position += len(waiting.ids)
         self._wake.set()
 
+    def _all_waiting(self) -> list[_Waiting]:
+        return [*self._held, *(item for queue in self._sessions.values() for item in queue.all_waiting())]
+
+    def _queue_of(self, waiting: _Waiting) -> _Queue:
+        partition = partition_of(waiting.route, self._store.layout.partitions)
+        return self._queues.get((partition, waiting.lane)) or self._new_queue(partition, waiting.lane)
+
+    def _take_back(self, queue: _Queue, counter: int) -> None:
+        """Nothing of these frames was taken: their messages go another way."""
+        for late in [number for number in queue.unanswered if number >= counter]:
+            self._held += queue.unanswered.pop(late).groups
+        self._forget_if_ended(queue)
+
+    def _leave_layout(self) -> None:
+        """Send nothing more under this layout, and ask what became of each frame that has no receipt."""
+        if self._is_moving:
+            return
+        self._is_moving = True
+        log.info("layout.left", agent=self._link.agent_id, layout=self._layout)
+        self._queues.clear()
+        for queue in list(self._sessions.values()):
+            self._held += queue.waiting
+            queue.waiting.clear()
+            self._forget_if_ended(queue)
+        self._following = asyncio.create_task(self._enter_layout())
+        self._wake.set()
+
+    async def _enter_layout(self) -> None:
+        """Go on under the new layout once nothing of the old one is open, in the order of submission."""
+        while self._store.layout.number == self._layout:
+            try:
+                await self._store.follow_layout()
+            except MasError as error:
+                log.warning("store.unavailable", agent=self._link.agent_id, reason=error.message)
+            if self._store.layout.number == self._layout:
+                await asyncio.sleep(LAYOUT_LOOK_S)
+        for queue in self._sessions.values():
+            self._mark_for_resending(queue.unanswered.values())
+        if self._sessions:
+            self._all_answered.clear()
+            await self._all_answered.wait()
+        held, self._held = sorted(self._held, key=lambda item: item.order), []
+        self._layout = self._store.layout.number
+        self._is_moving = False
+        for waiting in held:
+            self._queue_of(waiting).waiting.append(waiting)
+        log.info("layout.entered", agent=self._link.agent_id, layout=self._layout)
+        self._wake.set()
+
     def _new_queue(self, partition: int, lane: Lane) -> _Queue:
         session = new_instance_id()
         queue = _Queue(partition, lane, session, self._link.sending_key(session))
@@ -235,6 +308,10 @@ class Outbox:
 
     def _end_session(self, queue: _Queue, unsent: Sequence[_Waiting] = ()) -> None:
         """Let a new session take these messages and all that wait; the old one only gets its receipts."""
+        if self._is_moving:
+            self._held += unsent
+            self._forget_if_ended(queue)
+            return
         current = self._queues[queue.partition, queue.lane]
         if current is queue:
             current = self._new_queue(queue.partition, queue.lane)
@@ -243,8 +320,10 @@ class Outbox:
         self._forget_if_ended(queue)
 
     def _forget_if_ended(self, queue: _Queue) -> None:
-        if not queue.unanswered and self._queues[queue.partition, queue.lane] is not queue:
+        if not queue.unanswered and self._queues.get((queue.partition, queue.lane)) is not queue:
             self._sessions.pop(queue.session, None)
+            if not self._sessions:
+                self._all_answered.set()
 
     def _resynchronise(self, queue: _Queue, expected: int) -> None:
         if expected in queue.unanswered:
@@ -303,12 +382,12 @@ class Outbox:
         # Its number may not be used again: something was sealed under it.
         self._end_session(queue)
 
-    def _unanswered(self, queue: _Queue, waiting: _Waiting) -> MasError:
+    def _unanswered(self, trouble: MasError | None, waiting: _Waiting) -> MasError:
         """What is known of messages that got no receipt in time."""
         details = {"message_id": waiting.ids[0]}
-        if queue.trouble is not None:
+        if trouble is not None:
             return StoreUnreachable(
-                f"{queue.trouble.message}; the message may still be delivered",
+                f"{trouble.message}; the message may still be delivered",
                 hint=("mas status", "send it again with the same id"),
                 **details,
             )
@@ -365,6 +444,7 @@ class Outbox:
             queue.counter,
             len(packed),
             self.now_ms(),
+            layout=self._layout,
         )
         frame = queue.seal_key.seal(header, _PACKER.encode(packed))
         sent = queue.unanswered[queue.counter] = _SentFrame(frame, queue.counter, groups, now)
@@ -374,6 +454,8 @@ class Outbox:
         while True:
             await asyncio.sleep(SWEEP_INTERVAL_S)
             now = time.monotonic()
+            if self._layout != self._store.layout.number:
+                self._leave_layout()
             for queue in self._sessions.values():
                 if queue.is_overdue(now):
                     queue.probes += 1
@@ -383,7 +465,10 @@ class Outbox:
                     self._mark_for_resending(queue.unanswered[counter] for counter in ends)
                 for waiting in queue.all_waiting():
                     if now > waiting.deadline and not waiting.answer.done():
-                        waiting.answer.set_exception(self._unanswered(queue, waiting))
+                        waiting.answer.set_exception(self._unanswered(queue.trouble, waiting))
+            for waiting in self._held:
+                if now > waiting.deadline and not waiting.answer.done():
+                    waiting.answer.set_exception(self._unanswered(None, waiting))
 
     def _mark_for_resending(self, frames: Iterable[_SentFrame]) -> None:
         for sent in frames:

@@ -181,7 +181,7 @@ class Notary:
         keys = self._keys = CheckpointKeys(self.folder, self._keys_dir, self._store.namespace)
         self._partitions = [
             PartitionNotary(self.folder, partition, keys, self._closed)
-            for partition in range(self._store.partitions)
+            for partition in range(self._store.width)
         ]
         log.info("notary.ready", notary=self.notary_id, folder=str(self.folder), origin=keys.name)
         self._on_ready(self.notary_id)
@@ -314,7 +314,7 @@ class Notary:
         partitions = tuple(partition.status for partition in self._partitions)
         if self._problem:
             known = partitions or tuple(
-                PartitionEvidence(number, "unwritable", 0, 0) for number in range(self._store.partitions)
+                PartitionEvidence(number, "unwritable", 0, 0) for number in range(self._store.width)
             )
             partitions = tuple(
                 item if item.problem else msgspec.structs.replace(item, problem=self._problem)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
@@ -11,7 +12,7 @@ from mas_core.audit.index_keeper import IndexKeeper
 from mas_core.audit.notary import Notary
 from mas_core.audit.sinks.feeder import followers_of
 from mas_core.base.logs import get_logger
-from mas_core.errors import ConfigurationError, SecretUnavailable
+from mas_core.errors import ConfigurationError, MasError, SecretUnavailable
 from mas_core.settings.gateway_settings import AuditSettings
 from mas_core.settings.project_config import load_config
 from mas_core.settings.target import Target
@@ -20,6 +21,8 @@ from mas_core.store.store import Store
 
 log = get_logger(__name__)
 
+LAYOUT_LOOK_S = 2.0
+"""How often a notary looks whether there are more partitions."""
 EVIDENCE_NAME = "audit"
 """Of the folder in `.mas/` unless the settings name another."""
 
@@ -64,18 +67,38 @@ async def serve(
         if not is_waiting:
             await store.ping()
         place = folder or evidence_folder(target, settings)
-        with closing(IndexKeeper(place)) as index:
-            notary = Notary(
-                store,
-                place,
-                target.keys_dir,
-                settings,
-                followers=(index, *followers_of(settings, place, target.partitions)),
-                on_ready=on_ready,
-                alarm=alarm,
-            )
-            await notary.run(stop, is_waiting=is_waiting)
+        while not stop.is_set():
+            # One that follows all partitions there are ends when there are more, for one that does.
+            ends = asyncio.Event()
+            watching = asyncio.create_task(_watch_width(store, stop, ends))
+            try:
+                with closing(IndexKeeper(place)) as index:
+                    notary = Notary(
+                        store,
+                        place,
+                        target.keys_dir,
+                        settings,
+                        followers=(index, *followers_of(settings, place, store.width)),
+                        on_ready=on_ready,
+                        alarm=alarm,
+                    )
+                    await notary.run(ends, is_waiting=is_waiting)
+            finally:
+                watching.cancel()
+                await asyncio.wait([watching])
     log.info("notary.stopped", notary=notary.notary_id)
+
+
+async def _watch_width(store: Store, stop: asyncio.Event, ends: asyncio.Event) -> None:
+    """Set `ends` when the notary is to stop, or when there are more partitions than it knows."""
+    width = store.width
+    while not stop.is_set() and store.width == width:
+        with contextlib.suppress(MasError):
+            await store.layouts.follow()
+        if store.width == width:
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(stop.wait(), LAYOUT_LOOK_S)
+    ends.set()
 
 
 def audit_settings(target: Target) -> AuditSettings:

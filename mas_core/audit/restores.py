@@ -87,7 +87,7 @@ async def accept_now(folder: Path, keys_dir: Path, store: Store, request: Restor
         SecretUnavailable, ConfigurationError: The keys cannot be used.
     """
     keys = CheckpointKeys(folder, keys_dir, store.namespace)
-    partitions = [PartitionNotary(folder, number, keys) for number in range(store.partitions)]
+    partitions = [PartitionNotary(folder, number, keys) for number in range(store.width)]
     try:
         for partition, (seq, head) in zip(partitions, await store.records.audit_heads(), strict=True):
             now = time.monotonic()

@@ -78,6 +78,8 @@ class ControlDesk:
         """Ask what answering this message needs; `targets` gets the agents whose inboxes must be known."""
         if not self._budget.has_room(sender, now, is_vital=envelope.type in VITAL_TYPES):
             return
+        if envelope.type != REHEARSE and partition_of(sender, self._partitions) != self._partition:
+            return
         if envelope.type == NACK:
             self._redelivery.ask(sender, envelope, lookups)
         elif envelope.type == OUTCOME and self._breakers.enabled:

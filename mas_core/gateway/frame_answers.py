@@ -11,7 +11,7 @@ from mas_core.gateway.outbound import Outbound
 from mas_core.gateway.sessions import Session
 from mas_core.gateway.transit import Transit
 from mas_core.model.decision import Decision
-from mas_core.model.frame import FrameHeader, FrameReceipt
+from mas_core.model.frame import LAYOUT_ENDED, FrameHeader, FrameReceipt
 from mas_core.store.commits import Commit
 
 _ALLOWED = Decision.ALLOWED
@@ -38,6 +38,13 @@ class FrameAnswers:
         known = session.receipt_of(lane, header.counter) if header.counter < expected else None
         asking = FrameReceipt(header.session, self._partition, lane, header.counter, expected=expected)
         self._outbound.receipt(session.agent_id, session.instance, session.key_id, known or asking)
+
+    def answer_for_other_layout(self, frame: OpenedFrame, header: FrameHeader, session: Session) -> None:
+        """Say that nothing of a frame was taken, since the partitions have changed since it was made."""
+        receipt = FrameReceipt(
+            header.session, self._partition, frame.stored.lane, header.counter, expected=LAYOUT_ENDED
+        )
+        self._outbound.receipt(session.agent_id, session.instance, session.key_id, receipt)
 
     def answer_all(self) -> None:
         """Make the receipts of the frames whose messages are judged, and remember them."""

@@ -79,6 +79,7 @@ class InProcessGateway:
         if self._is_started:
             return
         self._is_started = True
+        await self.store.layouts.follow()
         if await self.policy.load() is None:
             await self.policy.change(self._first_policy)
         await self.gateway.start()

@@ -111,6 +111,7 @@ class Judge:
         *,
         partition: int,
         partitions: int,
+        layout: int,
         waiting: int,
         answers_after_commit: bool,
         places: Places,
@@ -128,6 +129,7 @@ class Judge:
         self._inboxes = inboxes
         self._partition = partition
         self._partitions = partitions
+        self._layout = layout
         self._answers_after_commit = answers_after_commit
         self._breakers = breakers
         self._places = places
@@ -233,6 +235,9 @@ class Judge:
             if not frame.session.is_known and (sender, frame.header.session) not in asked:
                 asked.add((sender, frame.header.session))
                 lookups.session(sender, frame.header.session)
+            if frame.header.layout != self._layout:
+                # Nothing of it is judged.
+                continue
             if frame.is_plain:
                 senders[sender] = senders.get(sender, 0) + frame.header.count
                 targets |= frame.targets
@@ -255,7 +260,8 @@ class Judge:
             lookups.ask_totals = partial(self._totals.reservation, frames)
         targets.update([backup for name, backup in self._directory.policy.backups.items() if name in targets])
         for target in targets:
-            if self._directory.is_registered(target) and not self._inboxes.is_counted(target):
+            is_here = partition_of(target, self._partitions) == self._partition
+            if is_here and self._directory.is_registered(target) and not self._inboxes.is_counted(target):
                 lookups.backlog(target)
 
     def judge(
@@ -363,6 +369,9 @@ class Judge:
             session.learn(lookups.sessions.get((session.agent_id, header.session), {}))
         lane = frame.stored.lane
         expected = session.last.get(lane, 0) + 1
+        if header.counter >= expected and header.layout != self._layout:
+            self._answers.answer_for_other_layout(frame, header, session)
+            return
         if header.counter != expected:
             # Whoever asks again for the receipt of a frame in this very batch must find it.
             self._judge_waiting(batch)
@@ -445,7 +454,7 @@ class Judge:
         self._waiting_names.clear()
 
     def _of_this_partition(self, transits: list[Transit]) -> list[Transit]:
-        if self._partitions == 1:
+        if self._partitions == 1 and not self._partition:
             return transits
         ours = []
         for transit in transits:

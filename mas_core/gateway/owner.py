@@ -159,7 +159,8 @@ class PartitionOwner:
             partition=partition,
             gateway_key_id=keys.key_id,
         )
-        self._places = Places(partition, store.partitions)
+        self._layout = store.keys.layout
+        self._places = Places(partition, self._layout.partitions)
         self._controls = ControlBudget(settings.control_per_minute)
         self._stopping = asyncio.Event()
         self._read_ahead = ReadAhead(self._partition, settings.lane_weights)
@@ -180,7 +181,7 @@ class PartitionOwner:
         self.counters = Counters()
         audit = settings.audit
         self._required = (
-            RequiredFiles(audit.files, audit.max_file_bytes, partition, store.partitions, audit.require)
+            RequiredFiles(audit.files, audit.max_file_bytes, partition, store.width, audit.require)
             if audit.files and audit.require != "none"
             else None
         )
@@ -216,12 +217,11 @@ class PartitionOwner:
 
     async def acquire(self, *, only_orphaned: bool = False) -> bool:
         """Take the lease if it is free, and start from what the store says."""
-        layout = str(self._store.partitions)
         meta = await self._partition.acquire(
             self._settings.gateway_id,
             self._nonce,
             self._settings.lease_ms,
-            layout,
+            self._layout.name,
             only_orphaned=only_orphaned,
         )
         if isinstance(meta, LeaseHeld):
@@ -329,7 +329,8 @@ class PartitionOwner:
             self._inboxes,
             self._breakers,
             partition=self.partition,
-            partitions=self._store.partitions,
+            partitions=self._layout.partitions,
+            layout=self._layout.number,
             waiting=await self._waiting(),
             answers_after_commit=self._store.replicas > 0,
             scheduled=await self._partition.scheduled_messages(),

@@ -76,7 +76,10 @@ class Gateway:
             self.settings.dlp.detectors, timeout_s=self.settings.dlp.detector_timeout_s
         )
         self._compiler = PolicyCompiler(load_pack(self.settings.dlp.pack), self._detectors)
-        self._roster = Roster(store.records, keys, store.partitions)
+        self._layout = store.keys.layout
+        self._roster = self._new_roster()
+        self._is_closed = False
+        """Whether the number of partitions is being changed, so that nobody owns any."""
         self._owner_settings = OwnerSettings(
             self.gateway_id,
             lease_ms=self.settings.lease_ms,
@@ -118,6 +121,8 @@ class Gateway:
         self._lag.start()
         self._started_ms = await self._store.connection.time_ms()
         self._clock = self._started_ms, time.monotonic()
+        await self._store.layouts.follow()
+        self._enter_layout()
         await self._balance()
         # Those that own more than their share hear of the new one at once.
         await self._store.gateways.tell_news()
@@ -226,6 +231,11 @@ class Gateway:
         found = await self._call_the_roll()
         failpoint("gateway.heartbeat")
         await self._forget_the_gone(found)
+        if found.layout.next or found.layout.number != self._layout.number:
+            found = await self._change_layout(found)
+            if found.layout.next:
+                return
+        self._is_closed = False
         if self._is_ordered(found) != self._is_ordered_to_drain:
             self._is_ordered_to_drain = not self._is_ordered_to_drain
             # The others have to count without it before it gives anything up, and with it before it takes any.
@@ -245,6 +255,29 @@ class Gateway:
                 self._ready.set()
             return
         await self._take(found, share)
+
+    async def _change_layout(self, found: RollCall) -> RollCall:
+        """Let go of everything while the partitions are being changed, and go over to the new ones after that."""
+        if not self._is_closed:
+            log.info("layout.left", gateway=self.gateway_id, layout=self._layout.name)
+        self._is_closed, self._next_lease_end = True, math.inf
+        for partition in sorted(self._owners):
+            await self._release(partition)
+        if found.layout.next:
+            return found
+        self._store.keys.follow(found.layout)
+        self._enter_layout()
+        return await self._call_the_roll()
+
+    def _enter_layout(self) -> None:
+        if self._layout.number != self._store.keys.layout.number:
+            self._layout = self._store.keys.layout
+            log.info("layout.entered", gateway=self.gateway_id, layout=self._layout.name)
+            self._roster = self._new_roster()
+
+    def _new_roster(self) -> Roster:
+        layout = self._layout
+        return Roster(self._store.records, self._keys, layout.partitions, layout.width)
 
     async def _forget_the_gone(self, found: RollCall) -> None:
         """Gateways that were killed say no goodbye; orders to names that were made up go with them."""
@@ -320,8 +353,14 @@ class Gateway:
             os.getpid(),
             self._messages + sum(owner.counters.messages for owner, _ in self._owners.values()),
             time.process_time(),
-            tuple(dict.fromkeys(alarm for owner, _ in self._owners.values() for alarm in owner.alarms)),
+            self._alarms(),
             self._is_ending or self._is_ordered_to_drain,
             self._is_named,
             self._lag.worst_ms,
         )
+
+    def _alarms(self) -> tuple[str, ...]:
+        found = dict.fromkeys(alarm for owner, _ in self._owners.values() for alarm in owner.alarms)
+        if self._is_closed:
+            found["the number of partitions is being changed: messages wait (mas partitions list)"] = None
+        return tuple(found)

@@ -25,6 +25,10 @@ MAX_UNANSWERED_FRAMES = 16
 """Frames per session, partition and lane that a sender may have without a receipt."""
 
 
+LAYOUT_ENDED = -1
+"""Instead of a counter in the receipt of a frame that was made for another layout."""
+
+
 class Place(StrEnum):
     """The kind of stream that a frame belongs to."""
 
@@ -59,6 +63,8 @@ class FrameHeader(msgspec.Struct, array_like=True, frozen=True):
     """Unix milliseconds by the sender's estimate of the server's clock."""
     wraps: dict[str, bytes] | None = None
     """Agent key id -> wrapped body key, while an agent has several valid keys."""
+    layout: int = 1
+    """Of an ingress frame: the layout that its sender knows, which says what belongs into the partition."""
 
 
 class Frame(msgspec.Struct, array_like=True, frozen=True):
@@ -79,7 +85,8 @@ class FrameReceipt(msgspec.Struct, array_like=True, frozen=True):
     """One for each message that was not plainly allowed, by position in `positions`."""
     positions: tuple[int, ...] = ()
     expected: int = 0
-    """Not 0: the frame was out of sequence and this is the counter that is expected."""
+    """Not 0: the frame was out of sequence and this is the counter that is expected. LAYOUT_ENDED: its layout is
+    not in force any more, and nothing of it was taken."""
 
 
 UNREADABLE = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)

@@ -215,7 +215,7 @@ def _partition(system: System, approval_id: str) -> int:
     if not APPROVAL_ID.fullmatch(approval_id):
         raise UsageError(f"{approval_id!r} cannot be the id of an approval", hint="mas approval list")
     partition = partition_in(approval_id)
-    if partition >= system.store.partitions:
+    if partition >= system.store.width:
         raise _not_found(approval_id)
     return partition
 

@@ -69,7 +69,7 @@ async def archive(
     target = _target(url or audit_settings(project).archive.url, keys, folder)
     rule = in_force((await load(system)).retention) if trim else None
     keeper = Keeper(system.store.records, folder, keys, target)
-    partitions = range(system.store.partitions)
+    partitions = range(system.store.width)
     where = target.shown if target is not None else ""
     if dry_run:
         return ArchiveRun(where, tuple(await keeper.run(partitions, rule, dry_run=True)))

@@ -96,7 +96,7 @@ async def count(
 async def newest(system: System) -> dict[int, int]:
     """Number of the newest record of each partition, for `follow` to go on from."""
     store = system.store
-    return {number: (await store.records.audit_head(number))[0] for number in range(store.partitions)}
+    return {number: (await store.records.audit_head(number))[0] for number in range(store.width)}
 
 
 async def follow(

@@ -77,7 +77,7 @@ def copy_evidence(system: System, path: Path, *, since: int = 0, until: int = 0)
                 _copy(folder / name, draft / name)
         found = [
             _copy_partition(folder, draft, partition, since, until)._replace(path=path)
-            for partition in range(system.store.partitions)
+            for partition in range(system.store.width)
         ]
         sync_folder(draft)
         draft.rename(path)

@@ -113,7 +113,7 @@ async def _facts(system: System, period: Period, now: int, pinned: Sequence[str]
         system=system.target.name or system.store.namespace,
         generated=now,
         by=system.actor,
-        partitions=system.store.partitions,
+        partitions=system.store.width,
         proofs=proofs,
         checkpoints=_checkpoints(system, proofs),
         is_pinned=bool(pinned),

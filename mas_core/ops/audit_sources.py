@@ -231,9 +231,7 @@ class PartitionSource:
 def sources_of(system: System, warn: Warn) -> list[PartitionSource]:
     """The records of each partition of a system."""
     folder = evidence_folder(system.target)
-    return [
-        PartitionSource(system.store, folder, partition, warn) for partition in range(system.store.partitions)
-    ]
+    return [PartitionSource(system.store, folder, partition, warn) for partition in range(system.store.width)]
 
 
 async def merged(

@@ -192,7 +192,7 @@ async def payload(system: System, name: str) -> Payload:
 
 async def _stored(system: System, since: int | None) -> AsyncIterator[tuple[int, StoredLetter]]:
     oldest = "-" if since is None else f"{max(0, since)}-0"
-    for partition in range(system.store.partitions):
+    for partition in range(system.store.width):
         async for page in system.store.dead_letters.pages(partition, oldest=oldest):
             for stored in page:
                 yield partition, stored
@@ -207,7 +207,7 @@ async def one(system: System, name: str) -> tuple[int, StoredLetter]:
     """
     for found in await find(system, name):
         place = read_letter_id(found)
-        if place is not None and place[0] < system.store.partitions:
+        if place is not None and place[0] < system.store.width:
             stored = await system.store.dead_letters.get(*place)
             if stored is not None:
                 return place[0], stored

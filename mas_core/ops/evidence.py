@@ -55,7 +55,7 @@ async def verify_evidence(
     folder = system_evidence(system)
     keys = trusted_keys(folder, read_keys(pinned)) if folder is not None else None
     found: list[Verified] = []
-    for partition in range(system.store.partitions):
+    for partition in range(system.store.width):
         outside = [*_outside(checkpoints), *(_newest_notes(folder, but=partition) if folder else ())]
         result = await verify_store(
             system.store.records, partition, folder=folder, keys=keys, outside=outside
@@ -224,7 +224,7 @@ async def _place_of(system: System, identifier: str) -> tuple[int, int]:
 
     partition, _, number = identifier.rpartition(":")
     if number.isdecimal() and (partition or "0").isdecimal():
-        if not partition and system.store.partitions > 1:
+        if not partition and system.store.width > 1:
             raise UsageError(f"{identifier} is in every partition", hint=f"mas audit prove 0:{identifier}")
         return int(partition or 0), int(number)
     found = await audit.get(system, identifier)

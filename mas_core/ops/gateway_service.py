@@ -131,9 +131,7 @@ class AuditLog:
         wanted = replace(wanted, since=int(start_time * 1000), until=int(end_time * 1000))
         folder = evidence_folder(self._target) if self._target else None
         store = self._gateway.store
-        sources = [
-            PartitionSource(store, folder, partition, log_warning) for partition in range(store.partitions)
-        ]
+        sources = [PartitionSource(store, folder, partition, log_warning) for partition in range(store.width)]
         found: list[AuditRecord] = []
         async with aclosing(merged(sources, wanted, Reading(newest_first=True))) as records:
             async for item in records:

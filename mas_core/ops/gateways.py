@@ -104,7 +104,7 @@ async def gateways_status(system: System) -> GatewaysStatus:
     """
     gateways = await system.gateways()
     owned = {partition for gateway in gateways for partition in gateway.partitions}
-    unowned = [partition for partition in range(system.store.partitions) if partition not in owned]
+    unowned = [partition for partition in range(system.store.width) if partition not in owned]
     return GatewaysStatus(gateways, unowned, await system.store.connection.time_ms())
 
 

@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from mas_core.base.ids import check_agent_id, check_capability
-from mas_core.errors import ConfigurationError, Conflict, SpecInvalid
+from mas_core.errors import ConfigurationError, Conflict, SpecInvalid, UsageError
 from mas_core.ops.scan_rules import scan_problems
 from mas_core.ops.starter_files import (
     GITIGNORE,
@@ -24,25 +24,34 @@ from mas_core.settings.agent_spec import AgentSpec, problems_in, read_specs
 from mas_core.settings.project import CONFIG_NAME, Project
 from mas_core.settings.project_config import load_config
 from mas_core.settings.yaml_documents import Problem
+from mas_core.store.keys import MAX_PARTITIONS
 
 FIRST_AGENT = "hello"
 
 
-def init_project(folder: Path) -> list[Path]:
+def init_project(folder: Path, *, partitions: int = 1) -> list[Path]:
     """Make a project with one working agent in `folder`; files that are there already stay as they are.
+
+    Args:
+        folder: Where.
+        partitions: How many partitions its agents are spread over.
 
     Returns:
         The files that were written.
 
     Raises:
+        UsageError: There cannot be so many partitions.
         Conflict: There is a project already.
         ConfigurationError: The folder cannot be written.
     """
+    if not 1 <= partitions <= MAX_PARTITIONS:
+        raise UsageError(f"there can be 1 to {MAX_PARTITIONS} partitions, not {partitions}")
     if (folder / CONFIG_NAME).exists():
         raise Conflict(f"{folder / CONFIG_NAME} exists", hint="mas agent new NAME", path=str(folder))
     name = re.sub(r"[^a-z0-9_-]+", "-", folder.resolve().name.lower()).strip("-_") or "project"
     files = {
-        Path(CONFIG_NAME): MAS_YAML.format(name=name[:63]),
+        Path(CONFIG_NAME): MAS_YAML.format(name=name[:63])
+        + (f"partitions: {partitions}\n" if partitions > 1 else ""),
         Path("policy.yaml"): POLICY_YAML,
         Path(".gitignore"): GITIGNORE,
     }

@@ -143,6 +143,7 @@ class System:
     async def __aenter__(self) -> Self:
         try:
             await self.store.ping()
+            await self.store.layouts.follow()
         except StoreUnreachable as error:
             await self.store.close()
             if self.target.project is not None and (pid := running_pid(self.target.project)):

@@ -217,7 +217,7 @@ async def _until_owned(system: System, deadline: float) -> None:
     while time.monotonic() < deadline:
         gateways = await system.gateways()
         owned = {partition for gateway in gateways for partition in gateway.partitions}
-        if len(owned) == system.store.partitions:
+        if len(owned) == system.store.width:
             return
         await asyncio.sleep(0.05)
     raise GatewayDown("the gateway did not start", hint="tail .mas/logs/gateway.log")

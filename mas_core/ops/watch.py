@@ -92,7 +92,7 @@ class EventFilter:
 async def newest(system: System) -> dict[int, int]:
     """The newest record of each partition, for `follow` to go on from."""
     records = system.store.records
-    return {number: (await records.audit_head(number))[0] for number in range(system.store.partitions)}
+    return {number: (await records.audit_head(number))[0] for number in range(system.store.width)}
 
 
 async def latest(system: System, count: int) -> list[LiveEvent]:

@@ -155,7 +155,11 @@ class OperatorLog:
 
     @asynccontextmanager
     async def writing(
-        self, write: str, *subjects: str, change: Mapping[str, object] | None = None
+        self,
+        write: str,
+        *subjects: str,
+        change: Mapping[str, object] | None = None,
+        is_open: bool = True,
     ) -> AsyncIterator[Change]:
         """Record a write: that it begins, and how it ended.
 
@@ -163,12 +167,16 @@ class OperatorLog:
             write: What is written, such as `registry`.
             subjects: What it is about, where the act does not say.
             change: What is to be changed, as far as it is known before.
+            is_open: Whether it needs to know where everything is, so not while partitions are being changed.
 
         Raises:
+            Conflict: The number of partitions is being changed.
             AuditUnavailable: The beginning cannot be recorded, so nothing may be written.
         """
         act = _act.get() or _Act(f"{write}.write", subjects, new_message_id(), "")
         act = replace(act, subjects=(act.subjects or subjects)[:MAX_SUBJECTS])
+        if is_open:
+            await self._records.follow_layout()
         begun = dict(change or {})
         await self._add(act, "begun", write, begun)
         result = Change()

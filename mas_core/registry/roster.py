@@ -20,15 +20,21 @@ from mas_core.store.records import Records
 class Roster:
     """A copy of the registry that is kept up to date; partitions of one gateway share it.
 
+    Args:
+        records: The store's records.
+        macs: What registrations are authenticated with.
+        partitions: How many agents are spread over.
+        width: How many there ever were; as many when left out.
+
     `registrations` maps ids to registrations. It is changed in place, so what holds it sees every refresh.
     """
 
-    def __init__(self, records: Records, macs: Macs, partitions: int) -> None:
+    def __init__(self, records: Records, macs: Macs, partitions: int, width: int = 0) -> None:
         self._records = records
         self._registry = Registry(records, macs)
         self._partitions = partitions
-        self._read_to: list[str] = [""] * partitions
-        self._attached: list[dict[str, AgentEntry]] = [{} for _ in range(partitions)]
+        self._read_to: list[str] = [""] * max(width, partitions)
+        self._attached: list[dict[str, AgentEntry]] = [{} for _ in range(max(width, partitions))]
         self._capable: dict[str, dict[str, AgentEntry]] = {}
         self._refreshing = asyncio.Lock()
         self.registrations: dict[str, Registration] = {}

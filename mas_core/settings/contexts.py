@@ -32,7 +32,7 @@ class Context(BaseModel):
     """URL of the server; what the project says or runs when not given."""
     namespace: str = Field(default="mas", pattern="^[a-z0-9][a-z0-9_-]{0,31}$")
     """First part of every key."""
-    partitions: int = Field(default=1, ge=1, le=4096)
+    partitions: int = Field(default=1, ge=1, le=1024)
     """Into how many parts the keys are split."""
     profile: Profile = "durable"
     """What a receipt waits for."""

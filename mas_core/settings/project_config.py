@@ -63,7 +63,7 @@ class ProjectConfig(BaseSettings):
     """What a receipt waits for: fast (the commit), durable (the disk), ha (a replica)."""
     namespace: str = Field(default="mas", pattern="^[a-z0-9][a-z0-9_-]{0,31}$")
     """First part of every key, so that several systems can share a server."""
-    partitions: int = Field(default=1, ge=1, le=4096)
+    partitions: int = Field(default=1, ge=1, le=1024)
     """Into how many parts the keys are split; more than one only pays on a cluster."""
     agents_dir: Path = Path("agents.d")
     """Folder of the agent specs."""

@@ -2,20 +2,27 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
-from collections.abc import Mapping, Sequence
+import functools
+import time
+from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, TypeVar
+from typing import Any, Concatenate, ParamSpec, TypeVar
 
 from mas_core.base.ids import partition_of
-from mas_core.errors import LockHeld, MasError
+from mas_core.errors import InternalError, LockHeld, MasError, StoreUnreachable
 from mas_core.model.frame import Frame
 from mas_core.model.priority import LANES
 from mas_core.store.commits import REPLIES_EXPIRY_MS
 from mas_core.store.connection import Connection, Pipeline
-from mas_core.store.keys import Keys
+from mas_core.store.keys import Keys, Layout
+from mas_core.store.layouts import Layouts
 from mas_core.store.partitions import StoredFrame, frame_of, hash_of
 from mas_core.store.wire import Argument
+
+P = ParamSpec("P")
+R = TypeVar("R")
 
 GROUP = "agent"
 """Name of the consumer group on every inbox."""
@@ -56,13 +63,51 @@ HANDLED_FOR_MS = 2 * 3_600_000
 """How long the mark of a handled message counts; as long as gateways remember decided ids at most."""
 
 
+LAYOUT_WAIT_S = 5.0
+"""How long a call waits for a change of the partitions; callers that go on trying wait for longer ones."""
+LAYOUT_LOOK_S = 0.1
+MOVES_AT_ONCE = 3
+"""How often in one call an agent is followed to another partition."""
+
+
+def _following(
+    method: Callable[Concatenate[AgentStore, P], Awaitable[R]],
+) -> Callable[Concatenate[AgentStore, P], Coroutine[Any, Any, R]]:
+    """Where an agent was moved to another partition, its old keys refuse everything: find it and try again."""
+
+    @functools.wraps(method)
+    async def followed(self: AgentStore, *arguments: P.args, **options: P.kwargs) -> R:
+        for left in reversed(range(MOVES_AT_ONCE)):
+            if self._located != self._keys.layout.number:
+                self._locate()
+            try:
+                return await method(self, *arguments, **options)
+            except InternalError:
+                if not left or not await self.follow_layout():
+                    raise
+        raise InternalError(f"{self.agent_id} is moved all the time")
+
+    return followed  # type: ignore[return-value]  # mypy takes what wraps() makes for no method
+
+
 class AgentStore:
     """The streams and the state of one agent."""
 
-    def __init__(self, connection: Connection, keys: Keys, agent_id: str) -> None:
+    def __init__(self, connection: Connection, keys: Keys, agent_id: str, layouts: Layouts) -> None:
         self._connection = connection
         self._keys = keys
+        self._layouts = layouts
         self.agent_id = agent_id
+        self._locate()
+
+    @property
+    def layout(self) -> Layout:
+        """The layout in force, as far as it is known here."""
+        return self._keys.layout
+
+    def _locate(self) -> None:
+        keys, agent_id = self._keys, self.agent_id
+        self._located = keys.layout.number
         self.partition = partition_of(agent_id, keys.partitions)
         self._inboxes = {keys.inbox(self.partition, agent_id, lane): lane for lane in LANES}
         self._lane_of = {key.encode(): lane for key, lane in self._inboxes.items()}
@@ -77,6 +122,27 @@ class AgentStore:
         if replicas is not None and replicas.isdigit():
             self._connection.replicas = max(self._connection.replicas, int(replicas))
 
+    async def follow_layout(self) -> bool:
+        """Go over to the layout in force, waiting while it is being changed.
+
+        Returns:
+            Whether there is another than before, or there was a wait.
+
+        Raises:
+            StoreUnreachable: The change takes long.
+        """
+        deadline = time.monotonic() + LAYOUT_WAIT_S
+        has_waited = False
+        while (await self._layouts.follow()).next:
+            has_waited = True
+            if time.monotonic() > deadline:
+                raise StoreUnreachable(
+                    "the number of partitions is being changed", hint="mas partitions list"
+                )
+            await asyncio.sleep(LAYOUT_LOOK_S)
+        return has_waited or self._located != self._keys.layout.number
+
+    @_following
     async def create_inboxes(self) -> None:
         """Make the inboxes; those that exist stay as they are."""
         for inbox in self._inboxes:
@@ -98,6 +164,7 @@ class AgentStore:
             pipeline.add("XADD", self._keys.ingress(partition, lane), "*", "h", frame.header, "b", frame.body)
         return await self._connection.run_each(pipeline)
 
+    @_following
     async def read_inbox(self, consumer: str, counts: Mapping[str, int], block_ms: int) -> list[StoredFrame]:
         """New frames, at most `counts` of each lane; waits up to `block_ms` when there are none.
 
@@ -140,6 +207,7 @@ class AgentStore:
         (held,) = await self._connection.run_safely(pipeline)
         return [item for item, is_ours in zip(frames, held, strict=True) if is_ours]
 
+    @_following
     async def read_pending(self, consumer: str) -> list[ClaimedFrame]:
         """Frames that were given to this consumer and are not settled."""
         pipeline = Pipeline()
@@ -156,6 +224,7 @@ class AgentStore:
         ]
         return await self._held(consumer, pending)
 
+    @_following
     async def read_replies(self, instance: str, after: str, block_ms: int) -> list[tuple[str, Frame]]:
         """Replies and receipts after `after`; waits when there are none."""
         key = self._keys.replies(self.partition, self.agent_id, instance)
@@ -170,16 +239,19 @@ class AgentStore:
                 return []
         return [(entry.decode(), frame_of(fields)) for _, entries in reply or () for entry, fields in entries]
 
+    @_following
     async def trim_replies(self, instance: str, to: str) -> None:
         """Drop replies and receipts up to `to`, which are done with."""
         milliseconds, _, number = to.partition("-")
         key = self._keys.replies(self.partition, self.agent_id, instance)
         await self._connection.call("XTRIM", key, "MINID", f"{milliseconds}-{int(number) + 1}")
 
+    @_following
     async def drop_replies(self, instance: str) -> None:
         """Delete the replies stream of an instance that ends."""
         await self._connection.call("DEL", self._keys.replies(self.partition, self.agent_id, instance))
 
+    @_following
     async def settle(self, consumer: str, settlements: Sequence[Settlement]) -> list[int]:
         """Settle handled messages.
 
@@ -203,6 +275,7 @@ class AgentStore:
         (reply,) = await self._connection.run_safely(pipeline)
         return [int(number) for number in reply]
 
+    @_following
     async def claim(self, consumer: str, alive_ms: int, most: int) -> list[ClaimedFrame]:
         """Take over frames of instances whose last heartbeat is older than `alive_ms`."""
         reply = await self._connection.script(
@@ -213,10 +286,12 @@ class AgentStore:
             for lane, entry, fields, marks in reply
         ]
 
+    @_following
     async def was_handled(self, mark: str) -> bool:
         """Whether a message that may take effect once was settled before under another delivery."""
         return await self._connection.call("ZSCORE", self._handled, mark) is not None
 
+    @_following
     async def mark_started(self, consumer: str, lane: str, entry: str, position: int) -> int:
         """Note that the handler of a message starts.
 
@@ -229,16 +304,19 @@ class AgentStore:
         self._connection.add_script(pipeline, "start", [self._work, inbox], arguments)
         return int((await self._connection.run_safely(pipeline))[0])
 
+    @_following
     async def get_state(self) -> tuple[int, bytes]:
         """Revision and JSON text of the state; 0 and nothing when there is none."""
         revision, data = await self._connection.call("HMGET", self._state, "revision", "data")
         return int(revision or 0), data or b""
 
+    @_following
     async def ordered_state_revision(self) -> int:
         """Revision at which an operator set the state last; 0 for never."""
         (revision,) = await self._connection.call("HMGET", self._state, "ordered")
         return int(revision or 0)
 
+    @_following
     async def set_state(
         self, expected_revision: int | None, data: bytes, *, by_operator: bool = False
     ) -> tuple[bool, int]:
@@ -249,11 +327,13 @@ class AgentStore:
         ((done, revision),) = await self._connection.run_safely(pipeline)
         return bool(done), int(revision)
 
+    @_following
     async def backlog(self) -> dict[str, int]:
         """Unsettled messages of each lane."""
         reply = await self._connection.call("HMGET", self._work, *(f"unsettled:{lane}" for lane in LANES))
         return {lane: max(0, int(value or 0)) for lane, value in zip(LANES, reply, strict=True)}
 
+    @_following
     async def registration(self) -> dict[str, bytes]:
         """All fields of the agent's own registration hash."""
         return hash_of(await self._connection.call("HGETALL", self._agent))

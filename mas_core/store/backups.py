@@ -310,11 +310,11 @@ class Backups:
         """
         keys = [self._keys.meta(partition), self._keys.audit(partition)]
         word, found = await self._connection.script(
-            "restore_position", keys, [self._keys.partitions, epoch, seq, head, frames_since]
+            "restore_position", keys, [self._keys.layout.name, epoch, seq, head, frames_since]
         )
         if word == b"layout":
             raise Conflict(
-                f"the server holds a layout of {found.decode()} partitions, not {self._keys.partitions}",
+                f"the server holds a layout of {found.decode()} partitions, not {self._keys.layout.name}",
                 hint="set the same `partitions` in mas.yaml as the system was made with",
             )
         return bool(word == b"ok")

@@ -52,6 +52,8 @@ _SCRIPTS: Final = {
     "restore_later": ("restore_later",),
     "restore_state": ("restore_state",),
     "restore_position": ("restore_position",),
+    "close_partition": ("close_partition",),
+    "move_out": ("move_out",),
 }
 
 

@@ -55,7 +55,7 @@ class DeadLetters:
     async def places_of(self, message_id: str) -> list[tuple[int, str]]:
         """Partition and place of the dead letters of a message, the newest first."""
         places = []
-        for partition in range(self._keys.partitions):
+        for partition in range(self._keys.width):
             keys = [self._keys.dead(partition), self._keys.dropped(partition)]
             newest = "+"
             while reply := await self._connection.script("read_letters", keys, [newest, "-", PAGE]):

@@ -6,7 +6,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from mas_core.store.connection import Connection, Pipeline
-from mas_core.store.keys import Keys
+from mas_core.store.keys import Keys, Layout
+from mas_core.store.layouts import layout_of
 from mas_core.store.partitions import hash_of
 
 KEPT_NEWS = 16
@@ -32,6 +33,8 @@ class RollCall:
     heartbeats: dict[str, bytes]
     orders: dict[str, bytes]
     leases: list[PartitionLease]
+    layout: Layout
+    """Which partitions there are."""
 
 
 class GatewayRecords:
@@ -49,9 +52,10 @@ class GatewayRecords:
         pipeline.add("HSET", keys.gateways(), gateway_id, status)
         pipeline.add("HGETALL", keys.gateways())
         pipeline.add("HGETALL", keys.drain_orders())
-        for partition in range(keys.partitions):
+        pipeline.add("HGETALL", keys.layout_record())
+        for partition in range(keys.width):
             pipeline.add("HMGET", keys.meta(partition), "owner", "lease")
-        (seconds, microseconds), _, heartbeats, orders, *leases = await self._connection.run(pipeline)
+        (seconds, microseconds), _, heartbeats, orders, layout, *leases = await self._connection.run(pipeline)
         return RollCall(
             int(seconds) * 1000 + int(microseconds) // 1000,
             hash_of(heartbeats),
@@ -60,6 +64,7 @@ class GatewayRecords:
                 PartitionLease((owner or b"").decode(errors="replace"), _number(ends))
                 for owner, ends in leases
             ],
+            layout_of(hash_of(layout)) or keys.layout,
         )
 
     async def forget(self, gateway_ids: Sequence[str]) -> None:

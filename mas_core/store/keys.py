@@ -6,20 +6,26 @@ ids that cannot hold `:` `{` `}` or wildcards (see `mas_core.base.ids`), so two 
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from functools import lru_cache
 
 from redis.crc import key_slot
 
 CLUSTER_SLOTS = 16384
+MAX_PARTITIONS = 1024
+
+
+_SHARES = (10, 2, 6, 4, 8, 0, 1, 5, 9, 7, 11, 3)
+"""Which twelfth of the slots each partition lies in: whatever their number, they spread over the nodes of a cluster
+that has given each node its part of the slots."""
 
 
 @lru_cache(maxsize=1024)
-def partition_tag(partition: int, partitions: int) -> str:
-    """The hash tag of a partition, chosen so that `partitions` tags spread evenly over the slots."""
-    if partitions == 1:
-        return "0"
-    width = CLUSTER_SLOTS / partitions
-    low, high = int(partition * width), int((partition + 1) * width)
+def partition_tag(partition: int) -> str:
+    """The hash tag of a partition; the same in every layout, so that one that stays need not be moved."""
+    share = _SHARES[partition % len(_SHARES)]
+    width = CLUSTER_SLOTS / len(_SHARES)
+    low, high = int(share * width), int((share + 1) * width)
     attempt = 0
     while True:
         tag = f"{partition}" if attempt == 0 else f"{partition}.{attempt}"
@@ -28,15 +34,54 @@ def partition_tag(partition: int, partitions: int) -> str:
         attempt += 1
 
 
+@dataclass(frozen=True, slots=True)
+class Layout:
+    """How agents are spread over partitions."""
+
+    number: int
+    """Grows with every change, from 1."""
+    partitions: int
+    """Each agent belongs to one of so many."""
+    width: int
+    """How many partitions there ever were: those beyond `partitions` keep their audit and nothing else."""
+    next: int = 0
+    """The number of partitions that it is being changed to; 0 while it is not."""
+
+    @property
+    def name(self) -> str:
+        """What owners compare with the meta of a partition before they take it, and in every commit."""
+        return f"{self.partitions}" if self.number == 1 else f"{self.partitions}.{self.number}"
+
+
 class Keys:
-    """Builds key names for one namespace and number of partitions."""
+    """Builds key names for one namespace and the layout that is in force, as far as it is known."""
 
     def __init__(self, namespace: str = "mas", partitions: int = 1) -> None:
         self.namespace = namespace
-        self.partitions = partitions
-        self._prefix = [
-            f"{namespace}:{{{partition_tag(partition, partitions)}}}:" for partition in range(partitions)
+        self._prefix: list[str] = []
+        self.follow(Layout(1, partitions, partitions))
+
+    def follow(self, layout: Layout) -> None:
+        """Go over to another layout."""
+        self.layout = layout
+        self.partitions = layout.partitions
+        self._prefix += [
+            f"{self.namespace}:{{{partition_tag(partition)}}}:"
+            for partition in range(len(self._prefix), layout.width)
         ]
+
+    @property
+    def width(self) -> int:
+        """How many partitions there ever were."""
+        return self.layout.width
+
+    def prefix(self, partition: int) -> str:
+        """What all names of a partition begin with."""
+        return self._prefix[partition]
+
+    def layout_record(self) -> str:
+        """Hash: the layout in force, once it was changed."""
+        return f"{self.namespace}:layout"
 
     def policy(self) -> str:
         """Hash: the policy document, its MAC and its revision."""

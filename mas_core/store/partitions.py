@@ -110,7 +110,10 @@ class PartitionStore:
         if reply[0] == b"layout":
             raise InternalError(
                 f"the server holds a layout of {reply[1].decode()} partitions, not {layout}",
-                hint="set the same `partitions` in mas.yaml as the system was made with",
+                hint=(
+                    "mas partitions list",
+                    "set the same `partitions` in mas.yaml as the system was made with",
+                ),
             )
         flat = [item.decode() for item in reply[2]]
         return _meta(dict(zip(flat[::2], flat[1::2], strict=True)))

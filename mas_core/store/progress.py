@@ -61,7 +61,7 @@ class Progress:
     async def partitions(self) -> list[PartitionProgress]:
         """Every partition."""
         pipeline = Pipeline()
-        for number in range(self._keys.partitions):
+        for number in range(self._keys.width):
             pipeline.add("HGETALL", self._keys.meta(number))
             self._look(pipeline, [self._keys.ingress(number, lane) for lane in LANES])
         replies = await self._connection.run(pipeline)

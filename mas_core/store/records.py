@@ -9,11 +9,12 @@ from typing import Any, TypeVar
 
 from mas_core.base.ids import AGENT_ID, partition_of
 from mas_core.base.logs import get_logger
-from mas_core.errors import InternalError
+from mas_core.errors import Conflict, InternalError
 from mas_core.model.priority import LANES
 from mas_core.store.commits import KEPT_CHANGES
 from mas_core.store.connection import Connection, Pipeline
 from mas_core.store.keys import Keys
+from mas_core.store.layouts import Layouts
 from mas_core.store.partitions import hash_of
 from mas_core.store.wire import Argument
 
@@ -65,11 +66,21 @@ class Records:
     def __init__(self, connection: Connection, keys: Keys) -> None:
         self._connection = connection
         self._keys = keys
+        self._layouts = Layouts(connection, keys)
+
+    async def follow_layout(self) -> None:
+        """Take over the number of partitions, if it was changed.
+
+        Raises:
+            Conflict: It is being changed just now.
+        """
+        if (await self._layouts.follow()).next:
+            raise Conflict("the number of partitions is being changed", hint="mas partitions list")
 
     async def agent_ids(self, partition: int | None = None) -> list[str]:
         """Ids of all registered agents, or of those of one partition, sorted."""
         pipeline = Pipeline()
-        for number in range(self._keys.partitions) if partition is None else (partition,):
+        for number in range(self._keys.width) if partition is None else (partition,):
             pipeline.add("SMEMBERS", self._keys.agents(number))
         replies = await self._connection.run(pipeline)
         names = (member.decode(errors="replace") for reply in replies for member in reply)
@@ -165,7 +176,7 @@ class Records:
     async def breakers(self) -> list[dict[str, bytes]]:
         """Of each partition: records of circuits that are open, and what operators want of them."""
         pipeline = Pipeline()
-        for partition in range(self._keys.partitions):
+        for partition in range(self._keys.width):
             pipeline.add("HGETALL", self._keys.breakers(partition))
         return [hash_of(reply) for reply in await self._connection.run(pipeline)]
 
@@ -179,7 +190,7 @@ class Records:
     async def held(self) -> list[dict[str, bytes]]:
         """Of each partition: facts of the messages that wait for a person, and what was decided."""
         pipeline = Pipeline()
-        for partition in range(self._keys.partitions):
+        for partition in range(self._keys.width):
             pipeline.add("HGETALL", self._keys.held(partition))
         return [hash_of(reply) for reply in await self._connection.run(pipeline)]
 
@@ -262,29 +273,36 @@ class Records:
     async def raise_revision(self) -> None:
         """Make every gateway read policy and registrations again before its next commit."""
         pipeline = Pipeline()
-        for partition in range(self._keys.partitions):
+        for partition in range(self._keys.width):
             pipeline.add("HINCRBY", self._keys.meta(partition), "policy_revision", 1)
         await self._connection.run_safely(pipeline)
 
     async def metas(self) -> list[dict[str, bytes]]:
         """The meta hash of every partition."""
         pipeline = Pipeline()
-        for partition in range(self._keys.partitions):
+        for partition in range(self._keys.width):
             pipeline.add("HGETALL", self._keys.meta(partition))
         return [hash_of(reply) for reply in await self._connection.run(pipeline)]
 
     async def waiting_frames(self) -> int:
         """Frames that wait for a gateway, over all partitions and lanes."""
         pipeline = Pipeline()
-        for partition in range(self._keys.partitions):
+        for partition in range(self._keys.width):
             for lane in LANES:
                 pipeline.add("XLEN", self._keys.ingress(partition, lane))
+        return sum(int(length) for length in await self._connection.run(pipeline))
+
+    async def waiting_frames_of(self, partition: int) -> int:
+        """Frames that wait for the gateway of one partition."""
+        pipeline = Pipeline()
+        for lane in LANES:
+            pipeline.add("XLEN", self._keys.ingress(partition, lane))
         return sum(int(length) for length in await self._connection.run(pipeline))
 
     async def dead_letters(self) -> int:
         """Dead letters that are not dropped, over all partitions."""
         pipeline = Pipeline()
-        for partition in range(self._keys.partitions):
+        for partition in range(self._keys.width):
             pipeline.add("XLEN", self._keys.dead(partition))
             pipeline.add("ZCARD", self._keys.dropped(partition))
         replies = [int(reply) for reply in await self._connection.run(pipeline)]
@@ -338,7 +356,7 @@ class Records:
     async def audit_heads(self) -> list[tuple[int, str]]:
         """Sequence and hash of the last audit record of every partition, by their metas."""
         pipeline = Pipeline()
-        for partition in range(self._keys.partitions):
+        for partition in range(self._keys.width):
             pipeline.add("HMGET", self._keys.meta(partition), "audit_seq", "audit_head")
         return [
             (int(seq or 0), (head or b"").decode(errors="replace"))

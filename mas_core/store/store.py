@@ -11,6 +11,7 @@ from mas_core.store.connection import Connection
 from mas_core.store.dead_letters import DeadLetters
 from mas_core.store.gateways import GatewayRecords
 from mas_core.store.keys import Keys
+from mas_core.store.layouts import Layouts
 from mas_core.store.limits import LimitCounts
 from mas_core.store.partitions import PartitionStore
 from mas_core.store.progress import Progress
@@ -25,13 +26,14 @@ class Store:
     Args:
         url: redis://, rediss://, unix://, redis+cluster://, redis+sentinel:// or memory://NAME.
         namespace: Prefix of all keys.
-        partitions: Number of partitions the system was made with.
+        partitions: Number of partitions the system was made with; `layouts.follow` tells if it was changed.
         replicas: Replicas that must have what was acknowledged; 0 outside the `ha` profile.
     """
 
     def __init__(self, url: str, *, namespace: str = "mas", partitions: int = 1, replicas: int = 0) -> None:
         self.connection = Connection(url, replicas=replicas)
         self.keys = Keys(namespace, partitions)
+        self.layouts = Layouts(self.connection, self.keys)
         self.records = Records(self.connection, self.keys)
         self.gateways = GatewayRecords(self.connection, self.keys)
         self.dead_letters = DeadLetters(self.connection, self.keys)
@@ -56,13 +58,18 @@ class Store:
         """Number of partitions."""
         return self.keys.partitions
 
+    @property
+    def width(self) -> int:
+        """Number of partitions that there ever were; each has an audit."""
+        return self.keys.width
+
     def partition(self, number: int) -> PartitionStore:
         """A partition, for its owner."""
         return PartitionStore(self.connection, self.keys, number)
 
     def agent(self, agent_id: str) -> AgentStore:
         """The streams and the state of one agent."""
-        return AgentStore(self.connection, self.keys, agent_id)
+        return AgentStore(self.connection, self.keys, agent_id, self.layouts)
 
     async def ping(self) -> None:
         """Check that the server answers.

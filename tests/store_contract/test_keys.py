@@ -2,6 +2,7 @@
 
 import inspect
 import re
+from collections import Counter
 
 import pytest
 from hypothesis import given
@@ -17,7 +18,7 @@ from mas_core.base.ids import (
 )
 from mas_core.errors import InvalidIdentifier
 from mas_core.model.priority import LANES
-from mas_core.store.keys import CLUSTER_SLOTS, Keys, partition_tag
+from mas_core.store.keys import CLUSTER_SLOTS, Keys, Layout, partition_tag
 
 agent_ids = st.from_regex(r"[a-z0-9][a-z0-9_-]{0,62}", fullmatch=True)
 instances = st.from_regex(r"[0-9a-f]{16}", fullmatch=True)
@@ -40,7 +41,9 @@ arguments = {
     "order_id": st.from_regex(r"[0-9a-f]{32}", fullmatch=True),
 }
 BUILDERS = sorted(
-    name for name, _ in inspect.getmembers(Keys, inspect.isfunction) if not name.startswith("_")
+    name
+    for name, _ in inspect.getmembers(Keys, inspect.isfunction)
+    if not name.startswith("_") and name not in ("follow", "prefix")
 )
 
 
@@ -88,15 +91,25 @@ def test_keys_of_a_partition_lie_in_one_slot(thing):
     assert key_slot(key.encode()) == key_slot(keys.meta(values[0]).encode())
 
 
-@pytest.mark.parametrize("count", [1, 2, 4, 16, 100])
-def test_partitions_spread_over_the_slots(count):
-    """Each partition lies in its own share of the cluster's slots."""
-    slots = [key_slot(partition_tag(number, count).encode()) for number in range(count)]
+@pytest.mark.parametrize("nodes", [3, 4, 6, 12])
+@pytest.mark.parametrize("count", [3, 4, 6, 12, 16, 100])
+def test_partitions_spread_over_the_nodes_of_a_cluster(count, nodes):
+    """Whatever their number: of nodes that share the slots evenly, none has many more than another."""
+    slots = [key_slot(partition_tag(number).encode()) for number in range(count)]
 
-    share = CLUSTER_SLOTS / count
-    assert count == 1 or all(
-        int(number * share) <= slot < int((number + 1) * share) for number, slot in enumerate(slots)
-    )
+    each = Counter(slot * nodes // CLUSTER_SLOTS for slot in slots)
+
+    assert max(each.values()) - min(each[node] for node in range(nodes)) <= 1
+
+
+def test_a_partition_keeps_its_keys_when_their_number_changes():
+    """So what stays need not be moved."""
+    keys = Keys("mas", 4)
+    before = [keys.audit(number) for number in range(4)]
+    keys.follow(Layout(2, 2, 4))
+
+    assert [keys.audit(number) for number in range(4)] == before
+    assert (keys.partitions, keys.width, keys.layout.name) == (2, 4, "2.2")
 
 
 @given(agent_id=agent_ids, count=st.integers(1, 64))
