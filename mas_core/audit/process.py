@@ -67,6 +67,8 @@ async def serve(
         if not is_waiting:
             await store.ping()
         place = folder or evidence_folder(target, settings)
+        with contextlib.suppress(MasError):
+            await store.layouts.follow()
         while not stop.is_set():
             # One that follows all partitions there are ends when there are more, for one that does.
             ends = asyncio.Event()

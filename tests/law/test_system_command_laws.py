@@ -124,6 +124,8 @@ SYSTEM_CALLS = {
     "gateway status": [],
     "gateway drain": ["--all", "--force", "--dry-run"],
     "gateway resume": ["--all"],
+    "partitions list": [],
+    "partitions set": ["4", "--dry-run"],
 }
 """Arguments with which a command on the running system succeeds.
 
