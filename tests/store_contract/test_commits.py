@@ -50,7 +50,8 @@ async def everything(store):
     """All keys of the namespace with their content, without the meta's lease."""
     call = store.connection.call
     found = {}
-    for key in sorted(await call("KEYS", f"{store.namespace}:*")):
+    nodes = (await store.connection.run_everywhere("KEYS", f"{store.namespace}:*")).values()
+    for key in sorted(key for keys in nodes for key in keys):
         kind = await call("TYPE", key)
         match kind:
             case b"hash":

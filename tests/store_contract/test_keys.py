@@ -38,6 +38,7 @@ arguments = {
     ),
     "window": st.sampled_from(["second", "minute", "hour"]),
     "approval_id": st.from_regex(r"[0-9]{1,5}-[0-9]{1,16}", fullmatch=True),
+    "scheduled": st.from_regex(r"[a-z0-9]{1,20}/[a-z0-9]{1,20}/[A-Za-z0-9._-]{1,40}", fullmatch=True),
     "order_id": st.from_regex(r"[0-9a-f]{32}", fullmatch=True),
 }
 BUILDERS = sorted(
