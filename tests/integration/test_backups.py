@@ -217,6 +217,37 @@ async def test_what_was_ended_after_the_backup_stays_ended(server_url, tmp_path)
                 await alice.send("worker", "job.run", {"n": 1})
 
 
+async def test_scheduled_messages_come_back_unless_they_are_done_with_since(server_url, tmp_path):
+    """Listed, and delivered when they are due; what was delivered or cancelled since stays so."""
+    async with (
+        live_system(server_url, agents=NAMES, allow=[("alice", "worker")]) as system,
+        notary_of(system),
+    ):
+        path = tmp_path / "one.zip"
+        worker = await system.run("worker")
+        alice = await system.client("alice")
+        for number, seconds in ((1, 1.0), (2, 3600), (3, 3600)):
+            await alice.send(
+                "worker", "x", {"n": number}, deliver_after=seconds, message_id=f"m{number}", ttl=86_400
+            )
+        await create(system.system, path)
+        await schedule.cancel(system.system, ["m2"])
+        await until(lambda: worker.numbers == [1])
+        before = await schedule.get(system.system, "m3")
+        await all_signed(system)
+        await worker.stop()
+
+        await lose_store(system)
+        await put_back(system, path)
+        await system.start_gateway()
+        (found,) = await schedule.list_scheduled(system.system)
+        cancelled = await schedule.cancel(system.system, ["m3"])
+
+        assert found.facts == before.facts
+        assert cancelled[0].error is None
+        assert await waiting(system) == []
+
+
 async def test_a_system_that_is_not_empty_is_replaced_on_demand_only(server_url, tmp_path):
     """With force: what is in the backup is put back, what came since stays, what isolates an agent too."""
     async with filled_system(server_url) as system:
