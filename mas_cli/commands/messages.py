@@ -5,12 +5,11 @@ from __future__ import annotations
 import time
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
 from mas_cli.connection import open_system
-from mas_cli.errors import PartlyFailed
 from mas_cli.input.durations import parse_duration
 from mas_cli.input.line_feed import in_background, own_stream
 from mas_cli.input.payload import PayloadSource, payload_lines, payloads
@@ -18,17 +17,12 @@ from mas_cli.input.selectors import matches_all, parse_selectors
 from mas_cli.input.time_ranges import parse_coming
 from mas_cli.invocation import Invocation
 from mas_cli.output.agent_logs import logs_named
-from mas_cli.output.columns import Column, Record, plain
+from mas_cli.output.columns import Column, plain
 from mas_cli.output.exit_codes import ExitCode
-from mas_cli.output.formats import Format
-from mas_cli.output.moments import moment
 from mas_cli.output.refusals import say_plainly
 from mas_cli.output.rehearsals import show_rehearsal
-from mas_core.errors import Forbidden, InvalidPayload, MasError, Unreachable, UsageError
-
-if TYPE_CHECKING:
-    from mas_core.model.decision import Receipt
-    from mas_core.ops.messages import Outcome
+from mas_cli.output.sent_rows import SENT_COLUMNS, SENT_MANY_COLUMNS, Tally, sent_row
+from mas_core.errors import Forbidden, InvalidPayload, MasError, UsageError
 
 REQUEST_TIMEOUT = 30.0
 OPERATOR = "operator"
@@ -66,12 +60,10 @@ Delivery = Annotated[
     ),
 ]
 
-_SENT = (Column("id"), Column("target"), Column("decision"))
 DryRun = Annotated[
     bool,
     typer.Option("--dry-run", help="Deliver nothing, and tell what each stage of the gateway would say."),
 ]
-_SENT_MANY = (*_SENT, Column("error.message", header="error", flexible=True))
 _FOUND = (
     Column("id", style=lambda _: "name"),
     Column("capabilities"),
@@ -170,7 +162,7 @@ async def send(
                     deliver_at=deliver_at,
                     deliver_after=deliver_after,
                 )
-        call.out.record(_SENT, _sent(receipt, target, message_type))
+        call.out.record(SENT_COLUMNS, sent_row(receipt, target, message_type))
         if receipt.reason:
             call.talk.say(receipt.reason)
         if receipt.deliver_at:
@@ -180,7 +172,7 @@ async def send(
         return ExitCode.OK
 
     items = _batch(call, source, count)
-    tally = _Tally(call, target, message_type)
+    tally = Tally(call, target, message_type)
     async with open_system(call) as system:
         from mas_core.ops import messages
 
@@ -198,7 +190,7 @@ async def send(
             deliver_at=deliver_at,
             deliver_after=deliver_after,
         )
-        await call.out.listed(_SENT_MANY, tally.rows(outcomes))
+        await call.out.listed(SENT_MANY_COLUMNS, tally.rows(outcomes))
     tally.conclude()
     return ExitCode.OK
 
@@ -304,47 +296,6 @@ async def discover(
     return ExitCode.OK
 
 
-class _Tally:
-    """Counts the outcomes of a batch on their way to the output."""
-
-    def __init__(self, call: Invocation, target: str, message_type: str) -> None:
-        self._call = call
-        self._target = target
-        self._type = message_type
-        self._total = 0
-        self._failed = 0
-        self._fatal: Unreachable | None = None
-
-    async def rows(self, outcomes: AsyncIterator[Outcome]) -> AsyncIterator[Record]:
-        async for outcome in outcomes:
-            self._total += 1
-            if outcome.receipt is not None:
-                yield {**_sent(outcome.receipt, self._target, self._type), "error": None}
-                continue
-            if outcome.error is None:
-                continue
-            self._failed += 1
-            if self._call.out.format is Format.NAME:
-                self._call.talk.warn(outcome.error.message)
-            else:
-                yield _failed(outcome.error, self._target, self._type)
-            if isinstance(outcome.error, Unreachable):
-                # the others would only wait in vain, one after the other
-                self._fatal = outcome.error
-                return
-
-    def conclude(self) -> None:
-        if self._fatal is not None:
-            raise self._fatal
-        if self._failed:
-            raise PartlyFailed(
-                f"{self._failed} of {self._total} messages were not sent",
-                failed=self._failed,
-                sent=self._total - self._failed,
-            )
-        self._call.talk.count(f"{self._total} messages sent")
-
-
 def _batch(
     call: Invocation, source: PayloadSource, count: int
 ) -> AsyncIterator[dict[str, object] | MasError]:
@@ -381,31 +332,6 @@ def _announced(call: Invocation) -> Callable[[], None]:
             call.talk.say("reading payload from stdin, end with Ctrl-D")
 
     return announce
-
-
-def _sent(receipt: Receipt, target: str, message_type: str) -> dict[str, object]:
-    return {
-        "id": receipt.message_id,
-        "target": target,
-        "type": message_type,
-        "decision": str(receipt.decision),
-        "reason": receipt.reason or None,
-        "approval": receipt.approval or None,
-        "deliver_at": moment(receipt.deliver_at),
-    }
-
-
-def _failed(error: MasError, target: str, message_type: str) -> Record:
-    return {
-        "id": error.details.get("message_id"),
-        "target": target,
-        "type": message_type,
-        "decision": error.details.get("decision"),
-        "reason": None,
-        "approval": None,
-        "deliver_at": None,
-        "error": {"code": error.code, "message": error.message, "hint": list(error.hint)},
-    }
 
 
 @contextmanager

@@ -81,6 +81,9 @@ SYSTEM_CALLS = {
     "approval get": ["{approval}", "--payload"],
     "approval approve": ["{approval}", "--reason", "lawful"],
     "approval reject": ["{approval}", "--reason", "lawful"],
+    "schedule list": [],
+    "schedule get": ["{scheduled}", "--payload"],
+    "schedule cancel": ["{scheduled}", "--yes"],
     "dlq list": [],
     "dlq get": ["{letter}", "--payload"],
     "dlq stats": [],
@@ -130,7 +133,8 @@ SYSTEM_CALLS = {
 """Arguments with which a command on the running system succeeds.
 
 `lawful-{n}` is an agent made for it, `{approval}` a message that waits, `{copy}` one whose payload is kept,
-`{letter}` a dead letter and `{dropped}` one that was dropped, `{backup}` a backup.
+`{scheduled}` one that is not due for an hour, `{letter}` a dead letter, `{dropped}` one that was dropped, and
+`{backup}` a backup.
 """
 
 PREPARATIONS = {
@@ -182,6 +186,9 @@ def system_call(running_project, tmp_path, monkeypatch):
         if "{approval}" in words:
             approval = asyncio.run(_held_message(running_project))
             words = [word.replace("{approval}", approval) for word in words]
+        if "{scheduled}" in words:
+            scheduled = asyncio.run(_scheduled_message(running_project))
+            words = [word.replace("{scheduled}", scheduled) for word in words]
         if "{copy}" in words:
             copy = asyncio.run(_kept_message(running_project))
             words = [word.replace("{copy}", copy) for word in words]
@@ -211,6 +218,12 @@ async def _held_message(folder: Path) -> str:
         receipt = await messages.send(system, "sleeper", "held.law")
         await rbac.revoke(system, [rule.id])
         return receipt.approval
+
+
+async def _scheduled_message(folder: Path) -> str:
+    """Send a message for later; its id."""
+    async with System(resolve_target(config=folder, environ={})) as system:
+        return (await messages.send(system, "sleeper", "later.law", deliver_after=3600)).message_id
 
 
 async def _dead_letter(folder: Path, *, dropped: bool) -> str:

@@ -54,6 +54,7 @@ def _records(tally: Tally, facts: Facts) -> Measure:
 
 
 def _decisions(tally: Tally, _: Facts) -> Measure:
+    scheduled = tally.decisions["scheduled"]
     return Measure(
         "decisions",
         "Decisions about messages",
@@ -62,6 +63,7 @@ def _decisions(tally: Tally, _: Facts) -> Measure:
             Figure("delivered", tally.delivered),
             Figure("refused", tally.refused),
             Figure("held for a person", tally.decisions["held"]),
+            *((Figure("sent for later", scheduled),) if scheduled else ()),
         ),
         (),
         _top(("decision", "messages"), tally.decisions.most()),

@@ -27,6 +27,7 @@ _WIDTHS: Final = (
 )
 _DELIVERED: Final = frozenset(str(item) for item in Decision if item.is_delivered)
 _ACCEPTED: Final = frozenset(str(item) for item in Decision if item.is_accepted)
+_SCHEDULED: Final = str(Decision.SCHEDULED)
 _ENDED: Final = frozenset({"done", "failed"})
 _FAILED_IDENTITY: Final = frozenset({str(Decision.UNAUTHENTICATED), str(Decision.REPLAYED)})
 
@@ -194,6 +195,9 @@ class Tally:
         self.decisions.add(decision)
         if decision in _DELIVERED:
             bucket.delivered += 1
+        elif decision == _SCHEDULED:
+            # It went to its target when it was due, and that is another record.
+            bucket.others += 1
         else:
             if decision in _ACCEPTED:
                 bucket.held += 1
@@ -258,7 +262,7 @@ class Tally:
 
     def stopped(self) -> list[tuple[str, int]]:
         """Messages that were not delivered, by decision, most frequent first."""
-        return [item for item in self.decisions.most() if item[0] not in _DELIVERED]
+        return [item for item in self.decisions.most() if item[0] not in _DELIVERED and item[0] != _SCHEDULED]
 
     def found_by_rule(self) -> list[tuple[str, int]]:
         """Findings by rule, most frequent first."""
