@@ -224,7 +224,7 @@ def test_every_record_is_counted_once():
 
     assert found.records == len(given)
     assert (found.messages, found.delivered) == (len(Decision), 3)
-    assert found.refused == len(Decision) - 4
+    assert found.refused == len(Decision) - 5
     assert sum(item.delivered + item.held + item.refused + item.others for item in found.over_time) == len(
         given
     )
