@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 from bisect import bisect_left
 from pathlib import Path
 
 from mas_core.agent.client import Client
-from mas_core.errors import MasError
+from mas_core.errors import RateLimited
 from mas_core.model.policy import RateLimit
 from mas_core.ops import agents, audit
 from mas_core.security.policy_changes import set_limit
@@ -94,7 +93,8 @@ async def run(options: Options) -> Outcome:
             token = (await agents.register(world.system, LIMITED, show=True)).token
             limit = RateLimit(per_minute=PER_MINUTE, per_hour=10**6)
             await world.system.policy.change(lambda document: set_limit(document, LIMITED, limit))
-            sending = asyncio.create_task(_send_more_than_allowed(world, token))
+            is_full = asyncio.Event()
+            sending = asyncio.create_task(_send_more_than_allowed(world, token, is_full))
             for number in range(options.runs):
                 world.set_clocks(*OFFSETS[number % len(OFFSETS)])
                 # The library looks at the file once a second.
@@ -104,6 +104,7 @@ async def run(options: Options) -> Outcome:
                     await world.system.store.connection.call(*command)
                 await world.until_working()
                 outcome.runs += 1
+            await is_full.wait()
             sending.cancel()
             await asyncio.wait([sending])
             audited = await world.finish(outcome)
@@ -111,14 +112,16 @@ async def run(options: Options) -> Outcome:
     return outcome
 
 
-async def _send_more_than_allowed(world: SkewedWorld, token: str) -> None:
+async def _send_more_than_allowed(world: SkewedWorld, token: str, is_full: asyncio.Event) -> None:
     number = 0
     async with Client(world.system.store, LIMITED, token) as client:
         while True:
             number -= 1
-            with contextlib.suppress(MasError):
+            try:
                 await client.send("r0-0", TYPE, {"n": number})
-            await asyncio.sleep(0.01)
+            except RateLimited:
+                is_full.set()
+                await asyncio.sleep(0.01)
 
 
 async def _check(world: SkewedWorld, outcome: Outcome, audited: Audited) -> None:
