@@ -24,13 +24,14 @@ _PASSING = {
 }
 
 
-def _coloured(verdict: object) -> Style | None:
+def verdict_style(verdict: object) -> Style | None:
+    """How a verdict is painted."""
     return _PASSING.get(str(verdict).partition(" (")[0], "bad")  # type: ignore[return-value]
 
 
 _COLUMNS = (
     Column("stage", style=lambda _: "name"),
-    Column("verdict", style=_coloured),
+    Column("verdict", style=verdict_style),
     Column("rule"),
     Column("places"),
     Column("reason", flexible=True),
@@ -42,7 +43,7 @@ def show_rehearsal(call: Invocation, found: Rehearsal) -> ExitCode:
     if call.out.format in {Format.JSON, Format.YAML} and call.out.options.columns is None:
         call.out.document(_document(found))
     else:
-        call.out.records(_COLUMNS, [_row(item) for item in found.stages])
+        call.out.records(_COLUMNS, rehearsal_rows(found))
     if found.switched_off:
         call.talk.say(f"switched off by the policy: {', '.join(found.switched_off)}")
     if found.would_pass:
@@ -57,6 +58,11 @@ def show_rehearsal(call: Invocation, found: Rehearsal) -> ExitCode:
             for line in item.hint:
                 call.talk.say(f"try: {line}")
     return ExitCode.REFUSED
+
+
+def rehearsal_rows(found: Rehearsal) -> list[Record]:
+    """What each stage says, as rows."""
+    return [_row(item) for item in found.stages]
 
 
 def _verdict(item: StageVerdict) -> str:

@@ -248,9 +248,8 @@ class Dashboard(App[None]):
         self._screens.current = f"screen-{number}"
         self._tabs.pick(number)
         self._close_filter()
-        focus = self.pane.table or next(iter(self.pane.query("Prose")), None)
-        if focus is not None:
-            focus.focus()
+        if self.pane.home is not None:
+            self.pane.home.focus()
         self.reload()
         self.mark_dirty()
 
@@ -468,8 +467,7 @@ class Dashboard(App[None]):
 
     def action_row_actions(self) -> None:
         """The menu of what can be done to the marked rows, or the chosen one."""
-        table = self.pane.table
-        items = [] if table is None else table.marked_items
+        items = self.pane.chosen_items()
         records = [self.pane.record_of(item) for item in items]
         names = [self.pane.name_of(item) for item in items]
         self.offer(

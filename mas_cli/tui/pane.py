@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
 
 from textual.containers import Vertical
+from textual.widget import Widget
 
 from mas_cli.output.columns import Column, Record, cell, value_at
 from mas_cli.output.safe_text import safe_text
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
     from mas_cli.tui.app import Dashboard
     from mas_core.ops.system import System
 
+_W = TypeVar("_W", bound=Widget)
 MAX_ROWS = 500
 """Rows of a table; a live list holds more, since it has fixed columns."""
 
@@ -38,8 +40,15 @@ class Pane(Vertical):
     """Key names and what they do here, beyond what all screens have; the most useful first."""
 
     DEFAULT_CSS = "Pane { height: 1fr; }"
-    SCOPED_CSS: ClassVar[bool] = False
-    """The width of the terminal is a class of the whole screen, which scoped rules cannot see."""
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(**options)
+        self._parts: dict[str, Widget] = {}
+
+    def __init_subclass__(cls, **options: Any) -> None:
+        super().__init_subclass__(**options)
+        # The width of the terminal is a class of the whole screen, which scoped rules cannot see.
+        cls.SCOPED_CSS = False
 
     @property
     def dashboard(self) -> Dashboard:
@@ -59,12 +68,32 @@ class Pane(Vertical):
 
     @property
     def table(self) -> LineTable | None:
-        """The table that keys act on, if there is one."""
-        return next(iter(self.query(LineTable)), None)
+        """The table that keys act on: the one that is focused, else the first."""
+        tables = list(self.query(LineTable))
+        focused = self.app.focused
+        return focused if focused in tables else next(iter(tables), None)
+
+    def part(self, selector: str, kind: type[_W]) -> _W:
+        """A widget of this screen; found once, so that drawing does no harm while all are being taken down."""
+        found = self._parts.get(selector)
+        if found is None:
+            found = self._parts[selector] = self.query_one(selector)
+        if not isinstance(found, kind):
+            raise TypeError(f"{selector} is no {kind.__name__}")
+        return found
+
+    @property
+    def home(self) -> Widget | None:
+        """What has the focus when one comes here."""
+        return self.table
 
     def actions(self) -> Sequence[Action]:
         """What can be done to the chosen rows."""
         return ()
+
+    def chosen_items(self) -> list[Any]:
+        """What actions are about: the marked rows, else the chosen one."""
+        return [] if self.table is None else self.table.marked_items
 
     def record_of(self, item: Any) -> Record:
         """A row as its JSON reads."""
@@ -145,7 +174,12 @@ class TablePane(Pane):
     def layouts(self) -> list[Layout]:
         """The columns as a table lays them out."""
         return [
-            Layout(column.title, column.kind in ("number", "duration"), column.flexible, column.whole)
+            Layout(
+                column.title,
+                column.kind in ("number", "duration"),
+                column.flexible,
+                column.whole or column.kind != "text",
+            )
             for column in self.columns
         ]
 

@@ -35,6 +35,11 @@ class Seen:
             await self.pilot.press(key)
         await self.pilot.pause()
 
+    async def confirm(self) -> None:
+        """Press the button that does it."""
+        self.app.screen.query_one("#yes").focus()
+        await self.press("enter")
+
     async def until(self, condition: Callable[[], object | Awaitable[object]] | str, seconds: float = 15.0):
         """Wait until a text is seen, or a condition holds."""
         check = (lambda: condition in self.text()) if isinstance(condition, str) else condition

@@ -115,14 +115,14 @@ async def test_an_act_asks_first_and_shows_its_command(dashboard):
 
         await seen.press("a", "down", "down", "enter")
         await seen.press("shift+tab", *"tired")
-        await seen.pilot.click("#yes")
+        await seen.confirm()
         await seen.until("sleeper is paused")
         standing = (await rbac.load(seen.system)).standings["sleeper"]
         assert (standing.kind, standing.reason) == ("paused", "tired")
         assert "--reason tired" in seen.text()
 
         await seen.press("a", "down", "down", "down", "enter")
-        await seen.pilot.click("#yes")
+        await seen.confirm()
         await seen.until("sleeper works again")
 
 

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 from mas_cli.tui.pane import Pane
 from mas_cli.tui.screens.agents import Agents
+from mas_cli.tui.screens.audit import Audit
+from mas_cli.tui.screens.dead import Dead
 from mas_cli.tui.screens.live import Live
 from mas_cli.tui.screens.overview import Overview
+from mas_cli.tui.screens.rules import Rules
 
-PANES: tuple[type[Pane], ...] = (Overview, Live, Agents)
+PANES: tuple[type[Pane], ...] = (Overview, Live, Agents, Dead, Rules, Audit)
 """In the order of their numbers."""

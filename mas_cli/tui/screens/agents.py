@@ -95,13 +95,13 @@ class Agents(TablePane):
         self.records = [
             record for _, record in sorted(self._seen.values(), key=lambda item: str(item[1]["id"]))
         ]
-        table = self.query_one(LineTable)
+        table = self.part("LineTable", LineTable)
         self.draw_table(table)
-        self.query_one("#agents-box").border_title = Text(
+        self.part("#agents-box", Vertical).border_title = Text(
             f"agents  {self.shown_count} of {len(self.records)}"
         )
         for name, text in self._told.items():
-            self.query_one(f"#agent-{name}-text", Prose).say(text)
+            self.part(f"#agent-{name}-text", Prose).say(text)
 
     @on(LineTable.Chosen)
     def _chosen(self) -> None:
@@ -111,7 +111,7 @@ class Agents(TablePane):
         """What the tabs tell of the chosen one."""
         from mas_core.ops import agents, limits, state
 
-        item = self.query_one(LineTable).item
+        item = self.part("LineTable", LineTable).item
         if item is None:
             return
         name = str(item["id"])

@@ -93,7 +93,7 @@ class Live(Pane):
 
     @property
     def _list(self) -> LineTable:
-        return self.query_one(LineTable)
+        return self.part("LineTable", LineTable)
 
     def toggle_pause(self) -> None:
         """Hold the picture, or go on at the newest."""
@@ -140,13 +140,13 @@ class Live(Pane):
             title.append(f"  {len(self._items):,} of {self._total:,}")
         if self.board.live.sampling > 1:
             title.append(f"  showing 1 in {self.board.live.sampling} of what passed", "yellow")
-        self.query_one("#live-box").border_title = title
+        self.part("#live-box", Vertical).border_title = title
         self._list.show(Rows(self._items, lambda item: item[0], _cells), words=self.row_filter.words)
 
     @on(LineTable.Chosen)
     def _tell(self, event: LineTable.Chosen) -> None:
         text = Text() if event.item is None else fields_text(list(self.record_of(event.item).items()))
-        self.query_one("#event", Prose).say(text)
+        self.part("#event", Prose).say(text)
 
     def record_of(self, item: Any) -> Record:
         """An event as `mas watch` writes it."""

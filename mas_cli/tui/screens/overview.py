@@ -73,10 +73,10 @@ class Overview(Pane):
         """Show what is known."""
         self._draw_pulse()
         board = self.board
-        self.query_one("#problems", LineTable).show(
+        self.part("#problems", LineTable).show(
             Rows(self._problems(), lambda problem: problem["message"], self._problem_cells)
         )
-        self.query_one("#pairs", LineTable).show(
+        self.part("#pairs", LineTable).show(
             Rows(
                 board.live.busiest(),
                 lambda pair: pair[:2],
@@ -86,7 +86,7 @@ class Overview(Pane):
                 ],
             )
         )  # fmt: skip
-        self.query_one("#gateways", Prose).say(self._gateways())
+        self.part("#gateways", Prose).say(self._gateways())
 
     def _draw_pulse(self) -> None:
         live, status = self.board.live, self.board.status
@@ -100,14 +100,14 @@ class Overview(Pane):
         for name, (label, now, values, style) in rows.items():
             text = Text(f"{label:12}{now:>10}  ")
             text.append(sparkline(values, width, ascii_only=self.dashboard.is_ascii), style or "green")
-            self.query_one(f"#pulse-{name}", Bar).say(text)
+            self.part(f"#pulse-{name}", Bar).say(text)
         text = Text()
         if status is not None:
             text.append(f"{'waiting':12}{status.backlog:>10,}  ")
             text.append(
                 f"at the gateway {status.waiting_frames:,}   dead letters {status.dead_letters:,}", "dim"
             )
-        self.query_one("#pulse-backlog", Bar).say(text)
+        self.part("#pulse-backlog", Bar).say(text)
 
     def _problems(self) -> list[dict[str, Any]]:
         board = self.board
