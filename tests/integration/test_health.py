@@ -184,12 +184,18 @@ async def test_a_stopped_gateway_is_red_by_its_lease(server_url):
 
 
 async def get(port, path):
+    """Status and body of an answer in JSON."""
+    status, body = await text_of(port, path)
+    return status, json.loads(body)
+
+
+async def text_of(port, path):
     """Status and body of an answer."""
     reader, writer = await asyncio.open_connection("127.0.0.1", port)
     writer.write(f"GET {path} HTTP/1.1\r\nHost: localhost\r\n\r\n".encode())
     head, _, body = (await reader.read()).partition(b"\r\n\r\n")
     writer.close()
-    return int(head.split()[1]), json.loads(body)
+    return int(head.split()[1]), body
 
 
 async def test_the_endpoint_says_what_the_command_says(live):
@@ -207,6 +213,8 @@ async def test_the_endpoint_says_what_the_command_says(live):
         assert body["items"][0]["fix"] == "redis-cli config set appendonly yes appendfsync always"
         ready.process = live.gateways[0].gateway_id
         assert (await get(port, "/health/ready"))[0] == 200
+        status, text = await text_of(port, "/metrics")
+        assert (status, b'\nmas_partition_owned{partition="0"} 1.0\n' in text) == (200, True)
 
 
 async def test_the_endpoint_answers_while_the_store_does_not(live):
@@ -219,3 +227,5 @@ async def test_the_endpoint_answers_while_the_store_does_not(live):
         assert (status, [item["name"] for item in body["items"]]) == (503, ["store"])
         assert (await get(port, "/health/ready"))[0] == 503
         assert (await get(port, "/health/live"))[0] == 200
+        status, text = await text_of(port, "/metrics")
+        assert (status, b"\nmas_store_up 0.0\n" in text) == (200, True)

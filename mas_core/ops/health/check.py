@@ -48,13 +48,10 @@ class HealthWatch:
 
     async def report(self) -> HealthReport:
         """How the system is."""
-        return (await self._look())[0]
+        return (await self.look())[0]
 
-    async def observation(self) -> Observation | None:
-        """What there is to see; None while the server does not answer."""
-        return (await self._look())[1]
-
-    async def _look(self) -> tuple[HealthReport, Observation | None]:
+    async def look(self) -> tuple[HealthReport, Observation | None]:
+        """How the system is, and what there was to see; None while it cannot be looked at."""
         async with self._looking:
             if not self._looked_at or time.monotonic() - self._looked_at > HOLDS_S:
                 self._observation = None

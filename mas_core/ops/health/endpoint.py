@@ -121,7 +121,12 @@ def routes(watch: HealthWatch, readiness: Callable[[], Readiness]) -> dict[str, 
         items = tuple(item for item in (await watch.report()).items if asked.concerns(item))
         return _answer(worst(items), items)
 
-    return {"/health": health, "/health/live": live, "/health/ready": ready}
+    async def metrics() -> Answer:
+        from mas_core.ops.health.metrics import CONTENT_TYPE, metrics_text  # noqa: PLC0415 - few ask
+
+        return Answer(metrics_text(*await watch.look()), content_type=CONTENT_TYPE)
+
+    return {"/health": health, "/health/live": live, "/health/ready": ready, "/metrics": metrics}
 
 
 def _answer(status: HealthStatus, items: tuple[HealthItem, ...]) -> Answer:
