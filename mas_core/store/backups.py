@@ -133,20 +133,8 @@ class Backups:
     async def agents_with_state(self) -> list[str]:
         """Ids of all agents that have a state, registered or not."""
         found: set[str] = set()
-        cursors: dict[str, bytes] | None = None
-        while cursors is None or cursors:
-            place, cursor = next(iter(cursors.items())) if cursors else ("", b"0")
-            replies = await self._connection.run_everywhere(
-                "SCAN", cursor, "MATCH", self._keys.state_pattern(), "COUNT", SCANNED
-            )
-            if cursors is None or place not in replies:
-                # At the beginning, and where a server came or went.
-                cursors = dict.fromkeys(replies, b"0")
-            for server in (place,) if place in replies else tuple(replies):
-                cursors[server], keys = replies[server]
-                found.update(name for key in keys if (name := self._agent_of_state(key)))
-                if int(cursors[server]) == 0:
-                    del cursors[server]
+        async for keys in self._connection.scan(self._keys.state_pattern(), SCANNED):
+            found.update(name for key in keys if (name := self._agent_of_state(key)))
         return sorted(found)
 
     def _agent_of_state(self, key: bytes) -> str:

@@ -109,6 +109,17 @@ class ClusterWires:
         replies = await asyncio.gather(*(self._node(address).execute(commands) for address in masters))
         return {f"{host}:{port}": found for (host, port), found in zip(masters, replies, strict=True)}
 
+    async def execute_at(self, place: str, commands: Sequence[Command]) -> list[Any]:
+        """Send commands to one of the masters that `execute_everywhere` told.
+
+        Raises:
+            ConnectionLost: It cannot be reached, or is none any more.
+        """
+        for host, port in self._masters():
+            if f"{host}:{port}" == place:
+                return await self._node((host, port)).execute(commands)
+        raise NotSent(f"{place} is no master of the cluster any more")
+
     @property
     def stalled_s(self) -> float:
         """For how long an answer is due, in seconds."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Awaitable, Callable, Iterator, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import cache
 from importlib.resources import files
@@ -202,6 +202,27 @@ class Connection:
         with self._translated():
             replies = await self._wires.execute_everywhere([command])
         return {place: found[0] for place, found in replies.items()}
+
+    async def scan(self, pattern: str, count: int) -> AsyncIterator[list[bytes]]:
+        """Keys that match, a page at a time, of every server; some may come twice.
+
+        Args:
+            pattern: As of SCAN.
+            count: How many keys a page looks at, about.
+
+        Raises:
+            StoreUnreachable: One of the servers does not answer.
+        """
+        firsts = await self.run_everywhere("SCAN", 0, "MATCH", pattern, "COUNT", count)
+        for place, first in firsts.items():
+            with self._translated():
+                cursor, keys = _value(first)
+            yield keys
+            while int(cursor):
+                with self._translated():
+                    command: Command = ("SCAN", cursor, "MATCH", pattern, "COUNT", count)
+                    cursor, keys = _value((await self._wires.execute_at(place, [command]))[0])
+                yield keys
 
     async def time_ms(self) -> int:
         """The server's clock in Unix milliseconds."""

@@ -96,6 +96,10 @@ class MemoryWires:
         """Carry out commands."""
         return {"": await self.execute(commands)}
 
+    async def execute_at(self, _place: str, commands: Sequence[Command]) -> list[Any]:
+        """Carry out commands."""
+        return await self.execute(commands)
+
     def drop(self) -> None:
         """There are no connections."""
 

@@ -88,6 +88,10 @@ class UndecidedWires:
         """As of the wires that it turns out to need."""
         return await (await self._decide()).execute_everywhere(commands)
 
+    async def execute_at(self, place: str, commands: Sequence[Command]) -> list[Any]:
+        """As of the wires that it turns out to need."""
+        return await (await self._decide()).execute_at(place, commands)
+
     def drop(self) -> None:
         """There is nothing to end."""
 

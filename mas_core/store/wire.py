@@ -205,6 +205,10 @@ class Wires:
         """Send the same commands to every server that takes writes; replies by the server's place."""
         return {"": await self.execute(commands)}
 
+    async def execute_at(self, _place: str, commands: Sequence[Command]) -> list[Any]:
+        """Send commands to one of the places that `execute_everywhere` told."""
+        return await self.execute(commands)
+
     @property
     def stalled_s(self) -> float:
         """For how long an answer is due, in seconds."""

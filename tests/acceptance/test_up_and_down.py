@@ -348,6 +348,24 @@ def test_what_cannot_be_run_is_refused(shell, words):
     assert not (shell.folder / ".mas" / "server").exists()
 
 
+def test_a_server_that_cannot_keep_the_profile_is_refused_unless_forced(shell, server_url):
+    """Exit code 2 with what to change, by a gateway too; with --force it runs, and status says what is missing."""
+    with (shell.folder / "mas.yaml").open("a") as config:
+        config.write("namespace: forced\n")
+    refused = shell.mas("up", "--detach", "--url", server_url, "-o", "json")
+    alone = shell.mas("gateway", "run", "--url", server_url, "-o", "json")
+    forced = shell.mas("up", "--detach", "--force", "--url", server_url)
+    status = shell.mas("status", "-o", "json")
+
+    for found in (refused, alone):
+        assert (found.code, found.error["code"]) == (2, "profile_unmet")
+        assert "needs appendfsync always" in found.error["message"]
+        assert "redis-cli config set appendonly yes appendfsync always" in found.error["hint"]
+    assert forced.code == 0
+    assert "needs appendfsync always" in forced.out + forced.err
+    assert any("needs appendfsync always" in item["message"] for item in status.json["problems"])
+
+
 def test_an_agent_that_does_not_start_is_named(shell):
     """--detach fails with the reason; the rest runs, and status names the problem and what to type."""
     (shell.folder / "agents.d" / "broken.py").write_text(

@@ -106,3 +106,14 @@ async def test_equal_memory_urls_share_a_store(own_namespace):
         assert (await elsewhere.agent("alice").get_state())[0] == 0
     forget_memory(url)
     forget_memory(url + "x")
+
+
+async def test_a_scan_finds_the_keys_of_every_server(store):
+    """Page by page."""
+    keys = {store.keys.state(number % 2, f"agent{number}").encode() for number in range(50)}
+    for key in keys:
+        await store.connection.call("SET", key, "x")
+
+    found = [key async for page in store.connection.scan(f"{store.namespace}:*", 10) for key in page]
+
+    assert set(found) == keys
