@@ -14,6 +14,8 @@ DURABLE = "power cut, profile durable"
 FAST = "power cut, profile fast"
 WINDOW_MS = 2_000
 """What the profile fast may lose."""
+NOTED_LATE_NS = 10**9
+"""A receipt that came right before the cut may be written down so long after it."""
 MEAN_PAUSE_S = 0.6
 REWRITE_EVERY = 7
 """Cuts between two rewrites of the append-only file."""
@@ -63,7 +65,11 @@ def _measure_window(outcome: Outcome, world: World, audited: Audited, cuts: list
     """What was acknowledged within the window and is gone is told, not counted: that is what the profile says."""
     forgotten = [ack for ack in world.ledgers().acks if ack.message_id not in audited.allowed]
     ages_ms = [
-        min((cut - ack.acknowledged for cut in cuts if cut > ack.acknowledged), default=2**62) / 1e6
+        min(
+            (max(0, cut - ack.acknowledged) for cut in cuts if cut > ack.acknowledged - NOTED_LATE_NS),
+            default=2**62,
+        )
+        / 1e6
         for ack in forgotten
     ]
     older = sum(age > WINDOW_MS for age in ages_ms)
