@@ -32,7 +32,7 @@ def outcomes(request):
 @pytest.mark.parametrize("row", ROWS, ids=[row.name for row in ROWS])
 def test_no_promise_is_broken_under(row, outcomes):
     """Nothing lost, doubled, unaudited or undelivered."""
-    outcome = run_row(row, row.slice, SEED, seconds=30, is_slice=True)
+    outcome = run_row(row, row.slice, SEED, seconds=20, is_slice=True)
     outcomes.append(outcome)
     if outcome.skipped:
         pytest.skip(outcome.skipped)

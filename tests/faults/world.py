@@ -31,6 +31,8 @@ from tests.faults.server import Server
 from tests.faults.zygote import GATEWAY, NOTARY, Process, Zygote
 
 NO_LIMIT = RateLimit(per_minute=10**9, per_hour=10**9)
+QUICK_RETRIES = {"retry": {"base": 0.2}}
+"""A run ends when the last message that fails on purpose has had its attempts."""
 NUMBERS_OF_A_SENDER = 10**9
 NUMBERS_OF_A_START = 10**6
 
@@ -139,7 +141,7 @@ class World:
         self.began = time.monotonic()
         self.keys_dir = self.folder / ".mas" / "keys"
         GatewayKeys.load_or_create(self.keys_dir)
-        config = {"partitions": plan.partitions, "gateway": dict(plan.gateway)}
+        config = {"partitions": plan.partitions, "gateway": {**QUICK_RETRIES, **plan.gateway}}
         (self.folder / "mas.yaml").write_text(json.dumps(config))
         await self.server.start()
         self._stack.push_async_callback(self.server.kill)
