@@ -331,3 +331,25 @@ async def test_a_handler_that_runs_twice_schedules_once(system):
 
     assert len(carol.messages) == 2
     assert bob.numbers == [1]
+
+
+async def test_sender_and_target_can_live_in_different_partitions(server_url):
+    """A message waits where its target lives; operators see all partitions at once."""
+    names = [f"agent-{number}" for number in range(4)]
+    pairs = [(one, other) for one in names for other in names if one != other]
+    async with live_system(server_url, agents=names, allow=pairs, partitions=3, gateways=2) as system:
+        receivers = [await system.run(name) for name in names]
+        clients = [await system.client(name) for name in names]
+        await asyncio.gather(
+            *(client.send(name, "x", {"n": 1}, deliver_after=1.0) for client in clients for name in names
+              if name != client.agent_id),
+            clients[0].send(names[1], "x", {"n": 2}, deliver_after=3600, message_id="stays"),
+        )  # fmt: skip
+        listed = await schedule.list_scheduled(system.system)
+        await until(lambda: all(receiver.numbers == [1, 1, 1] for receiver in receivers))
+        (done,) = await schedule.cancel(system.system, ["stays"])
+
+        assert len(listed) == 13
+        assert [item.facts.due for item in listed] == sorted(item.facts.due for item in listed)
+        assert done.error is None
+        assert await schedule.list_scheduled(system.system) == []
