@@ -166,10 +166,22 @@ async def deregister(call: Invocation, agent_id: AgentId) -> ExitCode:
     async with open_system(call) as system:
         from mas_core.ops import agents
 
-        await system.registry.get(agent_id)
+        found = (await agents.describe(system, agent_id)).summary
+        if found.instances:
+            call.talk.warn(f"{agent_id} is running: {found.instances} of its instances will end at once")
+        if found.backlog:
+            call.talk.warn(f"{found.backlog:,} messages in its inbox wait until there is a {agent_id} again")
         call.ask.one(f"the agent {agent_id}")
         await agents.deregister(system, agent_id)
-    call.out.record((Column("id"), Column("removed")), {"id": agent_id, "removed": True})
+    call.out.record(
+        (
+            Column("id"),
+            Column("removed"),
+            Column("instances", kind="number"),
+            Column("backlog", kind="number"),
+        ),
+        {"id": agent_id, "removed": True, "instances": found.instances, "backlog": found.backlog},
+    )
     call.talk.say(f"undo with: mas agent register {agent_id}, which makes a new token")
     return ExitCode.OK
 

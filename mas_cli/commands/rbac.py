@@ -23,6 +23,8 @@ from mas_cli.input.rule_flags import (
     TypeGlob,
 )
 from mas_cli.invocation import Invocation
+from mas_cli.output.colours import Style
+from mas_cli.output.columns import Column
 from mas_cli.output.exit_codes import ExitCode
 from mas_cli.output.rule_rows import RULE_COLUMNS, rule_row
 from mas_cli.output.safe_text import safe_text
@@ -33,6 +35,13 @@ if TYPE_CHECKING:
     from mas_core.model.policy import Effect, Rule
     from mas_core.ops.rbac import AccessDecision, Action, Explanation
     from mas_core.ops.system import System
+
+
+def _faded(state: object) -> Style | None:
+    return "dim" if state == "ended" else None
+
+
+_LISTED = (*RULE_COLUMNS, Column("state", style=_faded, usual="in force"))
 
 
 async def allow(
@@ -124,7 +133,7 @@ async def list_rules(
         bool, typer.Option("--effective", help="Only rules that count now and that no other takes back.")
     ] = False,
 ) -> ExitCode:
-    """List the rules, and what trust and blocks stand for.
+    """List the rules, and what trust and blocks stand for; what has ended is marked.
 
     How often a rule decided is not kept with it; mas audit list --rule RULE --since 24h tells.
     """
@@ -135,9 +144,9 @@ async def list_rules(
         if agent:
             await require_agents(system, agent)
         document = await rbac.load(system)
-        now = await system.store.connection.time_ms() if effective else 0
-    rules = rbac.rules_for(document, agent, effective_at=now)
-    call.out.records(RULE_COLUMNS, [rule_row(rule) for rule in rules])
+        now = await system.store.connection.time_ms()
+    rules = rbac.rules_for(document, agent, effective_at=now if effective else 0)
+    call.out.records(_LISTED, [{**rule_row(rule), "state": _state(rule, now)} for rule in rules])
     if document.features.rbac:
         call.talk.count(f"{len(rules)} rules, revision {document.revision}; what no rule allows is denied")
     else:
@@ -214,6 +223,10 @@ async def explain(
         },
     )
     return ExitCode.OK if found.decision.allowed else ExitCode.NO
+
+
+def _state(rule: Rule, now: int) -> str:
+    return "ended" if 0 < rule.expires <= now else "in force"
 
 
 async def _add(

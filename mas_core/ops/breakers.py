@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TypeVar
 
 import msgspec
@@ -36,7 +36,7 @@ class CircuitStatus:
     sender: str
     """Of a pair; empty for the circuit of the target, which counts for all senders."""
     state: str
-    """open or half_open."""
+    """open or half_open; closed after a reset."""
     why: str
     failures: int
     since: int
@@ -101,14 +101,16 @@ async def reset_circuits(system: System, target: str, *, reason: str = "") -> li
     """Close all circuits of a target; in force on every gateway when this returns.
 
     Returns:
-        The circuits that were open or half-open.
+        The circuits that were open or half-open, as they are now.
 
     Raises:
         AgentNotFound: The target is not registered.
     """
     before = await list_circuits(system, (target,))
     await _order(system, target, "reset", 0, reason)
-    return before
+    return [
+        replace(status, state="closed", why="", failures=0, until=None, retry_in=None) for status in before
+    ]
 
 
 async def _order(system: System, target: str, action: str, seconds: float, reason: str) -> None:

@@ -74,7 +74,7 @@ async def get_limit(system: System, name: str) -> list[LimitStatus]:
     Raises:
         AgentNotFound: The agent is not registered.
         NotFound: The role or capability has no limit.
-        UsageError: There is no such role.
+        RoleNotFound: There is no such role.
     """
     document = await load(system)
     if name in (DEFAULT, ANYONE):
@@ -180,14 +180,17 @@ async def reset(system: System, name: str, *, dry_run: bool = False) -> list[Lim
     """Forget what was counted for an agent or a total; it is noted in the history of the policy.
 
     Returns:
-        What counts under the name, with what was used before.
+        What counts under the name, with what is used now.
 
     Raises:
         AgentNotFound: The agent is not registered.
         NotFound: There is no such total.
     """
-    found = [status for status in await get_limit(system, name) if status.name == name and status.uses]
-    if not found:
+
+    async def counted() -> list[LimitStatus]:
+        return [status for status in await get_limit(system, name) if status.name == name and status.uses]
+
+    if not (found := await counted()):
         raise UsageError(f"{name} has no count of its own", hint="mas limit reset AGENT")
     if not dry_run:
         with acting("limit.reset", name):
@@ -196,6 +199,7 @@ async def reset(system: System, name: str, *, dry_run: bool = False) -> list[Lim
             )
             async with system.operator_log.writing("limit"):
                 await system.store.limits.reset([name])
+        found = await counted()
     return found
 
 

@@ -12,7 +12,7 @@ from collections.abc import Iterable, Mapping, Sequence
 import msgspec
 
 from mas_core.base.ids import check_agent_id
-from mas_core.errors import InvalidIdentifier, RuleNotFound, UsageError
+from mas_core.errors import InvalidIdentifier, RoleNotFound, RuleNotFound, UsageError
 from mas_core.model.policy import ANYONE, EFFECTS, PolicyDocument, RateLimit, Route, Rule
 from mas_core.security.access import ACTIONS, PARTY
 from mas_core.security.type_glob import check_glob
@@ -248,11 +248,12 @@ def check_party(document: PolicyDocument, party: str) -> None:
 
     Raises:
         InvalidIdentifier: It is neither an agent id nor `role:NAME` nor `*`.
-        UsageError: There is no such role.
+        RoleNotFound: There is no such role.
     """
     _check_name(party)
-    if party.startswith(_ROLE) and party.removeprefix(_ROLE) not in document.roles:
-        raise UsageError(f"there is no role {party.removeprefix(_ROLE)!r}", hint="mas rbac role list")
+    role = party.removeprefix(_ROLE)
+    if party.startswith(_ROLE) and role not in document.roles:
+        raise RoleNotFound(f"there is no role {role!r}", hint="mas rbac role list", role=role)
 
 
 def _check_name(party: str) -> None:

@@ -108,6 +108,15 @@ def test_a_revoked_token_is_refused(mas, billing):
     assert mas("send", "notebook", "note.add", "--as", "billing", "-o", "json").error["code"] == "forbidden"
 
 
+def test_removing_a_running_agent_is_warned_of(mas, billing):
+    """Before the question: how many instances end; nothing of it where none runs."""
+    ran = mas("agent", "deregister", "calculator")
+
+    assert ran.code == 2
+    assert "calculator is running: 1 of its instances will end at once" in ran.err
+    assert "is running" not in mas("agent", "deregister", "billing").err
+
+
 def test_an_agent_is_removed_with_a_yes_only(mas, billing):
     """Then it does not exist."""
     assert mas("agent", "deregister", "billing").code == 2

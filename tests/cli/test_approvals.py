@@ -199,7 +199,9 @@ def test_a_circuit_is_opened_and_reset_by_hand(mas, breakers_on):
     assert (refused.code, refused.error["code"]) == (5, "circuit_open")
     assert 0 < refused.error["details"]["retry_after"] <= 600
     assert [item["target"] for item in listed] == ["sleeper"]
-    assert [(item["target"], item["change"]) for item in reset] == [("sleeper", "closed")]
+    assert [(item["target"], item["change"], item["state"]) for item in reset] == [
+        ("sleeper", "closed", "closed")
+    ]
     assert again.code == 0
     assert mas("breaker", "list", "-o", "json").json == []
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import msgspec
 import pytest
 
-from mas_core.errors import InvalidIdentifier, RuleNotFound, UsageError
+from mas_core.errors import InvalidIdentifier, RoleNotFound, RuleNotFound, UsageError
 from mas_core.model.policy import PolicyDocument, RateLimit, Rule
 from mas_core.security.policy_changes import (
     add_rule,
@@ -100,8 +100,8 @@ def test_a_rule_that_is_not_there_cannot_be_removed():
         (rule("A"), InvalidIdentifier),
         (rule("a", "b\n"), InvalidIdentifier),
         (rule("role:"), InvalidIdentifier),
-        (rule("role:ghost"), UsageError),
-        (rule("a", "role:ghost"), UsageError),
+        (rule("role:ghost"), RoleNotFound),
+        (rule("a", "role:ghost"), RoleNotFound),
         (rule(message_type="a b"), UsageError),
         (rule(message_type="[ab]"), UsageError),
         (rule(message_type="x" * 129), UsageError),
@@ -180,7 +180,7 @@ def test_setting_the_same_limit_changes_nothing():
 )
 def test_limits_without_sense_are_refused(name, limit):
     """Negative numbers and names that nobody has are errors."""
-    with pytest.raises(UsageError):
+    with pytest.raises((UsageError, RoleNotFound)):
         set_limit(EMPTY, name, limit)
 
 

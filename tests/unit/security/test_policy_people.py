@@ -91,7 +91,7 @@ def test_s38_a_bound_capability_is_for_those_who_are_named():
     assert claims.refused("bob", ["math", "diagnosis.eye"]) == "diagnosis.eye"
     assert claims.refused("bob", ["diagnosis.public"]) == ""
     assert claims.refused("alice", ["root"]) == "root"
-    with pytest.raises(UsageError):
+    with pytest.raises(RoleNotFound):
         bind_capability(document, "x", ["role:none"])
     with pytest.raises(Conflict):
         bind_capability(document, "y", None)
