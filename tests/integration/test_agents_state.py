@@ -45,9 +45,9 @@ class Counter(Agent[Count]):
 
 
 @pytest.fixture
-async def system(any_url):
+async def system(every_url):
     """alice may talk to the counter."""
-    async with live_system(any_url, agents=["alice", "counter"], allow=[("alice", "counter")]) as opened:
+    async with live_system(every_url, agents=["alice", "counter"], allow=[("alice", "counter")]) as opened:
         yield opened
 
 

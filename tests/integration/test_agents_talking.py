@@ -76,9 +76,9 @@ class Calculator(Agent):
 
 
 @pytest.fixture
-async def system(any_url):
+async def system(every_url):
     """alice may talk to the calculator."""
-    async with live_system(any_url, agents=["alice", "calc"], allow=[("alice", "calc")]) as opened:
+    async with live_system(every_url, agents=["alice", "calc"], allow=[("alice", "calc")]) as opened:
         yield opened
 
 

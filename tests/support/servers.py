@@ -35,3 +35,11 @@ async def server_url() -> AsyncIterator[str]:
 def any_url(request: pytest.FixtureRequest) -> str:
     """URL of the in-process fake, then of a real server."""
     return "memory://" if request.param == "memory" else request.getfixturevalue("server_url")
+
+
+@pytest.fixture(params=["memory", "server", "cluster"])
+def every_url(request: pytest.FixtureRequest) -> str:
+    """URL of the in-process fake, of a real server, and of a Cluster."""
+    if request.param == "cluster":
+        return str(request.getfixturevalue("cluster").url)
+    return "memory://" if request.param == "memory" else request.getfixturevalue("server_url")

@@ -214,7 +214,7 @@ async def live_system(
     agents: Sequence[str] = (),
     allow: Iterable[tuple[str, str]] = (),
     limit: RateLimit | None = GENEROUS,
-    partitions: int = 1,
+    partitions: int | None = None,
     gateways: int = 1,
     namespace: str = "",
     profile: str = "durable",
@@ -227,13 +227,14 @@ async def live_system(
         agents: Ids to register.
         allow: Pairs of sender and target that may talk.
         limit: Rate limit of everybody; None for no policy at all.
-        partitions: Number of partitions.
+        partitions: Number of partitions; when left out 1, and on a Cluster one for each master.
         gateways: Gateways to start.
         namespace: Prefix of keys; one of its own when left out.
         profile: Whether what is acknowledged waits for a replica (`ha`).
         settings: Fields of `GatewaySettings`; `retry` is quick when left out.
     """
     settings.setdefault("retry", QUICK_RETRIES)
+    partitions = partitions or (3 if "+cluster:" in url else 1)
     if url == "memory://":
         url = f"memory://{new_namespace()}"
     with tempfile.TemporaryDirectory(prefix="mas-test-") as folder:
