@@ -43,4 +43,13 @@ RECEIVER_POINTS: Mapping[str, int] = {"agent.before_hand_back": 3, "agent.after_
 SENDER_POINTS: Mapping[str, int] = {"outbox.before_add": 20, "outbox.after_add": 20, "outbox.receipt": 20}
 """The same for agents that send."""
 
+COMMAND_POINTS = (
+    "partitions.agent_moved",
+    "partitions.due_moved",
+    "partitions.letters_written",
+    "partitions.letters_moved",
+    "partitions.opened",
+)
+"""Steps of a command, at which tests/integration/test_partitions.py kills it."""
+
 ALL_POINTS = {**GATEWAY_POINTS, **COUNTER_POINTS, **RECEIVER_POINTS, **SENDER_POINTS}

@@ -189,14 +189,26 @@ asyncio.run(main())
 """
 
 
-@pytest.mark.parametrize("place", ["agent_moved:3", "due_moved", "opened"])
+PLACES = ["agent_moved:3", "due_moved", "letters_written", "letters_moved", "opened"]
+
+
+@pytest.mark.parametrize("place", PLACES)
 async def test_a_change_that_was_killed_is_finished_by_the_same_command(server_url, place):
     """Messages wait meanwhile and come once; another number is refused until then."""
     async with system_of(server_url) as system:
-        receivers = [await system.run(name) for name in NAMES]
+        receivers = [await system.run(name, Refusing) for name in NAMES]
+        refusing = next(agent for agent in receivers if partition_of(agent.id, 4) != 0)
+        for agent in receivers:
+            agent.error = InvalidPayload if agent is refusing else None
         alice = await system.run("alice")
         for name in NAMES:
             await alice.send(name, "x", {"n": 1})
+
+        async def is_dead():
+            return list(await letters(system.system)) == [refusing.id]
+
+        await until(is_dead)
+        refusing.error = None
         target = system.system.target
         process = await asyncio.create_subprocess_exec(
             sys.executable, "-c", KILLED, target.url, target.namespace, str(target.keys_dir), "4",
@@ -213,7 +225,13 @@ async def test_a_change_that_was_killed_is_finished_by_the_same_command(server_u
             await partitions.set_partitions(operator, 4)
         await asyncio.gather(*sending)
 
-        await until(lambda: all(agent.numbers == [1, 2] for agent in receivers), seconds=20)
+        await until(
+            lambda: all(agent.numbers == ([2] if agent is refusing else [1, 2]) for agent in receivers),
+            seconds=20,
+        )
+        async with System(target) as operator:
+            found = await list_letters(operator, Wanted())
+            assert [letter.facts.target for letter in found.letters] == [refusing.id]
         assert (await system.store.layouts.follow()) == Layout(2, 4, 4)
         assert await system.audit_holds()
 

@@ -3,7 +3,7 @@
 import re
 from pathlib import Path
 
-from tests.faults.points import ALL_POINTS
+from tests.faults.points import ALL_POINTS, COMMAND_POINTS
 
 SOURCES = Path(__file__).parents[2] / "mas_core"
 
@@ -17,4 +17,14 @@ def test_the_harness_knows_every_failpoint_of_the_source():
     ]
 
     assert sorted(found) == sorted(set(found)), "two places have one name"
-    assert set(found) == set(ALL_POINTS)
+    assert set(found) == {*ALL_POINTS, *COMMAND_POINTS}
+
+
+def test_commands_are_killed_at_each_of_their_steps():
+    """By the tests of the command, which finish it afterwards."""
+    text = (Path(__file__).parents[1] / "integration" / "test_partitions.py").read_text()
+    places = re.search(r"^PLACES = \[(.+)\]$", text, re.MULTILINE)[1]
+
+    assert sorted(re.findall(r'"([a-z_]+)', places)) == sorted(
+        name.partition(".")[2] for name in COMMAND_POINTS
+    )
