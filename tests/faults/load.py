@@ -151,15 +151,12 @@ async def _send(arguments: dict[str, Any]) -> int:
     ledger = Ledger(arguments["ledger"])
     chance = random.Random(arguments["seed"])
     numbers = iter(range(arguments["first"], arguments["first"] + 10**9))
-    left = arguments.get("messages") or 10**9
     pause = len(arguments["agents"]) * arguments["workers"] / arguments["rate"]
     counters = set(arguments["counters"])
 
     async def work(agent: Agent[Any]) -> None:
-        nonlocal left
         await asyncio.sleep(chance.uniform(0, pause))
-        while not end.is_set() and left > 0:
-            left -= 1
+        while not end.is_set():
             target = chance.choice(arguments["targets"])
             number = next(numbers)
             data: dict[str, object] = {"n": number, "text": "x" * chance.choice(SIZES)}

@@ -11,7 +11,7 @@ from tests.faults.rows import all_rows
 
 pytestmark = [
     pytest.mark.slow,
-    pytest.mark.timeout(300),
+    pytest.mark.timeout(600),
     pytest.mark.skipif(not Path("/proc/self/fd").is_dir(), reason="the harness needs Linux"),
 ]
 

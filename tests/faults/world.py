@@ -57,8 +57,6 @@ class Plan:
     """Whether counters pass some messages on to receivers."""
     rate: float = 500
     """Messages a second in all."""
-    messages: int = 0
-    """How many are sent in all; 0 for as many as there is time for."""
     failing: float = 0.01
     """Share of messages whose handler fails at first, or always."""
     notary: bool = False
@@ -188,7 +186,7 @@ class World:
             grouped(
                 "send", f"send-{at}", names, targets=targets, seed=self.options.seed * 1000 + at,
                 first=(at + 1) * NUMBERS_OF_A_SENDER, workers=plan.workers, failing=plan.failing,
-                rate=plan.rate / plan.sender_processes, messages=plan.messages // plan.sender_processes,
+                rate=plan.rate / plan.sender_processes,
                 counters=[name for group in counters for name in group],
                 relays=[name for group in receivers for name in group] if plan.relays else [],
             )
@@ -295,6 +293,10 @@ class World:
         """About how many bytes of acknowledgements there are: it grows while the system works."""
         return sum(group.ledger.stat().st_size for group in self.senders)
 
+    def receipts(self) -> int:
+        """How many messages were acknowledged."""
+        return sum(_text(group).count(b"\na ") for group in self.senders)
+
     async def until_working(self, seconds: float = 120) -> None:
         """Wait until every partition has an owner and messages are acknowledged."""
         before = self.acknowledged()
@@ -310,7 +312,7 @@ class World:
 
     async def end_load(self) -> None:
         """Let the senders end, and wait until everything that was accepted is handled or dead."""
-        await asyncio.gather(*(group.process.end(90) for group in self.senders if group.process is not None))
+        await asyncio.gather(*(group.process.end(180) for group in self.senders if group.process is not None))
         for group in self.senders:
             if group.process is not None and group.process.code:
                 self.crashes.append(f"the senders of {group.ledger.name} ended with {group.process.code}")
