@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import json
 import re
+import signal
 import stat
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -199,3 +202,38 @@ def test_json_of_an_agent_needs_no_terminal(mas):
 
     assert json.loads(plain)["id"] == "sleeper"
     assert mas("agent", "describe", "sleeper", "-o", "json", "--color", "always").out == plain
+
+
+def test_agent_run_tells_who_is_late_after_its_timeout(mas, running_project):
+    """`--timeout` says how long agents may take to get ready; then the run goes on and tells who did not."""
+    folder = running_project / "agents.d"
+    (folder / "dawdler.yaml").write_text("agent_id: dawdler\nclass_path: dawdler:Dawdler\n")
+    (folder / "dawdler.py").write_text(
+        "import time\nfrom mas_core import Agent\ntime.sleep(60)\n\n\nclass Dawdler(Agent):\n    pass\n"
+    )
+    command = [
+        sys.executable,
+        "-m",
+        "mas_cli",
+        "agent",
+        "run",
+        "dawdler",
+        "--timeout",
+        "300ms",
+        "-o",
+        "jsonl",
+    ]
+    try:
+        with subprocess.Popen(command, cwd=running_project, stdout=subprocess.PIPE, text=True) as process:
+            assert process.stdout is not None
+            events = (json.loads(line) for line in process.stdout)
+            ready = next(event for event in events if event["event"] == "ready" and event["state"])
+            process.send_signal(signal.SIGINT)
+            next(event for event in events if event["event"] == "stopping")
+            process.send_signal(signal.SIGINT)
+            process.wait(30)
+    finally:
+        for path in folder.glob("dawdler.*"):
+            path.unlink()
+    assert ready["state"] == "late"
+    assert "1 agent process does not run" in json.dumps(ready)

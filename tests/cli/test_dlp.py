@@ -1,6 +1,7 @@
 """`mas dlp`: kinds and places without a server, and never the text."""
 
 import json
+import shlex
 from pathlib import Path
 
 CARD = "4111 1111 1111 1111"
@@ -127,3 +128,15 @@ def test_exact_values_are_allowed_by_their_hash(mas):
     assert mas("dlp", "scan", f'["{CARD}", "me@example.org"]', "--pack", "pack.yaml").code == 0
     assert mas("dlp", "scan", '["5555 5555 5555 4444"]', "--pack", "pack.yaml").code == 1
     assert mas("dlp", "scan", '["me@example.org.evil.org"]', "--pack", "pack.yaml").code == 1
+
+
+def test_the_key_of_the_allow_list_is_made_as_the_document_says(mas):
+    """The commands in docs/scanning.md make a private file, and a hash under it."""
+    text = (Path(__file__).parents[2] / "docs" / "scanning.md").read_text()
+    commands = [line for line in text.splitlines() if line.startswith("mas dlp") and "allow.key" in line]
+    Path("value.txt").write_text(CARD + "\n")
+
+    made, hashed = (mas(*shlex.split(command)[1:]) for command in commands)
+    assert (made.code, hashed.code) == (0, 0)
+    assert Path("allow.key").stat().st_mode & 0o777 == 0o600
+    assert hashed.out.startswith("hmac-sha256:")
