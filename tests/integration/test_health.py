@@ -3,6 +3,7 @@
 import asyncio
 import json
 import signal
+import socket
 import sys
 
 import pytest
@@ -170,17 +171,24 @@ async def test_a_blocked_owner_is_red_although_it_keeps_its_lease(live, monkeypa
 
 @pytest.mark.slow
 async def test_a_stopped_gateway_is_red_by_its_lease(server_url):
-    """A whole process that stands still renews nothing; when it goes on, all is well again."""
+    """A whole process that stands still renews nothing, and answers nobody; when it goes on, all is well again."""
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        port = taken.getsockname()[1]
     async with live_system(server_url, gateways=0) as live:
-        process = await live.spawn_gateway()
+        process = await live.spawn_gateway(health={"gateway": port})
         assert await colours(live, "partition 0") == {"ok"}
+        assert (await get(port, "/health/ready"))[0] == 200
 
         process.send_signal(signal.SIGSTOP)
+        with pytest.raises(TimeoutError):
+            await asyncio.wait_for(get(port, "/health/live"), 0.5)
         await becomes(live, "partition 0", "red")
         await becomes(live, "gateways", "red")
 
         process.send_signal(signal.SIGCONT)
         await becomes(live, "partition 0", "ok")
+        assert (await get(port, "/health/live"))[0] == 200
 
 
 async def get(port, path):
@@ -192,9 +200,11 @@ async def get(port, path):
 async def text_of(port, path):
     """Status and body of an answer."""
     reader, writer = await asyncio.open_connection("127.0.0.1", port)
-    writer.write(f"GET {path} HTTP/1.1\r\nHost: localhost\r\n\r\n".encode())
-    head, _, body = (await reader.read()).partition(b"\r\n\r\n")
-    writer.close()
+    try:
+        writer.write(f"GET {path} HTTP/1.1\r\nHost: localhost\r\n\r\n".encode())
+        head, _, body = (await reader.read()).partition(b"\r\n\r\n")
+    finally:
+        writer.close()
     return int(head.split()[1]), body
 
 

@@ -149,6 +149,21 @@ async def test_an_instance_that_goes_finishes_what_it_has_in_hand(live, tmp_path
         assert {int(process) for process, number in run.ledger if int(number) in later} == {stays}
 
 
+async def test_stopping_does_not_wait_for_an_instance_that_goes(live, tmp_path):
+    """What has no limit of its own is ended with everything else, in the time that everything has."""
+    async with running(live, tmp_path, "{min: 0, max: 1, target: 1}", drain_s=0.2) as run:
+        await run.supervisor.scale("worker", 1, "a test")
+        await until(lambda: run.states() == ["ready"], 30)
+        await run.send(1)
+        await until(lambda: run.ledger)
+        await run.supervisor.scale("worker", 0, "a test")
+        await until(lambda: run.states() == ["draining"])
+
+        await run.supervisor.stop()
+
+        assert run.states() == []
+
+
 async def _draining(run, now):
     return [item.status for item in (await run.entry()).running(now)].count("draining") == 2
 

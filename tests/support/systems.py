@@ -148,9 +148,14 @@ class LiveSystem:
         self.gateways.append(gateway)
         return gateway
 
-    async def spawn_gateway(self) -> asyncio.subprocess.Process:
-        """A gateway as a process of its own, ready when this returns; killed when the test ends."""
+    async def spawn_gateway(self, **fields: Any) -> asyncio.subprocess.Process:
+        """A gateway as a process of its own, ready when this returns; killed when the test ends.
+
+        Args:
+            fields: More fields of its mas.yaml.
+        """
         config = {
+            **fields,
             "namespace": self.store.namespace,
             "partitions": self.store.partitions,
             "gateway": self.settings.model_dump(mode="json", exclude_unset=True),
