@@ -60,6 +60,10 @@ log = get_logger(__name__)
 _STORE_TROUBLE = (StoreUnreachable, StoreFull, ConfigurationError)
 """The server does not answer, takes no writes, or does not let us in: no frame is to blame."""
 MAX_DUE_MESSAGES = 500
+MAX_DUE_BYTES = 1_000_000
+"""Messages that were kept for later are taken up in batches of so many bytes, or one by one."""
+MORE_DUE_S = 0.02
+"""When they are looked for again where more were due; those in hand are committed by then, or asked for twice."""
 CAREFUL_BATCHES = 64
 """Batches of one frame after a batch that could not be judged."""
 DUE_INTERVAL_S = 0.25
@@ -418,7 +422,7 @@ class PartitionOwner:
         lookups = self._partition.lookups()
         self._judge.ask(opened, lookups, now)
         if time.monotonic() >= self._due_at:
-            lookups.due_messages(now, MAX_DUE_MESSAGES)
+            lookups.due_messages(now, MAX_DUE_MESSAGES, MAX_DUE_BYTES)
             self._due_at = time.monotonic() + DUE_INTERVAL_S
         if opened and lookups.is_empty and since_s < TIME_HOLDS_S:
             # Nothing to wait for. A policy that has changed meanwhile is noticed by the commit.
@@ -430,6 +434,8 @@ class PartitionOwner:
             finally:
                 self._is_asking = False
             self._server_time = (lookups.now, time.monotonic())
+            if lookups.has_more_due:
+                self._due_at = time.monotonic() + MORE_DUE_S
             failpoint("gateway.looked_up")
         self._places.reserved(lookups.grants)
         if self._judge.needs_registry(opened, now):

@@ -42,6 +42,7 @@ _SCRIPTS: Final = {
     "note_change": ("note_change_function", "note_change"),
     "read_changes": ("read_changes",),
     "decide": ("decide",),
+    "due": ("due",),
     "order_letter": ("order_letter",),
     "read_letters": ("read_letters",),
     "hold": ("hold",),

@@ -289,6 +289,8 @@ class Lookups:
         self.handled: dict[str, int] = {}
         """Agent -> how many messages it has handled."""
         self.due: list[tuple[str, bytes]] = []
+        self.has_more_due = False
+        """Whether more is due than fits into one batch."""
         self.decisions: dict[str, bytes] = {}
         """Name of a due message that was held -> what a person decided."""
         self.cancellations: dict[str, bytes] = {}
@@ -351,9 +353,10 @@ class Lookups:
         self._pipeline.add("HGET", self._keys.work(self._partition, agent_id), "handled")
         self._readers.append(("handled", agent_id))
 
-    def due_messages(self, now: int, most: int) -> None:
-        """Ask for messages that were kept until now."""
-        self._pipeline.add("ZRANGEBYSCORE", self._keys.later(self._partition), "-inf", now, "LIMIT", 0, most)
+    def due_messages(self, now: int, most: int, most_bytes: int) -> None:
+        """Ask for messages that were kept until now, as many as fit into one batch."""
+        keys = [self._keys.later(self._partition), self._keys.later_bodies(self._partition)]
+        self._connection.add_script(self._pipeline, "due", keys, [now, most, most_bytes])
         self._readers.append(("due", None))
 
     async def run(self) -> None:
@@ -391,7 +394,8 @@ class Lookups:
                 case "handled":
                     self.handled[subject] = _number(reply)
                 case "due":
-                    await self._fetch_due([name.decode() for name in reply])
+                    self.has_more_due = bool(reply[0])
+                    await self._fetch_due([name.decode() for name in reply[1]])
         if self.ask_totals is not None:
             await self._reserve_totals(self.ask_totals(self))
 

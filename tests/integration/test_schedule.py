@@ -22,6 +22,7 @@ from mas_core.model.policy import Rule
 from mas_core.ops import agents, approvals, schedule
 from mas_core.ops.dead_letters import list_letters
 from mas_core.security.policy_changes import add_rule
+from mas_core.store.partitions import PartitionStore
 
 SOON_S = 0.4
 
@@ -353,3 +354,26 @@ async def test_sender_and_target_can_live_in_different_partitions(server_url):
         assert [item.facts.due for item in listed] == sorted(item.facts.due for item in listed)
         assert done.error is None
         assert await schedule.list_scheduled(system.system) == []
+
+
+async def test_s19_large_messages_that_are_due_together_fit_into_commits(system, monkeypatch):
+    """One who schedules many large ones for the same moment stops no partition: they go out in portions (S19)."""
+    sizes = []
+    commit = PartitionStore.commit
+
+    async def measured(self, batch, *arguments):
+        sizes.append(sum(len(item) for item in batch.script_call()[1] if isinstance(item, bytes)))
+        return await commit(self, batch, *arguments)
+
+    bob = await system.run("bob")
+    alice = await system.client("alice")
+    at = await server_now(system) + timedelta(seconds=4)
+    text = "lorem ipsum " * 60_000
+    await asyncio.gather(
+        *(alice.send("bob", "x", {"n": number, "text": text}, deliver_at=at) for number in range(12))
+    )
+    monkeypatch.setattr(PartitionStore, "commit", measured)
+    await until(lambda: len(bob.messages) == 12, 20)
+
+    assert sorted(bob.numbers) == list(range(12))
+    assert max(sizes) < 4_000_000

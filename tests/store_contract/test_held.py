@@ -34,7 +34,7 @@ async def hold(store, partition, *, seconds=60):
 
 async def due(store, partition, now):
     lookups = partition.lookups()
-    lookups.due_messages(now, 10)
+    lookups.due_messages(now, 10, 1_000_000)
     await lookups.run()
     return lookups
 

@@ -163,15 +163,18 @@ async def test_messages_for_later_are_found_when_they_are_due(store):
 
     await commit(store, write)
 
-    async def due(now, most=10):
+    async def due(now, most=10, most_bytes=1_000_000, *, more=False):
         lookups = store.partition(0).lookups()
-        lookups.due_messages(now, most)
+        lookups.due_messages(now, most, most_bytes)
         await lookups.run()
+        assert lookups.has_more_due is more
         return lookups.due
 
     assert await due(99) == []
     assert await due(200) == [("m1", b"m1"), ("m2", b"m2")]
-    assert await due(300, most=1) == [("m1", b"m1")]
+    assert await due(300, most=1, more=True) == [("m1", b"m1")]
+    assert await due(300, most_bytes=1, more=True) == [("m1", b"m1")]
+    assert await due(300, most_bytes=4, more=True) == [("m1", b"m1"), ("m2", b"m2")]
     await commit(store, lambda batch: batch.remove_later("m1"))
     assert await due(300) == [("m2", b"m2"), ("m3", b"m3")]
 
