@@ -82,7 +82,9 @@ class GatewayRecords:
 
     async def put_drain_order(self, gateway_id: str, order: bytes) -> None:
         """Order that a gateway owns nothing."""
-        await self._connection.call("HSET", self._keys.drain_orders(), gateway_id, order)
+        pipeline = Pipeline()
+        pipeline.add("HSET", self._keys.drain_orders(), gateway_id, order)
+        await self._connection.run_safely(pipeline)
 
     async def remove_drain_orders(self, gateway_ids: Sequence[str]) -> None:
         """Take orders back."""

@@ -35,11 +35,14 @@ class ScheduledMessages:
             ok, missing (there is no such message), late (it is due) or decided (somebody has cancelled it).
         """
         keys = self._keys
-        reply = await self._connection.script(
+        pipeline = Pipeline()
+        self._connection.add_script(
+            pipeline,
             "decide",
             [keys.scheduled(partition), keys.later(partition), keys.later_bodies(partition)],
             [due_name(scheduled), item_field(scheduled), cancel_field(scheduled), cancellation],
         )
+        (reply,) = await self._connection.run_safely(pipeline)
         return str(reply[0].decode())
 
     async def outcome(self, partition: int, scheduled: str) -> bytes | None:

@@ -10,7 +10,22 @@ from support.waiting import until
 from mas_core.agent import Agent
 from mas_core.base.ids import partition_of
 from mas_core.errors import ConfigurationError, StoreUnreachable
-from mas_core.ops import status
+from mas_core.model.policy import Features
+from mas_core.ops import (
+    agents,
+    approvals,
+    audit,
+    breakers,
+    dead_letter_views,
+    gateways,
+    limits,
+    partitions,
+    schedule,
+    standings,
+    state,
+    status,
+)
+from mas_core.ops.health.check import check_health
 from mas_core.store.connection import Pipeline
 from mas_core.store.store import Store
 
@@ -50,6 +65,42 @@ async def test_a_system_runs_on_all_masters(cluster):
                 await until(lambda seq=seq, number=partition: signed_to(system, seq, number), seconds=20)
         for partition, (seq, _) in enumerate(heads):
             assert len(check_evidence(system, partition)) >= seq
+
+
+async def test_what_operators_ask_and_change_works_over_all_nodes(cluster):
+    """Every noun that reads or writes several partitions, the change of their number, and a backup."""
+    async with live_system(
+        cluster.url, agents=["alice", *NAMES], allow=[("alice", "bob")], partitions=3, gateways=2
+    ) as live:
+        system = live.system
+        await live.change_policy(features=Features(circuit_breaker=True))
+        await live.run("bob")
+        alice = await live.run("alice")
+        await alice.send("bob", "x", {"n": 1})
+        assert len((await partitions.list_partitions(system)).rows) == 3
+
+        async def is_owned():
+            return not (await gateways.gateways_status(system)).unowned
+
+        await until(is_owned)
+        assert {item.id for item in await agents.list_agents(system)} == {"alice", *NAMES}
+        assert await limits.list_limits(system)
+        await limits.reset(system, "alice")
+        await breakers.open_circuit(system, "bob", reason="test")
+        assert [item.target for item in await breakers.list_circuits(system)] == ["bob"]
+        await breakers.reset_circuits(system, "bob")
+        assert await approvals.list_waiting(system) == []
+        assert await schedule.list_scheduled(system) == []
+        assert await dead_letter_views.stats(system) == []
+        assert (await check_health(system)).items is not None
+        await standings.set_standing(system, ["dave"], "quarantined", reason="test")
+        for name in NAMES:
+            await state.set_part(system, name, "n", 1)
+        assert len([item async for item in audit.records(system)]) > 10
+        made = await partitions.set_partitions(system, 6)
+        assert len((await partitions.list_partitions(system)).rows) == 6, made
+        assert [(await live.store.agent(name).get_state())[0] for name in NAMES] == [1] * len(NAMES)
+        await alice.send("bob", "x", {"n": 2})
 
 
 async def test_a_url_of_one_node_is_enough(cluster):

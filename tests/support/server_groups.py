@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import ctypes
+import random
 import shutil
 import signal
 import socket
@@ -38,10 +39,12 @@ SLOTS = 16384
 
 
 def free_port() -> int:
-    """A port of loopback that nothing listens on."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
+    """A port of loopback that nothing listens on, outside of those that outgoing connections get."""
+    while True:
+        port = random.randrange(10_000, 32_000)
+        with socket.socket() as probe, contextlib.suppress(OSError):
+            probe.bind(("127.0.0.1", port))
+            return port
 
 
 def wait_for(
@@ -99,7 +102,13 @@ class Member:
                 start_new_session=True,
                 preexec_fn=_end_with_parent,
             ).result()
-        wait_for(lambda: self.call("PING"), f"an answer of the server at port {self.port}")
+        wait_for(self._answers, f"an answer of the server at port {self.port}")
+
+    def _answers(self) -> bool:
+        if not self.is_running:
+            last = (self.folder / "server.log").read_text().splitlines()[-1:]
+            raise AssertionError(f"the server at port {self.port} has ended: {last}")
+        return bool(self.call("PING"))
 
     def call(self, *command: str | int) -> Any:
         """Run one command on this member."""
