@@ -58,6 +58,10 @@ async def test_a_system_runs_on_all_masters(cluster):
             await until(lambda receiver=receiver: receiver.numbers == [0, 1, 2])
         found = await status.status(system.system)
         assert (len(found.server.nodes), found.server.append_only) == (3, "always")
+        health = {item.name: item.status for item in (await check_health(system.system)).items}
+        assert {health[name] for name in ("store", "agents", *(f"partition {n}" for n in range(6)))} == {"ok"}
+        backlogs = (await system.store.runners.beat("run-1", lambda _now: b"{}", NAMES))[1]
+        assert len(backlogs) == len(NAMES)
         assert await system.audit_holds()
         heads = await system.store.records.audit_heads()
         for partition, (seq, _) in enumerate(heads):
