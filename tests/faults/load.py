@@ -33,6 +33,8 @@ TYPE = "load.item"
 POISON = "load.poison"
 """Its handler raises, dies or hangs, as it says."""
 POISON_TIMEOUT_S = 1.0
+READY = ".ready"
+"""Behind the name of a ledger: the file with a line for each process that has started."""
 ALWAYS = 99
 """Of `fail`: the handler fails every time, so the message ends as a dead letter."""
 SIZES = (60, 60, 200, 200, 200, 1_000, 4_000, 16_000)
@@ -116,6 +118,11 @@ async def _agents(
     return agents
 
 
+def _say_ready(arguments: dict[str, Any]) -> None:
+    Ledger(arguments["ledger"]).write("ready", os.getpid())
+    Ledger(arguments["ledger"] + READY).write(os.getpid())
+
+
 def _until_told() -> asyncio.Event:
     end = asyncio.Event()
     asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, end.set)
@@ -136,7 +143,7 @@ async def _receive(arguments: dict[str, Any], kind: type[Agent[Any]]) -> int:
     end = _until_told()
     async with contextlib.AsyncExitStack() as stack:
         await _agents(arguments, kind, stack)
-        Ledger(arguments["ledger"]).write("ready", os.getpid())
+        _say_ready(arguments)
         await end.wait()
     return 0
 
@@ -172,7 +179,7 @@ async def _send(arguments: dict[str, Any]) -> int:
 
     async with contextlib.AsyncExitStack() as stack:
         agents = await _agents(arguments, Agent, stack)
-        ledger.write("ready", os.getpid())
+        _say_ready(arguments)
         await asyncio.gather(*(work(agent) for agent in agents for _ in range(arguments["workers"])))
     return 0
 

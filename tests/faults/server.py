@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import ctypes
 import os
 import signal
 from collections.abc import Mapping
@@ -12,6 +13,11 @@ from pathlib import Path
 from mas_core.settings.private_files import private_dir
 from mas_core.store.embedded_server import EmbeddedServer, _password
 from mas_core.store.server_program import find_server_program
+
+
+def _end_with_parent() -> None:
+    """Leave no server behind when the harness itself is killed."""
+    ctypes.CDLL(None).prctl(1, signal.SIGKILL)  # PR_SET_PDEATHSIG
 
 
 class Server:
@@ -71,8 +77,9 @@ class Server:
         self.socket_path.unlink(missing_ok=True)
         with (self.folder / "server.log").open("ab") as log:
             self._process = await asyncio.create_subprocess_exec(
-                str(binary), str(configuration), cwd=self.data, env=self._environ, start_new_session=True,
-                stdin=asyncio.subprocess.DEVNULL, stdout=log, stderr=log,
+                str(binary), str(configuration), cwd=self.data, env=self._environ,
+                start_new_session=True, preexec_fn=_end_with_parent, stdin=asyncio.subprocess.DEVNULL,
+                stdout=log, stderr=log,
             )  # fmt: skip
         while await self._embedded._answers() != b"+PONG":
             if self._process.returncode is not None:

@@ -25,12 +25,15 @@ from mas_core.security.policy_changes import add_rule
 from mas_core.settings.project import project_at
 from mas_core.settings.target import Target
 from tests.faults.checker import Audited, Fault, Ledgers, check
+from tests.faults.load import READY
 from tests.faults.outcome import Options, Outcome
 from tests.faults.power_cut import PowerCut
 from tests.faults.server import Server
 from tests.faults.zygote import GATEWAY, NOTARY, Process, Zygote
 
 NO_LIMIT = RateLimit(per_minute=10**9, per_hour=10**9)
+NO_PROGRESS_S = 75
+"""More than it takes until an instance that said nothing counts as gone."""
 QUICK_RETRIES = {"retry": {"base": 0.2}}
 """A run ends when the last message that fails on purpose has had its attempts."""
 NUMBERS_OF_A_SENDER = 10**9
@@ -235,7 +238,8 @@ class World:
     def is_ready(self, group: AgentGroup) -> bool:
         """Whether the running process of these agents has started."""
         assert group.process is not None
-        return f"ready {group.process.pid}\n".encode() in _text(group)
+        said = Path(f"{group.ledger}{READY}")
+        return said.exists() and str(group.process.pid) in said.read_text().split()
 
     # While it runs
 
@@ -317,21 +321,24 @@ class World:
             if group.process is not None and group.process.code:
                 self.crashes.append(f"the senders of {group.ledger.name} ended with {group.process.code}")
         # What cannot be handled stays where it is, and is counted by the checker.
-        with contextlib.suppress(TimeoutError):
-            await self.until(self._is_quiet, "everything to be handled", 120)
+        left, changed = -1, time.monotonic()
+        while left != 0 and time.monotonic() - changed < NO_PROGRESS_S:
+            found = await self._left()
+            if found is not None and found != left:
+                left, changed = found, time.monotonic()
+            await asyncio.sleep(0.1)
 
-    async def _is_quiet(self) -> bool:
+    async def _left(self) -> int | None:
+        """How much is accepted and not handled; None when the server does not say."""
         store = self.system.store
         names = [name for group in (*self.receivers, *self.counters) for name in group.arguments["agents"]]
         try:
-            if any(await store.records.backlogs(names)) or await store.records.waiting_frames():
-                return False
+            found = sum(await store.records.backlogs(names)) + await store.records.waiting_frames()
             for partition in self.partitions:
-                if await store.connection.call("ZCARD", store.keys.later(partition)):
-                    return False
+                found += int(await store.connection.call("ZCARD", store.keys.later(partition)))
         except MasError:
-            return False
-        return True
+            return None
+        return found
 
     async def end_all(self) -> None:
         """End agents and gateways in order."""

@@ -11,7 +11,7 @@ FAULT = "kill -9 of agents in their handlers"
 COUNTERS = 6
 MESSAGES_OF_A_KILL = 120
 """Some go to receivers and not to counters, so that a thousand kills come with 100,000 counted messages."""
-RATE = 450
+RATE = 300
 
 
 async def run(options: Options) -> Outcome:
@@ -21,7 +21,9 @@ async def run(options: Options) -> Outcome:
     async with World(options, plan) as world:
         for _ in range(options.runs):
             await asyncio.sleep(world.chance.uniform(0, 2 * MESSAGES_OF_A_KILL / RATE))
-            group = world.chance.choice(world.counters)
+            # One that is killed before it has started holds nothing.
+            await world.until(lambda: any(map(world.is_ready, world.counters)), "an agent to start")
+            group = world.chance.choice([group for group in world.counters if world.is_ready(group)])
             await world.kill_agents(group)
             await world.start_agents(group)
             outcome.runs += 1
