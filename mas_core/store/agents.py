@@ -26,6 +26,8 @@ R = TypeVar("R")
 
 GROUP = "agent"
 """Name of the consumer group on every inbox."""
+SILENT_MS = 5_000
+"""An instance that has room reads its inbox every second."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -276,10 +278,20 @@ class AgentStore:
         return [int(number) for number in reply]
 
     @_following
-    async def claim(self, consumer: str, alive_ms: int, most: int) -> list[ClaimedFrame]:
-        """Take over frames of instances whose last heartbeat is older than `alive_ms`."""
+    async def claim(
+        self, consumer: str, alive_ms: int, most: int, silent_ms: int = SILENT_MS
+    ) -> list[ClaimedFrame]:
+        """Take over frames of instances that are gone.
+
+        Args:
+            consumer: Who takes them.
+            alive_ms: How long a heartbeat counts.
+            most: Frames to take.
+            silent_ms: How long one whose heartbeat lapsed may not have read its inbox: while no gateway notes
+                heartbeats, all of them lapse.
+        """
         reply = await self._connection.script(
-            "claim", [self._work, self._agent, *self._inboxes], [consumer, alive_ms, most]
+            "claim", [self._work, self._agent, *self._inboxes], [consumer, alive_ms, most, silent_ms]
         )
         return [
             ClaimedFrame(LANES[int(lane) - 1], entry.decode(), frame_of(fields), marks.decode())

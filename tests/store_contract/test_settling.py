@@ -241,7 +241,7 @@ async def test_frames_of_a_lapsed_instance_are_claimed_with_their_marks(store, b
     now = await store.connection.time_ms()
     await note("dead", seen=now - ALIVE - 1)
 
-    (claimed,) = await bob.claim("i2", ALIVE, 16)
+    (claimed,) = await bob.claim("i2", ALIVE, 16, silent_ms=0)
 
     assert (claimed.lane, claimed.entry, claimed.marks) == ("normal", frame.entry, ".x.")
     assert claimed.frame == Frame(b"header", b"body")
@@ -260,6 +260,19 @@ async def test_frames_of_living_instances_are_not_claimed(store, bob, deliver, n
     await note("slow", seen=now)
 
     assert await bob.claim("i2", ALIVE, 16) == []
+
+
+async def test_frames_of_an_instance_that_reads_are_not_claimed_though_its_heartbeat_lapsed(
+    store, bob, deliver, note
+):
+    """Row R8: while no gateway notes heartbeats all of them lapse, and nobody may take what others handle."""
+    await deliver()
+    await deliver()
+    await bob.read_inbox("alive", {"high": 1, "normal": 1, "low": 1}, 0)
+    await note("alive", seen=await store.connection.time_ms() - ALIVE - 1)
+
+    assert await bob.claim("i2", ALIVE, 16) == []
+    assert len(await bob.claim("i2", ALIVE, 16, silent_ms=0)) == 1
 
 
 async def test_who_said_goodbye_loses_its_frames_at_once(bob, deliver, note):

@@ -1,7 +1,9 @@
--- Takes over frames of instances that are gone. An instance is gone when its heartbeat lapsed, when it said
--- goodbye (seen = 0), or when it was never heard of although it has not read for that long.
+-- Takes over frames of instances that are gone. An instance is gone when its heartbeat lapsed and it reads no more,
+-- when it said goodbye (seen = 0), or when it was never heard of although it has not read for that long.
+-- Heartbeats of all lapse while no gateway notes them; who reads is alive all the same.
 -- KEYS: work, agent, inboxes of the lanes high, normal, low
--- ARGV: consumer that claims, how long a heartbeat counts in ms, most frames to take
+-- ARGV: consumer that claims, how long a heartbeat counts in ms, most frames to take,
+--       how long whose heartbeat lapsed may not have read, in ms
 local now = redis.call('TIME')
 local now_ms = now[1] * 1000 + math.floor(now[2] / 1000)
 local lanes = {'high', 'normal', 'low'}
@@ -10,7 +12,8 @@ local claimed = {}
 
 local function is_gone(consumer, idle)
   local seen = redis.call('HGET', KEYS[2], 'seen:' .. consumer)
-  if seen then return tonumber(seen) + tonumber(ARGV[2]) <= now_ms end
+  if seen == '0' then return true end
+  if seen then return tonumber(seen) + tonumber(ARGV[2]) <= now_ms and idle >= tonumber(ARGV[4]) end
   return idle >= tonumber(ARGV[2])
 end
 

@@ -38,7 +38,8 @@ async def run(options: Options) -> Outcome:
     outcome = Outcome("r8-cuts", FAULT, runs=options.runs)
     half_open = int(options.runs * HALF_OPEN_SHARE) or 1
     resets = options.runs - half_open
-    async with cut_system(*SENDERS, "worker", allow=[(sender, "worker") for sender in SENDERS]) as system:
+    allow = [(sender, "worker") for sender in SENDERS]
+    async with cut_system(*SENDERS, "worker", allow=allow, gateways=2) as system:
         senders = [await system.start_client(sender) for sender in SENDERS]
         await system.start_agent("worker")
         async with system.load(senders, "worker"):
