@@ -7,6 +7,7 @@ from pydantic import BaseModel, Field
 from support.systems import Recorder, live_system
 from support.waiting import until
 
+from mas_core import RetryPolicy
 from mas_core.agent import Agent
 from mas_core.errors import InvalidPayload, StateChanged, StateInvalid, StoreUnreachable
 from mas_core.ops import state as states
@@ -146,7 +147,7 @@ async def test_a_stored_state_that_does_not_fit_is_said_at_the_start(system):
 
 async def test_a_stored_state_that_does_not_fit_costs_no_message(system, caplog):
     """Each change comes again until the state is right; the log says what is wrong, and no sender is to blame."""
-    counter = await system.run("counter", Counter)
+    counter = await system.run("counter", Counter, retry=RetryPolicy(attempts=100, base=0.5, max_delay=0.5))
     alice = await system.run("alice")
     await alice.request("counter", "count.add", {"n": 1})
     await states.set_part(system.system, "counter", "total", "many")

@@ -29,7 +29,7 @@ def envelope(target, message_type, data, **more):
 
 async def submit(agent, message):
     """The receipt of an envelope that no honest client would make."""
-    return await asyncio.wait_for(agent._client._outbox.submit(message, partition=0), WAIT_S)
+    return await asyncio.wait_for(agent._client._outbox.submit(message, route=agent.id), WAIT_S)
 
 
 HOSTILE = {
