@@ -272,17 +272,21 @@ class Backups:
         ]
 
     async def begin_restore(self, backup: str, by: str, now: int) -> None:
-        """Mark every partition as being restored; how far an earlier restore came is forgotten."""
-        for partition in range(self._keys.partitions):
-            pipeline = Pipeline()
+        """Mark every partition as being restored; how far an earlier restore came is forgotten.
+
+        The mark of partition 0 says that a restore goes on. It is the last to come and the first to go, so those
+        of the others count only beside it.
+        """
+        for partition in reversed(range(self._keys.partitions)):
             key = self._keys.restore_mark(partition)
+            pipeline = Pipeline()
             pipeline.add("DEL", key)
             pipeline.add("HSET", key, "backup", backup, "by", by, "at", now)
             await self._connection.run(pipeline)
 
     async def end_restore(self) -> None:
         """Take the marks away."""
-        for partition in reversed(range(self._keys.partitions)):
+        for partition in range(self._keys.partitions):
             await self._connection.call("DEL", self._keys.restore_mark(partition))
 
     async def set_position(

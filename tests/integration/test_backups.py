@@ -449,6 +449,23 @@ async def test_several_partitions_come_back_and_no_other_number_of_them(server_u
             assert (await other.store.backups.occupancy()).is_empty
 
 
+async def test_marks_of_a_restore_that_did_not_begin_or_has_ended_count_for_nothing(server_url, tmp_path):
+    """Wherever between its partitions it was interrupted: before the first write, or after the last one."""
+    path = tmp_path / "one.zip"
+    async with live_system(server_url, agents=["a0", "a1"], partitions=3) as system:
+        made = await create(system.system, path)
+        await lose_store(system)
+        call, keys = system.store.connection.call, system.store.keys
+        for partition in (1, 2):
+            await call("HSET", keys.restore_mark(partition), "backup", made.id, "dead", 7, "later", 7)
+        await put_back(system, path)
+        assert await system.store.backups.marks() == [None] * 3
+
+        await call("HSET", keys.restore_mark(2), "backup", made.id, "dead", 7)
+        with pytest.raises(Conflict, match="is not empty"):
+            await put_back(system, path)
+
+
 async def test_a_backup_of_another_system_is_refused(server_url, tmp_path):
     """Other keys, or another name, and nothing is written."""
     path = tmp_path / "one.zip"

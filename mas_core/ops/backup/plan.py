@@ -30,13 +30,14 @@ class Plan:
     @property
     def is_resumed(self) -> bool:
         """Whether it goes on with a restore of the same backup that was interrupted."""
-        return any(mark is not None and mark.backup == self.manifest.id for mark in self.marks)
+        mark = self.marks[0]
+        return mark is not None and mark.backup == self.manifest.id
 
     @property
     def other(self) -> str:
         """Another backup whose restore was interrupted; empty when there is none."""
-        found = (mark.backup for mark in self.marks if mark is not None)
-        return next((backup for backup in found if backup != self.manifest.id), "")
+        mark = self.marks[0]
+        return "" if mark is None or mark.backup == self.manifest.id else mark.backup
 
 
 async def plan(system: System, reader: BackupReader) -> Plan:
