@@ -193,6 +193,9 @@ class Gateway:
                 await self._roster.refresh()
             except MasError as error:
                 log.warning("store.unavailable", reason=error.message)
+            except Exception as error:  # noqa: BLE001 - a gateway that looks no more takes nothing over
+                log.error("balance.failed", trace=trace_of(error))
+                await asyncio.sleep(BALANCE_INTERVAL_S)
 
     async def _pause(self) -> None:
         """Wait until it is time to look again: by the clock, for a lease that ends, or for news."""
@@ -330,7 +333,12 @@ class Gateway:
         """Let an owner finish the batch in hand and give its lease up; the others are told at once."""
         owner, task = self._owners[partition]
         await owner.stop()
-        await asyncio.wait([task])
+        _, late = await asyncio.wait([task], timeout=DRAIN_SECONDS)
+        if late:
+            # Its lease ends by itself; what it has in hand is judged anew by the next owner.
+            log.error("partition.undrained", partition=partition)
+            task.cancel()
+            await asyncio.wait([task])
         if self._owners.pop(partition, None) is None:
             return
         self._messages += owner.counters.messages

@@ -247,3 +247,24 @@ async def test_what_cannot_be_changed_is_refused_before_anything_is(server_url):
         assert not nothing.is_change
         assert (planned.agents, planned.moving > 0, planned.gateways) == (12, True, 1)
         assert (await system.store.layouts.read()).number == 1
+
+
+async def test_partitions_are_changed_on_a_cluster(cluster):
+    """From two to five and to three: what moves goes from server to server, and comes once."""
+    async with system_of(cluster.url, partitions=2) as system:
+        alice = await system.run("alice")
+        receivers = [await system.run(name, Counting) for name in NAMES]
+        for name in (*NAMES, "asleep"):
+            await alice.send(name, "x", {"n": 1})
+        for number, count in enumerate((5, 3), 2):
+            async with System(system.system.target) as operator:
+                await partitions.set_partitions(operator, count)
+            for name in NAMES:
+                await alice.send(name, "x", {"n": number})
+
+        asleep = await system.run("asleep")
+        await until(lambda: asleep.numbers == [1])
+        await until(lambda: all(agent.state.get("count") == 3 for agent in receivers), seconds=20)
+        assert {tuple(dict.fromkeys(agent.numbers)) for agent in receivers} == {(1, 2, 3)}
+        await system.store.layouts.follow()
+        assert await system.audit_holds()
