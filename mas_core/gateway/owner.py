@@ -284,8 +284,13 @@ class PartitionOwner:
             await asyncio.sleep(interval)
             with contextlib.suppress(MasError):
                 failpoint("gateway.before_renew")
-                await self._partition.renew(self._nonce, self._settings.lease_ms)
+                is_ours = await self._partition.renew(self._nonce, self._settings.lease_ms)
                 failpoint("gateway.after_renew")
+                if not is_ours:
+                    # Without a message to commit nothing else would tell, and nobody look after the partition.
+                    log.warning("partition.lost", partition=self.partition)
+                    await self.stop()
+                    return
 
     async def _recover(self) -> None:
         while not self._stopping.is_set():

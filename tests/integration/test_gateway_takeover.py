@@ -3,6 +3,7 @@
 import asyncio
 import os
 import signal
+from pathlib import Path
 
 import pytest
 from support.servers import embedded_server
@@ -11,6 +12,7 @@ from support.waiting import until
 
 from mas_core.agent import Agent
 from mas_core.base.ids import partition_of
+from mas_core.errors import Forbidden
 
 PAIRS = [("alice", "bob")]
 
@@ -197,6 +199,56 @@ async def test_a_gateway_that_slept_past_its_lease_changes_nothing(server_url):
         assert await system.audit_holds()
 
 
+@pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="needs Linux")
+async def test_r3_what_a_gateway_decided_before_it_slept_is_never_carried_out(server_url):
+    """Stopped right before a commit: what is in hand is decided anew, once (R3)."""
+
+    class Echo(Recorder):
+        async def on_message(self, message):
+            await super().on_message(message)
+            return message.data
+
+    async with live_system(server_url, agents=["alice", "bob"], allow=PAIRS, gateways=0) as system:
+        stops = {"MAS_TESTING": "1", "MAS_FAILPOINT": "gateway.before_commit:12=stop"}
+        sleeper = await system.spawn_gateway(variables=stops)
+        bob, alice = await system.run("bob", Echo), await system.run("alice")
+        asking = [asyncio.create_task(alice.request("bob", "x", {"n": number})) for number in range(3)]
+        asking.append(asyncio.create_task(alice.discover()))
+        sent = []
+
+        async def send():
+            for number in range(3, 25):
+                await alice.send("bob", "x", {"n": number})
+                sent.append(number)
+
+        sending = asyncio.create_task(send())
+        await until(
+            lambda: Path(f"/proc/{sleeper.pid}/stat").read_text().rpartition(")")[2].split()[0] == "T"
+        )
+        await system.start_gateway()
+        awake = system.gateways[0].gateway_id
+        await asyncio.gather(sending, *asking)
+        await system.change_policy(rules=())
+        records = len(await system.audit())
+        sleeper.send_signal(signal.SIGCONT)
+        await until(lambda: _beats(system, but=awake))
+        with pytest.raises(Forbidden):
+            await alice.send("bob", "x", {"n": 99})
+
+        await until(lambda: set(bob.numbers) == set(range(25)))
+        assert len(bob.numbers) == 25
+        assert await system.owners() == [awake]
+        assert {record.gateway for record in (await system.audit())[records:]} == {awake}
+        delivered = [record.message_id for record in await system.audit(type="x", decision="allowed")]
+        assert len(delivered) == len(set(delivered))
+        assert await system.audit_holds()
+
+
+async def _beats(system, but):
+    """Whether another gateway than `but` says that it runs and owns nothing."""
+    return [item for item in await system.system.gateways() if item.gateway_id != but and not item.partitions]
+
+
 async def test_a_gateway_drains_when_it_is_asked_to_end(server_url):
     """SIGTERM: it gives its lease up, so the next owner need not wait for it; exit code 0."""
     async with live_system(server_url, agents=["alice", "bob"], allow=PAIRS, gateways=0) as system:
@@ -247,3 +299,25 @@ async def test_a_lost_lease_is_taken_again(server_url, lease_ms):
 
         assert await system.owners() == [system.gateways[0].gateway_id]
         assert await system.audit_holds()
+
+
+async def test_an_idle_gateway_notices_that_its_lease_is_gone(server_url):
+    """No message has to come before it gives up what it does not own, and takes it when its new owner is gone."""
+    async with live_system(server_url, partitions=2, lease_ms=300) as system:
+        (gateway,) = system.gateways
+        now = await system.store.connection.time_ms()
+        await system.store.connection.call(
+            "HSET", system.store.keys.meta(1), "owner", "ghost", "nonce", "ghost", "lease", now + 1500
+        )
+
+        async def owned():
+            return [item.partitions for item in await system.system.gateways()]
+
+        async def has_noticed():
+            return await owned() == [(0,)]
+
+        async def has_taken():
+            return await owned() == [(0, 1)] and await system.owners() == [gateway.gateway_id] * 2
+
+        await until(has_noticed)
+        await until(has_taken)

@@ -9,7 +9,7 @@ import json
 import os
 import sys
 import tempfile
-from collections.abc import AsyncIterator, Iterable, Sequence
+from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -148,10 +148,13 @@ class LiveSystem:
         self.gateways.append(gateway)
         return gateway
 
-    async def spawn_gateway(self, **fields: Any) -> asyncio.subprocess.Process:
+    async def spawn_gateway(
+        self, *, variables: Mapping[str, str] | None = None, **fields: Any
+    ) -> asyncio.subprocess.Process:
         """A gateway as a process of its own, ready when this returns; killed when the test ends.
 
         Args:
+            variables: More of its environment.
             fields: More fields of its mas.yaml.
         """
         config = {
@@ -169,7 +172,7 @@ class LiveSystem:
             "-m",
             "mas_core.gateway",
             cwd=self.folder,
-            env={**environ, "MAS_URL": self.system.target.url},
+            env={**environ, "MAS_URL": self.system.target.url, **(variables or {})},
             stdin=asyncio.subprocess.DEVNULL,
             stderr=asyncio.subprocess.PIPE,
         )
