@@ -148,6 +148,8 @@ async def test_commands_follow_a_slot_that_moves(cluster, own_namespace):
         await asyncio.to_thread(moving.finish)
         assert await connection.run(pipeline) == [b"2", b"1", b"{}", b"{}"]
         assert await agent.set_state(2, b"{}") == (True, 3)
+        await asyncio.to_thread(moving.move_back)
+        assert await agent.set_state(3, b"{}") == (True, 4)
 
 
 async def test_a_reading_of_several_partitions_waits_for_the_first_entry(cluster, own_namespace):

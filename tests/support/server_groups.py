@@ -281,6 +281,13 @@ class _Migration:
                 "MIGRATE", "127.0.0.1", self.target.port, "", 0, 5000, "AUTH", PASSWORD, "KEYS", *keys
             )
 
+    def move_back(self) -> None:
+        """Undo it, for others that share the Cluster."""
+        back = _Migration(self.group, self.target, self.source, self.slot)
+        back.begin()
+        back.move_keys()
+        back.finish()
+
     def finish(self) -> None:
         """The slot belongs to the target."""
         for member in (self.target, self.source, *self.group.masters()):
