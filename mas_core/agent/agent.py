@@ -33,6 +33,7 @@ from mas_core.errors import (
     NotStarted,
     Quarantined,
     SecretUnavailable,
+    StoreFull,
     Unauthenticated,
     Unreachable,
     UsageError,
@@ -611,7 +612,7 @@ class Agent(Generic[State]):
             except (Unauthenticated, AgentNotFound) as error:
                 self._lose_token(error)
                 return
-            except Unreachable as error:
+            except (Unreachable, StoreFull) as error:
                 log.warning("heartbeat.unconfirmed", agent=self.id, reason=error.message)
                 # A whole interval more, and it would count as gone although it is back.
                 pause = min(pause, BEAT_RETRY_S)

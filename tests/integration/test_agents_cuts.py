@@ -47,22 +47,31 @@ async def test_a_request_that_is_asked_again_under_its_id_gives_the_one_reply(an
         assert slow.handled == ["work-1"]
 
 
-async def test_a_heartbeat_that_nobody_confirmed_is_tried_again_at_once():
-    """An agent whose connection was cut while it said that it lives is not taken for dead afterwards."""
-    async with cut_system("worker", "other", allow=[("other", "worker")]) as system:
+@pytest.mark.parametrize("fault", ["connection refused", "memory full"])
+async def test_a_heartbeat_that_nobody_confirmed_is_tried_again_at_once(fault):
+    """Rows R8, R9: an agent whose heartbeat met a fault does not wait a whole interval to beat again."""
+    async with cut_system("worker") as system:
         worker = await system.start_agent("worker", heartbeat_interval=3600.0)
+        connection = system.live.store.connection
 
         async def seen():
             [status] = (await system.live.system.registry.get("worker")).instances
             return status.seen
 
+        async def set_fault(*, on):
+            if fault == "memory full":
+                await connection.call("CONFIG", "SET", "maxmemory", int(on))
+                return
+            system.agent_side.is_refusing = on
+            if on:
+                system.agent_side.reset_all()
+
         began = await seen()
-        system.agent_side.is_refusing = True
-        system.agent_side.reset_all()
+        await set_fault(on=True)
         worker._must_beat.set()
         await until(lambda: not worker._must_beat.is_set())
         await asyncio.sleep(0.1)
-        system.agent_side.is_refusing = False
+        await set_fault(on=False)
 
         async def has_beaten():
             return await seen() > began
