@@ -1,6 +1,7 @@
 """At most once, at least once, exactly once: what a failing handler and a killed process leave of each."""
 
 import asyncio
+import os
 import sys
 
 import pytest
@@ -145,6 +146,64 @@ async def test_r16_a_process_that_dies_in_its_handler(system, quick, mode):
         await until(lambda: worker.state == {"count": 1})
         assert [(message.attempt, message.takeovers) for message in worker.messages[:1]] == [(1, 1)]
     assert await system.store.records.dead_letters() == 0
+
+
+COUNTING = """
+import asyncio, sys
+from mas_core.agent import Agent
+
+class Counting(Agent):
+    async def on_message(self, message):
+        await self.send("bob", "made", {"n": message.data["n"]})
+        await self.update_state({"count": self.state.get("count", 0) + 1})
+
+async def main():
+    url, namespace, token = sys.stdin.readline().strip().split("|")
+    async with Counting("worker", redis_url=url, namespace=namespace, token=token, slot="worker-0"):
+        print("ready", flush=True)
+        await asyncio.sleep(60)
+
+asyncio.run(main())
+"""
+
+
+@pytest.mark.parametrize(
+    ("mode", "point", "count"),
+    [
+        ("at_most_once", "agent.marked_started", 0),
+        ("at_most_once", "agent.before_settle", 0),
+        ("at_most_once", "agent.after_settle", 1),
+        ("exactly_once", "agent.before_settle", 1),
+        ("exactly_once", "agent.after_settle", 1),
+    ],
+)
+async def test_r2_a_receiver_that_dies_at_a_named_step(system, quick, mode, point, count):
+    """What it left counts at most once, or exactly once, and the audit has what was given up (R2)."""
+    bob = await system.run("bob")
+    alice = await system.run("alice")
+    process = await asyncio.create_subprocess_exec(
+        sys.executable,
+        "-c",
+        COUNTING,
+        stdin=asyncio.subprocess.PIPE,
+        stdout=asyncio.subprocess.PIPE,
+        env={**os.environ, "MAS_TESTING": "1", "MAS_FAILPOINT": point},
+    )
+    line = "|".join((system.system.target.url, system.store.namespace, system.tokens["worker"]))
+    process.stdin.write(line.encode() + b"\n")
+    assert await process.stdout.readline() == b"ready\n"
+    await alice.send("worker", "x", {"n": 1}, delivery=mode)
+    assert await process.wait() != 0
+
+    worker = await system.run("worker", Counting, slot="worker-0")
+    await settled(system)
+    await worker.refresh_state()
+    dropped = await system.audit(kind="delivery.dropped")
+
+    assert worker.state.get("count", 0) == count
+    assert len(dropped) == 1 - count
+    assert len(bob.messages) == (0 if point == "agent.marked_started" else 1)
+    assert not (mode == "at_most_once" and worker.messages)
 
 
 async def test_what_was_never_begun_is_taken_over_even_at_most_once(system, quick):
