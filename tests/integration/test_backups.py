@@ -248,6 +248,26 @@ async def test_scheduled_messages_come_back_unless_they_are_done_with_since(serv
         assert await waiting(system) == []
 
 
+async def test_a_restore_over_a_log_that_began_anew_says_what_the_notary_needs(server_url, tmp_path):
+    """As where somebody ran the system on the empty store first."""
+    path = tmp_path / "one.zip"
+    async with live_system(server_url, agents=NAMES) as system, notary_of(system):
+        await create(system.system, path)
+        await all_signed(system)
+        await lose_store(system)
+        await system.start_gateway()
+        await system.register("alice")
+
+        async def recorded():
+            return (await system.store.backups.positions())[0].seq
+
+        await until(recorded)
+        with BackupReader(path) as reader:
+            told_to_do = warnings_of(await plan(system.system, reader))
+        assert any("mas audit resume --accept-restore" in text for text in told_to_do)
+        assert (await put_back(system, path, force=True)).restored["agents"] == 3
+
+
 async def test_a_system_that_is_not_empty_is_replaced_on_demand_only(server_url, tmp_path):
     """With force: what is in the backup is put back, what came since stays, what isolates an agent too."""
     async with filled_system(server_url) as system:

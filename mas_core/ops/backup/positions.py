@@ -86,9 +86,14 @@ def _continuation(
 ) -> Continuation:
     epoch = max(position.epoch, facts.epoch + EPOCH_STEP)
     problem = position_problem(facts, folder, number)
-    if position.seq:
-        return Continuation(number, "store", position.seq, position.head, epoch, problem)
     seq, head = evidence_end(folder, number)
+    if position.seq:
+        if seq > position.seq:
+            problem = (
+                f"the store ends at record {position.seq} and the evidence at {seq}: the notary signs nothing "
+                "until somebody says mas audit resume --accept-restore"
+            )
+        return Continuation(number, "store", position.seq, position.head, epoch, problem)
     if seq:
         return Continuation(number, "evidence", seq, head, epoch, problem)
     if facts.seq:
