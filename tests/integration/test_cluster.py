@@ -1,6 +1,7 @@
 """A system on a Cluster: every command finds the node of its keys, also while slots move and masters go."""
 
 import asyncio
+import signal
 
 import pytest
 from support.notaries import check_evidence, notary_of, signed_to
@@ -210,3 +211,31 @@ async def test_agents_and_gateways_go_on_after_a_master_was_killed(cluster):
         for receiver in receivers:
             await until(lambda receiver=receiver: receiver.numbers == [1], seconds=30)
         assert await system.audit_holds()
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(120)
+async def test_a_master_that_only_stands_still_is_left(cluster, own_namespace):
+    """Its connections stay open and it answers nothing; the others say that it does not count any more."""
+    async with Store(cluster.url, namespace=own_namespace, partitions=3) as store:
+        agent = store.agent("bob")
+        await agent.set_state(None, b"{}")
+        victim = cluster.master_of(store.keys.state(agent.partition, "bob"))
+        victim.signal(signal.SIGSTOP)
+        try:
+            asking = asyncio.create_task(agent.get_state())
+            with pytest.raises(StoreUnreachable, match="closed the connection"):
+                await asyncio.wait_for(asking, 8)
+            state = await until(lambda: _state(agent), seconds=30)
+        finally:
+            victim.signal(signal.SIGCONT)
+        await asyncio.to_thread(cluster.wait_until_whole, 60)
+
+        assert state == (1, b"{}")
+
+
+async def _state(agent):
+    try:
+        return await agent.get_state()
+    except StoreUnreachable:
+        return None
