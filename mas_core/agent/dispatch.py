@@ -119,6 +119,8 @@ class Dispatch:
     async def drain(self, timeout_s: float) -> bool:
         """Take no more messages and let running handlers finish; whether they did."""
         drained = await self._inbox.drain(timeout_s)
+        if not drained:
+            await self._inbox.forget_starts(self._may_start_again)
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(timeout_s):
                 await self._settler.flush()
@@ -126,6 +128,7 @@ class Dispatch:
 
     async def stop(self) -> None:
         """Stop at once."""
+        await self._inbox.forget_starts(self._may_start_again)
         await self._inbox.stop()
         await self._settler.stop()
         for task in list(self._telling):
@@ -182,6 +185,9 @@ class Dispatch:
 
     def _mode(self, held: Held) -> DeliveryMode:
         return (mode_of(held.delivery.flags) if held.delivery is not None else None) or self._delivery
+
+    def _may_start_again(self, held: Held) -> bool:
+        return self._mode(held) is not DeliveryMode.AT_MOST_ONCE
 
     async def _may_begin(self, held: Held, delivery: Delivery, mode: DeliveryMode) -> bool:
         """Whether the handler may start, which is noted; if not, the message is done with."""

@@ -105,6 +105,8 @@ class Inbox:
         self._pausing = 0
         """Workers that go on in the next turn of the loop."""
         self._claimed: set[asyncio.Task[None]] = set()
+        self._noted: dict[tuple[str, str, int], Held] = {}
+        """Messages that are handled and whose start was noted."""
         self._must_look_back = False
         self._let_go: set[tuple[str, str]] = set()
         """Frames that left our hands since we began to look back."""
@@ -368,7 +370,10 @@ class Inbox:
                 self.release(held.lane, held.entry, 1)
                 return
             held = msgspec.structs.replace(held, starts=starts)
-        await self._handle(held)
+        try:
+            await self._handle(held)
+        finally:
+            self._noted.pop((held.lane, held.entry, held.position), None)
 
     async def _finish(self, handling: Awaitable[None]) -> None:
         try:
@@ -433,6 +438,15 @@ class Inbox:
         else:
             await self._handle(msgspec.structs.replace(held, starts=starts, takeovers=starts))
             await self._settled()
+        self._noted.pop((held.lane, held.entry, held.position), None)
+
+    async def forget_starts(self, may_start_again: Callable[[Held], bool]) -> None:
+        """Take back the noted starts of handlers that are stopped because this instance ends, not the other way."""
+        places = [place for place, held in self._noted.items() if may_start_again(held)]
+        self._noted.clear()
+        if places:
+            with contextlib.suppress(MasError):
+                await self._store.forget_starts(self._link.instance, places)
 
     async def mark_started(self, held: Held) -> int:
         """Note that a handler starts, once the server takes it: how often that was noted, or SETTLED_ELSEWHERE."""
@@ -443,6 +457,8 @@ class Inbox:
                     self._link.instance, held.lane, held.entry, held.position
                 )
                 failpoint("agent.marked_started")
+                if starts > 0:
+                    self._noted[held.lane, held.entry, held.position] = held
                 return starts
             except MasError as error:
                 log.warning("store.unavailable", agent=self._store.agent_id, reason=error.message)

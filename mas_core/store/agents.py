@@ -317,6 +317,14 @@ class AgentStore:
         return int((await self._connection.run_safely(pipeline))[0])
 
     @_following
+    async def forget_starts(self, consumer: str, places: Sequence[tuple[str, str, int]]) -> None:
+        """Take back that `consumer` noted the starts of these messages (lane, entry, position)."""
+        arguments: list[Argument] = [consumer]
+        for place in places:
+            arguments += place
+        await self._connection.script("unstart", [self._work], arguments)
+
+    @_following
     async def get_state(self) -> tuple[int, bytes]:
         """Revision and JSON text of the state; 0 and nothing when there is none."""
         revision, data = await self._connection.call("HMGET", self._state, "revision", "data")

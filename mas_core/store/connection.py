@@ -32,6 +32,7 @@ _SCRIPTS: Final = {
     "renew": ("renew",),
     "claim": ("claim",),
     "start": ("start",),
+    "unstart": ("unstart",),
     "read_delivery": ("read_delivery",),
     "look_at_streams": ("look_at_streams",),
     "reserve": ("limit_windows", "reserve"),

@@ -224,6 +224,33 @@ async def test_what_was_only_held_by_an_instance_that_died_has_all_its_attempts(
     assert (sorted(set(worker.numbers)), worker.numbers.count(2)) == ([0, 1, 2, 3], 3)
 
 
+async def test_stopping_in_order_in_the_middle_of_a_handler_is_no_attempt(system, quick):
+    """However often: handlers that take longer than their instances may drain are not to blame for that."""
+
+    class Slow(Recorder):
+        gate = asyncio.Event()
+
+        async def on_message(self, message):
+            await super().on_message(message)
+            await self.gate.wait()
+
+    alice = await system.run("alice")
+    await alice.send("worker", "x", {"n": 1})
+    for _ in range(5):
+        worker = system.agent("worker", Slow)
+        await worker.start()
+        await until(lambda found=worker: found.messages)
+        await worker.stop(drain_timeout=0.01)
+
+    Slow.gate.set()
+    last = await system.run("worker", Slow)
+    await settled(system)
+
+    assert last.numbers == [1]
+    assert await system.audit(kind="delivery.retry") == []
+    assert await system.store.records.dead_letters() == 0
+
+
 async def test_a_claimed_message_that_takes_long_holds_up_no_other(system, quick, monkeypatch):
     """Those that its dead instance held too are started beside it after a while."""
     monkeypatch.setattr(inbox, "ALONE_S", 0.05)

@@ -340,6 +340,20 @@ async def test_starts_of_a_claimed_message_are_counted_apart(bob, deliver):
     assert await bob.mark_started("i1", "normal", frame.entry, 1) == SETTLED_ELSEWHERE
 
 
+async def test_starts_of_an_instance_that_ends_in_order_are_taken_back(bob, deliver):
+    """Its own, of these messages; those of others and of other messages stay."""
+    await deliver(count=2)
+    (frame,) = await bob.read_inbox("i1", COUNTS, 0)
+    for position in (0, 1, 1):
+        await bob.mark_started("i1", "normal", frame.entry, position)
+
+    await bob.forget_starts("i2", [("normal", frame.entry, 0), ("normal", frame.entry, 1)])
+    await bob.forget_starts("i1", [("normal", frame.entry, 1), ("high", "1-1", 0)])
+
+    counts = [await bob.mark_started("i1", "normal", frame.entry, position) for position in (0, 1)]
+    assert counts == [2, 1]
+
+
 async def test_a_mark_takes_effect_once_whatever_delivery_it_comes_with(store, bob, deliver):
     """The second is settled without its state; once the time of marks is over the name is free again."""
     await deliver(count=2)
