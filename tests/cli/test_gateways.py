@@ -51,3 +51,30 @@ def test_what_gateways_are_meant_has_to_be_said(call):
     assert call("gateway", "drain")[0] == 2
     assert call("gateway", "resume", "nobody")[0] == 6
     assert call("gateway", "drain", "--host", "nowhere")[0] == 6
+
+
+def test_partitions_are_shown_and_a_change_is_rehearsed(call):
+    """The plan says who would move; nothing is changed by it, nor by the number that there is."""
+    listed, rows, _ = call("partitions", "list")
+    planned, plan, _ = call("partitions", "set", "4", "--dry-run")
+    same, nothing, _ = call("partitions", "set", "1")
+    asked, _, error = call("partitions", "set", "4")
+
+    assert (listed, planned, same, asked) == (0, 0, 0, 2)
+    assert [(row["partition"], row["state"]) for row in rows] == [(0, "open")]
+    assert (plan["from"], plan["to"], plan["change"]) == (1, 4, "would change")
+    assert 0 < plan["moving"] <= plan["agents"]
+    assert nothing["change"] == "none"
+    assert "--confirm" in error
+    assert call("partitions", "list")[1][0]["state"] == "open"
+    assert call("partitions", "set", "0", "--dry-run")[0] == 2
+
+
+def test_a_project_is_made_with_partitions(tmp_path, monkeypatch, capsys):
+    """Said at mas init, it stands in mas.yaml; impossible numbers make nothing."""
+    monkeypatch.chdir(tmp_path)
+
+    assert app.main(["init", "one", "--partitions", "0"]) == 2
+    assert app.main(["init", "four", "--partitions", "4"]) == 0
+    assert not (tmp_path / "one").exists()
+    assert "partitions: 4\n" in (tmp_path / "four" / "mas.yaml").read_text()
