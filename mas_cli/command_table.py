@@ -27,7 +27,7 @@ SECTIONS: tuple[tuple[str, tuple[str, ...]], ...] = (
     ("Talk", ("discover", "send", "request", "watch", "tui", "bench")),
     ("Queues", ("schedule", "dlq")),
     ("Rules", ("rbac", "policy", "limit", "approval", "dlp", "breaker")),
-    ("Evidence and state", ("audit", "key", "state", "backup")),
+    ("Evidence and state", ("trace", "audit", "key", "state", "backup")),
     ("Set-up", ("config", "context", "completion", "spec", "help", "version")),
 )
 """How `mas --help` groups the first words."""

@@ -42,6 +42,14 @@ EVIDENCE_COMMANDS: tuple[Command, ...] = (
         scope="local",
     ),
     Command(
+        "trace",
+        "Show what became of a message",
+        "read",
+        "trace:trace",
+        ("mas trace 01M7ZN0T3ZJEVE9HDSJD9P5WYT", "mas trace 01M7ZN0T3ZJEVE9HDSJD9P5WYT --flat"),
+        {6: "the audit knows nothing of it"},
+    ),
+    Command(
         "audit archive",
         "Copy closed segments away, and trim the store",
         "write",

@@ -23,7 +23,6 @@ from mas_cli.tui.pane import Pane, TablePane
 from mas_cli.tui.screens import PANES
 from mas_cli.tui.widgets.bars import Bar, TabBar
 from mas_cli.tui.widgets.line_table import LineTable
-from mas_cli.tui.widgets.prose import json_lines
 from mas_core.errors import MasError, UsageError
 
 if TYPE_CHECKING:
@@ -266,8 +265,8 @@ class Dashboard(App[None]):
         for number, pane in enumerate(self.panes, 1):
             if pane.title == title:
                 self.action_screen(number)
-                if name:
-                    pane.go_to(name)
+                if name and not pane.go_to(name):
+                    self.notify(f"{safe_text(name, 80)} is not here", severity="warning", markup=False)
                 return
 
     def action_filter(self) -> None:
@@ -402,13 +401,9 @@ class Dashboard(App[None]):
 
     def action_json(self) -> None:
         """The chosen row as JSON."""
-        table = self.pane.table
-        if table is not None and table.item is not None:
-            self.push_screen(
-                ReadWindow(
-                    safe_text(self.pane.name_of(table.item), 70), json_lines(self.pane.record_of(table.item))
-                )
-            )
+        found = self.pane.as_json()
+        if found is not None:
+            self.push_screen(ReadWindow(safe_text(found[0], 70), found[1]))
 
     def action_help(self) -> None:
         """What keys do here."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
 
+from rich.text import Text
 from textual.containers import Vertical
 from textual.widget import Widget
 
@@ -15,6 +16,7 @@ from mas_cli.tui.actions import Action
 from mas_cli.tui.board import Board
 from mas_cli.tui.row_filter import RowFilter, parse_filter
 from mas_cli.tui.widgets.line_table import LineTable, Rows
+from mas_cli.tui.widgets.prose import json_lines
 
 if TYPE_CHECKING:
     from mas_cli.tui.app import Dashboard
@@ -106,6 +108,13 @@ class Pane(Vertical):
 
     def open(self, item: Any) -> None:
         """Enter on a row."""
+
+    def as_json(self) -> tuple[str, Text] | None:
+        """What `v` shows: a title, and the chosen row as JSON."""
+        table = self.table
+        if table is None or table.item is None:
+            return None
+        return self.name_of(table.item), json_lines(self.record_of(table.item))
 
     def crumbs(self) -> list[str]:
         """Where one is, below the screen's name."""

@@ -1,0 +1,73 @@
+"""`mas trace`: the whole story of one message."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from mas_cli.connection import open_system
+from mas_cli.invocation import Invocation
+from mas_cli.output.columns import Column, Record
+from mas_cli.output.exit_codes import ExitCode
+from mas_cli.output.formats import Format
+from mas_cli.output.trace_lines import Line, hop_record, tree_lines, waterfall_lines
+
+_FLAT = (
+    Column("began", kind="time"),
+    Column("from"),
+    Column("to"),
+    Column("type", flexible=True),
+    Column("status"),
+    Column("seconds", kind="duration"),
+    Column("rule"),
+    Column("reason", flexible=True),
+    Column("id"),
+)
+PLAIN_WIDTH = 100
+"""Columns of a waterfall that goes to a file."""
+
+
+async def trace(
+    call: Invocation,
+    identifier: Annotated[str, typer.Argument(metavar="ID", help="Id of a message, or of a reply to it.")],
+    *,
+    flat: Annotated[
+        bool, typer.Option("--flat", help="One line for each message instead of a tree.")
+    ] = False,
+) -> ExitCode:
+    """Show what became of a message: decisions, attempts, replies, and what its handler sent.
+
+    All of it comes from the audit, so that it can be proved with mas audit prove. A handler that answers nothing
+    leaves no record of having ended. Stage times are those of the messages that were judged together.
+    """
+    async with open_system(call) as system:
+        from mas_core.ops import trace as traces
+
+        found = await traces.trace(system, identifier, warn=call.talk.warn)
+    record = hop_record(found)
+    if flat:
+        call.out.records(_FLAT, list(_flattened(record)))
+    elif call.out.format is Format.TABLE and call.out.options.columns is None:
+        width = call.out.options.width or PLAIN_WIDTH
+        for line in (*tree_lines(found), (), *waterfall_lines(found, width)):
+            call.out.write(_painted(call, line) + "\n")
+    else:
+        call.out.record(_FLAT, record)
+    return ExitCode.OK
+
+
+def _painted(call: Invocation, line: Line) -> str:
+    palette = call.out.options.palette
+    return "".join(
+        palette.paint(cell.text, cell.style) if cell.style else cell.text for cell in line
+    ).rstrip()
+
+
+def _flattened(record: Record) -> list[Record]:
+    found = [record]
+    for name in ("replies", "children"):
+        inner = record[name]
+        for other in inner if isinstance(inner, list) else ():
+            found += _flattened(other)
+    return sorted(found, key=lambda item: str(item["began"]))

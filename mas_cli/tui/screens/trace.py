@@ -1,0 +1,125 @@
+"""Trace: the story of one message, and where its time went."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, ClassVar
+
+from rich.text import Text
+from textual import on
+from textual.app import ComposeResult
+from textual.containers import Vertical
+from textual.widget import Widget
+from textual.widgets import Input
+
+from mas_cli.output.columns import Record
+from mas_cli.output.safe_text import safe_text
+from mas_cli.output.trace_lines import Line, hop_record, tree_lines, waterfall_lines
+from mas_cli.tui.pane import Pane
+from mas_cli.tui.widgets.line_table import STYLES
+from mas_cli.tui.widgets.prose import Prose, heading, json_lines
+from mas_core.errors import MasError
+
+if TYPE_CHECKING:
+    from mas_core.ops.system import System
+    from mas_core.ops.trace import Hop
+
+
+class Trace(Pane):
+    """An id to type or paste, and its story."""
+
+    title: ClassVar[str] = "Trace"
+    about: ClassVar[str] = (
+        "One message from its sender to the last reply: decisions, attempts, times, what it caused."
+    )
+    hints: ClassVar[tuple[tuple[str, str], ...]] = (("row.json", "as JSON"), ("view.next", "id or story"))
+    every: ClassVar[float] = 2.0
+    DEFAULT_CSS = """
+    Trace Input { height: 1; border: none; padding: 0 1; background: $boost; }
+    Trace Input:focus { border: none; background: $primary 30%; }
+    """
+
+    def compose(self) -> ComposeResult:
+        """The id and the story."""
+        yield Input(placeholder="id of a message, or enter on a row of Live, Dead or Audit", id="trace-id")
+        with Vertical(classes="titled"):
+            yield Prose(id="story")
+
+    def on_mount(self) -> None:
+        """No message yet."""
+        self._id = ""
+        self._hop: Hop | None = None
+        self._problem = ""
+        self._asked = ""
+
+    @property
+    def home(self) -> Widget | None:
+        """Where there is no message yet, its id; else the story."""
+        return self.part("#story", Prose) if self._id else self.part("#trace-id", Input)
+
+    def go_to(self, name: str) -> bool:
+        """Show another message."""
+        self._id, self._hop, self._problem = name.strip(), None, ""
+        self.part("#trace-id", Input).value = self._id
+        self.dashboard.reload()
+        self.part("#story", Prose).focus()
+        return True
+
+    @on(Input.Submitted, "#trace-id")
+    def _typed(self, event: Input.Submitted) -> None:
+        if event.value.strip():
+            self.go_to(event.value)
+
+    async def load(self, system: System) -> None:
+        """Look again: more may have come of it."""
+        from mas_core.ops import trace as traces
+        from mas_core.ops.audit_questions import note_question
+
+        wanted = self._id
+        if not wanted:
+            return
+        try:
+            if wanted != self._asked:
+                await note_question(system, "trace", {"id": wanted})
+                self._asked = wanted
+            found = await traces.trace(system, wanted)
+        except MasError as error:
+            self._problem = error.message
+            return
+        if wanted == self._id:
+            self._hop, self._problem = found, ""
+
+    def draw(self) -> None:
+        """Show the tree and the waterfall."""
+        text = Text()
+        if self._hop is not None:
+            text.append_text(heading(f"{self._hop.status}  {self._hop.id}"))
+            text.append_text(_lines(tree_lines(self._hop)))
+            text.append_text(heading("\nwhere the time went"))
+            width = max(40, self.size.width - 6)
+            text.append_text(_lines(waterfall_lines(self._hop, width, ascii_only=self.dashboard.is_ascii)))
+        elif self._problem:
+            text.append(safe_text(self._problem, 300), "yellow")
+        elif self._id:
+            text.append("looking …", "dim")
+        self.part("#story", Prose).say(text)
+
+    def crumbs(self) -> list[str]:
+        """The id."""
+        return [self._id] if self._id else []
+
+    def as_json(self) -> tuple[str, Text] | None:
+        """All that is known of it."""
+        if self._hop is None:
+            return None
+        record: Record = hop_record(self._hop)
+        return self._hop.id, json_lines(record)
+
+
+def _lines(lines: Iterable[Line]) -> Text:
+    text = Text(no_wrap=True)
+    for line in lines:
+        for cell in line:
+            text.append(cell.text, STYLES[cell.style] if cell.style else "")
+        text.append("\n")
+    return text
