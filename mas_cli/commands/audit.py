@@ -83,6 +83,7 @@ _DETAILS = (
     Column("actor"),
     Column("details"),
     Column("trace_id"),
+    Column("parent_id"),
     Column("waited_ms", kind="number"),
     Column("stages_us"),
     Column("hmac_key"),

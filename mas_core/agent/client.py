@@ -16,6 +16,7 @@ from mas_core.agent.outbox import SEND_TIMEOUT_S, Outbox
 from mas_core.agent.outcomes import failure, refusal
 from mas_core.agent.peers import Peers
 from mas_core.agent.replies import Replies
+from mas_core.agent.turn import current_turn
 from mas_core.base.ids import (
     GATEWAY,
     check_agent_id,
@@ -576,6 +577,7 @@ class Client:
             check_message_type(message_type)
             if len(self._known_addresses) < MAX_KNOWN_ADDRESSES:
                 self._known_addresses.add((target, message_type))
+        turn = current_turn.get()
         flags = Flag.CHOSEN_ID if message_id else 0
         if delivery:
             mode = parse_delivery(delivery)
@@ -591,6 +593,7 @@ class Client:
             priority if type(priority) is int and 0 <= priority <= 10 else parse_priority(priority),
             flags,
             headers=headers,
+            parent=turn.message_id if turn is not None and turn.agent_id == self.agent_id else "",
         )
 
     async def _submit(self, envelope: Envelope, timeout: float, route: str = "") -> Receipt:

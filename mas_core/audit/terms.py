@@ -47,6 +47,7 @@ class _Fields(msgspec.Struct):
     type: str = ""
     message_id: str = ""
     correlation_id: str = ""
+    parent_id: str = ""
     findings: tuple[_Finding, ...] = ()
     actor: str = ""
 
@@ -67,6 +68,7 @@ _ACTOR: Final = attrgetter("actor")
 _FINDINGS: Final = attrgetter("findings")
 _MESSAGE_ID: Final = attrgetter("message_id")
 _CORRELATION_ID: Final = attrgetter("correlation_id")
+_PARENT_ID: Final = attrgetter("parent_id")
 _TIME: Final = attrgetter("time")
 
 
@@ -90,7 +92,7 @@ class Wanted:
     """What the types that count begin with."""
     type_matches: Callable[[str], bool] | None = None
     identifier: str = ""
-    """Id of a message, or one that it answers."""
+    """Id of a message, or one that it answers, or one whose handler sent it."""
     since: int = 0
     """Unix milliseconds."""
     until: int = 0
@@ -126,6 +128,7 @@ def terms_of(records: Sequence[bytes]) -> BlockTerms:
                 terms.update((RULE + finding.rule, FINDING + finding.rule, FINDING + finding.category))
     ids = set(map(_MESSAGE_ID, rows))
     ids.update(map(_CORRELATION_ID, rows))
+    ids.update(map(_PARENT_ID, rows))
     ids.discard("")
     times = list(map(_TIME, rows))
     return BlockTerms(terms, ids, min(times, default=0), max(times, default=0))

@@ -99,6 +99,7 @@ class Ledger:
                 "",
                 transit.details or {},
                 "" if envelope.headers is None else _trace_id(envelope.headers),
+                _if_formed(MESSAGE_ID, envelope.parent) if envelope.parent else "",
                 transit.waited_ms,
                 stages_us,
                 key_id,

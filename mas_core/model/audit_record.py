@@ -46,6 +46,8 @@ class AuditRecord(msgspec.Struct, frozen=True, omit_defaults=True):
     details: dict[str, object] = {}
     trace_id: str = ""
     """Of a message with a header `traceparent` (W3C Trace Context): its trace, 32 hex digits."""
+    parent_id: str = ""
+    """The message whose handler sent this one, as the sender says."""
     waited_ms: int = 0
     """How long a message lay in the ingress, by the server's clock."""
     stages_us: dict[str, int] = {}

@@ -71,6 +71,8 @@ class Envelope(msgspec.Struct, array_like=True, gc=False):
     """Of a scheduled message: Unix milliseconds by the server's clock; 0 when `delay_ms` says it."""
     delay_ms: int = 0
     """Of a scheduled message: how long after it reached the server it is due."""
+    parent: str = ""
+    """Id of the message whose handler sends this one, as the sender says."""
 
 
 class Attempt(msgspec.Struct, array_like=True, frozen=True):

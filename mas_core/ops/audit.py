@@ -124,13 +124,19 @@ async def follow(
 
 
 async def get(
-    system: System, identifier: str, *, use_index: bool = True, warn: Warn = log_warning
+    system: System,
+    identifier: str,
+    *,
+    with_caused: bool = False,
+    use_index: bool = True,
+    warn: Warn = log_warning,
 ) -> list[StoredRecord]:
     """All records about a message id, oldest first; or the one with a number, `SEQ` or `PARTITION:SEQ`.
 
     Args:
         system: The system.
         identifier: Id or number.
+        with_caused: With the records of what its handler sent.
         use_index: As for `records`.
         warn: Told in words what is damaged or missing.
 
@@ -149,7 +155,9 @@ async def get(
     else:
 
         def is_about(record: AuditRecord) -> bool:
-            return identifier in (record.message_id, record.correlation_id)
+            return identifier in (record.message_id, record.correlation_id) or (
+                with_caused and record.parent_id == identifier
+            )
 
         how = Reading(use_index=use_index, warn=warn)
         asked = Wanted(identifier=identifier)

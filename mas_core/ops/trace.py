@@ -100,11 +100,11 @@ async def trace(system: System, identifier: str, *, warn: Warn = log_warning) ->
     """
     check_message_id(identifier)
     tracer = _Tracer(system, warn)
-    found = await audit.get(system, identifier, warn=warn)
+    found = await audit.get(system, identifier, with_caused=True, warn=warn)
     own = _decision_of(found, identifier)
     if own is not None and own.record.correlation_id:
         try:
-            asked = await audit.get(system, own.record.correlation_id, warn=warn)
+            asked = await audit.get(system, own.record.correlation_id, with_caused=True, warn=warn)
         except MessageNotFound:
             asked = []
         if _decision_of(asked, own.record.correlation_id) is not None:
@@ -137,7 +137,11 @@ class _Tracer:
                 for item in replies
                 if item.record.message_id not in self._seen
             ]
-            children = await self._children(identifier, first.record.target, depth)
+            children = [
+                await self._follow(item.record.message_id, depth)
+                for item in records
+                if item.record.parent_id == identifier and item.record.message_id not in self._seen
+            ]
         record = first.record
         return Hop(
             identifier, record.sender, record.target, record.type, record.size, first.partition, record.seq,
@@ -149,25 +153,9 @@ class _Tracer:
     async def _follow(self, identifier: str, depth: int) -> Hop:
         return await self.hop(identifier, await self._records(identifier), depth + 1)
 
-    async def _children(self, identifier: str, target: str, depth: int) -> list[Hop]:
-        """What the handler sent: its messages have ids that derive from the one it handled."""
-        found = []
-        ordinal = 1
-        while len(self._seen) < MAX_HOPS:
-            child = derived_message_id(identifier, target, ordinal)
-            records = [] if child in self._seen else await self._records(child)
-            ordinal += 1
-            if child in self._seen:
-                # a part of an answer, which is among the replies
-                continue
-            if not records:
-                break
-            found.append(await self.hop(child, records, depth + 1))
-        return found
-
     async def _records(self, identifier: str) -> list[StoredRecord]:
         try:
-            return await audit.get(self._system, identifier, warn=self._warn)
+            return await audit.get(self._system, identifier, with_caused=True, warn=self._warn)
         except MessageNotFound:
             return []
 

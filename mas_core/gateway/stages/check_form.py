@@ -46,7 +46,7 @@ class CheckForm:
                 and (envelope.target, envelope.type) in known
                 and 0 <= envelope.priority <= 10
                 and 0 < envelope.ttl_ms <= MAX_TTL_MS
-                and not (envelope.correlation or envelope.capsule or envelope.headers)
+                and not (envelope.correlation or envelope.capsule or envelope.headers or envelope.parent)
             ) or (verdict := self._check_envelope(transit)) is None:
                 going.append(transit)
             else:
@@ -89,6 +89,8 @@ class CheckForm:
             return _invalid("the time to live is not between 1 ms and 30 days")
         if envelope.correlation and not (transit.is_reply and MESSAGE_ID.fullmatch(envelope.correlation)):
             return _invalid("only a reply names the request that it answers, by its id")
+        if envelope.parent and not MESSAGE_ID.fullmatch(envelope.parent):
+            return _invalid("what it is sent for has no id that a message can have")
         if len(envelope.capsule) > MAX_CAPSULE_BYTES:
             return _invalid("the reply permit is too long")
         headers = envelope.headers

@@ -50,7 +50,7 @@ def test_csv_has_every_field_in_its_order():
     """The first line names the columns; times are readable, findings and details are JSON."""
     assert whole([], "csv").decode() == (
         "seq,time,kind,decision,reason,rule,sender,key_id,target,type,message_id,correlation_id,instance,size,"
-        "findings,payload_hmac,gateway,actor,details,trace_id,waited_ms,stages_us,hmac_key,"
+        "findings,payload_hmac,gateway,actor,details,trace_id,parent_id,waited_ms,stages_us,hmac_key,"
         "fingerprints,prev\r\n"
     )
     row = rows([RECORD])[0]
