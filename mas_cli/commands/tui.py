@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import sys
 from typing import Annotated
 
 import typer
@@ -26,7 +25,7 @@ async def tui(
     `?` tells the keys, `a` what can be done to a row, `:` goes anywhere by name. Nothing that destroys has a key
     of its own. The dashboard does nothing that commands cannot do, and shows the command of whatever it did.
     """
-    if not (sys.stdin.isatty() and sys.stdout.isatty()) or os.environ.get("TERM") == "dumb":
+    if not (call.stdin.isatty() and call.out.is_terminal) or os.environ.get("TERM") == "dumb":
         raise UsageError("the dashboard needs a terminal", hint=("mas status", "mas watch"))
     target = target_of(call.flags)
     from mas_cli.tui.app import Dashboard

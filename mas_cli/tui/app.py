@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Final
 
 from rich.text import Text
 from textual import on, work
-from textual.app import App, ComposeResult
+from textual.app import ComposeResult
 from textual.containers import Horizontal
 from textual.widgets import ContentSwitcher, Input
 
@@ -18,8 +18,10 @@ from mas_cli.tui.actions import Action, Answers
 from mas_cli.tui.board import Board
 from mas_cli.tui.dialogs import ActionDialog, ActionMenu, Asked, Palette, ReadWindow
 from mas_cli.tui.feed import Feed
+from mas_cli.tui.frame_text import crumbs, hints, top_line
 from mas_cli.tui.key_table import KEYS, bindings, keymap, shown_key
 from mas_cli.tui.pane import Pane, TablePane
+from mas_cli.tui.row_keys import RowKeys
 from mas_cli.tui.screens import PANES
 from mas_cli.tui.widgets.bars import Bar, TabBar
 from mas_cli.tui.widgets.line_table import LineTable
@@ -30,11 +32,9 @@ if TYPE_CHECKING:
 
 FRAMES_A_SECOND: Final = 10
 UNSEEN_FRAMES_A_SECOND: Final = 4
-MAX_HINTS: Final = 7
-_COMMON_HINTS: Final = (("filter.open", "filter"), ("row.actions", "actions"), ("help.context", "keys"))
 
 
-class Dashboard(App[None]):
+class Dashboard(RowKeys):
     """All screens and what they have in common.
 
     Args:
@@ -153,60 +153,14 @@ class Dashboard(App[None]):
         """Draw the frame and the screen that is seen."""
         if not self.pane.is_attached:
             return
-        self._top.say(self._top_line())
+        self._top.say(top_line(self.board))
         self._top.set_class(self.board.target.protected, "-protected")
-        self._crumbs_bar.say(self._crumbs())
+        self._crumbs_bar.say(crumbs(self.pane))
         commands = self.board.commands
         self._command.say(Text(f" $ {commands[-1]}" if commands else "", "dim"))
         self._command.display = bool(commands)
-        self._hints_bar.say(self._hints())
+        self._hints_bar.say(hints(self.pane, self.keys))
         self.pane.draw()
-
-    def _top_line(self) -> Text:
-        board, status = self.board, self.board.status
-        text = Text(no_wrap=True)
-        text.append(f" mas ▸ {safe_text(board.target.name, 40)} ", "bold")
-        if board.target.protected:
-            text.append("⛨ protected ", "bold")
-        if board.read_only:
-            text.append("read-only ", "bold")
-        if board.problem is not None:
-            text.append(f"  ✗ {safe_text(board.problem.message, 160)}", "red bold")
-            return text
-        if status is None:
-            text.append("  connecting …", "dim")
-            return text
-        coming, refused = board.live.rates()
-        running = sum(agent.status == "running" for agent in status.agents)
-        others = sum(agent.status not in ("running", "stopped") for agent in status.agents)
-        wanted = len({partition.owner for partition in status.partitions if partition.owner})
-        text.append(f"  server {board.server_ms:.1f} ms", "" if board.server_ms < 50 else "yellow")
-        text.append(f"  gateways {wanted}/{len(status.gateways)}", "" if status.gateways else "red bold")
-        text.append(f"  agents {running}/{len(status.agents)}")
-        if others:
-            text.append(f" {others} held", "yellow")
-        text.append(f"  in {coming:.1f}/s")
-        text.append(f"  refused {refused:.1f}/s", "yellow" if refused else "")
-        if board.live.sampling > 1:
-            text.append(f"  showing 1 in {board.live.sampling}", "yellow")
-        text.append(f"  {time.strftime('%H:%M:%S')} ●live", "green")
-        return text
-
-    def _crumbs(self) -> Text:
-        text = Text(" " + " ▸ ".join(safe_text(part, 60) for part in [self.pane.title, *self.pane.crumbs()]))
-        pane = self.pane
-        if pane.row_filter:
-            text.append(f"   filter: {safe_text(pane.row_filter.text, 80)}", "yellow")
-            if isinstance(pane, TablePane):
-                text.append(f"   {pane.shown_count:,} of {len(pane.records):,}", "bold")
-        return text
-
-    def _hints(self) -> Text:
-        text = Text(no_wrap=True)
-        for key_id, label in [*self.pane.hints[: MAX_HINTS - len(_COMMON_HINTS)], *_COMMON_HINTS]:
-            text.append(f" {shown_key(key_id, self.keys)}", "bold cyan")
-            text.append(f" {label} ")
-        return text
 
     # What screens load for themselves
 
@@ -287,7 +241,7 @@ class Dashboard(App[None]):
         except UsageError as error:
             self._crumbs_bar.say(Text(f" {safe_text(error.message, 200)}", "red"))
         else:
-            self._crumbs_bar.say(self._crumbs())
+            self._crumbs_bar.say(crumbs(self.pane))
 
     @on(Input.Submitted, "#filter")
     def _filter_done(self) -> None:
@@ -309,22 +263,6 @@ class Dashboard(App[None]):
             self.pane.set_filter("")
         self.mark_dirty()
 
-    def action_pause(self) -> None:
-        """Hold the picture, not what comes."""
-        self.pane.toggle_pause()
-        self.mark_dirty()
-
-    def action_go_end(self) -> None:
-        """To the newest row, and on with it."""
-        if self.pane.table is not None:
-            self.pane.table.go_end()
-
-    def action_open_row(self) -> None:
-        """Open the chosen row."""
-        table = self.pane.table
-        if table is not None and table.item is not None:
-            self.pane.open(table.item)
-
     @on(LineTable.Opened)
     def _opened(self, event: LineTable.Opened) -> None:
         if event.table in self.pane.query(LineTable):
@@ -338,72 +276,6 @@ class Dashboard(App[None]):
     def _headed(self, event: LineTable.Headed) -> None:
         if isinstance(self.pane, TablePane) and event.table is self.pane.table:
             self.pane.sort_by(event.column)
-
-    def action_mark(self) -> None:
-        """Mark the chosen row."""
-        if self.pane.table is not None:
-            self.pane.table.toggle_mark()
-
-    def action_mark_all(self) -> None:
-        """Mark all rows that are shown."""
-        if self.pane.table is not None:
-            self.pane.table.toggle_all_marks()
-
-    def action_sort(self) -> None:
-        """Sort by the next column."""
-        if isinstance(self.pane, TablePane):
-            self.pane.sort_next()
-
-    def action_find(self, step: int) -> None:
-        """Next row that holds a word of the filter."""
-        table, pane = self.pane.table, self.pane
-        if table is not None and not table.find(
-            lambda item: bool(pane.row_filter) and _holds(pane, item), step
-        ):
-            self.bell()
-
-    def action_problem(self, step: int) -> None:
-        """Next row that tells of something wrong."""
-        table = self.pane.table
-        if table is not None and not table.find(self.pane.is_problem, step):
-            self.bell()
-
-    def action_time(self, seconds: int) -> None:
-        """Move in time, where a screen can."""
-        self.pane.move_time(seconds)
-        self.mark_dirty()
-
-    def action_wide(self) -> None:
-        """Cut nothing and scroll sideways, or fit the width again."""
-        if self.pane.table is not None:
-            self.pane.table.is_wide = not self.pane.table.is_wide
-            self.pane.table.lay_out(self.pane.table.layouts)
-
-    def action_zoom(self) -> None:
-        """One pane over the whole screen, or back."""
-        if self.screen.maximized is None and self.focused is not None:
-            self.screen.maximize(self.focused)
-        else:
-            self.screen.minimize()
-
-    def action_copy(self) -> None:
-        """Copy what the chosen row is called."""
-        table = self.pane.table
-        if table is not None and table.item is not None:
-            self.copy_to_clipboard(safe_text(self.pane.name_of(table.item)))
-            self.notify("copied", markup=False)
-
-    def action_copy_command(self) -> None:
-        """Copy the last command."""
-        if self.board.commands:
-            self.copy_to_clipboard(self.board.commands[-1])
-            self.notify("copied", markup=False)
-
-    def action_json(self) -> None:
-        """The chosen row as JSON."""
-        found = self.pane.as_json()
-        if found is not None:
-            self.push_screen(ReadWindow(safe_text(found[0], 70), found[1]))
 
     def action_help(self) -> None:
         """What keys do here."""
@@ -519,8 +391,3 @@ class Dashboard(App[None]):
             self.pane.table.marked.clear()
         self.reload()
         self.mark_dirty()
-
-
-def _holds(pane: Pane, item: Any) -> bool:
-    text = " ".join(map(str, pane.record_of(item).values())).casefold()
-    return any(word.casefold() in text for word in pane.row_filter.words)

@@ -40,6 +40,7 @@ SYSTEM_CALLS = {
     "send": ["calculator", "text.echo"],
     "request": ["calculator", "text.echo", '{"a":1}'],
     "watch": ["--for", "50ms"],
+    "trace": ["{copy}"],
     "rbac allow": ["outsider", "sleeper", "--dry-run"],
     "rbac deny": ["outsider", "sleeper", "--dry-run"],
     "agent trust": ["lawful-{n}", "--expires", "1h"],
@@ -157,7 +158,9 @@ RUNNING = {"up", "down", "gateway run", "agent run", "audit notary run"} | {
 }
 """Commands that run or end something themselves; they have tests of their own."""
 
-SYSTEM = [entry for entry in COMMANDS if entry.scope == "system" and entry.name not in RUNNING]
+ON_A_TERMINAL = {"tui"}
+"""They draw a screen, and are tried on one."""
+SYSTEM = [entry for entry in COMMANDS if entry.scope == "system" and entry.name not in ON_A_TERMINAL]
 system_commands = pytest.mark.parametrize("entry", SYSTEM, ids=lambda entry: entry.name.replace(" ", "-"))
 _numbers = itertools.count()
 

@@ -1,0 +1,68 @@
+"""The lines of the frame: who and where at the top, the way here and the keys at the bottom."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from typing import Final
+
+from rich.text import Text
+
+from mas_cli.output.safe_text import safe_text
+from mas_cli.tui.board import Board
+from mas_cli.tui.key_table import shown_key
+from mas_cli.tui.pane import Pane, TablePane
+
+MAX_HINTS: Final = 7
+_COMMON_HINTS: Final = (("filter.open", "filter"), ("row.actions", "actions"), ("help.context", "keys"))
+
+
+def top_line(board: Board) -> Text:
+    """Where one is, and how it goes."""
+    status = board.status
+    text = Text(no_wrap=True)
+    text.append(f" mas ▸ {safe_text(board.target.name, 40)} ", "bold")
+    if board.target.protected:
+        text.append("⛨ protected ", "bold")
+    if board.read_only:
+        text.append("read-only ", "bold")
+    if board.problem is not None:
+        text.append(f"  ✗ {safe_text(board.problem.message, 160)}", "red bold")
+        return text
+    if status is None:
+        text.append("  connecting …", "dim")
+        return text
+    coming, refused = board.live.rates()
+    running = sum(agent.status == "running" for agent in status.agents)
+    others = sum(agent.status not in ("running", "stopped") for agent in status.agents)
+    wanted = len({partition.owner for partition in status.partitions if partition.owner})
+    text.append(f"  server {board.server_ms:.1f} ms", "" if board.server_ms < 50 else "yellow")
+    text.append(f"  gateways {wanted}/{len(status.gateways)}", "" if status.gateways else "red bold")
+    text.append(f"  agents {running}/{len(status.agents)}")
+    if others:
+        text.append(f" {others} held", "yellow")
+    text.append(f"  in {coming:.1f}/s")
+    text.append(f"  refused {refused:.1f}/s", "yellow" if refused else "")
+    if board.live.sampling > 1:
+        text.append(f"  showing 1 in {board.live.sampling}", "yellow")
+    text.append(f"  {time.strftime('%H:%M:%S')} ●live", "green")
+    return text
+
+
+def crumbs(pane: Pane) -> Text:
+    """Which screen and row, and what is filtered."""
+    text = Text(" " + " ▸ ".join(safe_text(part, 60) for part in [pane.title, *pane.crumbs()]))
+    if pane.row_filter:
+        text.append(f"   filter: {safe_text(pane.row_filter.text, 80)}", "yellow")
+        if isinstance(pane, TablePane):
+            text.append(f"   {pane.shown_count:,} of {len(pane.records):,}", "bold")
+    return text
+
+
+def hints(pane: Pane, keys: Mapping[str, str]) -> Text:
+    """The keys that are of use here."""
+    text = Text(no_wrap=True)
+    for key_id, label in [*pane.hints[: MAX_HINTS - len(_COMMON_HINTS)], *_COMMON_HINTS]:
+        text.append(f" {shown_key(key_id, keys)}", "bold cyan")
+        text.append(f" {label} ")
+    return text
