@@ -153,14 +153,12 @@ FILES = {
     "lawful-cases.yaml": "cases: [{from: operator, to: sleeper, expect: allowed}]\n",
 }
 
-RUNNING = {"up", "down", "gateway run", "agent run", "audit notary run"} | {
+RUNNING = {"up", "down", "gateway run", "agent run", "audit notary run", "tui"} | {
     f"bench {name}" for name in ("send", "request", "discover", "dlp", "policy")
 }
 """Commands that run or end something themselves; they have tests of their own."""
 
-ON_A_TERMINAL = {"tui"}
-"""They draw a screen, and are tried on one."""
-SYSTEM = [entry for entry in COMMANDS if entry.scope == "system" and entry.name not in ON_A_TERMINAL]
+SYSTEM = [entry for entry in COMMANDS if entry.scope == "system" and entry.name not in RUNNING]
 system_commands = pytest.mark.parametrize("entry", SYSTEM, ids=lambda entry: entry.name.replace(" ", "-"))
 _numbers = itertools.count()
 
