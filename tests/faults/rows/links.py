@@ -115,6 +115,6 @@ async def _drop(world: World, proxy: Proxy) -> None:
 _FAULTS: tuple[Callable[[World, Proxy], Awaitable[None]], ...] = (_reset, _stall, _delay, _refuse, _drop)
 
 ROWS = [
-    Row("r8-links", FAULT, run, full=300, slice=4),
+    Row("r8-links", FAULT, run, full=300, slice=3),
     Row("r8-down", FAULT_DOWN, run_down, full=30, slice=1),
 ]

@@ -17,7 +17,7 @@ from tests.faults.zygote import Process, Zygote
 
 FAULT = "SIGSTOP of a consumer with a backlog"
 BACKLOG = 100_000
-BACKLOG_OF_SLICE = 3_000
+BACKLOG_OF_SLICE = 2_000
 MEASURED = 500
 MEASURED_OF_SLICE = 100
 TOGETHER = 100
