@@ -23,8 +23,9 @@ $(DEV): $(STAMP)
 run: $(STAMP)  ## start the sample system: server, gateway and the agents of agents.d/
 	@$(BIN)/mas up
 
-test: $(DEV)   ## run all tests against real servers
-	@$(BIN)/python -m pytest
+WORKERS ?= 3
+test: $(DEV)   ## run all tests against real servers; they wait a lot, so WORKERS processes share them
+	@$(BIN)/python -m pytest -q --numprocesses $(WORKERS) --dist worksteal
 
 check: $(DEV)  ## format, lint, types, floors, generated files
 	@$(BIN)/ruff format --check .
