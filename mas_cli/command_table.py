@@ -23,12 +23,12 @@ from mas_cli.system_commands import SYSTEM_COMMANDS
 __all__ = ["COMMANDS", "GROUPS", "SECTIONS", "Command", "Impact", "Scope"]
 
 SECTIONS: tuple[tuple[str, tuple[str, ...]], ...] = (
-    ("Run", ("init", "up", "down", "status", "health", "gateway", "partitions", "agent")),
+    ("Run", ("init", "up", "down", "status", "health", "check", "gateway", "partitions", "agent")),
     ("Talk", ("discover", "send", "request", "watch", "tui", "bench")),
     ("Queues", ("schedule", "dlq")),
     ("Rules", ("rbac", "policy", "limit", "approval", "dlp", "breaker")),
     ("Evidence and state", ("trace", "audit", "key", "state", "backup")),
-    ("Set-up", ("config", "context", "completion", "spec", "help", "version")),
+    ("Set-up", ("doctor", "config", "context", "completion", "spec", "help", "version")),
 )
 """How `mas --help` groups the first words."""
 

@@ -160,6 +160,15 @@ LOCAL_COMMANDS: tuple[Command, ...] = (
         scope="local",
     ),
     Command(
+        "doctor",
+        "Say what is wrong here, and what to type about it",
+        "read",
+        "doctor:doctor",
+        ("mas doctor", "mas doctor --only files --only users", "mas doctor --fix"),
+        {1: "something is wrong", 6: "there is no such check"},
+        scope="local",
+    ),
+    Command(
         "spec",
         "Describe every command as JSON",
         "read",

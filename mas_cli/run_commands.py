@@ -38,6 +38,19 @@ RUN_COMMANDS: tuple[Command, ...] = (
         ("mas status", "mas status --output json"),
     ),
     Command(
+        "check",
+        "Measure single things against limits, for monitoring",
+        "read",
+        "check:check",
+        (
+            "mas check",
+            "mas check gateway agents --format nagios",
+            "mas check lag --warn 30 --crit 300",
+            "mas check --format prometheus > /var/lib/node_exporter/mas.prom",
+        ),
+        {1: "a check failed; with --format nagios 0 to 3 as Nagios means them", 6: "there is no such check"},
+    ),
+    Command(
         "health",
         "Show what moves, what does not, and what to do",
         "read",

@@ -14,6 +14,10 @@ from redis.crc import key_slot
 CLUSTER_SLOTS = 16384
 MAX_PARTITIONS = 1024
 
+_EXPIRING = (
+    b"replies:", b"from:", b"seen:", b"approval:", b"dead:order:", b"scheduled:", b"handled:", b"limit:"
+)  # fmt: skip
+"""How keys that always have an expiry begin, after the prefix of their partition."""
 
 _SHARES = (10, 2, 6, 4, 8, 0, 1, 5, 9, 7, 11, 3)
 """Which twelfth of the slots each partition lies in: whatever their number, they spread over the nodes of a cluster
@@ -218,6 +222,10 @@ class Keys:
     def state_pattern(self) -> str:
         """What the keys of all states match, and perhaps others."""
         return f"{self.namespace}:{{*}}:state:*"
+
+    def should_expire(self, key: bytes) -> bool:
+        """Whether a key of this name always has an expiry."""
+        return key.partition(b"}:")[2].startswith(_EXPIRING)
 
     def restore_mark(self, partition: int) -> str:
         """Hash: which backup is being restored, and how far that came; gone when it is done."""

@@ -10,7 +10,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any, Final, Literal
 
 from mas_core.errors import ProfileUnmet
 from mas_core.store.connection import Connection
@@ -57,6 +57,7 @@ class Shortfall:
     message: str
     fix: str
     """A command that leads on."""
+    kind: Literal["version", "persistence", "eviction"] = "persistence"
 
 
 def replicas_of(profile: str) -> int:
@@ -107,7 +108,9 @@ def _shortfalls(profile: str, server: ServerFacts) -> list[Shortfall]:
     if server.compatible < OLDEST:
         needed = ".".join(map(str, OLDEST))
         found.append(
-            Shortfall(f"mas needs Redis {needed} or Valkey, but {where} is {server.version}", "mas up")
+            Shortfall(
+                f"mas needs Redis {needed} or Valkey, but {where} is {server.version}", "mas up", "version"
+            )
         )
     wanted = _FSYNC.get(profile, ())
     if server.append_only not in wanted:
@@ -124,6 +127,7 @@ def _shortfalls(profile: str, server: ServerFacts) -> list[Shortfall]:
                 f"{where} drops messages and audit when its memory is full "
                 f"(maxmemory-policy {server.eviction})",
                 f"{cli} config set maxmemory-policy noeviction",
+                "eviction",
             )
         )
     if replicas_of(profile) > server.replicas:

@@ -286,6 +286,7 @@ LOCAL_CALLS = {
     "audit reindex": [],
     "backup verify": ["empty.zip"],
     "audit sinks clean": ["--keep-days", "30", "--yes"],
+    "doctor": ["--only", "contexts"],
     "dlp scan": ['{"a": 1}'],
     "dlp test": ["--file", "cases.yaml"],
     "dlp key": ["--out", "new.key"],

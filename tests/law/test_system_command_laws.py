@@ -125,6 +125,7 @@ SYSTEM_CALLS = {
     "backup restore": ["{backup}", "--force", "--dry-run"],
     "status": [],
     "health": [],
+    "check": ["server", "clock"],
     "gateway status": [],
     "gateway drain": ["--all", "--force", "--dry-run"],
     "gateway resume": ["--all"],
