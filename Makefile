@@ -32,10 +32,10 @@ check: $(DEV)  ## format, lint, types, floors, generated files
 	@$(BIN)/ruff check .
 	@$(BIN)/mypy
 	@$(BIN)/lint-imports
-	@$(BIN)/python -m mas_cli.completion.generate --check
+	@$(BIN)/python -m mas_cli.generated_files --check
 
-gen: $(DEV)    ## write generated files: completions
-	@$(BIN)/python -m mas_cli.completion.generate
+gen: $(DEV)    ## write generated files: completions, reference pages
+	@$(BIN)/python -m mas_cli.generated_files
 
 bench: $(DEV)  ## measure against baselines and peers in the same run
 	@$(BIN)/python -m benchmarks $(BENCH)

@@ -28,7 +28,7 @@ SECTIONS: tuple[tuple[str, tuple[str, ...]], ...] = (
     ("Queues", ("schedule", "dlq")),
     ("Rules", ("rbac", "policy", "limit", "approval", "dlp", "breaker")),
     ("Evidence and state", ("trace", "audit", "key", "state", "backup")),
-    ("Set-up", ("doctor", "config", "context", "completion", "spec", "help", "version")),
+    ("Set-up", ("doctor", "config", "context", "completion", "spec", "man", "help", "version")),
 )
 """How `mas --help` groups the first words."""
 

@@ -235,6 +235,14 @@ LOCAL_COMMANDS: tuple[Command, ...] = (
         scope="local",
     ),
     Command(
+        "man",
+        "Write a man page for each command",
+        "write",
+        "man:man",
+        ("mas man --out ~/.local/share/man/man1",),
+        scope="local",
+    ),
+    Command(
         "help",
         "Explain a topic, an error code or a command",
         "read",

@@ -1,12 +1,7 @@
-"""Writes the generated files of completion: the scripts in `completions/` and the table of the fast path.
-
-`python -m mas_cli.completion.generate` writes them; with `--check` it only says which are stale.
-"""
+"""The generated files of completion: the scripts in `completions/` and the table of the fast path."""
 
 from __future__ import annotations
 
-import argparse
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +12,6 @@ from mas_cli.completion.scripts import SCRIPTS
 from mas_cli.completion.word_table import CommandWords, Flags, WordTable
 from mas_cli.input.shared_flags import SHARED_FLAGS
 from mas_cli.output.documents import json_text
-from mas_cli.output.plain_lines import write_lines
 
 COMPLETIONS = Path(__file__).parents[2] / "completions"
 
@@ -41,25 +35,6 @@ def words() -> WordTable:
     }
 
 
-def stale() -> list[Path]:
-    """The generated files that are not what they should be."""
-    return [path for path, text in generated().items() if not path.is_file() or path.read_text() != text]
-
-
-def main() -> int:
-    """Write the generated files, or with --check name the stale ones and return 1."""
-    parser = argparse.ArgumentParser(description="Write the generated files of completion.")
-    parser.add_argument("--check", action="store_true", help="only say which files are stale")
-    if parser.parse_args().check:
-        outdated = stale()
-        write_lines(f"{path} is stale: run make gen" for path in outdated)
-        return 1 if outdated else 0
-    for path, text in generated().items():
-        path.parent.mkdir(exist_ok=True)
-        path.write_text(text)
-    return 0
-
-
 def _command_words(entry: Command) -> CommandWords:
     parser: Any = parser_for(entry)
     context = parser.make_context("mas", [], resilient_parsing=True)
@@ -75,7 +50,3 @@ def _command_words(entry: Command) -> CommandWords:
             for name in (*parameter.opts, *parameter.secondary_opts):
                 flags[name] = [parameter.help or "", value]
     return {"summary": entry.summary, "flags": flags, "arguments": arguments}
-
-
-if __name__ == "__main__":
-    sys.exit(main())

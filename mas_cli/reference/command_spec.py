@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Iterable
 from typing import Any
 
@@ -49,6 +50,8 @@ def describe(entry: Command) -> dict[str, object]:
         "summary": entry.summary,
         "impact": entry.impact,
         "scope": entry.scope,
+        "output": entry.output,
+        "description": further_text(parser),
         "examples": list(entry.examples),
         "exit_codes": [
             {"code": code, "name": ExitCode(code).label, "when": when}
@@ -61,6 +64,11 @@ def describe(entry: Command) -> dict[str, object]:
             if item.param_type_name == "option" and item.name not in _SHARED_NAMES
         ],
     }
+
+
+def further_text(parser: Any) -> str:
+    """What the docstring of a command says beyond its summary."""
+    return inspect.cleandoc(parser.help or "").partition("\n\n")[2]
 
 
 def _argument(parameter: Any) -> dict[str, object]:

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import inspect
 from typing import Any
 
 from mas_cli.command_table import GROUPS, SECTIONS, Command
 from mas_cli.input.shared_flags import SHARED_FLAGS
 from mas_cli.output.exit_codes import ExitCode
-from mas_cli.reference.command_spec import exit_codes
+from mas_cli.reference.command_spec import exit_codes, further_text
 from mas_cli.routing import members
 
 _INTRODUCTION = """\
@@ -68,8 +67,7 @@ def command_help(entry: Command) -> str:
 def write_command_help(entry: Command, command: Any, context: Any, formatter: Any) -> None:
     """Write the help page of a command into a formatter of its parser."""
     formatter.write(f"{entry.summary}{'' if entry.summary.endswith('?') else '.'}\n")
-    _, _, further = inspect.cleandoc(command.help or "").partition("\n\n")
-    if further:
+    if further := further_text(command):
         formatter.write(f"\n{further}\n")
     formatter.write("\nExamples:\n")
     formatter.write("".join(f"  {example}\n" for example in entry.examples))

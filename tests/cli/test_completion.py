@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from mas_cli.completion import fast_path, generate, values
+from mas_cli.completion import fast_path, values
 from mas_cli.completion.fast_path import answer
 from mas_core.settings.contexts import ContextStore, make_context
 
@@ -20,11 +20,6 @@ COMPLETIONS = Path(__file__).parents[2] / "completions"
 
 def offered(*words: str, of: str = "zsh") -> list[str]:
     return [line.partition("\t")[0] for line in answer(of, words)]
-
-
-def test_generated_files_are_current():
-    """`make gen` would change nothing."""
-    assert generate.stale() == []
 
 
 def test_commands_and_groups_are_offered():
