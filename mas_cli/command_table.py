@@ -25,7 +25,7 @@ __all__ = ["COMMANDS", "GROUPS", "SECTIONS", "Command", "Impact", "Scope"]
 SECTIONS: tuple[tuple[str, tuple[str, ...]], ...] = (
     ("Run", ("init", "up", "down", "status", "health", "check", "gateway", "partitions", "agent")),
     ("Talk", ("discover", "send", "request", "watch", "tui", "bench")),
-    ("Queues", ("schedule", "dlq")),
+    ("Queues", ("bus", "schedule", "dlq")),
     ("Rules", ("rbac", "policy", "limit", "approval", "dlp", "breaker")),
     ("Evidence and state", ("trace", "audit", "key", "state", "backup")),
     ("Set-up", ("doctor", "config", "context", "completion", "spec", "man", "help", "version")),
@@ -44,6 +44,7 @@ GROUPS: dict[str, str] = {
     "backup": "Backups: a system in one file, and back",
     "bench": "Measurements of a running system",
     "limit": "Rate limits: what agents may send, and how much is used",
+    "bus": "Queues: what waits for agents, and what they have in hand",
     "breaker": "Circuits: what keeps messages from targets that fail",
     "completion": "Completion scripts for the shell",
     "config": "Settings and where each comes from",

@@ -15,7 +15,29 @@ _ORDERED = {
     8: "some went another way, or no gateway has carried it out yet",
 }
 
+_NO_AGENT = {6: "there is no such agent"}
+
 QUEUE_COMMANDS: tuple[Command, ...] = (
+    Command(
+        "bus status",
+        "Show what waits for agents, and how fast it moves",
+        "read",
+        "bus:status",
+        (
+            "mas bus status",
+            "mas bus status --lanes --agent billing --output json",
+            "mas bus status --watch 2s --for 1m",
+        ),
+        _NO_AGENT,
+    ),
+    Command(
+        "bus inspect",
+        "Show the messages of a queue, and who has them",
+        "read",
+        "bus:inspect",
+        ("mas bus inspect billing", "mas bus inspect billing --pending --idle 1m --payload"),
+        _NO_AGENT,
+    ),
     Command(
         "schedule list",
         "List messages that wait for their time, the next first",

@@ -35,6 +35,8 @@ _SCRIPTS: Final = {
     "unstart": ("unstart",),
     "read_delivery": ("read_delivery",),
     "look_at_streams": ("look_at_streams",),
+    "read_in_hand": ("read_in_hand",),
+    "read_waiting": ("read_waiting",),
     "reserve": ("limit_windows", "reserve"),
     "give_back": ("limit_windows", "give_back"),
     "limit_use": ("limit_windows", "limit_use"),

@@ -15,6 +15,7 @@ from mas_core.store.layouts import Layouts
 from mas_core.store.limits import LimitCounts
 from mas_core.store.partitions import PartitionStore
 from mas_core.store.progress import Progress
+from mas_core.store.queues import Queues
 from mas_core.store.records import Records
 from mas_core.store.runners import Runners
 from mas_core.store.schedule import ScheduledMessages
@@ -38,6 +39,7 @@ class Store:
         self.gateways = GatewayRecords(self.connection, self.keys)
         self.dead_letters = DeadLetters(self.connection, self.keys)
         self.progress = Progress(self.connection, self.keys)
+        self.queues = Queues(self.connection, self.keys)
         self.runners = Runners(self.connection, self.keys)
         self.schedule = ScheduledMessages(self.connection, self.keys)
         self.limits = LimitCounts(self.connection, self.keys)

@@ -82,6 +82,8 @@ SYSTEM_CALLS = {
     "approval get": ["{approval}", "--payload"],
     "approval approve": ["{approval}", "--reason", "lawful"],
     "approval reject": ["{approval}", "--reason", "lawful"],
+    "bus status": ["--over", "20ms"],
+    "bus inspect": ["sleeper", "--payload"],
     "schedule list": [],
     "schedule get": ["{scheduled}", "--payload"],
     "schedule cancel": ["{scheduled}", "--yes"],

@@ -8,8 +8,9 @@ from mas_cli.tui.screens.audit import Audit
 from mas_cli.tui.screens.dead import Dead
 from mas_cli.tui.screens.live import Live
 from mas_cli.tui.screens.overview import Overview
+from mas_cli.tui.screens.queues import Queues
 from mas_cli.tui.screens.rules import Rules
 from mas_cli.tui.screens.trace import Trace
 
-PANES: tuple[type[Pane], ...] = (Overview, Live, Agents, Dead, Rules, Audit, Trace)
+PANES: tuple[type[Pane], ...] = (Overview, Live, Agents, Queues, Dead, Rules, Audit, Trace)
 """In the order of their numbers."""

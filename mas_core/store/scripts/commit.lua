@@ -68,9 +68,13 @@ for _, position in ipairs(others) do
   local name, size = ARGV[position], tonumber(ARGV[position + 1])
   local key = KEYS[tonumber(ARGV[position + 2])]
   if name == 'SETTLE' then
-    settle(KEYS[tonumber(ARGV[position + 3])], key, ARGV[position + 4], ARGV[position + 5], '',
+    local newly = settle(KEYS[tonumber(ARGV[position + 3])], key, ARGV[position + 4], ARGV[position + 5], '',
       tonumber(ARGV[position + 6]), ARGV[position + 7])
     redis.call('HSET', key, 'moved', now_ms)
+    if newly > 0 then
+      local count = redis.pcall('HINCRBY', key, 'handed_back', newly)
+      if type(count) == 'table' then redis.call('HSET', key, 'handed_back', newly) end
+    end
   elseif name == 'NOTE' then
     note_change(key, ARGV[position + 3], ARGV[position + 4])
   else

@@ -1,0 +1,41 @@
+"""What can be done to queues and to the messages in them."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from mas_cli.output.columns import Record
+from mas_cli.tui.actions import Action, Answers
+from mas_core.errors import NotFound
+
+if TYPE_CHECKING:
+    from mas_core.ops.system import System
+
+
+def _agent(record: Record) -> str:
+    return str(record["agent"])
+
+
+async def _payload(system: System, record: Record, answers: Answers) -> str:  # noqa: ARG001 - one signature for all
+    from mas_core.ops import queues
+    from mas_core.ops.audit_questions import note_question
+
+    await note_question(system, "bus.inspect", {"agent": _agent(record), "payloads": True})
+    for item in await queues.inspect(system, _agent(record), most=0):
+        if (item.lane, f"{item.entry}:{item.position}") == (record["lane"], record["place"]):
+            return str(item.payload)
+    raise NotFound("it is not in the queue any more", hint=f"mas bus inspect {_agent(record)}")
+
+
+QUEUE_ACTIONS: tuple[Action, ...] = ()
+
+MESSAGE_ACTIONS: tuple[Action, ...] = (
+    Action(
+        "queue.payload",
+        "show its payload",
+        "read",
+        lambda record, _: ("bus", "inspect", _agent(record), "--payload"),
+        _payload,
+        applies=lambda record: bool(record["id"]),
+    ),
+)
