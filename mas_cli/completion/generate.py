@@ -15,6 +15,10 @@ from mas_cli.output.documents import json_text
 
 COMPLETIONS = Path(__file__).parents[2] / "completions"
 
+_OF_FLAGS = {("--type", "GLOB"): "TYPE"}
+_OF_ARGUMENTS = {"ID": "MESSAGE"}
+"""Kinds of values that a metavar alone does not tell."""
+
 _HELP: Flags = {"--help": ["Show help.", ""], "-h": ["Show help.", ""]}
 
 
@@ -43,10 +47,11 @@ def _command_words(entry: Command) -> CommandWords:
     arguments: list[str] = []
     for parameter in parser.get_params(context):
         if parameter.param_type_name == "argument":
-            arguments.append((parameter.metavar or "TEXT") + ("..." if parameter.nargs == -1 else ""))
+            kind = (parameter.metavar or "TEXT").removesuffix("...").strip("[]")
+            arguments.append(_OF_ARGUMENTS.get(kind, kind) + ("..." if parameter.nargs == -1 else ""))
         elif parameter.name not in shared:
             is_switch = parameter.is_flag or parameter.count
             value = "" if is_switch else parameter.metavar or "TEXT"
             for name in (*parameter.opts, *parameter.secondary_opts):
-                flags[name] = [parameter.help or "", value]
+                flags[name] = [parameter.help or "", _OF_FLAGS.get((name, value), value)]
     return {"summary": entry.summary, "flags": flags, "arguments": arguments}

@@ -1,4 +1,4 @@
-"""Names that exist right now (contexts, agents), for completion.
+"""Names that exist right now (contexts, agents, message types and ids), for completion.
 
 A provider has 300 ms; its answer is kept for 30 s. A provider that fails or is late has no names.
 """
@@ -79,6 +79,24 @@ def letters(given: Sequence[str]) -> Names:
     return [(name, "") for name in asyncio.run(letter_names(*_system(given)))]
 
 
+def types(given: Sequence[str]) -> Names:
+    """Message types that agents take, or that were sent last."""
+    import asyncio
+
+    from mas_core.ops.recent_names import recent_types
+
+    return [(name, "") for name in asyncio.run(recent_types(*_system(given)))]
+
+
+def messages(given: Sequence[str]) -> Names:
+    """Ids of the newest messages, each with what it was."""
+    import asyncio
+
+    from mas_core.ops.recent_names import recent_messages
+
+    return asyncio.run(recent_messages(*_system(given)))
+
+
 def _system(given: Sequence[str]) -> tuple[str, str, int]:
     """URL, namespace and partitions; where a project runs, nothing else is looked at, since that is slow."""
     context, url = _given_value(given, "--context", "-c"), _given_value(given, "--url")
@@ -99,7 +117,7 @@ def _system(given: Sequence[str]) -> tuple[str, str, int]:
 
 def _given_value(given: Sequence[str], *flags: str) -> str | None:
     found = None
-    for word, following in zip(given, [*given[1:], None], strict=True):
+    for word, following in zip(given, [*given[1:], None], strict=False):
         name, equals, value = word.partition("=")
         if name in flags:
             found = value if equals else following
@@ -112,11 +130,13 @@ PROVIDERS: dict[str, Callable[[Sequence[str]], Names]] = {
     "APPROVAL": approvals,
     "SCHEDULED": scheduled,
     "LETTER": letters,
+    "TYPE": types,
+    "MESSAGE": messages,
     **dict.fromkeys(("AGENT", "TARGET", "FROM", "TO"), agents),
 }
 """Kind of value -> what knows the names; it gets the words before the cursor."""
 
-UNCACHED = {"CONTEXT", "TOPIC", "APPROVAL", "LETTER"}
+UNCACHED = {"CONTEXT", "TOPIC", "APPROVAL", "LETTER", "MESSAGE"}
 """Kinds that are quicker to look up than to keep, or change all the time."""
 
 

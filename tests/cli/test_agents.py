@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from mas_cli.completion import values
 from mas_cli.completion.fast_path import answer
 
 
@@ -170,6 +171,25 @@ def test_agents_are_completed(running_project, monkeypatch, tmp_path):
     assert offered("agent", "describe", "cal") == []
     assert offered("--config", str(running_project), "agent", "describe", "cal") == ["calculator"]
     assert offered("--url", "redis://127.0.0.1:1", "agent", "describe", "cal") == []
+
+
+def test_message_types_and_ids_are_completed(mas, monkeypatch):
+    """Those of the newest messages, ids with what each was; not replies, and nothing that is hostile."""
+    monkeypatch.setattr(values, "DEADLINE", 20)
+    message_id = mas("send", "calculator", "sum.later", "-o", "json").json["id"]
+    hostile = mas("send", "calculator", "sum.later", "--id", "a.$(x)", "-o", "json")
+    assert mas("request", "calculator", "math.add", '{"numbers":[1]}').code == 0
+
+    types = [line.partition("\t")[0] for line in answer("zsh", ["send", "calculator", ""])]
+
+    assert {"sum.later", "math.add"} <= set(types)
+    assert "math.add.reply" not in types
+    assert answer("bash", ["audit", "list", "--type", "sum.l"]) == ["sum.later\t"]
+    assert answer("zsh", ["trace", message_id[:20]])[:1] == [
+        f"{message_id}\tsum.later operator -> calculator allowed"
+    ]
+    assert hostile.code == 2
+    assert answer("zsh", ["audit", "prove", "a."]) == []
 
 
 @pytest.mark.parametrize("words", [("agent", "list"), ("rbac", "list"), ("audit", "verify"), ("watch",)])
