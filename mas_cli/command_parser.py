@@ -27,6 +27,8 @@ from mas_core.settings.masking import mask_urls
 
 _REASON = "reason"
 """A flag of every command that writes to a system; some keep it with what they write."""
+USUAL_VALUES = {"--watch": "2s"}
+"""Flags whose value follows `=` or is this one; the parser knows no such flags by itself."""
 _SHARED_NAMES = tuple(spec.name for spec in SHARED_FLAGS)
 
 
@@ -34,6 +36,13 @@ class ParsedCommand(TyperCommand):
     """A Typer command whose help page is ours."""
 
     entry: Command
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        """Parse, where a flag whose value may be left out has been given its usual one."""
+        end = args.index("--") if "--" in args else len(args)
+        given = [f"{word}={USUAL_VALUES[word]}" if word in USUAL_VALUES else word for word in args[:end]]
+        parsed: list[str] = super().parse_args(ctx, given + args[end:])
+        return parsed
 
     def format_help(self, ctx: Any, formatter: Any) -> None:
         """Write the help page of the command."""

@@ -23,7 +23,7 @@ from mas_cli.system_commands import SYSTEM_COMMANDS
 __all__ = ["COMMANDS", "GROUPS", "SECTIONS", "Command", "Impact", "Scope"]
 
 SECTIONS: tuple[tuple[str, tuple[str, ...]], ...] = (
-    ("Run", ("init", "up", "down", "status", "health", "check", "gateway", "partitions", "agent")),
+    ("Run", ("init", "up", "down", "status", "health", "metrics", "check", "gateway", "partitions", "agent")),
     ("Talk", ("discover", "send", "request", "watch", "tui", "bench")),
     ("Queues", ("bus", "schedule", "dlq")),
     ("Rules", ("rbac", "policy", "limit", "approval", "dlp", "breaker")),

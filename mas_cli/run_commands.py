@@ -38,6 +38,14 @@ RUN_COMMANDS: tuple[Command, ...] = (
         ("mas status", "mas status --output json"),
     ),
     Command(
+        "metrics",
+        "Show the numbers that monitoring collects",
+        "read",
+        "metrics:metrics",
+        ("mas metrics", "mas metrics --agent calculator --watch=5s", "mas metrics --format prometheus"),
+        {6: "there is no such agent"},
+    ),
+    Command(
         "check",
         "Measure single things against limits, for monitoring",
         "read",

@@ -10,9 +10,11 @@ from mas_cli.output.colours import Style
 from mas_cli.output.columns import Column
 from mas_cli.output.exit_codes import ExitCode
 from mas_cli.output.moments import moment
+from mas_cli.watching import Count, For, Shown, Snapshot, Watch, Watched, snapshot, watch_snapshots, watched
 
 if TYPE_CHECKING:
     from mas_core.ops.health.report import HealthReport
+    from mas_core.ops.system import System
 
 
 def _coloured(status: object) -> Style | None:
@@ -28,21 +30,41 @@ _COLUMNS = (
 )
 
 
-async def health(call: Invocation) -> ExitCode:
+async def health(
+    call: Invocation, *, watch: Watch = None, count: Count = None, duration: For = None
+) -> ExitCode:
     """Show how every part of the system is; exit code 1 when one is red.
 
     Parts are judged by what moves, not by what is connected: a gateway by the messages that it takes, an agent
     by those that it settles. Nothing to do is well. The limits are `health` in mas.yaml and `stuck_after` in
-    an agent's spec.
+    an agent's spec. With --watch the exit code is that of the last look.
     """
+    how = watched(watch, count, duration)
     async with open_system(call) as system:
         from mas_core.ops.health.check import check_health
 
-        report = await check_health(system)
-    call.out.records(_COLUMNS, _records(report))
+        report = await check_health(system) if how is None else await _watch(call, system, how)
+    if how is None:
+        call.out.records(_COLUMNS, _records(report))
     count = sum(item.status != "ok" for item in report.items)
     call.talk.count(f"{count} of {len(report.items)} need attention")
     return ExitCode.NO if report.status == "red" else ExitCode.OK
+
+
+async def _watch(call: Invocation, system: System, how: Watched) -> HealthReport:
+    """Look until the end; the last report."""
+    from mas_core.ops.health.check import check_health
+
+    newest: HealthReport | None = None
+
+    async def look() -> Snapshot:
+        nonlocal newest
+        newest = await check_health(system)
+        # Reasons tell how long ago something was; that alone is no news.
+        return snapshot(Shown(_COLUMNS, _records(newest)), unsteady=frozenset({"reason"}))
+
+    await watch_snapshots(call, look, how)
+    return newest or await check_health(system)
 
 
 def _records(report: HealthReport) -> list[dict[str, object]]:

@@ -7,13 +7,15 @@ from typing import TYPE_CHECKING
 from mas_cli.connection import open_system
 from mas_cli.invocation import Invocation
 from mas_cli.output.colours import Style
-from mas_cli.output.columns import Column
+from mas_cli.output.columns import Column, Record
 from mas_cli.output.exit_codes import ExitCode
 from mas_cli.output.formats import Format
 from mas_cli.output.moments import moment
+from mas_cli.watching import Count, For, Shown, Snapshot, Watch, watch_snapshots, watched
 
 if TYPE_CHECKING:
     from mas_core.ops.status import SystemStatus
+    from mas_core.ops.system import System
 
 
 def _coloured(status: object) -> Style | None:
@@ -42,32 +44,56 @@ _AGENT_COLUMNS = (
 )
 
 
-async def status(call: Invocation) -> ExitCode:
+_PROBLEM_COLUMNS = (
+    Column("message", header="problem", flexible=True, style=lambda _: "warn"),
+    Column("fix", header="try", whole=True),
+)
+
+
+async def status(
+    call: Invocation, *, watch: Watch = None, count: Count = None, duration: For = None
+) -> ExitCode:
     """Show what runs: profile, server, gateways, agents, backlog, and what needs attention.
 
     Exit code 0 also when something needs attention, 3 when nothing runs.
     """
+    how = watched(watch, count, duration)
     async with open_system(call) as system:
         from mas_core.ops.status import status as system_status
 
+        if how is not None:
+            await watch_snapshots(call, lambda: _snapshot(system), how)
+            return ExitCode.OK
         found = await system_status(system)
     record = _record(found)
     if call.out.format is not Format.TABLE or call.out.options.columns is not None:
         call.out.record(_COLUMNS, record)
         return ExitCode.OK
-    shown = {**record, "server.shown": _server(found), "gateways_shown": _gateways(found)}
-    call.out.record(_COLUMNS, shown)
+    call.out.record(_COLUMNS, _for_people(found, record))
     if found.agents:
         call.out.write("\n")
         call.out.records(_AGENT_COLUMNS, _agents(found))
     if found.problems:
         call.out.write("\n")
-        columns = (
-            Column("message", header="problem", flexible=True, style=lambda _: "warn"),
-            Column("fix", header="try", whole=True),
-        )
-        call.out.records(columns, _problems(found))
+        call.out.records(_PROBLEM_COLUMNS, _problems(found))
     return ExitCode.OK
+
+
+async def _snapshot(system: System) -> Snapshot:
+    from mas_core.ops.status import status as system_status
+
+    found = await system_status(system)
+    record = _record(found)
+    tables = (
+        Shown(_COLUMNS, [_for_people(found, record)], is_single=True),
+        Shown(_AGENT_COLUMNS, _agents(found), "id"),
+        Shown(_PROBLEM_COLUMNS, _problems(found), "message"),
+    )
+    return Snapshot(tables, Shown(_COLUMNS, [record]), frozenset({"last_seen"}))
+
+
+def _for_people(found: SystemStatus, record: Record) -> Record:
+    return {**record, "server.shown": _server(found), "gateways_shown": _gateways(found)}
 
 
 def _record(found: SystemStatus) -> dict[str, object]:

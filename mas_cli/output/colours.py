@@ -9,7 +9,7 @@ from typing import Literal, get_args
 from mas_core.errors import UsageError
 
 When = Literal["auto", "always", "never"]
-Style = Literal["bold", "dim", "good", "warn", "bad", "name"]
+Style = Literal["bold", "dim", "good", "warn", "bad", "name", "changed"]
 
 _CODES: dict[Style, str] = {
     "bold": "1",
@@ -18,6 +18,7 @@ _CODES: dict[Style, str] = {
     "warn": "33",
     "bad": "31",
     "name": "36",
+    "changed": "7",
 }
 
 

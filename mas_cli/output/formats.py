@@ -68,6 +68,19 @@ class OutputOptions(NamedTuple):
     palette: Palette = Palette(enabled=False)
 
 
+class Section(NamedTuple):
+    """One table of a screen that is written again and again."""
+
+    columns: Sequence[Column]
+    records: Sequence[Record]
+    changed: frozenset[tuple[int, str]] = frozenset()
+    """Cells to mark: number of the record and key of the column."""
+    is_single: bool = False
+    """Whether it shows one record as lines of name and value."""
+    is_main: bool = True
+    """Whether --columns chooses its columns."""
+
+
 class Output:
     """Standard output."""
 
@@ -118,6 +131,55 @@ class Output:
                 self._lines([json_text(self._enveloped(self._projected(record, chosen)))])
             case _:
                 self._document(self._projected(record, chosen))
+
+    def as_lines(self) -> Output:
+        """The same stream for programs: tables become JSON Lines, every other format stays."""
+        if self.format is not Format.TABLE:
+            return self
+        return Output(self._stream, self._schema, self.options._replace(format=Format.JSONL))
+
+    def screen(self, sections: Sequence[Section], *, first: bool, height: int) -> None:
+        """Write tables over those written before, with the cells marked that are named in their sections.
+
+        Args:
+            sections: What is shown, from the top.
+            first: Whether there is nothing of ours yet.
+            height: Lines of the terminal; what does not fit is counted.
+        """
+        lines: list[str] = []
+        for section in sections:
+            lines += [""] if lines and section.records else []
+            lines += self._marked(section)
+        room = max(1, height - 2)
+        if len(lines) > room:
+            lines = [*lines[: room - 1], f"… and {len(lines) - room + 1} more lines"]
+        start = "\x1b[2J\x1b[H" if first else "\x1b[H"
+        self.write(start + "".join(f"{line}\x1b[K\n" for line in lines) + "\x1b[J")
+        self.flush()
+
+    def _marked(self, section: Section) -> list[str]:
+        options = self.options
+        # Only what lists the main things takes --columns; other sections stand as they are.
+        wanted = options.columns if section.is_main else None
+        columns = choose(section.columns, wanted, section.records)
+        rows = []
+        for number, record in enumerate(section.records):
+            cells = []
+            for column in columns:
+                cell_ = self._cell(column, record)
+                is_changed = (number, column.key) in section.changed
+                cells.append(Cell(f"{cell_.text}*", "changed") if is_changed else cell_)
+            rows.append(cells)
+        if section.is_single and rows:
+            pairs = [
+                (safe_text(column.title.lower()), shown)
+                for column, shown in zip(columns, rows[0], strict=True)
+            ]
+            return fields(pairs, width=options.width, palette=options.palette)
+        layouts = [self._layout(column, streamed=False) for column in columns]
+        if not rows:
+            return []
+        return table(layouts, rows, headers=options.headers, width=options.width, palette=options.palette)
 
     async def listed(self, columns: Sequence[Column], records: AsyncIterable[Record]) -> int:
         """Write a long list, a record at a time where the format allows it; returns how many there were."""

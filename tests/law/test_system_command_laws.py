@@ -127,6 +127,7 @@ SYSTEM_CALLS = {
     "backup restore": ["{backup}", "--force", "--dry-run"],
     "status": [],
     "health": [],
+    "metrics": [],
     "check": ["server", "clock"],
     "gateway status": [],
     "gateway drain": ["--all", "--force", "--dry-run"],

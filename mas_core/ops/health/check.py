@@ -26,8 +26,14 @@ async def check_health(system: System) -> HealthReport:
         StoreUnreachable: The server does not answer.
         SecretUnavailable: The gateway's keys are not at hand.
     """
+    return (await look_once(system))[0]
+
+
+async def look_once(system: System) -> tuple[HealthReport, Observation]:
+    """The health and what it was judged by; errors as for `check_health`."""
     expected = expectations_of(system.target.project, system.target.profile)
-    return judge(await observe(system), expected)
+    seen = await observe(system)
+    return judge(seen, expected), seen
 
 
 class HealthWatch:

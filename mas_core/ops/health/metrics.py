@@ -6,7 +6,8 @@ by what operators named (partitions, gateways, runners) and for agents by a numb
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, replace
 
 from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
@@ -26,6 +27,31 @@ def metrics_text(report: HealthReport, seen: Observation | None) -> bytes:
     registry = CollectorRegistry(auto_describe=False)
     registry.register(_Families(list(_families(report, seen))))
     return generate_latest(registry)
+
+
+@dataclass(frozen=True, slots=True)
+class MetricSample:
+    """One number."""
+
+    name: str
+    """As on the wire, `_total` of counters included."""
+    labels: Mapping[str, str]
+    value: float
+    is_counter: bool
+    """Whether it only grows."""
+
+
+def metric_samples(report: HealthReport, seen: Observation | None, agent_id: str = "") -> list[MetricSample]:
+    """The same as numbers; with an `agent_id` only those of this agent, whatever its place among all."""
+    if agent_id and seen is not None:
+        mine = tuple(item for item in seen.agents if item.progress.agent_id == agent_id)
+        seen = replace(seen, agents=mine)
+    return [
+        MetricSample(sample.name, sample.labels, sample.value, family.type == "counter")
+        for family in _families(report, seen)
+        for sample in family.samples
+        if not agent_id or sample.labels.get("agent") == agent_id
+    ]
 
 
 class _Families(Collector):

@@ -1,0 +1,195 @@
+"""Commands that look again and again: a screen with what changed marked, or lines of what changed."""
+
+from __future__ import annotations
+
+import asyncio
+import shutil
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Annotated
+
+import typer
+
+from mas_cli.following import FIRST_PAUSE, LONGEST_PAUSE, Ending, ending
+from mas_cli.input.durations import parse_duration
+from mas_cli.invocation import Invocation
+from mas_cli.output.columns import Column, Record, value_at
+from mas_cli.output.formats import Format, Section
+from mas_core.errors import StoreUnreachable, UsageError
+
+LEAST_PAUSE = 0.1
+
+Watch = Annotated[
+    str | None,
+    typer.Option(
+        "--watch", metavar="[=DUR]", help="Look again and again, every 2s if not said; mark changes."
+    ),
+]
+Count = Annotated[int | None, typer.Option(metavar="N", help="--watch: end after so many looks.")]
+For = Annotated[str | None, typer.Option("--for", metavar="DUR", help="--watch: end after this time.")]
+
+
+@dataclass(frozen=True)
+class Watched:
+    """How often and until when."""
+
+    every: float
+    end: Ending
+
+
+def watched(watch: str | None, count: int | None, duration: str | None) -> Watched | None:
+    """What --watch, --count and --for ask for; None without --watch.
+
+    Raises:
+        UsageError: One of them cannot be, or the others come without --watch.
+    """
+    if watch is None:
+        if count is not None or duration is not None:
+            raise UsageError("--count and --for end what --watch begins", hint="--watch --for 1m")
+        return None
+    every = parse_duration(watch, "--watch")
+    if every < LEAST_PAUSE:
+        raise UsageError(f"--watch looks every {LEAST_PAUSE:g} s at most", hint="--watch=2s")
+    return Watched(every, ending(count, duration))
+
+
+@dataclass(frozen=True)
+class Shown:
+    """One table of what is watched."""
+
+    columns: Sequence[Column]
+    records: Sequence[Record]
+    key: str = "name"
+    """What tells its records apart."""
+    is_single: bool = False
+
+
+@dataclass(frozen=True)
+class Snapshot:
+    """What one look gives: tables for people, and records for programs."""
+
+    tables: Sequence[Shown]
+    records: Shown
+    """What goes out as lines; the first table, as a rule."""
+    unsteady: frozenset[str] = frozenset()
+    """Fields that alone make no record a changed one."""
+
+
+def snapshot(*tables: Shown, unsteady: frozenset[str] = frozenset()) -> Snapshot:
+    """A snapshot whose first table is what programs get."""
+    return Snapshot(tables, tables[0], unsteady)
+
+
+async def watch_snapshots(call: Invocation, look: Callable[[], Awaitable[Snapshot]], how: Watched) -> None:
+    """Look until the end that was asked for.
+
+    Raises:
+        OutputClosed: The reader has gone.
+    """
+    view = _Screen(call) if call.out.is_terminal and call.out.format is Format.TABLE else _Lines(call)
+    looks, pause = 0, FIRST_PAUSE
+    try:
+        async with asyncio.timeout(how.end.seconds) as limit:
+            while how.end.count is None or looks < how.end.count:
+                try:
+                    found = await look()
+                except StoreUnreachable as error:
+                    if pause == FIRST_PAUSE:
+                        call.talk.warn(f"connection lost, trying again: {error.message}")
+                    await asyncio.sleep(pause)
+                    call.out.check_reader()
+                    pause = min(pause * 2, LONGEST_PAUSE)
+                    continue
+                if pause > FIRST_PAUSE:
+                    call.talk.warn("connected again")
+                    pause = FIRST_PAUSE
+                view.show(found)
+                looks += 1
+                if looks != how.end.count:
+                    await asyncio.sleep(how.every)
+                    call.out.check_reader()
+    except TimeoutError:
+        if not limit.expired():
+            raise
+    except asyncio.CancelledError:
+        call.talk.end_line()
+        call.talk.count(f"looked {looks} times, {view.changes} changes")
+        raise
+    call.talk.count(f"looked {looks} times, {view.changes} changes")
+
+
+class _Screen:
+    """Tables that are written over each other."""
+
+    def __init__(self, call: Invocation) -> None:
+        self._call = call
+        self._before: list[Mapping[object, Record]] | None = None
+        self.changes = 0
+
+    def show(self, found: Snapshot) -> None:
+        sections, before = [], self._before
+        for number, shown in enumerate(found.tables):
+            changed: set[tuple[int, str]] = set()
+            if before is not None and number < len(before):
+                changed = _changed_cells(shown, before[number], found.unsteady)
+            self.changes += len(changed)
+            sections.append(
+                Section(shown.columns, shown.records, frozenset(changed), shown.is_single, number == 0)
+            )
+        height = shutil.get_terminal_size().lines
+        self._call.out.screen(sections, first=before is None, height=height)
+        self._before = [_by_key(shown) for shown in found.tables]
+
+
+class _Lines:
+    """One line for each record that is new, changed or gone."""
+
+    def __init__(self, call: Invocation) -> None:
+        self._out = call.out.as_lines()
+        self._before: Mapping[object, Record] | None = None
+        self.changes = 0
+
+    def show(self, found: Snapshot) -> None:
+        shown, first = found.records, self._before is None
+        before, now = self._before or {}, _by_key(shown)
+        is_head = first
+        for key, record in now.items():
+            if key in before and _steady(before[key], found) == _steady(record, found):
+                continue
+            self._out.event(shown.columns, record, first=is_head)
+            is_head = False
+            self.changes += not first
+        for key in before.keys() - now.keys():
+            self._out.event(shown.columns, {**before[key], "gone": True})
+            self.changes += 1
+        self._before = now
+
+
+def _by_key(shown: Shown) -> dict[object, Record]:
+    found: dict[object, Record] = {}
+    for number, record in enumerate(shown.records):
+        key = value_at(record, shown.key)
+        # Several findings may have one name; the second of it is another row than the first.
+        found[(key, sum(1 for other in shown.records[:number] if value_at(other, shown.key) == key))] = record
+    return found
+
+
+def _changed_cells(
+    shown: Shown, before: Mapping[object, Record], unsteady: frozenset[str]
+) -> set[tuple[int, str]]:
+    changed: set[tuple[int, str]] = set()
+    for number, (key, record) in enumerate(_by_key(shown).items()):
+        old = before.get(key)
+        if old is None:
+            changed.add((number, shown.columns[0].key))
+            continue
+        changed |= {
+            (number, column.key)
+            for column in shown.columns
+            if column.key not in unsteady and value_at(old, column.key) != value_at(record, column.key)
+        }
+    return changed
+
+
+def _steady(record: Record, found: Snapshot) -> dict[str, object]:
+    return {name: value for name, value in record.items() if name not in found.unsteady}

@@ -1,0 +1,111 @@
+"""`--watch` of health, status and metrics, and `mas metrics`: what changed, and nothing else."""
+
+import json
+import sys
+from contextlib import suppress
+
+import pytest
+from support.terminal import ANSI, Terminal
+
+from mas_core.ops.health.metrics import MetricSample
+from mas_core.ops.health.trends import Trends
+
+
+@pytest.fixture
+def inside(running_project, monkeypatch):
+    """In the folder of the running system."""
+    monkeypatch.chdir(running_project)
+    return running_project
+
+
+def test_health_writes_what_changes_as_lines(mas_process, inside):
+    """All parts at first, then only what is new or gone; Ctrl-C or the reader's end is the end."""
+    process = mas_process("health", "--watch=0.1s", "--for", "30s")
+    spec = inside / "agents.d" / "absent.yaml"
+    try:
+        seen = {json.loads(process.stdout.readline())["name"] for _ in range(5)}
+        spec.write_text("agent_id: absent\nexec: [cat]\n")
+        while (line := json.loads(process.stdout.readline()))["name"] != "agent absent":
+            assert line["name"] not in {"store", "profile"}
+        spec.unlink()
+        while (gone := json.loads(process.stdout.readline()))["name"] != "agent absent":
+            pass
+    finally:
+        with suppress(FileNotFoundError):
+            spec.unlink()
+
+    assert {"store", "profile", "partition 0"} <= seen
+    assert (line["status"], "gone" in line, gone["gone"]) == ("red", False, True)
+
+
+@pytest.mark.parametrize(("name", "marked"), [("health", r"agent absent\*"), ("status", r"PROBLEM")])
+def test_a_terminal_shows_one_screen_and_marks_what_changed(inside, name, marked):
+    """Tables are written over each other, in 80 columns, and what is new has a star."""
+    terminal = Terminal(sys.executable, "-m", "mas_cli", name, "--watch=0.2s", "--color=never", columns=80)
+    spec = inside / "agents.d" / "absent.yaml"
+    try:
+        terminal.until("\x1b\\[J")
+        spec.write_text("agent_id: absent\nexec: [cat]\n")
+        shown = terminal.until(marked)
+    finally:
+        spec.unlink()
+        terminal.type("\x03")
+        terminal.rest()
+        terminal.process.wait(10)
+
+    lines = ANSI.sub("", shown.replace("\r", "")).splitlines()
+    assert "\x1b[2J\x1b[H" in shown
+    assert max(map(len, lines)) <= 80
+    assert terminal.process.returncode == 130
+    assert "looked" in terminal.shown
+
+
+def test_watching_ends_after_so_many_looks(mas, inside):
+    """The exit code is that of the last look; -o csv has one header."""
+    health = mas("health", "--watch=0.1s", "--count", "2", "-v")
+    status = mas("status", "--watch", "--count", "1", "-o", "json")
+    table = mas("metrics", "--watch=0.1s", "--count", "2", "-o", "csv", "--columns", "name,value")
+
+    assert (health.code, "looked 2 times" in health.err) == (0, True)
+    assert status.json["profile"] == "fast"
+    assert table.out.splitlines()[0] == "name,value"
+    assert table.out.count("name,value") == 1
+
+
+@pytest.mark.parametrize(
+    "words", [("--count", "1"), ("--watch=0.01s",), ("--watch=often",), ("--watch", "5s")]
+)
+def test_what_cannot_be_watched_is_a_usage_error(mas, inside, words):
+    """An end without a beginning, a pause that is none, and a value that is not behind the sign."""
+    assert mas("health", *words).code == 2
+
+
+def test_metrics_are_those_of_the_endpoint(mas, inside):
+    """Table, JSON and Prometheus have the same series; one agent has its own; a stranger is 6."""
+    rows = mas("metrics", "--format", "json").json
+    text = mas("metrics", "--format", "prometheus").out
+    mine = mas("metrics", "--agent", "calculator", "-o", "json").json
+
+    assert {row["name"] for row in rows} == {
+        line.partition("{")[0].split()[0] for line in text.splitlines() if not line.startswith("#")
+    }
+    assert {row["labels"]["agent"] for row in mine} == {"calculator"}
+    assert any(row["name"] == "mas_agent_handled_messages_total" and row["counter"] for row in mine)
+    assert mas("metrics", "--agent", "nobody").code == 6
+    assert mas("metrics", "--format", "prometheus", "--watch").code == 2
+
+
+def test_trends_are_growth_of_counters_and_averages_of_others():
+    """Over the looks of the last minute; a counter that began anew grows from zero."""
+    trends, counter = Trends(), MetricSample("c_total", {}, 0, is_counter=True)
+    gauge = MetricSample("g", {"a": "b"}, 0, is_counter=False)
+    assert trends.over(counter, 60) is None
+    for second, (count, level) in {0: (100, 9), 40: (1000, 1), 80: (1100, 3), 100: (10, 5)}.items():
+        trends.add(
+            second * 1000,
+            [MetricSample("c_total", {}, count, True), MetricSample("g", {"a": "b"}, level, False)],
+        )
+
+    assert trends.over(counter, 60) == pytest.approx((100 + 10) / 60, abs=1e-5)
+    assert trends.over(counter, 300) == pytest.approx((900 + 100 + 10) / 100)
+    assert trends.over(gauge, 60) == 3
