@@ -25,7 +25,7 @@ run: $(STAMP)  ## start the sample system: server, gateway and the agents of age
 
 WORKERS ?= 3
 test: $(DEV)   ## run all tests against real servers; they wait a lot, so WORKERS processes share them
-	@$(BIN)/python -m pytest -q --numprocesses $(WORKERS) --dist worksteal
+	@$(BIN)/python -m pytest -q --numprocesses $(WORKERS) --dist loadfile
 
 check: $(DEV)  ## format, lint, types, floors, generated files
 	@$(BIN)/ruff format --check .

@@ -1,13 +1,38 @@
 """`mas health`: what it says, and how it ends."""
 
+import asyncio
+
 import pytest
+from support.running_system import running_system
+from support.waiting import until
+
+from mas_core.ops.system import System
+from mas_core.settings.target import resolve_target
+
+
+@pytest.fixture(scope="module")
+def well(tmp_path_factory):
+    """The folder of a running system in which nothing has happened."""
+    with running_system(tmp_path_factory.mktemp("well") / "demo") as folder:
+        asyncio.run(_without_alarms(folder))
+        yield folder
+
+
+async def _without_alarms(folder):
+    """Wait until the gateway says no more that there is no policy, as it did when it started."""
+    async with System(resolve_target(config=folder, environ={})) as system:
+
+        async def is_well():
+            return not any(gateway.alarms for gateway in await system.gateways())
+
+        await until(is_well)
 
 
 @pytest.fixture
-def inside(running_project, monkeypatch):
+def inside(well, monkeypatch):
     """In the folder of the running system."""
-    monkeypatch.chdir(running_project)
-    return running_project
+    monkeypatch.chdir(well)
+    return well
 
 
 def test_a_system_that_does_what_it_should_is_0(mas, inside):

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass
+from pathlib import Path
 
 import pytest
+from support.running_system import running_system
 from textual.pilot import Pilot
 
 from mas_cli.tui.app import Dashboard
@@ -51,6 +53,13 @@ class Seen:
                 return found
         except TimeoutError:
             raise AssertionError(f"not seen in {seconds:g} s: {condition}\n{self.text()}") from None
+
+
+@pytest.fixture(scope="session")
+def running_project(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """The folder of a running system of their own: what other tests send would come into sight."""
+    with running_system(tmp_path_factory.mktemp("running") / "demo") as folder:
+        yield folder
 
 
 Opener = Callable[..., AbstractAsyncContextManager[Seen]]

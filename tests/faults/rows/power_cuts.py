@@ -91,5 +91,5 @@ def _measure_window(outcome: Outcome, world: World, audited: Audited, cuts: list
 
 ROWS = [
     Row("r5-durable", DURABLE, run_durable, full=200, slice=10),
-    Row("r5-fast", FAST, run_fast, full=50, slice=4),
+    Row("r5-fast", FAST, run_fast, full=50, slice=2),
 ]

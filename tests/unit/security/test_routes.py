@@ -2,7 +2,7 @@
 
 import pytest
 
-from mas_core.errors import ConfigurationError, SpecInvalid, UsageError
+from mas_core.errors import ConfigurationError, RoleNotFound, SpecInvalid
 from mas_core.model.policy import PolicyDocument, Route
 from mas_core.security.policy_changes import replace_file_routes
 from mas_core.security.routes import NO_SETTINGS, Routes
@@ -84,7 +84,7 @@ def test_routes_of_a_file(tmp_path):
     document = replace_file_routes(PolicyDocument(roles=ROLES, routes=(Route("a", "b"),)), loaded)
     assert document.routes == (Route("a", "b"), *loaded)
     assert replace_file_routes(document, loaded) is document
-    with pytest.raises(UsageError, match="clerks"):
+    with pytest.raises(RoleNotFound, match="clerks"):
         replace_file_routes(PolicyDocument(), loaded)
 
 
