@@ -39,6 +39,17 @@ QUEUE_COMMANDS: tuple[Command, ...] = (
         _NO_AGENT,
     ),
     Command(
+        "bus trim",
+        "Move what waits to the dead letters, the oldest first",
+        "destroy",
+        "bus:trim",
+        (
+            "mas bus trim billing --keep 1000 --dry-run",
+            "mas bus trim billing --older 2h --reason 'of no use any more' --yes",
+        ),
+        {**_NO_AGENT, 8: "some stay, or no gateway has carried it out yet"},
+    ),
+    Command(
         "schedule list",
         "List messages that wait for their time, the next first",
         "read",

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from mas_cli.connection import open_system
+from mas_cli.errors import PartlyFailed
 from mas_cli.following import ending, follow
 from mas_cli.input.durations import parse_duration
 from mas_cli.invocation import Invocation
@@ -19,12 +20,14 @@ from mas_cli.output.queue_rows import (
     LANE_COLUMN,
     MESSAGE_COLUMNS,
     QUEUE_COLUMNS,
+    TRIM_COLUMNS,
     lane_rows,
     message_row,
     queue_row,
 )
 from mas_core.errors import UsageError
 from mas_core.model.priority import LANES
+from mas_core.model.queue_order import TRIMMED
 
 if TYPE_CHECKING:
     from mas_core.ops.queues import Look, Queue
@@ -121,8 +124,7 @@ async def inspect(
     Messages lie sealed in frames: without the gateway's keys a frame is one row. A payload is shown as it was
     delivered, so what the policy takes out is not in it; one that is end-to-end encrypted stays encrypted.
     """
-    if lane and lane not in LANES:
-        raise UsageError(f"there is no lane {lane!r}", hint="--lane high, normal or low")
+    _check_lane(lane)
     if limit is not None and limit < 1:
         raise UsageError("--limit is at least 1")
     seconds = 0.0 if idle is None else parse_duration(idle, "--idle")
@@ -146,6 +148,67 @@ async def inspect(
             f"some frames cannot be opened: {next(item.problem for item in shown if item.problem)}"
         )
     return ExitCode.OK
+
+
+async def trim(
+    call: Invocation,
+    name: AgentId,
+    *,
+    keep: Annotated[
+        int | None, typer.Option(metavar="N", help="So many of the newest stay at least; 0 keeps none.")
+    ] = None,
+    older: Annotated[
+        str | None, typer.Option(metavar="DUR", help="Only what was delivered so long ago or earlier.")
+    ] = None,
+    lane: Annotated[str, typer.Option(metavar="LANE", help="Only of this lane: high, normal, low.")] = "",
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Change nothing, and tell what it would.")
+    ] = False,
+) -> ExitCode:
+    """Move what waits in a queue to the dead letters, the oldest first. Nothing is dropped.
+
+    What instances have in hand is left to them. Messages go in whole frames of up to 64, so a few more may stay
+    than --keep says. mas dlq retry delivers them again. Who waits for an answer to one of them waits in vain.
+    """
+    _check_lane(lane)
+    if keep is not None and keep < 0:
+        raise UsageError("--keep is at least 0")
+    older_s = None if older is None else parse_duration(older, "--older")
+    async with open_system(call) as system:
+        from mas_core.ops import queue_trims
+
+        lanes = (lane,) if lane else LANES
+        planned = await queue_trims.plan(system, name, keep=keep, older_s=older_s, lanes=lanes)
+        if dry_run:
+            call.out.record(
+                TRIM_COLUMNS,
+                {"agent": name, "messages": planned.messages, "stay": planned.stay, "oldest": planned.oldest},
+            )
+            call.talk.say(f"would move {planned.messages} messages to the dead letters")
+            return ExitCode.OK
+        call.ask.one(f"{planned.messages} messages from the queue of {name}, which become dead letters")
+        done = await queue_trims.trim(system, planned)
+    call.out.record(
+        TRIM_COLUMNS,
+        {
+            "agent": name,
+            "messages": done.moved,
+            "stay": planned.stay + planned.messages - done.moved,
+            "oldest": planned.oldest,
+            "frames_left": done.left,
+            "problem": done.problem or None,
+        },
+    )
+    if done.left:
+        raise PartlyFailed(f"{done.left} frames stay in the queue: {done.problem}")
+    if done.moved:
+        call.talk.say(f"undo with: mas dlq retry --all --agent {name} --code {TRIMMED}")
+    return ExitCode.OK
+
+
+def _check_lane(lane: str) -> None:
+    if lane and lane not in LANES:
+        raise UsageError(f"there is no lane {lane!r}", hint="--lane high, normal or low")
 
 
 async def _changes(system: System, agents: list[str], every: float) -> AsyncIterator[Record | None]:

@@ -35,6 +35,12 @@ MESSAGE_COLUMNS = (
     Column("lane"),
     Column("problem", flexible=True, usual=None),
 )
+TRIM_COLUMNS = (
+    Column("agent", style=lambda _: "name"),
+    Column("messages", kind="number"),
+    Column("stay", kind="number"),
+    Column("oldest", kind="duration"),
+)
 
 
 def queue_row(queue: Queue) -> Record:

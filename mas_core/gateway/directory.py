@@ -23,6 +23,8 @@ from mas_core.gateway.stages.find_target import FindTarget
 from mas_core.gateway.stages.limit_rate import LimitRate
 from mas_core.gateway.stages.scan_payload import ScanPayload
 from mas_core.gateway.transit import Stage
+from mas_core.model.frame import Frame
+from mas_core.model.message import Delivery
 from mas_core.model.policy import PolicyDocument
 from mas_core.model.registration import AgentKey, Registration
 from mas_core.registry.policy_record import PolicyRecord
@@ -30,6 +32,7 @@ from mas_core.registry.roster import Roster
 from mas_core.security.access import AccessPolicy
 from mas_core.security.claims import Claims
 from mas_core.security.gateway_keys import GatewayKeys
+from mas_core.security.inbox_frames import open_inbox_frame
 from mas_core.security.rate_limits import RateLimits
 from mas_core.security.seals import SealKey
 from mas_core.store.records import Records
@@ -191,6 +194,15 @@ class Directory:
             agent_key_id=key.key_id,
             gateway_key_id=self._keys.key_id,
         )
+
+    def open_delivered(self, agent_id: str, lane: str, frame: Frame) -> list[Delivery]:
+        """The messages of a frame in the inbox of an agent.
+
+        Raises:
+            DecryptionFailed: No gateway put it there, or its key is not known any more.
+        """
+        registration = self._registrations.get(agent_id)
+        return open_inbox_frame(self._keys, self._namespace, registration, lane, frame)
 
     def can_decrypt(self, agent_id: str, key_ids: Collection[str], now: int) -> bool:
         """Whether one of these keys is a key of the agent that counts."""

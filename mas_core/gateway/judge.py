@@ -31,6 +31,7 @@ from mas_core.gateway.opening import OpenedFrame
 from mas_core.gateway.outbound import Outbound
 from mas_core.gateway.places import Grants, Places, is_counted
 from mas_core.gateway.presence import Presence
+from mas_core.gateway.queue_orders import QueueOrders
 from mas_core.gateway.redelivery import Redelivery
 from mas_core.gateway.rehearsal import Rehearsals
 from mas_core.gateway.rerouting import try_backup
@@ -59,6 +60,7 @@ from mas_core.model.message import (
     Flag,
 )
 from mas_core.model.priority import lane_of
+from mas_core.model.queue_order import TRIM_PREFIX
 from mas_core.model.retry import RetryTerms
 from mas_core.model.scheduled import SCHEDULE_PREFIX
 from mas_core.security.gateway_keys import GatewayKeys
@@ -160,6 +162,9 @@ class Judge:
             self._effects,
             partition=partition,
             full=self._approvals.full,
+        )
+        self._queue_orders = QueueOrders(
+            directory, keys, at_rest, ledger, self._dead_letters, self._effects, partition=partition
         )
         self._decided = DecidedIds(self._effects)
         self._schedule = Schedule(
@@ -305,6 +310,8 @@ class Judge:
                 self._schedule.resume(name, body, lookups.cancellations.get(name), lookups.now)
             elif name.startswith(ORDER_PREFIX):
                 self._dead_letters.carry_out(name, body, lookups.letters.get(name), lookups.now)
+            elif name.startswith(TRIM_PREFIX):
+                self._queue_orders.carry_out(name, body, lookups)
             elif name.startswith(END_PREFIX):
                 self._dead_letters.end(name, body, lookups.letters.get(name), lookups.now)
             else:

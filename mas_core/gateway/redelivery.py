@@ -18,7 +18,7 @@ from mas_core.gateway.outbound import Outbound
 from mas_core.gateway.transit import Transit, Verdict
 from mas_core.model.dead_letter import MAX_ATTEMPTS_KEPT, begun_at
 from mas_core.model.decision import Decision
-from mas_core.model.frame import DELIVERIES_DECODER, UNREADABLE, Frame
+from mas_core.model.frame import UNREADABLE
 from mas_core.model.message import (
     POISON,
     REPEATED_DELIVERY,
@@ -31,7 +31,7 @@ from mas_core.model.message import (
 from mas_core.model.priority import lane_of
 from mas_core.model.retry import RetryTerms
 from mas_core.model.standing import ISOLATING
-from mas_core.security.seals import AtRest, read_header
+from mas_core.security.seals import AtRest
 from mas_core.store.commits import Commit
 from mas_core.store.partitions import Lookups
 
@@ -104,7 +104,7 @@ class Redelivery:
         if nack.code in REFUSALS:
             return self._refuse(transit, nack, nack.code)
         try:
-            deliveries = self._open(agent_id, nack.lane, frame)
+            deliveries = self._directory.open_delivered(agent_id, nack.lane, frame)
             delivery = deliveries[nack.position]
         except (DecryptionFailed, *UNREADABLE):
             return self._refuse(transit, nack, UNAUTHENTIC_DELIVERY)
@@ -217,14 +217,6 @@ class Redelivery:
             details={"lane": nack.lane, "entry": nack.entry},
         )
         return Verdict(Decision.ALLOWED, "")
-
-    def _open(self, agent_id: str, lane: str, frame: Frame) -> list[Delivery]:
-        header = read_header(frame)
-        key = self._directory.key(agent_id, header.agent_key_id)
-        if key is None or (header.agent, header.lane) != (agent_id, lane):
-            raise DecryptionFailed
-        seal_key = self._directory.seal_key(agent_id, key, session=header.session, to_gateway=False)
-        return DELIVERIES_DECODER.decode(seal_key.open(header, frame))
 
     def _record(self, kind: str, delivery: Delivery, now: int, reason: str) -> None:
         self._ledger.record_event(

@@ -19,7 +19,7 @@ class AuditRecord(msgspec.Struct, frozen=True, omit_defaults=True):
     """Unix milliseconds by the server's clock."""
     kind: str = "message"
     """message, or what else happened: frame, agent.attach, agent.detach, delivery.retry, delivery.dead,
-    dlq.retried, dlq.dropped, dlq.restored, dlq.refused, dlq.ended,
+    dlq.retried, dlq.dropped, dlq.restored, dlq.refused, dlq.ended, bus.trimmed, bus.refused,
     breaker.open, breaker.close, breaker.reset,
     approval.approved, approval.rejected, approval.expired;
     operator for what operators do, audit.query for what they ask of the audit."""

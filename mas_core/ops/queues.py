@@ -173,6 +173,16 @@ async def inspect(
     return found
 
 
+async def require_agent(system: System, agent_id: str) -> None:
+    """Make sure that there is such an agent; it needs no keys.
+
+    Raises:
+        AgentNotFound: There is not.
+    """
+    if agent_id not in await system.store.records.agent_ids():
+        raise _no_agent(agent_id)
+
+
 class _Opener:
     """Opens the frames of one agent's inbox, where the keys are at hand."""
 
@@ -186,8 +196,7 @@ class _Opener:
         try:
             registration = (await system.registry.get(agent_id)).registration
         except SecretUnavailable:
-            if agent_id not in await system.store.records.agent_ids():
-                raise _no_agent(agent_id) from None
+            await require_agent(system, agent_id)
             return cls(system, agent_id, None)
         return cls(system, agent_id, registration)
 
@@ -243,7 +252,7 @@ def _opened(
     age = max(0, now - int(entry.partition("-")[0])) / 1000
     messages = opener.open(lane, frame)
     if isinstance(messages, str):
-        return [QueuedMessage(lane, entry, 0, age, None, _count(frame, marks), problem=messages)]
+        return [QueuedMessage(lane, entry, 0, age, None, frame_count(frame, marks), problem=messages)]
     return [
         QueuedMessage(lane, entry, position, age, message)
         for position, message in enumerate(messages)
@@ -251,7 +260,7 @@ def _opened(
     ]
 
 
-def _count(frame: Frame, marks: str) -> int:
+def frame_count(frame: Frame, marks: str = "") -> int:
     """Open messages of a frame as its header says; at least one."""
     try:
         count = read_header(frame).count
@@ -264,7 +273,7 @@ def _queue(stored: StoredQueue, retries: int, at: int) -> Queue:
     consumers: dict[str, int] = {}
     for lane in stored.lanes:
         for held in lane.in_hand:
-            consumers[held.consumer] = consumers.get(held.consumer, 0) + _count(held.frame, held.marks)
+            consumers[held.consumer] = consumers.get(held.consumer, 0) + frame_count(held.frame, held.marks)
     lanes = {lane.lane: _lane(lane, at) for lane in stored.lanes}
     ages = [lane.oldest for lane in lanes.values() if lane.oldest is not None]
     total = Lane(
@@ -279,7 +288,7 @@ def _queue(stored: StoredQueue, retries: int, at: int) -> Queue:
 
 
 def _lane(stored: StoredLane, at: int) -> Lane:
-    counted = sum(_count(held.frame, held.marks) for held in stored.in_hand)
+    counted = sum(frame_count(held.frame, held.marks) for held in stored.in_hand)
     in_hand = min(stored.unsettled, counted + max(0, stored.frames_in_hand - len(stored.in_hand)))
     return Lane(
         stored.unsettled - in_hand,

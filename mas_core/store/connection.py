@@ -37,6 +37,8 @@ _SCRIPTS: Final = {
     "look_at_streams": ("look_at_streams",),
     "read_in_hand": ("read_in_hand",),
     "read_waiting": ("read_waiting",),
+    "take_waiting": ("take_waiting",),
+    "order_trim": ("order_trim",),
     "reserve": ("limit_windows", "reserve"),
     "give_back": ("limit_windows", "give_back"),
     "limit_use": ("limit_windows", "limit_use"),

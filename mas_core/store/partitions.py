@@ -16,6 +16,7 @@ from mas_core.model.frame import Frame
 from mas_core.model.operator_entry import OPERATOR_LANE
 from mas_core.model.policy import RateLimit
 from mas_core.model.priority import LANES
+from mas_core.model.queue_order import trim_place
 from mas_core.model.scheduled import SCHEDULE_PREFIX, cancel_field, parts_of
 from mas_core.store.commits import REPLIES_EXPIRY_MS, Commit, CommitReply, CommitResult
 from mas_core.store.connection import Connection, Pipeline
@@ -384,11 +385,7 @@ class Lookups:
                 case "backlog":
                     self.unsettled[subject] = self._backlog(reply)
                 case "inbox":
-                    fields, marks, holder, starts = reply
-                    self.inbox_frames[subject] = frame_of(fields) if fields else None
-                    self.inbox_marks[subject] = marks.decode()
-                    self.inbox_holders[subject] = holder.decode(errors="replace")
-                    self.inbox_starts[subject] = starts.decode(errors="replace")
+                    self._note_frame(subject, reply)
                 case "use":
                     self.uses.update(subject.uses([reply]))
                 case "handled":
@@ -416,6 +413,20 @@ class Lookups:
                 names = (f"unsettled:{lane}" for lane in LANES)
                 self.unsettled[target] = self._backlog(await self._connection.call("HMGET", work, *names))
 
+    async def _fetch_frame(self, place: tuple[str, str, str]) -> None:
+        """A frame that an order is about; an agent that has spoiled its own keys must not stop the others."""
+        agent_id, lane, entry = place
+        keys = [self._keys.inbox(self._partition, agent_id, lane), self._keys.work(self._partition, agent_id)]
+        with contextlib.suppress(InternalError):
+            self._note_frame(place, await self._connection.script("read_delivery", keys, [lane, entry]))
+
+    def _note_frame(self, place: tuple[str, str, str], reply: Any) -> None:
+        fields, marks, holder, starts = reply
+        self.inbox_frames[place] = frame_of(fields) if fields else None
+        self.inbox_marks[place] = marks.decode()
+        self.inbox_holders[place] = holder.decode(errors="replace")
+        self.inbox_starts[place] = starts.decode(errors="replace")
+
     async def _fetch_due(self, names: Sequence[str]) -> None:
         if not names:
             return
@@ -433,6 +444,8 @@ class Lookups:
         for entry in letters.values():
             pipeline.add("XRANGE", self._keys.dead(self._partition), entry, entry)
             pipeline.add("ZSCORE", self._keys.dropped(self._partition), entry)
+        for place in filter(None, map(trim_place, names)):
+            await self._fetch_frame(place)
         bodies, *replies = await self._connection.run(pipeline)
         self.due = [(name, body or b"") for name, body in zip(names, bodies, strict=True)]
         if held:

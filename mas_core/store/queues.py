@@ -10,6 +10,7 @@ from typing import Any
 from mas_core.base.ids import AGENT_ID, partition_of
 from mas_core.model.frame import Frame
 from mas_core.model.priority import LANES
+from mas_core.model.queue_order import TRIMMER, trim_name
 from mas_core.store.connection import Connection, Pipeline
 from mas_core.store.keys import Keys
 from mas_core.store.partitions import frame_of
@@ -76,6 +77,16 @@ class StoredQueue:
     lanes: tuple[StoredLane, ...]
 
 
+@dataclass(frozen=True, slots=True)
+class NewTrim:
+    """An order about one frame, sealed."""
+
+    id: str
+    lane: str
+    entry: str
+    sealed: bytes
+
+
 class Queues:
     """The inboxes of one system."""
 
@@ -130,10 +141,56 @@ class Queues:
         )
         return [_in_hand(lane, item) for item in reply]
 
-    async def waiting(self, agent_id: str, lane: str, after: str, most: int) -> list[StoredWaiting]:
+    async def waiting(
+        self, agent_id: str, lane: str, after: str, most: int, *, bodies: bool = True
+    ) -> list[StoredWaiting]:
         """Frames of a lane that no instance has read, the next first."""
-        reply = await self._connection.script("read_waiting", [self._of(agent_id, lane)[0]], [after, most])
+        inbox, _ = self._of(agent_id, lane)
+        reply = await self._connection.script("read_waiting", [inbox], [after, most, int(bodies)])
         return [StoredWaiting(lane, entry.decode(), frame_of(fields)) for entry, fields in reply]
+
+    async def take(self, agent_id: str, lane: str, after: str, to: str, most: int) -> list[str]:
+        """Take frames that no instance has read into hand, in order; their entries, the first that are left.
+
+        Args:
+            agent_id: Whose.
+            lane: Which lane.
+            after: Not this entry, nor any before.
+            to: Up to this entry.
+            most: How many frames.
+        """
+        inbox, _ = self._of(agent_id, lane)
+        pipeline = Pipeline()
+        self._connection.add_script(pipeline, "take_waiting", [inbox], [TRIMMER, after, to, most])
+        (reply,) = await self._connection.run_safely(pipeline)
+        return [entry.decode() for entry in reply]
+
+    async def order_trims(self, agent_id: str, orders: Sequence[NewTrim]) -> list[bool]:
+        """Put orders where the owner of the partition finds them; for each whether its frame was in hand."""
+        pipeline = Pipeline()
+        partition = self._partition(agent_id)
+        later, bodies = self._keys.later(partition), self._keys.later_bodies(partition)
+        for number, new in enumerate(orders):
+            self._connection.add_script(
+                pipeline,
+                "order_trim",
+                [self._of(agent_id, new.lane)[0], later, bodies],
+                [
+                    new.entry,
+                    TRIMMER,
+                    trim_name(agent_id, new.lane, new.entry),
+                    new.sealed,
+                    f"0.{number % 1000:03d}",
+                ],
+            )
+        return [reply == b"ok" for reply in await self._connection.run_safely(pipeline)]
+
+    async def trim_outcomes(self, agent_id: str, order_ids: Sequence[str]) -> list[bytes | None]:
+        """What became of orders; None of those that no owner has taken up."""
+        pipeline = Pipeline()
+        for order_id in order_ids:
+            pipeline.add("HGET", self._keys.letter_order(self._partition(agent_id), order_id), "outcome")
+        return list(await self._connection.run(pipeline))
 
     async def retries(self) -> Counter[str]:
         """Agent -> messages that come to it again later because they failed."""

@@ -80,3 +80,27 @@ def test_an_agent_that_is_not_there(mas):
     """Exit code 6, not an empty list."""
     assert mas("bus", "inspect", "nobody").code == 6
     assert mas("bus", "status", "--agent", "nobody").code == 6
+
+
+def test_trimming_asks_tells_and_can_be_undone(mas, waiting):
+    """A dry run changes nothing, no answer is exit code 2, and what went is a dead letter."""
+    before = mas("bus", "inspect", "sleeper", "-o", "json").json
+    plan = mas("bus", "trim", "sleeper", "--keep", "0", "--dry-run", "-o", "json")
+    assert plan.json["messages"] == len(before)
+    assert mas("bus", "trim", "sleeper", "--keep", "0").code == 2
+    assert mas("bus", "trim", "sleeper", "--yes").code == 2
+    assert mas("bus", "trim", "sleeper", "--keep", "-1", "--yes").code == 2
+    assert mas("bus", "trim", "nobody", "--keep", "0", "--yes").code == 6
+    assert mas("bus", "inspect", "sleeper", "-o", "json").json[0]["id"] == before[0]["id"]
+
+    done = mas("bus", "trim", "sleeper", "--keep", "0", "--yes", "--reason", "of no use")
+    assert done.code == 0, done.err
+    assert "mas dlq retry --all --agent sleeper --code trimmed" in done.err
+    letter = mas("dlq", "get", waiting, "-o", "json").json
+    assert (letter["code"], letter["agent"]) == ("trimmed", "sleeper")
+    assert "of no use" in letter["reason"]
+    assert mas("bus", "inspect", "sleeper", "-o", "json").json == []
+
+    ids = [row["id"] for row in mas("dlq", "list", "--agent", "sleeper", "-o", "json").json]
+    assert mas("dlq", "retry", *ids, "--reason", "after all").code == 0
+    assert mas("bus", "inspect", "sleeper", "-o", "json").json

@@ -31,3 +31,12 @@ async def test_a_queue_and_who_is_stuck_on_what(dashboard):
         await seen.until("waits")
         await seen.press("slash", *"waiting>0", "enter")
         assert 1 <= seen.app.pane.shown_count < len(seen.app.pane.records)
+
+        await seen.press("escape")
+        seen.app.pane.go_to("sleeper")
+        await seen.press("a", "end", "enter")
+        await seen.until("$ mas bus trim sleeper --keep")
+        seen.app.screen.query_one("#q-keep").value = "0"
+        await seen.confirm()
+        await seen.until("are dead letters now", 30)
+        await seen.until(lambda: not seen.app.pane._messages, 30)

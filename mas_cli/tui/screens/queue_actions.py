@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from mas_cli.output.columns import Record
-from mas_cli.tui.actions import Action, Answers
-from mas_core.errors import NotFound
+from mas_cli.tui.actions import Action, Answers, Question
+from mas_core.errors import NotFound, UsageError
 
 if TYPE_CHECKING:
     from mas_core.ops.system import System
@@ -27,7 +27,27 @@ async def _payload(system: System, record: Record, answers: Answers) -> str:  # 
     raise NotFound("it is not in the queue any more", hint=f"mas bus inspect {_agent(record)}")
 
 
-QUEUE_ACTIONS: tuple[Action, ...] = ()
+async def _trim(system: System, record: Record, answers: Answers) -> str:
+    from mas_core.ops import queue_trims
+
+    if not answers["keep"].isdecimal():
+        raise UsageError("how many are to stay is a whole number")
+    planned = await queue_trims.plan(system, _agent(record), keep=int(answers["keep"]))
+    done = await queue_trims.trim(system, planned, note=answers["reason"])
+    more = f"; {done.left} frames stay: {done.problem}" if done.left else ""
+    return f"{done.moved} are dead letters now{more}"
+
+
+QUEUE_ACTIONS: tuple[Action, ...] = (
+    Action(
+        "queue.trim",
+        "trim: move what waits to the dead letters",
+        "destroy",
+        lambda record, answers: ("bus", "trim", _agent(record), "--keep", answers.get("keep", "")),
+        _trim,
+        (Question("keep", "how many of the newest stay"),),
+    ),
+)
 
 MESSAGE_ACTIONS: tuple[Action, ...] = (
     Action(

@@ -18,6 +18,7 @@ from mas_core.base.clock import rfc3339
 from mas_core.base.ids import new_message_id
 from mas_core.errors import Conflict, UsageError
 from mas_core.model.dead_letter import END_PREFIX, ORDER_PREFIX, LetterFacts, facts_purpose
+from mas_core.model.queue_order import TRIM_PREFIX
 from mas_core.ops.audit_files import newest_note
 from mas_core.ops.audit_sources import evidence_folder
 from mas_core.ops.backup.backup_file import BackupWriter
@@ -207,7 +208,7 @@ class _Copy:
                     for item in items:
                         # Orders are an operator's wish of the moment, and the ends of dropped dead letters
                         # come back with these.
-                        if not item.name.startswith((ORDER_PREFIX, END_PREFIX)):
+                        if not item.name.startswith((ORDER_PREFIX, END_PREFIX, TRIM_PREFIX)):
                             self._add(
                                 add,
                                 LaterLine(
