@@ -164,8 +164,13 @@ LOCAL_COMMANDS: tuple[Command, ...] = (
         "Say what is wrong here, and what to type about it",
         "read",
         "doctor:doctor",
-        ("mas doctor", "mas doctor --only files --only users", "mas doctor --fix"),
-        {1: "something is wrong", 6: "there is no such check"},
+        (
+            "mas doctor",
+            "mas doctor --only files --only users",
+            "mas doctor --fix",
+            "mas doctor --bundle support.zip",
+        ),
+        {1: "something is wrong", 6: "there is no such check", 7: "there is such a file already"},
         scope="local",
     ),
     Command(

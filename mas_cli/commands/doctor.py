@@ -44,11 +44,16 @@ async def doctor(
     fix: Annotated[
         bool, typer.Option("--fix", help="Mend what only touches your own files: modes, completions.")
     ] = False,
+    bundle: Annotated[
+        str,
+        typer.Option(metavar="FILE", help="Put what support needs into a zip, after showing what that is."),
+    ] = "",
 ) -> ExitCode:
     """Look at this machine, the project, the server and what runs, and say what is wrong.
 
     Each line is one thing: well (✓), to be looked at (!) or wrong (✗), with the command that mends it. Exit code
-    1 when something is wrong. A server that does not answer is a line like the others.
+    1 when something is wrong. A server that does not answer is a line like the others. --bundle leaves out keys,
+    tokens, messages, states and what agents print, masks passwords, and asks before it writes.
     """
     from mas_core.ops.checks import table
 
@@ -63,6 +68,9 @@ async def doctor(
         found = table.diagnosis(checks, await _look(call, checks))
     call.out.records(_COLUMNS, [_row(item) for item in found])
     _conclude(call, found, fixed=fix)
+    if bundle:
+        call.out.flush()
+        _bundle(call, Path(bundle), seen, found)
     return ExitCode.NO if any(item.status == "red" for item in found) else ExitCode.OK
 
 
@@ -71,6 +79,18 @@ async def _look(call: Invocation, checks: Sequence[Check]) -> Look:
 
     needs = {check.needs for check in checks}
     return await look(lambda: target_of(call.flags), project_of(call.flags), needs, _completion())
+
+
+def _bundle(call: Invocation, path: Path, seen: Look, found: list[Finding]) -> None:
+    from mas_core.ops.checks.bundle import bundle_files, check_new, write_bundle
+
+    check_new(path)
+    files = bundle_files(seen, found)
+    width = max(len(file.name) for file in files)
+    listed = [f"{file.name:<{width}}  {len(file.text.encode()):>8} bytes  {file.what}" for file in files]
+    call.ask.agree(listed, f"Write these {len(files)} files to {path}?")
+    write_bundle(path, files)
+    call.talk.say(f"{path} was written; look into it before you send it: unzip -p {path} | less")
 
 
 def _completion() -> CompletionFile | None:

@@ -109,6 +109,24 @@ class Confirmation:
         if self._answer(f"Type {name} to go on:") != name:
             raise Cancelled
 
+    def agree(self, what: Sequence[str], question: str) -> None:
+        """Make sure that something may be done that destroys nothing, after `what` it is has been shown.
+
+        Raises:
+            ConfirmationNeeded: Nobody can be asked, and --yes was not given.
+            Cancelled: The answer is no.
+        """
+        # Also -q shows what is asked about.
+        tell = self._talk.say if self._yes else self._talk.warn
+        for line in what:
+            tell(line)
+        if self._yes:
+            return
+        if not self._can_ask:
+            raise ConfirmationNeeded(f"{question} Say --yes to do it without a question", hint="--yes")
+        if self._answer(f"{question} [y/N]").lower() not in {"y", "yes"}:
+            raise Cancelled
+
     def secret(self, question: str, hint: str) -> str:
         """Ask for a secret, which is not shown.
 

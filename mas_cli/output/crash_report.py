@@ -8,19 +8,13 @@ from __future__ import annotations
 
 import os
 import platform
-import re
 import sys
 import traceback
 from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
-_SECRETS = re.compile(
-    r"(?P<url>://)[^/\s'\"]*@"
-    r"|(?P<name>(?:token|password|passwd|secret|api_?key)['\"]?\s*[=:]\s*)['\"]?[^\s'\",;)]+"
-    r"|\b(?=[A-Za-z_-]*[0-9])[A-Za-z0-9_-]{32,}\b",
-    re.IGNORECASE,
-)
+from mas_core.settings.masking import without_secrets
 
 
 def state_folder() -> Path:
@@ -51,17 +45,6 @@ def report(error: BaseException, command: str, moment: datetime) -> str:
         f"python   {platform.python_version()} on {sys.platform} {platform.machine()}\n\n"
         + "".join(traceback.format_exception(error))
     )
-
-
-def without_secrets(text: str) -> str:
-    """`text` with passwords in URLs, named secrets and long random words masked."""
-
-    def masked(match: re.Match[str]) -> str:
-        if match["url"]:
-            return "://****@"
-        return f"{match['name']}****" if match["name"] else "****"
-
-    return _SECRETS.sub(masked, text)
 
 
 def _version(name: str) -> str:

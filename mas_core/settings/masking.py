@@ -11,6 +11,13 @@ _SECRET_NAME = re.compile(_SUSPECT, re.IGNORECASE)
 _USER_PASSWORD = re.compile(r"(://[^:/?#@]*):.*@", re.DOTALL)
 _SECRET_PARAMETER = re.compile(rf"([?&][^=&#]*(?:{_SUSPECT})[^=&#]*=)[^&#]*", re.IGNORECASE)
 
+_SECRETS = re.compile(
+    r"(?P<url>://)[^/\s'\"]*@"
+    r"|(?P<name>(?:token|password|passwd|secret|api_?key)['\"]?\s*[=:]\s*)['\"]?[^\s'\",;)]+"
+    r"|\b(?=[A-Za-z_-]*[0-9])[A-Za-z0-9_-]{32,}\b",
+    re.IGNORECASE,
+)
+
 
 def is_secret(name: str) -> bool:
     """Whether a setting of this name holds a secret."""
@@ -32,3 +39,14 @@ def masked(name: str, value: object) -> object:
     if isinstance(value, str) and value:
         return MASK if is_secret(name) else mask_url(value)
     return value
+
+
+def without_secrets(text: str) -> str:
+    """`text` with passwords in URLs, named secrets and long random words masked."""
+
+    def masked(match: re.Match[str]) -> str:
+        if match["url"]:
+            return "://****@"
+        return f"{match['name']}****" if match["name"] else "****"
+
+    return _SECRETS.sub(masked, text)
