@@ -5,7 +5,7 @@ BIN    := $(VENV)/bin
 STAMP  := $(VENV)/.installed
 DEV    := $(VENV)/.installed-dev
 
-.PHONY: run test check gen bench bench-peers differential tamper clean fuzz audit faults soak
+.PHONY: run test check gen docs bench bench-peers differential tamper clean fuzz audit faults soak
 .DEFAULT_GOAL := run
 
 $(BIN)/python:
@@ -37,6 +37,9 @@ check: $(DEV)  ## format, lint, types, floors, generated files
 gen: $(DEV)    ## write generated files: completions, reference pages
 	@$(BIN)/python -m mas_cli.generated_files
 
+docs: $(DEV)   ## build the site of docs/ into site/; a broken link fails
+	@$(BIN)/python -m zensical build --strict
+
 bench: $(DEV)  ## measure against baselines and peers in the same run
 	@$(BIN)/python -m benchmarks $(BENCH)
 
@@ -65,4 +68,4 @@ audit: $(DEV)  ## look for known vulnerabilities in what is installed; needs the
 	@$(VENV)-audit/bin/pip-audit --progress-spinner off --path "$$($(BIN)/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))')"
 
 clean:
-	rm -rf $(VENV) $(VENV)-audit .venv-peers .mas
+	rm -rf $(VENV) $(VENV)-audit .venv-peers .mas .cache site

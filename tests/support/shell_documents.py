@@ -140,8 +140,11 @@ class Shell:
 
 
 @contextlib.contextmanager
-def shell_of(folder: Path) -> Iterator[Shell]:
-    """A shell in `folder` with `mas` and `python` of this environment; what runs in projects below ends with it."""
+def shell_of(folder: Path, *, seconds: float = 110) -> Iterator[Shell]:
+    """A shell in `folder` with `mas` and `python` of this environment, for so many seconds.
+
+    What runs in projects below ends with it.
+    """
     environment = {
         name: value for name, value in os.environ.items() if not name.startswith(("MAS_", "REDIS_"))
     }
@@ -159,7 +162,7 @@ def shell_of(folder: Path) -> Iterator[Shell]:
         stderr=subprocess.STDOUT,
         text=True,
     ) as process:
-        watchdog = threading.Timer(110, process.kill)
+        watchdog = threading.Timer(seconds, process.kill)
         watchdog.start()
         shell = Shell(process, folder)
         try:
