@@ -31,7 +31,7 @@ class MetricsFormat(StrEnum):
 
 _COLUMNS = (
     Column("name", header="metric", style=lambda _: "name"),
-    Column("labels", flexible=True, usual=""),
+    Column("labels", usual=""),
     Column("value", kind="number"),
     Column("minute", header="1 m", kind="number", usual=None),
     Column("five_minutes", header="5 m", kind="number", usual=None),
