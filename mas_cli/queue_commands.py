@@ -39,6 +39,14 @@ QUEUE_COMMANDS: tuple[Command, ...] = (
         _NO_AGENT,
     ),
     Command(
+        "bus claim",
+        "Let other instances take over what one has held for long",
+        "write",
+        "bus:claim",
+        ("mas bus claim billing --idle 5m --dry-run", "mas bus claim billing --idle 5m --reason 'it hangs'"),
+        {**_NO_AGENT, 7: "no other instance runs that could take over"},
+    ),
+    Command(
         "bus trim",
         "Move what waits to the dead letters, the oldest first",
         "destroy",

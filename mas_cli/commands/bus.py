@@ -17,6 +17,7 @@ from mas_cli.output.columns import Column, Record
 from mas_cli.output.exit_codes import ExitCode
 from mas_cli.output.moments import moment
 from mas_cli.output.queue_rows import (
+    CLAIM_COLUMNS,
     LANE_COLUMN,
     MESSAGE_COLUMNS,
     QUEUE_COLUMNS,
@@ -147,6 +148,38 @@ async def inspect(
         call.talk.warn(
             f"some frames cannot be opened: {next(item.problem for item in shown if item.problem)}"
         )
+    return ExitCode.OK
+
+
+async def claim(
+    call: Invocation,
+    name: AgentId,
+    *,
+    idle: Annotated[
+        str, typer.Option(metavar="DUR", help="What an instance has had in hand for so long.")
+    ] = "60s",
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Change nothing, and list what it would.")
+    ] = False,
+) -> ExitCode:
+    """Take from instances what they have had in hand for long; others take it over within seconds.
+
+    Instances that died need no command: others take over by themselves. This is for one that lives and hangs. If
+    it goes on after all, its work does not count, but what it did outside of the state has happened; so a message
+    may be handled twice, and one that may be handled at most once is given up.
+    """
+    seconds = parse_duration(idle, "--idle")
+    async with open_system(call) as system:
+        from mas_core.ops import queue_claims
+
+        found = await queue_claims.release(system, name, seconds, dry_run=dry_run)
+    result = "would be released" if dry_run else "released"
+    call.out.records(
+        CLAIM_COLUMNS,
+        [{"consumer": one, "frames": count, "result": result} for one, count in sorted(found.items())],
+    )
+    if found and not dry_run:
+        call.talk.say(f"who takes it over: mas bus inspect {name} --pending")
     return ExitCode.OK
 
 

@@ -35,6 +35,11 @@ MESSAGE_COLUMNS = (
     Column("lane"),
     Column("problem", flexible=True, usual=None),
 )
+CLAIM_COLUMNS = (
+    Column("consumer"),
+    Column("frames", kind="number"),
+    Column("result"),
+)
 TRIM_COLUMNS = (
     Column("agent", style=lambda _: "name"),
     Column("messages", kind="number"),

@@ -18,6 +18,8 @@ TRIM_PREFIX: Final = "bus/trim/"
 """Begins the names of orders among what is due; no agent id holds a slash."""
 TRIMMER: Final = "trimmed"
 """Who has frames in hand that are to leave a queue; no instance is called so."""
+RELEASED: Final = "released"
+"""Who has frames in hand that an operator took from an instance, until another takes them over."""
 TRIMMED: Final = "trimmed"
 """Code of the dead letters that are made of them."""
 

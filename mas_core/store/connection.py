@@ -39,6 +39,7 @@ _SCRIPTS: Final = {
     "read_waiting": ("read_waiting",),
     "take_waiting": ("take_waiting",),
     "order_trim": ("order_trim",),
+    "release": ("release",),
     "reserve": ("limit_windows", "reserve"),
     "give_back": ("limit_windows", "give_back"),
     "limit_use": ("limit_windows", "limit_use"),

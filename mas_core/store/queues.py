@@ -10,10 +10,11 @@ from typing import Any
 from mas_core.base.ids import AGENT_ID, partition_of
 from mas_core.model.frame import Frame
 from mas_core.model.priority import LANES
-from mas_core.model.queue_order import TRIMMER, trim_name
+from mas_core.model.queue_order import RELEASED, TRIMMER, trim_name
 from mas_core.store.connection import Connection, Pipeline
 from mas_core.store.keys import Keys
 from mas_core.store.partitions import frame_of
+from mas_core.store.wire import Argument
 
 FIRST = "-"
 """Before all entries."""
@@ -22,6 +23,8 @@ AGENTS_AT_ONCE = 500
 FRAMES_COUNTED = 1000
 """Frames in hand of one lane whose messages are counted; of more each counts as one message."""
 NAMES_AT_ONCE = 1000
+FRAMES_RELEASED = 1000
+"""Frames of a lane that are taken from instances at a time; as many are looked at by those who take over."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -164,6 +167,17 @@ class Queues:
         self._connection.add_script(pipeline, "take_waiting", [inbox], [TRIMMER, after, to, most])
         (reply,) = await self._connection.run_safely(pipeline)
         return [entry.decode() for entry in reply]
+
+    async def release(
+        self, agent_id: str, lane: str, idle_ms: int, *, dry_run: bool
+    ) -> list[tuple[str, str]]:
+        """Take frames from instances that have had them for so long; entry and instance of each."""
+        inbox, work = self._of(agent_id, lane)
+        pipeline = Pipeline()
+        arguments: list[Argument] = [lane, idle_ms, FRAMES_RELEASED, RELEASED, TRIMMER, int(not dry_run)]
+        self._connection.add_script(pipeline, "release", [work, inbox], arguments)
+        (reply,) = await self._connection.run_safely(pipeline)
+        return [(entry.decode(), consumer.decode(errors="replace")) for entry, consumer in reply]
 
     async def order_trims(self, agent_id: str, orders: Sequence[NewTrim]) -> list[bool]:
         """Put orders where the owner of the partition finds them; for each whether its frame was in hand."""

@@ -104,3 +104,15 @@ def test_trimming_asks_tells_and_can_be_undone(mas, waiting):
     ids = [row["id"] for row in mas("dlq", "list", "--agent", "sleeper", "-o", "json").json]
     assert mas("dlq", "retry", *ids, "--reason", "after all").code == 0
     assert mas("bus", "inspect", "sleeper", "-o", "json").json
+
+
+def test_claiming_needs_somebody_who_takes_over(mas):
+    """An agent without instances has nothing in hand; one that is not there is exit code 6."""
+    assert mas("bus", "claim", "sleeper", "--idle", "1s", "-o", "json").json == []
+    assert mas("bus", "claim", "nobody").code == 6
+    mas("send", "silent", "wait")
+    for _ in range(200):
+        if mas("bus", "inspect", "silent", "--pending", "-o", "json").json:
+            break
+    alone = mas("bus", "claim", "silent", "--idle", "0s", "-o", "json")
+    assert (alone.code, alone.error["code"]) == (7, "conflict")

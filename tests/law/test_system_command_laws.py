@@ -84,6 +84,7 @@ SYSTEM_CALLS = {
     "approval reject": ["{approval}", "--reason", "lawful"],
     "bus status": ["--over", "20ms"],
     "bus inspect": ["sleeper", "--payload"],
+    "bus claim": ["lawful-{n}"],
     "bus trim": ["lawful-{n}", "--keep", "0", "--yes"],
     "schedule list": [],
     "schedule get": ["{scheduled}", "--payload"],

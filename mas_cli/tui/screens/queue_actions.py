@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from mas_cli.input.durations import parse_duration
 from mas_cli.output.columns import Record
 from mas_cli.tui.actions import Action, Answers, Question
 from mas_core.errors import NotFound, UsageError
@@ -38,7 +39,26 @@ async def _trim(system: System, record: Record, answers: Answers) -> str:
     return f"{done.moved} are dead letters now{more}"
 
 
+async def _claim(system: System, record: Record, answers: Answers) -> str:
+    from mas_core.ops import queue_claims
+
+    idle = parse_duration(answers["idle"], "idle")
+    found = await queue_claims.release(system, _agent(record), idle, note=answers["reason"])
+    frames = sum(found.values())
+    return (
+        f"{frames} frames of {len(found)} instances released" if found else "nobody has had anything so long"
+    )
+
+
 QUEUE_ACTIONS: tuple[Action, ...] = (
+    Action(
+        "queue.claim",
+        "claim idle: let others take over",
+        "write",
+        lambda record, answers: ("bus", "claim", _agent(record), "--idle", answers.get("idle", "")),
+        _claim,
+        (Question("idle", "what an instance has had for so long", lambda _: "60s"),),
+    ),
     Action(
         "queue.trim",
         "trim: move what waits to the dead letters",

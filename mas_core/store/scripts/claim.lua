@@ -1,5 +1,6 @@
 -- Takes over frames of instances that are gone. An instance is gone when its heartbeat lapsed and it reads no more,
 -- when it said goodbye (seen = 0), or when it was never heard of although it has not read for that long.
+-- What an operator has released is taken over at once, but not by an instance that had it before.
 -- Heartbeats of all lapse while no gateway notes them; who reads is alive all the same.
 -- KEYS: work, agent, inboxes of the lanes high, normal, low
 -- ARGV: consumer that claims, how long a heartbeat counts in ms, most frames to take,
@@ -11,6 +12,7 @@ local most = tonumber(ARGV[3])
 local claimed = {}
 
 local function is_gone(consumer, idle)
+  if consumer == 'released' then return true end
   local seen = redis.call('HGET', KEYS[2], 'seen:' .. consumer)
   if seen == '0' then return true end
   if seen then return tonumber(seen) + tonumber(ARGV[2]) <= now_ms and idle >= tonumber(ARGV[4]) end
@@ -24,9 +26,13 @@ for lane = 1, 3 do
     for at = 1, #info, 2 do fact[info[at]] = info[at + 1] end
     local wanted = most - #claimed
     if fact.name ~= ARGV[1] and fact.pending > 0 and wanted > 0 and is_gone(fact.name, fact.idle) then
-      for _, entry in ipairs(redis.call('XPENDING', inbox, 'agent', '-', '+', wanted, fact.name)) do
+      local looked_at = fact.name == 'released' and 1000 or wanted
+      for _, entry in ipairs(redis.call('XPENDING', inbox, 'agent', '-', '+', looked_at, fact.name)) do
         local frame = entry[1]
-        local taken = redis.call('XCLAIM', inbox, 'agent', ARGV[1], 0, frame)
+        local had = redis.call('HGET', KEYS[1], 'started:' .. lanes[lane] .. ':' .. frame) or ''
+        local is_ours = fact.name == 'released' and string.find(had, '=' .. ARGV[1], 1, true)
+        local taken = {}
+        if not is_ours and #claimed < most then taken = redis.call('XCLAIM', inbox, 'agent', ARGV[1], 0, frame) end
         if taken[1] then
           local marks = redis.call('HGET', KEYS[1], 'frame:' .. lanes[lane] .. ':' .. frame)
           local field = 'started:' .. lanes[lane] .. ':' .. frame
