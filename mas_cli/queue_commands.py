@@ -26,7 +26,7 @@ QUEUE_COMMANDS: tuple[Command, ...] = (
         (
             "mas bus status",
             "mas bus status --lanes --agent billing --output json",
-            "mas bus status --watch 2s --for 1m",
+            "mas bus status --watch=2s --for 1m",
         ),
         _NO_AGENT,
     ),

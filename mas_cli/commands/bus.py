@@ -59,7 +59,7 @@ async def status(
     ] = "500ms",
     watch: Annotated[
         str | None,
-        typer.Option(metavar="DUR", help="Look so often, and show what has changed since."),
+        typer.Option(metavar="[=DUR]", help="Look every 2s, or so often, and show what has changed since."),
     ] = None,
     duration: Annotated[
         str | None, typer.Option("--for", metavar="DUR", help="End watching after this time.")
@@ -77,7 +77,7 @@ async def status(
     """
     end = ending(count, duration)
     if watch is None and (count is not None or duration is not None):
-        raise UsageError("--count and --for are for watching", hint="mas bus status --watch 2s")
+        raise UsageError("--count and --for are for watching", hint="mas bus status --watch=2s")
     if lanes and watch is not None:
         raise UsageError("--lanes shows one look, not what changes", hint="leave --watch out")
     seconds = 0.0 if over == "0" else parse_duration(over, "--over")

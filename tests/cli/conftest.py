@@ -7,13 +7,21 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import NamedTuple
 
 import pytest
+from support.running_system import running_system
 
 from mas_cli import app
+
+
+@pytest.fixture(scope="module")
+def running_project(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """The folder of a running system that the tests of one file share."""
+    with running_system(tmp_path_factory.mktemp("running") / "demo") as folder:
+        yield folder
 
 
 class Ran(NamedTuple):

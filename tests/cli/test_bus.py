@@ -36,10 +36,10 @@ def test_status_tells_what_waits_and_how_fast_it_moves(mas, waiting):
 
 def test_watching_tells_what_changes(mas, waiting):
     """A line for each queue first, and then for those that changed."""
-    ran = mas("bus", "status", "--agent", "sleeper", "--watch", "50ms", "--count", "1", "-o", "jsonl")
+    ran = mas("bus", "status", "--agent", "sleeper", "--watch=50ms", "--count", "1", "-o", "jsonl")
     assert json.loads(ran.out)["agent"] == "sleeper"
 
-    quiet = mas("bus", "status", "--agent", "sleeper", "--watch", "20ms", "--for", "400ms", "-o", "jsonl")
+    quiet = mas("bus", "status", "--agent", "sleeper", "--watch=20ms", "--for", "400ms", "-o", "jsonl")
     # The rates of the second look differ from none.
     assert 1 <= len(quiet.out.splitlines()) <= 2
     assert mas("bus", "status", "--count", "1").code == 2

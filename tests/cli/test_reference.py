@@ -51,7 +51,7 @@ def test_man_pages_format_without_a_warning(man):
         pytest.skip("groff is not installed")
 
     ran = subprocess.run(
-        ["groff", "-man", "-ww", "-Tascii", "-P-cbou"],
+        ["groff", "-k", "-man", "-ww", "-Tutf8", "-P-cbou"],
         input="".join(man.values()),
         capture_output=True,
         text=True,

@@ -44,7 +44,7 @@ arguments = {
 BUILDERS = sorted(
     name
     for name, _ in inspect.getmembers(Keys, inspect.isfunction)
-    if not name.startswith("_") and name not in ("follow", "prefix")
+    if not name.startswith("_") and name not in ("follow", "prefix", "should_expire")
 )
 
 
