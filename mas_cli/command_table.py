@@ -1,7 +1,7 @@
 """Every command in one table: help, completion, `mas spec` and the router read it.
 
-Adding a command is one entry in `run_commands`, `system_commands`, `policy_commands`, `queue_commands`,
-`evidence_commands`, `key_commands`, `backup_commands` or `local_commands` and one function in
+Adding a command is one entry in `run_commands`, `system_commands`, `console_commands`, `policy_commands`,
+`queue_commands`, `evidence_commands`, `key_commands`, `backup_commands` or `local_commands` and one function in
 `mas_cli.commands`. House rules for the texts: a summary has at most 60 characters and does not repeat the
 command's name; examples use long flags.
 """
@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from mas_cli.backup_commands import BACKUP_COMMANDS
 from mas_cli.command_entry import Command, Impact, Scope
+from mas_cli.console_commands import CONSOLE_COMMANDS
 from mas_cli.evidence_commands import EVIDENCE_COMMANDS
 from mas_cli.key_commands import KEY_COMMANDS
 from mas_cli.local_commands import LOCAL_COMMANDS
@@ -24,7 +25,7 @@ __all__ = ["COMMANDS", "GROUPS", "SECTIONS", "Command", "Impact", "Scope"]
 
 SECTIONS: tuple[tuple[str, tuple[str, ...]], ...] = (
     ("Run", ("init", "up", "down", "status", "health", "metrics", "check", "gateway", "partitions", "agent")),
-    ("Talk", ("discover", "send", "request", "watch", "tui", "bench")),
+    ("Talk", ("discover", "send", "request", "watch", "record", "tui", "bench")),
     ("Queues", ("bus", "schedule", "dlq")),
     ("Rules", ("rbac", "policy", "limit", "approval", "dlp", "breaker")),
     ("Evidence and state", ("trace", "audit", "key", "state", "backup")),
@@ -67,6 +68,7 @@ GROUPS: dict[str, str] = {
 COMMANDS: tuple[Command, ...] = (
     *RUN_COMMANDS,
     *SYSTEM_COMMANDS,
+    *CONSOLE_COMMANDS,
     *POLICY_COMMANDS,
     *QUEUE_COMMANDS,
     *EVIDENCE_COMMANDS,

@@ -15,7 +15,7 @@ from mas_core.settings.contexts import ContextStore
 from mas_core.settings.project import Project, find_project, project_at
 from mas_core.settings.target import Target, resolve_target
 
-_AUDIT_READERS = frozenset({"watch", "trace", "policy simulate", "policy shadow report"})
+_AUDIT_READERS = frozenset({"watch", "record", "trace", "policy simulate", "policy shadow report"})
 """Commands outside `mas audit` that read audit records."""
 
 if TYPE_CHECKING:

@@ -18,6 +18,10 @@ LONGEST_PAUSE = 10.0
 _T = TypeVar("_T")
 
 
+class EndOfEvents(Exception):
+    """What is followed has an end, and this is it."""
+
+
 @dataclass(frozen=True, slots=True)
 class Ending:
     """When a command stops following; without either it goes on for ever."""
@@ -76,6 +80,8 @@ async def follow(
                         seen += 1
                         if seen == end.count:
                             break
+                except EndOfEvents:
+                    break
                 except StoreUnreachable as error:
                     if pause == FIRST_PAUSE:
                         call.talk.warn(f"connection lost, trying again: {error.message}")

@@ -147,20 +147,6 @@ SYSTEM_COMMANDS: tuple[Command, ...] = (
         own_timeout=True,
     ),
     Command(
-        "tui",
-        "Open the live dashboard",
-        "read",
-        "tui:tui",
-        ("mas tui", "mas tui --screen live", "mas tui --read-only"),
-    ),
-    Command(
-        "watch",
-        "Show what the gateway decides, as it happens",
-        "read",
-        "watch:watch",
-        ("mas watch", "mas watch --refused --type 'invoice.*'", "mas watch --count 10 --output jsonl"),
-    ),
-    Command(
         "rbac allow",
         "Let an agent send to others",
         "write",

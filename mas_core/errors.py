@@ -131,6 +131,12 @@ class ConfigurationError(MasError):
     code = "configuration"
 
 
+class RecordingInvalid(ConfigurationError):
+    """A file is no recording that can be played."""
+
+    code = "recording_invalid"
+
+
 class SpecInvalid(ConfigurationError):
     """An agent spec cannot be used."""
 

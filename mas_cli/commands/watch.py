@@ -2,20 +2,25 @@
 
 from __future__ import annotations
 
+from collections.abc import AsyncIterator, Callable
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from mas_cli.connection import open_system
-from mas_cli.following import ending, follow
+from mas_cli.following import EndOfEvents, ending, follow
+from mas_cli.input.replay_flags import parse_speed
 from mas_cli.invocation import Invocation
 from mas_cli.output.colours import Style
 from mas_cli.output.columns import Column, Record
 from mas_cli.output.exit_codes import ExitCode
 from mas_cli.output.moments import moment
+from mas_cli.output.safe_text import safe_text
+from mas_core.errors import UsageError
 
 if TYPE_CHECKING:
-    from mas_core.ops.watch import LiveEvent
+    from mas_core.ops.watch import EventFilter, LiveEvent
 
 
 def _coloured(decision: object) -> Style | None:
@@ -46,6 +51,13 @@ async def watch(
     refused: Annotated[bool, typer.Option("--refused", help="Only what was not let through.")] = False,
     count: Annotated[int | None, typer.Option(metavar="N", help="End after so many.")] = None,
     duration: Annotated[str | None, typer.Option("--for", metavar="DUR", help="End after this time.")] = None,
+    replay: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="What was recorded in this file, instead.")
+    ] = None,
+    speed: Annotated[
+        str | None,
+        typer.Option(metavar="xN", help="With --replay: so many times as fast as it was; else all at once."),
+    ] = None,
 ) -> ExitCode:
     """Show what the gateway decides, as it happens.
 
@@ -53,6 +65,18 @@ async def watch(
     on; `mas audit` is the evidence.
     """
     end = ending(count, duration)
+    if speed is not None and replay is None:
+        raise UsageError("--speed is for --replay", hint="mas record --out FILE")
+    pace = 0.0 if speed is None else parse_speed(speed)
+    if replay is not None:
+        from mas_core.ops import recordings
+        from mas_core.ops.watch import EventFilter
+
+        wanted = EventFilter(agent, sender, target, message_type, refused)
+        header = recordings.header_of(replay)
+        call.talk.count(f"recorded from {safe_text(header.context, 80)} at {safe_text(header.time, 40)}")
+        await follow(call, _COLUMNS, _only_once(recordings.replayed(replay, pace), wanted), _row, end)
+        return ExitCode.OK
     async with open_system(call) as system:
         from mas_core.ops import watch as live
 
@@ -63,6 +87,20 @@ async def watch(
     return ExitCode.OK
 
 
+def _only_once(
+    events: AsyncIterator[LiveEvent], wanted: EventFilter
+) -> Callable[[], AsyncIterator[LiveEvent | None]]:
+    """Events that are wanted; and then the end, which a running system does not have."""
+
+    async def run() -> AsyncIterator[LiveEvent | None]:
+        async for event in events:
+            if wanted.matches(event):
+                yield event
+        raise EndOfEvents
+
+    return run
+
+
 def _row(event: LiveEvent) -> Record:
     return {
         "time": moment(event.time),
@@ -70,6 +108,7 @@ def _row(event: LiveEvent) -> Record:
         "to": event.target,
         "type": event.type,
         "bytes": event.bytes,
+        "ms": event.ms,
         "decision": event.decision,
         "reason": event.reason,
         "rule": event.rule,

@@ -43,6 +43,13 @@ def safe_text(value: object, limit: int | None = SHOWN_CHARACTERS) -> str:
     return _UNSAFE.sub(_made_visible, text) + missing
 
 
+def one_for_one(text: str) -> str:
+    """`text` with a visible character in place of each that is none: for fields in which a cursor moves."""
+    return _UNSAFE.sub(
+        lambda match: chr(_CONTROL_PICTURES + ord(match[0])) if ord(match[0]) < 0x20 else "\ufffd", text
+    )
+
+
 def display_width(text: str) -> int:
     """How many columns of a terminal `text` takes; `text` is safe already."""
     if text.isascii():

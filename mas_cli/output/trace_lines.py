@@ -77,8 +77,8 @@ def _hop_lines(hop: Hop, start: int, first: str, rest: str, what: str) -> Iterat
         Cell(first + what, "dim"),
         Cell(f"{safe_text(hop.sender, 64)} → {safe_text(hop.target, 64)}", "name"),
         Cell(f"  {safe_text(hop.type, 128)}  {hop.size} B  "),
-        Cell(hop.status, status_style(hop.status)),
-        Cell(f"  {_since(hop.began, start)}  {hop.id}", "dim"),
+        Cell(safe_text(hop.status, 30), status_style(hop.status)),
+        Cell(f"  {_since(hop.began, start)}  {safe_text(hop.id, 64)}", "dim"),
     )
     steps: list[tuple[int, Line | Hop, str]] = [(hop.decided, _decision(hop), "")]
     if hop.stages_us:
@@ -99,9 +99,11 @@ def _hop_lines(hop: Hop, start: int, first: str, rest: str, what: str) -> Iterat
 
 
 def _decision(hop: Hop) -> Line:
-    words = hop.decision + (f" by {safe_text(hop.rule, 80)}" if hop.rule else "")
+    words = safe_text(hop.decision, 30) + (f" by {safe_text(hop.rule, 80)}" if hop.rule else "")
     style: Style | None = None if hop.decision == "allowed" else status_style(hop.status)
-    found = ", ".join(f"{finding.rule} at {safe_text(finding.path, 80)}" for finding in hop.findings)
+    found = ", ".join(
+        f"{safe_text(finding.rule, 80)} at {safe_text(finding.path, 80)}" for finding in hop.findings
+    )
     where = f"  {safe_text(hop.gateway, 40)} #{hop.seq}"
     return (
         Cell(words, style),
@@ -116,7 +118,7 @@ def _event(event: HopEvent) -> Line:
     attempt = event.details.get("attempt")
     number = f" (attempt {attempt})" if isinstance(attempt, int) else ""
     return (
-        Cell(event.kind + number, style),
+        Cell(safe_text(event.kind, 40) + number, style),
         Cell(f"  {safe_text(event.reason, 300)}"),
         Cell(f"  #{event.seq}", "dim"),
     )

@@ -18,13 +18,16 @@ from mas_cli.tui.actions import Action, Answers
 from mas_cli.tui.board import Board
 from mas_cli.tui.dialogs import ActionDialog, ActionMenu, Asked, Palette, ReadWindow
 from mas_cli.tui.feed import Feed
-from mas_cli.tui.frame_text import crumbs, hints, top_line
+from mas_cli.tui.frame_style import FRAME_CSS
+from mas_cli.tui.frame_text import crumbs, hints, time_line, top_line
 from mas_cli.tui.key_table import KEYS, bindings, keymap, shown_key
 from mas_cli.tui.pane import Pane, TablePane
+from mas_cli.tui.replay import Replay
 from mas_cli.tui.row_keys import RowKeys
 from mas_cli.tui.screens import PANES
 from mas_cli.tui.widgets.bars import Bar, TabBar
 from mas_cli.tui.widgets.line_table import LineTable
+from mas_cli.tui.widgets.typed_line import TypedLine
 from mas_core.errors import MasError, UsageError
 
 if TYPE_CHECKING:
@@ -53,28 +56,14 @@ class Dashboard(RowKeys):
     # Textual declares these two as what an object may change.
     HORIZONTAL_BREAKPOINTS = [(0, "-narrow"), (100, "-normal"), (150, "-wide")]  # noqa: RUF012
     VERTICAL_BREAKPOINTS = [(0, "-low"), (36, "-tall")]  # noqa: RUF012
-    CSS = """
-    #top { background: $panel; }
-    #top.-protected { background: $error-darken-1; color: $text; }
-    #tabs { background: $boost; }
-    #crumbs { color: $text-muted; }
-    #hints { background: $panel; }
-    #filter-line { height: 1; display: none; }
-    #filter-line.-open { display: block; }
-    #filter-line Bar { width: 10; }
-    #filter { height: 1; border: none; padding: 0; }
-    #filter:focus { border: none; background: $primary 30%; }
-    ContentSwitcher { height: 1fr; }
-    .titled { border: round $surface-lighten-2; border-title-color: $text; padding: 0 1; }
-    .titled:focus-within { border: round $primary; }
-    """
+    CSS = FRAME_CSS
 
     def __init__(
         self,
         board: Board,
         system: System | None,
         *,
-        feed: Feed | None = None,
+        feed: Feed | Replay | None = None,
         first: int = 1,
         keys: Mapping[str, str] | None = None,
     ) -> None:
@@ -93,11 +82,12 @@ class Dashboard(RowKeys):
         self.panes: list[Pane] = [kind(id=f"screen-{number}") for number, kind in enumerate(PANES, 1)]
         self._top, self._crumbs_bar = Bar(id="top"), Bar(id="crumbs")
         self._command, self._hints_bar = Bar(id="command"), Bar(id="hints")
-        self._tabs = TabBar([pane.title for pane in self.panes], id="tabs")
+        self.is_ascii = os.environ.get("MAS_TUI_ASCII", "") not in ("", "0")
+        self._tabs = TabBar([pane.title for pane in self.panes], ascii_only=self.is_ascii, id="tabs")
         self._screens = ContentSwitcher(initial=f"screen-{first}")
         self._filter_line, self._filter_name = Horizontal(id="filter-line"), Bar(id="filter-name")
-        self._filter = Input(id="filter")
-        self.is_ascii = os.environ.get("MAS_TUI_ASCII", "") not in ("", "0")
+        self._filter = TypedLine(id="filter")
+        self._time_bar = Bar(id="time")
 
     def compose(self) -> ComposeResult:
         """The frame."""
@@ -108,6 +98,8 @@ class Dashboard(RowKeys):
         with self._filter_line:
             yield self._filter_name
             yield self._filter
+        if self.board.replay is not None:
+            yield self._time_bar
         yield self._crumbs_bar
         yield self._command
         yield self._hints_bar
@@ -116,6 +108,12 @@ class Dashboard(RowKeys):
         """Start the feed and the clock of frames."""
         self.set_keymap(self._keymap)
         self._filter_name.say(Text("  filter "))
+        self.set_class(self.is_ascii, "-ascii")
+        if self.board.replay is not None:
+            self.board.replay.changed = self.mark_dirty
+            for table in self.query(LineTable):
+                if self.system is None and table.id not in ("problems", "pairs") and table.follows is False:
+                    table.empty = "a recording does not hold this"
         self.action_screen(self._first)
         self.set_interval(1 / FRAMES_A_SECOND, self._frame)
         if self.system is not None or self._feed is not None:
@@ -155,9 +153,12 @@ class Dashboard(RowKeys):
             return
         self._top.say(top_line(self.board))
         self._top.set_class(self.board.target.protected, "-protected")
+        if (replay := self.board.replay) is not None:
+            width = self.size.width
+            self._time_bar.say(time_line(replay, width, self.keys, ascii_only=self.is_ascii))
         self._crumbs_bar.say(crumbs(self.pane))
         commands = self.board.commands
-        self._command.say(Text(f" $ {commands[-1]}" if commands else "", "dim"))
+        self._command.say(Text(f" $ {safe_text(commands[-1], 400)}" if commands else "", "dim"))
         self._command.display = bool(commands)
         self._hints_bar.say(hints(self.pane, self.keys))
         self.pane.draw()
@@ -345,7 +346,7 @@ class Dashboard(RowKeys):
         """Let one of some actions be chosen, and do it once it is confirmed."""
         locked = ""
         if self.board.read_only:
-            locked = "nothing can be changed: " + ("a replay" if self.system is None else "read-only")
+            locked = "nothing can be changed: " + ("this is a replay" if self.system is None else "read-only")
         what = names[0] if len(names) == 1 else f"{len(names)} rows" if names else self.pane.title
 
         def chosen(action: Action | None) -> None:

@@ -10,6 +10,7 @@ from mas_cli.tui.live_buffer import LiveBuffer
 from mas_core.errors import MasError
 
 if TYPE_CHECKING:
+    from mas_cli.tui.replay import Replay
     from mas_core.ops.status import SystemStatus
     from mas_core.settings.target import Target
 
@@ -29,5 +30,7 @@ class Board:
     """Why nothing new comes in, while that is so."""
     commands: deque[str] = field(default_factory=lambda: deque(maxlen=100))
     """What the last actions would be in a shell, newest last."""
+    replay: Replay | None = None
+    """The recording that is shown in place of a running system."""
     asleep: dict[str, float] = field(default_factory=dict)
     """Problems that were acknowledged, and until when by the monotonic clock."""

@@ -20,6 +20,7 @@ from mas_cli.output.tables import Cell, Layout
 from mas_cli.tui.actions import Action, Answers
 from mas_cli.tui.widgets.line_table import LineTable, Rows
 from mas_cli.tui.widgets.prose import Prose
+from mas_cli.tui.widgets.typed_line import TypedLine
 
 SHOWN_ROWS = 8
 
@@ -116,17 +117,17 @@ class ActionDialog(Window):
         """The question."""
         asked, action = self._asked, self._asked.action
         with Vertical():
-            yield Static(Text(f"{action.label}  ·  {asked.context}\n", "bold"))
+            yield Static(Text(f"{action.label}  ·  {safe_text(asked.context, 60)}\n", "bold"))
             yield Static(self._what())
             for question in action.questions:
                 yield Static(Text(question.label))
-                yield Input(question.default(asked.records[0]), id=f"q-{question.name}")
+                yield TypedLine(question.default(asked.records[0]), id=f"q-{question.name}")
             if action.impact != "read":
                 yield Static(Text("reason (goes into the audit)"))
-                yield Input(id="q-reason")
+                yield TypedLine(id="q-reason")
             if self._must_type_name:
-                yield Static(Text(f"type {asked.context} to confirm", "bold"))
-                yield Input(id="confirm")
+                yield Static(Text(f"type {safe_text(asked.context, 60)} to confirm", "bold"))
+                yield TypedLine(id="confirm")
             yield Static(Text(), id="command")
             yield Static(Text(), id="missing")
             with Horizontal():
@@ -182,7 +183,7 @@ class ActionDialog(Window):
                 self._say_missing(f"{question.label} is needed")
                 return
         if self._must_type_name and self.query_one("#confirm", Input).value != self._asked.context:
-            self._say_missing(f"type {self._asked.context} to go on")
+            self._say_missing(f"type {safe_text(self._asked.context, 60)} to go on")
             return
         self.dismiss(answers)
 
@@ -200,7 +201,7 @@ class Palette(Window):
     def compose(self) -> ComposeResult:
         """A line to type in and what fits."""
         with Vertical():
-            yield Input(placeholder="go to: a screen, agent NAME, trace ID …")
+            yield TypedLine(placeholder="go to: a screen, agent NAME, trace ID …")
             yield LineTable([Layout("go to"), Layout("what", flexible=True)])
 
     def on_mount(self) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from rich.text import Text
 
@@ -12,6 +12,10 @@ from mas_cli.output.safe_text import safe_text
 from mas_cli.tui.board import Board
 from mas_cli.tui.key_table import shown_key
 from mas_cli.tui.pane import Pane, TablePane
+from mas_cli.tui.widgets.bars import bar
+
+if TYPE_CHECKING:
+    from mas_cli.tui.replay import Replay
 
 MAX_HINTS: Final = 7
 _COMMON_HINTS: Final = (("filter.open", "filter"), ("row.actions", "actions"), ("help.context", "keys"))
@@ -29,6 +33,9 @@ def top_line(board: Board) -> Text:
     if board.problem is not None:
         text.append(f"  ✗ {safe_text(board.problem.message, 160)}", "red bold")
         return text
+    if status is None and board.replay is not None:
+        text.append("  a recording", "dim")
+        return text
     if status is None:
         text.append("  connecting …", "dim")
         return text
@@ -36,7 +43,8 @@ def top_line(board: Board) -> Text:
     running = sum(agent.status == "running" for agent in status.agents)
     others = sum(agent.status not in ("running", "stopped") for agent in status.agents)
     wanted = len({partition.owner for partition in status.partitions if partition.owner})
-    text.append(f"  server {board.server_ms:.1f} ms", "" if board.server_ms < 50 else "yellow")
+    if board.replay is None:
+        text.append(f"  server {board.server_ms:.1f} ms", "" if board.server_ms < 50 else "yellow")
     text.append(f"  gateways {wanted}/{len(status.gateways)}", "" if status.gateways else "red bold")
     text.append(f"  agents {running}/{len(status.agents)}")
     if others:
@@ -45,7 +53,26 @@ def top_line(board: Board) -> Text:
     text.append(f"  refused {refused:.1f}/s", "yellow" if refused else "")
     if board.live.sampling > 1:
         text.append(f"  showing 1 in {board.live.sampling}", "yellow")
-    text.append(f"  {time.strftime('%H:%M:%S')} ●live", "green")
+    if board.replay is None:
+        text.append(f"  {time.strftime('%H:%M:%S')} ●live", "green")
+    return text
+
+
+def time_line(replay: Replay, width: int, keys: Mapping[str, str], *, ascii_only: bool) -> Text:
+    """Where a recording is played, and by which keys one moves in it."""
+    state = "end" if replay.at >= replay.count else "plays" if replay.is_playing else "held"
+    text = Text(f" {state:5} x{replay.speed:g}  {replay.time}  ", "bold", no_wrap=True)
+    told = f"  {replay.at:,} of {replay.count:,}"
+    if replay.missed:
+        told += f"  {replay.missed:,} missed"
+    names = (
+        ("live.pause", "play"), ("time.back", "back"), ("time.forward", "on"), ("replay.speed", "speed"),
+    )  # fmt: skip
+    hint = "".join(f"  {shown_key(key, keys)} {label}" for key, label in names)
+    room = width - len(text.plain) - len(told) - len(hint) - 1
+    text.append(bar(replay.share, max(8, room), ascii_only=ascii_only), "green")
+    text.append(told)
+    text.append(hint, "cyan")
     return text
 
 

@@ -45,6 +45,7 @@ KEYS: Final[tuple[KeyAction, ...]] = (
     KeyAction("time.forward", "right_square_bracket", "time(60)", "1 min on"),
     KeyAction("time.far_back", "left_curly_bracket", "time(-3600)", "1 h back"),
     KeyAction("time.far_forward", "right_curly_bracket", "time(3600)", "1 h on"),
+    KeyAction("replay.speed", "x", "speed", "speed of a replay"),
     KeyAction("view.wide", "w", "wide", "wide"),
     KeyAction("view.zoom", "z", "zoom", "zoom"),
     KeyAction("view.next", "tab", "app.focus_next", "next pane"),

@@ -81,6 +81,12 @@ class LiveBuffer:
         self._second, self._in, self._out = second, 0, 0
         self._waits, self._current = [], Counter()
 
+    def restart(self) -> None:
+        """Forget everything but the numbers, which go on rising."""
+        number = self._number
+        vars(self).update(vars(LiveBuffer()))
+        self._number = number
+
     @property
     def newest(self) -> int:
         """The number of the newest event that was kept."""

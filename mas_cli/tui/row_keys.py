@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 from textual.app import App
@@ -27,7 +28,10 @@ class RowKeys(App[None]):
         raise NotImplementedError
 
     def action_pause(self) -> None:
-        """Hold the picture, not what comes."""
+        """Hold the picture, not what comes; of a recording, the clock."""
+        if self.board.replay is not None:
+            self.board.replay.toggle()
+            return
         self.pane.toggle_pause()
         self.mark_dirty()
 
@@ -72,9 +76,21 @@ class RowKeys(App[None]):
             self.bell()
 
     def action_time(self, seconds: int) -> None:
-        """Move in time, where a screen can."""
+        """Move in time, where a screen can; a recording moves by lines and minutes."""
+        if (replay := self.board.replay) is not None:
+            replay.is_playing = False
+            if abs(seconds) > 60:
+                replay.seek(math.copysign(60_000, seconds))
+            else:
+                replay.step(1 if seconds > 0 else -1)
+            return
         self.pane.move_time(seconds)
         self.mark_dirty()
+
+    def action_speed(self) -> None:
+        """Play a recording faster, or at its own speed again."""
+        if self.board.replay is not None:
+            self.board.replay.next_speed()
 
     def action_wide(self) -> None:
         """Cut nothing and scroll sideways, or fit the width again."""
@@ -99,7 +115,7 @@ class RowKeys(App[None]):
     def action_copy_command(self) -> None:
         """Copy the last command."""
         if self.board.commands:
-            self.copy_to_clipboard(self.board.commands[-1])
+            self.copy_to_clipboard(safe_text(self.board.commands[-1]))
             self.notify("copied", markup=False)
 
     def action_json(self) -> None:

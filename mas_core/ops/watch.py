@@ -113,7 +113,11 @@ def is_of_operator(record: AuditRecord) -> bool:
 
 
 async def follow(
-    system: System, after: dict[int, int], wanted: EventFilter | None = None
+    system: System,
+    after: dict[int, int],
+    wanted: EventFilter | None = None,
+    *,
+    missed: Callable[[int, int], None] | None = None,
 ) -> AsyncIterator[LiveEvent | None]:
     """Events as they come; None now and then while there are none, so that a caller can look at the clock.
 
@@ -122,6 +126,7 @@ async def follow(
         after: The last record that was seen of each partition, from `newest`; moved along, so that
             whoever lost the connection goes on with it. 0 is before all records.
         wanted: Which events.
+        missed: Told the partition and the number of records that were gone before they could be read.
 
     Raises:
         StoreUnreachable: The connection is lost.
@@ -131,8 +136,12 @@ async def follow(
         if not found:
             yield None
         for partition, block in found:
+            texts = block.records()
+            gone = block.last_seq - len(texts) - after[partition]
+            if gone > 0 and missed is not None:
+                missed(partition, gone)
             after[partition] = block.last_seq
-            for text in block.records():
+            for text in texts:
                 try:
                     record = decode_record(text)
                 except msgspec.DecodeError:

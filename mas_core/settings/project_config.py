@@ -20,6 +20,7 @@ from mas_core.settings.masking import masked
 from mas_core.settings.permissions import Permission
 from mas_core.settings.policy_file import FilePolicy, load_policy_file, rules_of
 from mas_core.settings.project import Project
+from mas_core.settings.tui_settings import TuiSettings
 from mas_core.settings.user_folder import user_folder
 from mas_core.settings.yaml_documents import (
     KeyPath,
@@ -75,6 +76,8 @@ class ProjectConfig(BaseSettings):
     """Settings of the gateway."""
     health: HealthSettings = HealthSettings()
     """Where health and metrics are served, and when something counts as stuck."""
+    tui: TuiSettings = TuiSettings()
+    """How the dashboard is used."""
     agents: list[AgentSpec] = []
     """Agent specs that stand here instead of in files."""
     permissions: list[Permission] = []

@@ -40,6 +40,7 @@ SYSTEM_CALLS = {
     "send": ["calculator", "text.echo"],
     "request": ["calculator", "text.echo", '{"a":1}'],
     "watch": ["--for", "50ms"],
+    "record": ["--out", "lawful-{n}.rec", "--for", "50ms"],
     "trace": ["{copy}"],
     "rbac allow": ["outsider", "sleeper", "--dry-run"],
     "rbac deny": ["outsider", "sleeper", "--dry-run"],

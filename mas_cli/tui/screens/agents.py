@@ -125,7 +125,7 @@ class Agents(TablePane):
             "metadata": json_lines(
                 {"metadata": found.summary.metadata, "capabilities": list(found.summary.capabilities)}
             ),
-            "limits": _limits(await limits.get_limit(system, name)),
+            "limits": _limits(await limits.get_limit(system, name), ascii_only=self.dashboard.is_ascii),
         }
         known = await state.get(system, name)
         self._told["state"] = heading(f"revision {known.revision}") + json_lines(known.value)
@@ -196,14 +196,14 @@ def _rules(rules_from: Sequence[Any], rules_to: Sequence[Any]) -> Text:
     return text
 
 
-def _limits(found: Sequence[LimitStatus]) -> Text:
+def _limits(found: Sequence[LimitStatus], *, ascii_only: bool = False) -> Text:
     text = Text()
     for one in found:
         text.append(f"{safe_text(one.name, 60)}", "bold")
-        text.append(f"  {one.scope}  from {safe_text(one.source, 60)}\n", "dim")
+        text.append(f"  {safe_text(one.scope, 30)}  from {safe_text(one.source, 60)}\n", "dim")
         for use in one.uses:
             share = use.used / use.limit if use.limit > 0 else 0.0
             style = "red" if share >= 1 else "yellow" if share > 0.8 else "green"
-            text.append(f"  {use.window:8} {use.used:>10,} of {use.limit:<10,}  ")
-            text.append(f"{bar(share, 20)}\n", style)
+            text.append(f"  {safe_text(use.window, 30):8} {use.used:>10,} of {use.limit:<10,}  ")
+            text.append(f"{bar(share, 20, ascii_only=ascii_only)}\n", style)
     return text

@@ -114,7 +114,7 @@ class Queues(TablePane):
             Rows(self._messages, lambda item: item["place"] + item["lane"], _message_cells)
         )
         held = sum(item["state"] == "in hand" for item in self._messages)
-        title = f"{safe_text(self._agent, 40)}  {held} in hand first" if self._messages else self._agent
+        title = safe_text(self._agent, 40) + (f"  {held} in hand first" if self._messages else "")
         more = f"  the first {READ}" if len(self._messages) == READ else ""
         self.part("#queue-box", Vertical).border_title = Text(title + more)
 

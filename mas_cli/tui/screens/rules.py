@@ -26,6 +26,7 @@ from mas_cli.tui.screens.rule_actions import ADDING, LIMITING, RESETTING, REVOKI
 from mas_cli.tui.widgets.grid import Grid
 from mas_cli.tui.widgets.line_table import LineTable, Rows
 from mas_cli.tui.widgets.prose import Prose
+from mas_cli.tui.widgets.typed_line import TypedLine
 from mas_core.errors import MasError, SecretUnavailable
 
 if TYPE_CHECKING:
@@ -103,7 +104,7 @@ class Rules(TablePane):
                     ):
                         with Horizontal():
                             yield Static(Text(name, "bold"))
-                            yield Input(hint if name != "to" else "", id=f"try-{name}")
+                            yield TypedLine(hint if name != "to" else "", id=f"try-{name}")
                     yield Button("try", id="try", compact=True)
                 yield LineTable(
                     [Layout("STAGE"), Layout("VERDICT"), Layout("RULE"), Layout("REASON", flexible=True)],
@@ -208,7 +209,10 @@ class Rules(TablePane):
         except MasError as error:
             self.dashboard.complain(error)
             return
-        text = Text(f"the token of {sender} is not at hand, so only the access rules are asked\n\n", "dim")
+        text = Text(
+            f"the token of {safe_text(sender, 64)} is not at hand, so only the access rules are asked\n\n",
+            "dim",
+        )
         text.append(
             f"{decision.outcome}: {safe_text(decision.reason, 400)}\n", "green" if decision.allowed else "red"
         )

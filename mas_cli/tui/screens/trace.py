@@ -18,6 +18,7 @@ from mas_cli.output.trace_lines import Line, hop_record, tree_lines, waterfall_l
 from mas_cli.tui.pane import Pane
 from mas_cli.tui.widgets.line_table import STYLES
 from mas_cli.tui.widgets.prose import Prose, heading, json_lines
+from mas_cli.tui.widgets.typed_line import TypedLine
 from mas_core.errors import MasError
 
 if TYPE_CHECKING:
@@ -41,7 +42,9 @@ class Trace(Pane):
 
     def compose(self) -> ComposeResult:
         """The id and the story."""
-        yield Input(placeholder="id of a message, or enter on a row of Live, Dead or Audit", id="trace-id")
+        yield TypedLine(
+            placeholder="id of a message, or enter on a row of Live, Dead or Audit", id="trace-id"
+        )
         with Vertical(classes="titled"):
             yield Prose(id="story")
 
@@ -93,7 +96,7 @@ class Trace(Pane):
         """Show the tree and the waterfall."""
         text = Text()
         if self._hop is not None:
-            text.append_text(heading(f"{self._hop.status}  {self._hop.id}"))
+            text.append_text(heading(safe_text(f"{self._hop.status}  {self._hop.id}", 200)))
             text.append_text(_lines(tree_lines(self._hop)))
             text.append_text(heading("\nwhere the time went"))
             width = max(40, self.size.width - 6)

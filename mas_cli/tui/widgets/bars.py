@@ -46,9 +46,10 @@ class TabBar(Widget):
             super().__init__()
             self.number = number
 
-    def __init__(self, titles: Sequence[str], *, id: str | None = None) -> None:
+    def __init__(self, titles: Sequence[str], *, ascii_only: bool = False, id: str | None = None) -> None:
         super().__init__(id=id)
         self._titles = titles
+        self._between = "|" if ascii_only else "│"
         self._shown = 1
         self._edges: list[int] = []
 
@@ -68,7 +69,7 @@ class TabBar(Widget):
         for number, title in enumerate(self._titles, 1):
             name = f" {number} {title[:room]} "
             text.append(name, "reverse bold" if number == self._shown else "")
-            text.append("│", "dim")
+            text.append(self._between, "dim")
             self._edges.append(display_width(text.plain))
         return text
 
