@@ -72,7 +72,6 @@ class Queues(TablePane):
                 yield LineTable(
                     [
                         Layout("MESSAGE", flexible=True),
-                        Layout("FROM"),
                         Layout("AGE", right=True),
                         Layout("IDLE", right=True),
                         Layout("DLV", right=True),
@@ -162,7 +161,6 @@ def _message_cells(item: Record) -> Sequence[Cell]:
     what = item["type"] or f"{count}: {problem}"
     return (
         Cell(safe_text(str(what), 200), "bad" if problem else None),
-        Cell(safe_text(str(item["from"] or "-"), 64)),
         Cell(cell(item["age"], "duration")),
         Cell(cell(idle, "duration"), "warn" if is_late else None),
         Cell(str(item["deliveries"] or "-"), "warn" if item["deliveries"] not in (0, 1) else None),
