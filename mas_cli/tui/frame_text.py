@@ -69,6 +69,8 @@ def time_line(replay: Replay, width: int, keys: Mapping[str, str], *, ascii_only
         ("live.pause", "play"), ("time.back", "back"), ("time.forward", "on"), ("replay.speed", "speed"),
     )  # fmt: skip
     hint = "".join(f"  {shown_key(key, keys)} {label}" for key, label in names)
+    if width < 100:
+        hint = ""
     room = width - len(text.plain) - len(told) - len(hint) - 1
     text.append(bar(replay.share, max(8, room), ascii_only=ascii_only), "green")
     text.append(told)

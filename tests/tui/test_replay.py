@@ -9,6 +9,7 @@ from support.filled import filled
 from mas_cli.tui.app import Dashboard
 from mas_cli.tui.board import Board
 from mas_cli.tui.replay import Replay
+from mas_cli.tui.screens import PANES
 from mas_core.ops.recordings import Entry
 from mas_core.ops.status import SystemStatus
 from mas_core.ops.watch import LiveEvent
@@ -145,3 +146,14 @@ async def test_other_keys_do_what_the_usual_ones_did():
         assert "f2 actions" in text_of(app)
         await pilot.press("f2")
         assert "nothing can be changed" in text_of(app)
+
+
+@pytest.mark.parametrize("number", range(1, len(PANES) + 1))
+async def test_every_screen_can_be_the_first(number):
+    """`mas tui --screen NAME`: it is seen, and not only named."""
+    app, board = replay()
+    app = Dashboard(board, None, feed=board.replay, first=number)
+    async with app.run_test(size=(80, 24)) as pilot:
+        await pilot.pause()
+        assert [pane for pane in app.panes if pane.display] == [app.pane]
+        assert app.pane.region.height > 5

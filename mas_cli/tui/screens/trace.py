@@ -50,7 +50,7 @@ class Trace(Pane):
 
     def on_mount(self) -> None:
         """No message yet."""
-        self._id = ""
+        self._message_id = ""
         self._hop: Hop | None = None
         self._problem = ""
         self._asked = ""
@@ -58,12 +58,12 @@ class Trace(Pane):
     @property
     def home(self) -> Widget | None:
         """Where there is no message yet, its id; else the story."""
-        return self.part("#story", Prose) if self._id else self.part("#trace-id", Input)
+        return self.part("#story", Prose) if self._message_id else self.part("#trace-id", Input)
 
     def go_to(self, name: str) -> bool:
         """Show another message."""
-        self._id, self._hop, self._problem = name.strip(), None, ""
-        self.part("#trace-id", Input).value = self._id
+        self._message_id, self._hop, self._problem = name.strip(), None, ""
+        self.part("#trace-id", Input).value = self._message_id
         self.dashboard.reload()
         self.part("#story", Prose).focus()
         return True
@@ -78,7 +78,7 @@ class Trace(Pane):
         from mas_core.ops import trace as traces
         from mas_core.ops.audit_questions import note_question
 
-        wanted = self._id
+        wanted = self._message_id
         if not wanted:
             return
         try:
@@ -89,7 +89,7 @@ class Trace(Pane):
         except MasError as error:
             self._problem = error.message
             return
-        if wanted == self._id:
+        if wanted == self._message_id:
             self._hop, self._problem = found, ""
 
     def draw(self) -> None:
@@ -103,13 +103,13 @@ class Trace(Pane):
             text.append_text(_lines(waterfall_lines(self._hop, width, ascii_only=self.dashboard.is_ascii)))
         elif self._problem:
             text.append(safe_text(self._problem, 300), "yellow")
-        elif self._id:
+        elif self._message_id:
             text.append("looking …", "dim")
         self.part("#story", Prose).say(text)
 
     def crumbs(self) -> list[str]:
         """The id."""
-        return [self._id] if self._id else []
+        return [self._message_id] if self._message_id else []
 
     def as_json(self) -> tuple[str, Text] | None:
         """All that is known of it."""

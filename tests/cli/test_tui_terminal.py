@@ -1,0 +1,59 @@
+"""The dashboard in a real terminal, tmux: in 16 colours, without colour, with plain characters."""
+
+import json
+import re
+import shutil
+import subprocess
+import sys
+import time
+
+import pytest
+
+HEADER = {"recording": "mas", "format": 1, "version": "0", "context": "demo", "time": "2026-11-21T10:00:00Z"}
+EVENT = {"time": "2026-11-21T10:00:01Z", "from": "a", "to": "b", "type": "t", "decision": "forbidden"}
+HUES = re.compile(r"\x1b\[(?:[0-9;]*;)?(?:3[1-6]|4[1-6]|9[1-6]|10[1-6]|38|48)[;m]")
+TRUE_COLOURS = re.compile(r"\x1b\[(?:[0-9;]*;)?[34]8;")
+
+
+@pytest.fixture
+def screen(tmp_path):
+    """Runs `mas tui --replay` in a terminal of 80x24; gives what it shows, with its colours."""
+    tmux = shutil.which("tmux")
+    if tmux is None:
+        pytest.skip("no tmux is installed: apt-get install tmux")
+    path = tmp_path / "r"
+    path.write_text("".join(json.dumps(line) + "\n" for line in (HEADER, EVENT)))
+    call = [tmux, "-L", f"mas-{tmp_path.name}", "-f", "/dev/null"]
+
+    def run(**environment):
+        words = ["env", *(f"{name}={value}" for name, value in environment.items())]
+        words += [sys.executable, "-m", "mas_cli", "tui", "--replay", str(path), "--screen", "live"]
+        subprocess.run([*call, "new-session", "-d", "-x", "80", "-y", "24", *words], check=True, cwd=tmp_path)
+        try:
+            end = time.monotonic() + 60
+            while True:
+                shown = subprocess.run(
+                    [*call, "capture-pane", "-e", "-p"], capture_output=True, encoding="utf-8"
+                ).stdout
+                if "forbidden" in shown and "keys" in shown:
+                    return shown
+                assert time.monotonic() < end, shown
+                time.sleep(0.1)
+        finally:
+            subprocess.run([*call, "kill-server"], check=False)
+
+    return run
+
+
+@pytest.mark.slow
+def test_it_works_in_real_terminals(screen):
+    """Colours of 16 only; none at all; lines of plain characters."""
+    few = screen(TERM="screen", COLORTERM="")
+    assert HUES.search(few)
+    assert not TRUE_COLOURS.search(few)
+
+    none = screen(TERM="screen", NO_COLOR="1")
+    assert not HUES.search(none)
+
+    plain = screen(TERM="screen", MAS_TUI_ASCII="1")
+    assert not set(plain) & set("─│╭╮╰╯█░")
