@@ -38,6 +38,7 @@ ROWS = {
     23: "hostile YAML",
     24: "class paths to code from elsewhere",
     27: "cells that a spreadsheet takes for formulas",
+    28: "terminal escapes, markup and invisible characters in what is shown",
     30: "an audit that was edited, cut, rolled back, forked or written anew",
     31: "an audit that cannot be written",
     32: "guessing a payload from its fingerprint",
