@@ -25,7 +25,9 @@ run: $(STAMP)  ## start the sample system: server, gateway and the agents of age
 
 WORKERS ?= 3
 test: $(DEV)   ## run all tests against real servers; they wait a lot, so WORKERS processes share them
-	@$(BIN)/python -m pytest -q --numprocesses $(WORKERS) --dist loadfile
+	@$(BIN)/python -m pytest -q --numprocesses $(WORKERS) --dist loadfile || { \
+	  echo "What failed beside others is run once more, alone; what fails again has failed:"; \
+	  $(BIN)/python -m pytest --last-failed --last-failed-no-failures none; }
 
 check: $(DEV)  ## format, lint, types, floors, generated files
 	@$(BIN)/ruff format --check .

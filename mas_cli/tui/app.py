@@ -79,6 +79,7 @@ class Dashboard(RowKeys):
         self._is_dirty = True
         self._frames = 0
         self._is_quitting = 0.0
+        self._filter_problem = ""
         self.panes: list[Pane] = [kind(id=f"screen-{number}") for number, kind in enumerate(PANES, 1)]
         self._top, self._crumbs_bar = Bar(id="top"), Bar(id="crumbs")
         self._command, self._hints_bar = Bar(id="command"), Bar(id="hints")
@@ -156,7 +157,8 @@ class Dashboard(RowKeys):
         if (replay := self.board.replay) is not None:
             width = self.size.width
             self._time_bar.say(time_line(replay, width, self.keys, ascii_only=self.is_ascii))
-        self._crumbs_bar.say(crumbs(self.pane))
+        if not self._filter_problem:
+            self._crumbs_bar.say(crumbs(self.pane))
         commands = self.board.commands
         self._command.say(Text(f" $ {safe_text(commands[-1], 400)}" if commands else "", "dim"))
         self._command.display = bool(commands)
@@ -240,8 +242,10 @@ class Dashboard(RowKeys):
         try:
             self.pane.set_filter(event.value)
         except UsageError as error:
+            self._filter_problem = error.message
             self._crumbs_bar.say(Text(f" {safe_text(error.message, 200)}", "red"))
         else:
+            self._filter_problem = ""
             self._crumbs_bar.say(crumbs(self.pane))
 
     @on(Input.Submitted, "#filter")
@@ -250,6 +254,7 @@ class Dashboard(RowKeys):
 
     def _close_filter(self) -> None:
         line = self._filter_line
+        self._filter_problem = ""
         if line.has_class("-open"):
             line.remove_class("-open")
             if self.pane.table is not None:
