@@ -50,7 +50,14 @@ def _without_command(found: Route) -> ExitCode:
     if found.path and not found.wants_help:
         group = " ".join(found.path)
         raise UsageError(f"mas {group} needs a command", hint=f"mas {group} --help")
-    write_page(group_help(found.path) if found.path else root_help())
+    if found.path:
+        write_page(group_help(found.path))
+    elif found.wants_help:
+        write_page(root_help())
+    else:
+        from mas_cli.facts import facts
+
+        write_page(f"{root_help()}\n\n{facts(found.arguments)}")
     return ExitCode.OK
 
 

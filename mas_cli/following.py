@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import dataclass
-from typing import TypeVar
+from typing import Annotated, TypeVar
+
+import typer
 
 from mas_cli.input.durations import parse_duration
+from mas_cli.input.expressions import Condition, parse_condition
 from mas_cli.invocation import Invocation
 from mas_cli.output.columns import Column, Record
 from mas_core.errors import StoreUnreachable, UsageError
@@ -17,6 +21,11 @@ LONGEST_PAUSE = 10.0
 
 _T = TypeVar("_T")
 
+Until = Annotated[
+    str | None,
+    typer.Option("--until", metavar="EXPR", help="End once this JMESPath of the newest JSON is true."),
+]
+
 
 class EndOfEvents(Exception):
     """What is followed has an end, and this is it."""
@@ -24,21 +33,54 @@ class EndOfEvents(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Ending:
-    """When a command stops following; without either it goes on for ever."""
+    """When a command stops following; without any of them it goes on for ever."""
 
     count: int | None = None
     seconds: float | None = None
+    until: Condition | None = None
 
 
-def ending(count: int | None, duration: str | None) -> Ending:
-    """The end that --count and --for ask for.
+def ending(count: int | None, duration: str | None, until: str | None = None) -> Ending:
+    """The end that --count, --for and --until ask for.
 
     Raises:
         UsageError: One of them cannot be.
     """
     if count is not None and count < 1:
         raise UsageError("--count is at least 1")
-    return Ending(count, None if duration is None else parse_duration(duration, "--for"))
+    return Ending(
+        count,
+        None if duration is None else parse_duration(duration, "--for"),
+        None if until is None else parse_condition(until, "--until"),
+    )
+
+
+class Reconnects:
+    """Says once that the connection is lost, and after how long it is back."""
+
+    def __init__(self, call: Invocation) -> None:
+        self._call = call
+        self._pause = FIRST_PAUSE
+        self._lost: float | None = None
+
+    async def lost(self, error: StoreUnreachable) -> None:
+        """Wait before the next attempt, longer each time.
+
+        Raises:
+            OutputClosed: The reader has gone.
+        """
+        if self._lost is None:
+            self._lost = time.monotonic()
+            self._call.talk.warn(f"connection lost, trying again: {error.message}")
+        await asyncio.sleep(self._pause)
+        self._call.out.check_reader()
+        self._pause = min(self._pause * 2, LONGEST_PAUSE)
+
+    def answered(self) -> None:
+        """Say so if it had been lost."""
+        if self._lost is not None:
+            self._call.talk.warn(f"connected again after {time.monotonic() - self._lost:.0f} s")
+        self._lost, self._pause = None, FIRST_PAUSE
 
 
 async def follow(
@@ -64,30 +106,27 @@ async def follow(
         OutputClosed: The reader has gone.
     """
     seen = 0
-    pause = FIRST_PAUSE
+    is_true = False
+    connection = Reconnects(call)
     try:
         async with asyncio.timeout(end.seconds) as limit:
-            while end.count is None or seen < end.count:
+            while not is_true and (end.count is None or seen < end.count):
                 try:
                     async for event in events():
-                        if pause > FIRST_PAUSE:
-                            call.talk.warn("connected again")
-                            pause = FIRST_PAUSE
+                        connection.answered()
                         if event is None:
                             call.out.check_reader()
                             continue
-                        call.out.event(columns, record(event), first=with_headers and seen == 0)
+                        shown = record(event)
+                        call.out.event(columns, shown, first=with_headers and seen == 0)
                         seen += 1
-                        if seen == end.count:
+                        is_true = end.until is not None and end.until(shown)
+                        if is_true or seen == end.count:
                             break
                 except EndOfEvents:
                     break
                 except StoreUnreachable as error:
-                    if pause == FIRST_PAUSE:
-                        call.talk.warn(f"connection lost, trying again: {error.message}")
-                    await asyncio.sleep(pause)
-                    call.out.check_reader()
-                    pause = min(pause * 2, LONGEST_PAUSE)
+                    await connection.lost(error)
     except TimeoutError:
         if not limit.expired():
             raise

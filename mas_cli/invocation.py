@@ -83,7 +83,10 @@ def execute(function: CommandFunction, call: Invocation, arguments: dict[str, ob
         call.out.flush()
     except MasError as error:
         code = exit_code_of(error)
+        call.out.close()
         call.talk.error(error, code)
+    finally:
+        call.out.close()
     return code
 
 

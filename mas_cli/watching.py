@@ -10,12 +10,14 @@ from typing import Annotated
 
 import typer
 
-from mas_cli.following import FIRST_PAUSE, LONGEST_PAUSE, Ending, ending
+from mas_cli.following import Ending, Reconnects, Until, ending
 from mas_cli.input.durations import parse_duration
 from mas_cli.invocation import Invocation
 from mas_cli.output.columns import Column, Record, value_at
 from mas_cli.output.formats import Format, Section
 from mas_core.errors import StoreUnreachable, UsageError
+
+__all__ = ["Count", "For", "Shown", "Snapshot", "Until", "Watch", "snapshot", "watch_snapshots", "watched"]
 
 LEAST_PAUSE = 0.1
 
@@ -37,20 +39,20 @@ class Watched:
     end: Ending
 
 
-def watched(watch: str | None, count: int | None, duration: str | None) -> Watched | None:
-    """What --watch, --count and --for ask for; None without --watch.
+def watched(watch: str | None, count: int | None, duration: str | None, until: str | None) -> Watched | None:
+    """What --watch, --count, --for and --until ask for; None without --watch.
 
     Raises:
         UsageError: One of them cannot be, or the others come without --watch.
     """
     if watch is None:
-        if count is not None or duration is not None:
-            raise UsageError("--count and --for end what --watch begins", hint="--watch --for 1m")
+        if any(value is not None for value in (count, duration, until)):
+            raise UsageError("--count, --for and --until end what --watch begins", hint="--watch --for 1m")
         return None
     every = parse_duration(watch, "--watch")
     if every < LEAST_PAUSE:
         raise UsageError(f"--watch looks every {LEAST_PAUSE:g} s at most", hint="--watch=2s")
-    return Watched(every, ending(count, duration))
+    return Watched(every, ending(count, duration, until))
 
 
 @dataclass(frozen=True)
@@ -74,6 +76,12 @@ class Snapshot:
     unsteady: frozenset[str] = frozenset()
     """Fields that alone make no record a changed one."""
 
+    @property
+    def value(self) -> object:
+        """What `--output json` shows of one look."""
+        records = self.records.records
+        return records[0] if self.records.is_single and records else records
+
 
 def snapshot(*tables: Shown, unsteady: frozenset[str] = frozenset()) -> Snapshot:
     """A snapshot whose first table is what programs get."""
@@ -87,24 +95,21 @@ async def watch_snapshots(call: Invocation, look: Callable[[], Awaitable[Snapsho
         OutputClosed: The reader has gone.
     """
     view = _Screen(call) if call.out.is_terminal and call.out.format is Format.TABLE else _Lines(call)
-    looks, pause = 0, FIRST_PAUSE
+    looks = 0
+    connection = Reconnects(call)
     try:
         async with asyncio.timeout(how.end.seconds) as limit:
             while how.end.count is None or looks < how.end.count:
                 try:
                     found = await look()
                 except StoreUnreachable as error:
-                    if pause == FIRST_PAUSE:
-                        call.talk.warn(f"connection lost, trying again: {error.message}")
-                    await asyncio.sleep(pause)
-                    call.out.check_reader()
-                    pause = min(pause * 2, LONGEST_PAUSE)
+                    await connection.lost(error)
                     continue
-                if pause > FIRST_PAUSE:
-                    call.talk.warn("connected again")
-                    pause = FIRST_PAUSE
+                connection.answered()
                 view.show(found)
                 looks += 1
+                if how.end.until is not None and how.end.until(found.value):
+                    break
                 if looks != how.end.count:
                     await asyncio.sleep(how.every)
                     call.out.check_reader()

@@ -8,6 +8,7 @@ import typer
 
 from mas_cli.connection import open_system
 from mas_cli.input.durations import parse_duration
+from mas_cli.input.selectors import matches_all, parse_selectors
 from mas_cli.invocation import Invocation
 from mas_cli.output.colours import Style
 from mas_cli.output.columns import Column, Record
@@ -16,10 +17,12 @@ from mas_cli.output.formats import Format
 from mas_cli.output.issued_tokens import check_destination, write_issued
 from mas_cli.output.moments import moment
 from mas_cli.output.rule_rows import RULE_COLUMNS, rule_row
+from mas_cli.watching import Count, For, Shown, Snapshot, Until, Watch, snapshot, watch_snapshots, watched
 from mas_core.errors import UsageError
 
 if TYPE_CHECKING:
     from mas_core.ops.agents import AgentDescription, AgentSummary
+    from mas_core.ops.system import System
 
 AgentId = Annotated[str, typer.Argument(metavar="AGENT", help="Id of the agent.")]
 
@@ -38,9 +41,13 @@ _COLUMNS = (
     Column("load", kind="number"),
     Column("backlog", kind="number"),
     Column("last_seen", kind="age"),
+    Column("metadata.version", header="version", usual=None),
 )
+_SORTED_BY = ("id", "status", "instances", "load", "backlog", "last_seen")
+_UNSTEADY = frozenset({"last_seen", "seen", "running_instances"})
+"""Heartbeats come all the time; that alone is no news."""
 _DETAILS = (
-    *_COLUMNS,
+    *_COLUMNS[:-1],
     Column("standing.reason", header="because"),
     Column("standing.by", header="said by"),
     Column("standing.since", header="since", kind="time"),
@@ -93,28 +100,70 @@ async def list_agents(
     status: Annotated[
         str, typer.Option(metavar="|".join(_STATUSES), help="Only agents with this status.")
     ] = "",
+    selector: Annotated[
+        list[str] | None,
+        typer.Option(metavar="K=V", help="Only with this metadata: k=v, k!=v, k, !k; repeatable."),
+    ] = None,
+    sort: Annotated[
+        str, typer.Option(metavar="|".join(_SORTED_BY), help="What comes first: of numbers, the most.")
+    ] = "id",
+    limit: Annotated[int | None, typer.Option(metavar="N", help="At most so many.")] = None,
+    watch: Watch = None,
+    count: Count = None,
+    duration: For = None,
+    until: Until = None,
 ) -> ExitCode:
     """List the registered agents."""
     if status not in {"", *_STATUSES}:
         raise UsageError(f"--status: {status!r} is none of {', '.join(_STATUSES)}")
+    if sort not in _SORTED_BY:
+        raise UsageError(f"--sort: {sort!r} is none of {', '.join(_SORTED_BY)}")
+    if limit is not None and limit < 1:
+        raise UsageError("--limit is at least 1")
+    selectors = parse_selectors(selector or [])
+    how = watched(watch, count, duration, until)
     async with open_system(call) as system:
         from mas_core.ops import agents
 
-        found = await agents.list_agents(system, capability=capability, status=status)
-    call.out.records(_COLUMNS, [_summary(agent) for agent in found])
-    call.talk.count(f"{len(found)} agents")
+        async def rows() -> list[Record]:
+            found = await agents.list_agents(system, capability=capability, status=status)
+            chosen = [agent for agent in found if matches_all(selectors, agent.metadata)]
+            return _sorted([_summary(agent) for agent in chosen], sort)
+
+        if how is not None:
+
+            async def look() -> Snapshot:
+                return snapshot(Shown(_COLUMNS, (await rows())[:limit], "id"), unsteady=_UNSTEADY)
+
+            await watch_snapshots(call, look, how)
+            return ExitCode.OK
+        listed = await rows()
+    call.out.records(_COLUMNS, listed[:limit])
+    if limit is not None and len(listed) > limit:
+        call.talk.warn(f"only {limit} of {len(listed)} agents are shown")
+    call.talk.count(f"{len(listed)} agents")
     return ExitCode.OK
 
 
-async def describe(call: Invocation, agent_id: AgentId) -> ExitCode:
+async def describe(
+    call: Invocation,
+    agent_id: AgentId,
+    *,
+    watch: Watch = None,
+    count: Count = None,
+    duration: For = None,
+    until: Until = None,
+) -> ExitCode:
     """Show everything about an agent.
 
     Its instances, tokens, limits and state, and the rules that name it, one of its roles or everybody.
     """
+    how = watched(watch, count, duration, until)
     async with open_system(call) as system:
-        from mas_core.ops import agents
-
-        found = _description(await agents.describe(system, agent_id), await system.store.connection.time_ms())
+        if how is not None:
+            await watch_snapshots(call, lambda: _look(system, agent_id), how)
+            return ExitCode.OK
+        found = await _described(system, agent_id)
     call.out.record(_DETAILS, found)
     if call.out.format is Format.TABLE and call.out.options.columns is None:
         for name, columns in _SECTIONS.items():
@@ -184,6 +233,33 @@ async def deregister(call: Invocation, agent_id: AgentId) -> ExitCode:
     )
     call.talk.say(f"undo with: mas agent register {agent_id}, which makes a new token")
     return ExitCode.OK
+
+
+async def _look(system: System, agent_id: str) -> Snapshot:
+    found = await _described(system, agent_id)
+    sections = [
+        Shown(columns, rows, columns[0].key)
+        for name, columns in _SECTIONS.items()
+        if isinstance(rows := found[name], list)
+    ]
+    whole = Shown(_DETAILS, [found], "id", is_single=True)
+    return snapshot(whole, *sections, unsteady=_UNSTEADY)
+
+
+async def _described(system: System, agent_id: str) -> Record:
+    from mas_core.ops import agents
+
+    return _description(await agents.describe(system, agent_id), await system.store.connection.time_ms())
+
+
+def _sorted(rows: list[Record], by: str) -> list[Record]:
+    """By a text from its beginning, by a number or a time from the most on; equal ones by id."""
+    if by in {"id", "status"}:
+        return sorted(rows, key=lambda row: (str(row[by]), str(row["id"])))
+    # Times are texts that sort as times do.
+    return sorted(
+        rows, key=lambda row: str(row[by] or "") if by == "last_seen" else int(str(row[by])), reverse=True
+    )
 
 
 def _summary(agent: AgentSummary) -> dict[str, object]:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from mas_cli.connection import open_system, required_project
+from mas_cli.following import Until as UntilTrue
 from mas_cli.following import ending, follow
 from mas_cli.input.audit_flags import (
     Actor,
@@ -170,11 +171,12 @@ async def tail(
     duration: Annotated[
         str | None, typer.Option("--for", metavar="DUR", help="With --follow: end after this time.")
     ] = None,
+    until: UntilTrue = None,
 ) -> ExitCode:
     """Show the newest audit records, the newest last."""
-    if not following and (count is not None or duration is not None):
-        raise UsageError("--count and --for need --follow", hint="--last N")
-    end = ending(count, duration)
+    if not following and any(value is not None for value in (count, duration, until)):
+        raise UsageError("--count, --for and --until need --follow", hint="--last N")
+    end = ending(count, duration, until)
     wanted = filter_of(
         utc=call.flags.utc, sender=sender, target=target, message_type=message_type, decision=decision,
         kind=kind, rule=rule, finding=finding, actor=actor,

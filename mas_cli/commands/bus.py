@@ -10,7 +10,7 @@ import typer
 
 from mas_cli.connection import open_system
 from mas_cli.errors import PartlyFailed
-from mas_cli.following import ending, follow
+from mas_cli.following import Until, ending, follow
 from mas_cli.input.durations import parse_duration
 from mas_cli.invocation import Invocation
 from mas_cli.output.columns import Column, Record
@@ -67,6 +67,7 @@ async def status(
     count: Annotated[
         int | None, typer.Option(metavar="N", help="End watching after so many changes.")
     ] = None,
+    until: Until = None,
 ) -> ExitCode:
     """Show what waits for agents and what their instances have in hand.
 
@@ -75,9 +76,9 @@ async def status(
     rate. Retries come again later, because they failed. Deliveries says how often the most often given of those
     in hand was given to an instance: above 1 another had it before.
     """
-    end = ending(count, duration)
-    if watch is None and (count is not None or duration is not None):
-        raise UsageError("--count and --for are for watching", hint="mas bus status --watch=2s")
+    end = ending(count, duration, until)
+    if watch is None and any(value is not None for value in (count, duration, until)):
+        raise UsageError("--count, --for and --until are for watching", hint="mas bus status --watch=2s")
     if lanes and watch is not None:
         raise UsageError("--lanes shows one look, not what changes", hint="leave --watch out")
     seconds = 0.0 if over == "0" else parse_duration(over, "--over")

@@ -7,11 +7,12 @@ from typing import Annotated
 
 import typer
 
+from mas_cli.input.editor import can_edit, edited
 from mas_cli.invocation import Invocation
 from mas_cli.output.colours import Style
 from mas_cli.output.columns import Column
 from mas_cli.output.exit_codes import ExitCode
-from mas_core.errors import ContextNotFound
+from mas_core.errors import ContextNotFound, UsageError
 from mas_core.settings.contexts import Context, ContextStore, make_context
 
 Name = Annotated[str, typer.Argument(metavar="CONTEXT", help="Name of the context.")]
@@ -36,6 +37,12 @@ _DETAILS = (
     Column("partitions", kind="number"),
     Column("keys_dir"),
     Column("tokens_dir"),
+)
+_CHECKED = (
+    Column("name", style=lambda _: "name"),
+    Column("ok", style=lambda ok: "good" if ok else "bad"),
+    Column("ms", kind="number", usual=None),
+    Column("problem", flexible=True, usual=None),
 )
 
 
@@ -130,6 +137,69 @@ def previous(call: Invocation) -> ExitCode:
     context = ContextStore().previous()
     call.out.record(_COLUMNS, _record(context, context))
     return ExitCode.OK
+
+
+def copy(
+    call: Invocation,
+    name: Name,
+    new_name: Annotated[str, typer.Argument(metavar="NEW", help="The name of the copy.")],
+) -> ExitCode:
+    """Make another context like this one, to be changed."""
+    store = ContextStore()
+    copied = make_context(**(store.get(name).model_dump() | {"name": new_name}))
+    store.add(copied)
+    call.out.record(_COLUMNS, _record(copied, store.selected()))
+    call.talk.say(f"change it with: mas context edit {new_name}")
+    return ExitCode.OK
+
+
+def edit(call: Invocation, name: Name) -> ExitCode:
+    """Change a context in your editor; it is kept only if it can be used.
+
+    The editor is that of VISUAL or EDITOR, else vi.
+    """
+    if not can_edit():
+        raise UsageError(
+            "an editor needs a terminal",
+            hint=(f"mas context show {name} --output yaml", f"mas context add {name} --url URL --replace"),
+        )
+    store = ContextStore()
+    before = store.text(name)
+    text = edited(before, f"{name}-", ".yaml")
+    after = store.parse(name, text)
+    if text == before:
+        call.talk.say("nothing was changed")
+    else:
+        store.add(after, replace=True)
+    call.out.record(_DETAILS, _record(after, store.selected()))
+    return ExitCode.OK
+
+
+async def validate(
+    call: Invocation,
+    names: Annotated[
+        list[str] | None, typer.Argument(metavar="CONTEXT", help="Names of the contexts; all if left out.")
+    ] = None,
+    *,
+    connect: Annotated[bool, typer.Option("--connect", help="See whether the server answers, too.")] = False,
+) -> ExitCode:
+    """Check that contexts can be used.
+
+    With --connect the exit code is 3 when a server does not answer.
+    """
+    from mas_core.ops.contexts import check_context
+
+    rows = [await check_context(name, connect=connect) for name in names or ContextStore().names()]
+    call.out.records(
+        _CHECKED,
+        [
+            {"name": row.name, "ok": not row.problem, "ms": row.milliseconds, "problem": row.problem or None}
+            for row in rows
+        ],
+    )
+    if any(row.problem and not row.is_unreachable for row in rows):
+        return ExitCode.NO
+    return ExitCode.UNREACHABLE if any(row.problem for row in rows) else ExitCode.OK
 
 
 def rename(

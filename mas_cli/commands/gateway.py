@@ -14,6 +14,7 @@ from mas_cli.output.columns import Column, Record
 from mas_cli.output.exit_codes import ExitCode
 from mas_cli.output.run_reports import RunReport
 from mas_cli.running import Lifetime, run_until_stopped
+from mas_cli.watching import Count, For, Shown, Snapshot, Until, Watch, snapshot, watch_snapshots, watched
 
 if TYPE_CHECKING:
     from mas_core.ops.gateways import GatewaysStatus, GatewayStatus
@@ -99,24 +100,42 @@ def run(
     return report.exit_code()
 
 
-async def status(call: Invocation) -> ExitCode:
-    """Show the gateways that run; exit code 1 when messages are not taken or something is wrong."""
+async def status(
+    call: Invocation, *, watch: Watch = None, count: Count = None, duration: For = None, until: Until = None
+) -> ExitCode:
+    """Show the gateways that run; exit code 1 when messages are not taken or something is wrong.
+
+    With --watch the exit code is that of the last look.
+    """
+    how = watched(watch, count, duration, until)
     async with open_system(call) as system:
         from mas_core.ops.gateways import gateways_status
 
         found = await gateways_status(system)
+        if how is not None:
+
+            async def look() -> Snapshot:
+                nonlocal found
+                found = await gateways_status(system)
+                return snapshot(Shown(_COLUMNS, _records(found), "id"), unsteady=frozenset({"up"}))
+
+            await watch_snapshots(call, look, how)
+            return _verdict(found)
     call.out.records(_COLUMNS, _records(found))
     if not found.gateways:
         call.talk.say("no gateway is running, messages wait; start one with: mas gateway run")
-        return ExitCode.NO
     alarms = dict.fromkeys(alarm for gateway in found.gateways for alarm in gateway.alarms)
     for alarm in alarms:
         call.talk.warn(alarm)
-    if found.unowned:
+    if found.gateways and found.unowned:
         numbers = ", ".join(map(str, found.unowned))
         call.talk.say(f"no gateway has partition {numbers} yet; look again in 2 seconds")
-        return ExitCode.NO
-    return ExitCode.NO if alarms else ExitCode.OK
+    return _verdict(found)
+
+
+def _verdict(found: GatewaysStatus) -> ExitCode:
+    is_well = found.gateways and not found.unowned and not any(item.alarms for item in found.gateways)
+    return ExitCode.OK if is_well else ExitCode.NO
 
 
 async def drain(

@@ -10,7 +10,18 @@ from mas_cli.output.colours import Style
 from mas_cli.output.columns import Column
 from mas_cli.output.exit_codes import ExitCode
 from mas_cli.output.moments import moment
-from mas_cli.watching import Count, For, Shown, Snapshot, Watch, Watched, snapshot, watch_snapshots, watched
+from mas_cli.watching import (
+    Count,
+    For,
+    Shown,
+    Snapshot,
+    Until,
+    Watch,
+    Watched,
+    snapshot,
+    watch_snapshots,
+    watched,
+)
 
 if TYPE_CHECKING:
     from mas_core.ops.health.report import HealthReport
@@ -31,7 +42,7 @@ _COLUMNS = (
 
 
 async def health(
-    call: Invocation, *, watch: Watch = None, count: Count = None, duration: For = None
+    call: Invocation, *, watch: Watch = None, count: Count = None, duration: For = None, until: Until = None
 ) -> ExitCode:
     """Show how every part of the system is; exit code 1 when one is red.
 
@@ -39,7 +50,7 @@ async def health(
     by those that it settles. Nothing to do is well. The limits are `health` in mas.yaml and `stuck_after` in
     an agent's spec. With --watch the exit code is that of the last look.
     """
-    how = watched(watch, count, duration)
+    how = watched(watch, count, duration, until)
     async with open_system(call) as system:
         from mas_core.ops.health.check import check_health
 

@@ -13,7 +13,7 @@ from mas_cli.invocation import Invocation
 from mas_cli.output.columns import Column, Record
 from mas_cli.output.exit_codes import ExitCode
 from mas_cli.output.formats import Format
-from mas_cli.watching import Count, For, Shown, Snapshot, Watch, watch_snapshots, watched
+from mas_cli.watching import Count, For, Shown, Snapshot, Until, Watch, watch_snapshots, watched
 from mas_core.errors import AgentNotFound, UsageError
 
 if TYPE_CHECKING:
@@ -49,13 +49,14 @@ async def metrics(
     watch: Watch = None,
     count: Count = None,
     duration: For = None,
+    until: Until = None,
 ) -> ExitCode:
     """Show what /metrics of a gateway or runner would say, without asking one.
 
     With --watch, 1 m and 5 m are what a counter grew by in a second, and what another number was on average, over
     so much of the time that was watched.
     """
-    how = watched(watch, count, duration)
+    how = watched(watch, count, duration, until)
     if format_ is MetricsFormat.PROMETHEUS and (how or agent):
         raise UsageError(
             "--format prometheus is one look at everything", hint="mas metrics --format prometheus"

@@ -17,10 +17,12 @@ from mas_cli.output.columns import Column, Record, plain
 from mas_cli.output.documents import json_text
 from mas_cli.output.exit_codes import ExitCode
 from mas_cli.output.formats import Format
+from mas_cli.watching import Count, For, Shown, Snapshot, Until, Watch, snapshot, watch_snapshots, watched
 from mas_core.errors import KeyNotFound, StateChanged, UsageError
 
 if TYPE_CHECKING:
     from mas_core.ops.state import AgentState
+    from mas_core.ops.system import System
 
 AgentId = Annotated[str, typer.Argument(metavar="AGENT", help="Id of the agent.")]
 
@@ -53,13 +55,27 @@ async def get(
     revision: Annotated[
         bool, typer.Option("--revision", help="Add the revision to JSON: {revision, value}.")
     ] = False,
+    default: Annotated[
+        str | None, typer.Option(metavar="JSON", help="What is shown where there is nothing at PATH.")
+    ] = None,
+    watch: Watch = None,
+    count: Count = None,
+    duration: For = None,
+    until: Until = None,
 ) -> ExitCode:
     """Show the state of an agent or a part of it."""
+    how = watched(watch, count, duration, until)
+    if how is not None and (raw or revision):
+        raise UsageError("--raw and --revision are for one look", hint="leave --watch out")
+    instead = None if default is None else [given_value(default, call.stdin)]
     async with open_system(call) as system:
         from mas_core.ops import state as states
 
+        if how is not None:
+            await watch_snapshots(call, lambda: _look(system, agent_id, path, instead), how)
+            return ExitCode.OK
         state = await states.get(system, agent_id)
-    value = states.part(state, path)
+    value = _part(state, path, instead)
     if raw:
         if isinstance(value, dict | list) or value is None:
             raise UsageError(
@@ -153,6 +169,25 @@ async def reset(
     for row in rows:
         call.talk.say(f"undo with: mas state set {row['agent']} . @{shlex.quote(str(row['backup']))}")
     return ExitCode.OK
+
+
+async def _look(system: System, agent_id: str, path: str, instead: list[object] | None) -> Snapshot:
+    from mas_core.ops import state as states
+
+    value = _part(await states.get(system, agent_id), path, instead)
+    return snapshot(Shown(_VALUES, list(_leaves(value, "" if path == _WHOLE else path)), "path"))
+
+
+def _part(state: AgentState, path: str, instead: list[object] | None) -> object:
+    """The part at a path, or what stands instead where there is none."""
+    from mas_core.ops.state import part
+
+    try:
+        return part(state, path)
+    except KeyNotFound:
+        if instead is None:
+            raise
+        return instead[0]
 
 
 def _row(agent_id: str, revision: object, backup: Path | None, error: StateChanged | None) -> Record:

@@ -11,7 +11,7 @@ from mas_cli.output.columns import Column, Record
 from mas_cli.output.exit_codes import ExitCode
 from mas_cli.output.formats import Format
 from mas_cli.output.moments import moment
-from mas_cli.watching import Count, For, Shown, Snapshot, Watch, watch_snapshots, watched
+from mas_cli.watching import Count, For, Shown, Snapshot, Until, Watch, watch_snapshots, watched
 
 if TYPE_CHECKING:
     from mas_core.ops.status import SystemStatus
@@ -51,13 +51,13 @@ _PROBLEM_COLUMNS = (
 
 
 async def status(
-    call: Invocation, *, watch: Watch = None, count: Count = None, duration: For = None
+    call: Invocation, *, watch: Watch = None, count: Count = None, duration: For = None, until: Until = None
 ) -> ExitCode:
     """Show what runs: profile, server, gateways, agents, backlog, and what needs attention.
 
     Exit code 0 also when something needs attention, 3 when nothing runs.
     """
-    how = watched(watch, count, duration)
+    how = watched(watch, count, duration, until)
     async with open_system(call) as system:
         from mas_core.ops.status import status as system_status
 
@@ -89,7 +89,7 @@ async def _snapshot(system: System) -> Snapshot:
         Shown(_AGENT_COLUMNS, _agents(found), "id"),
         Shown(_PROBLEM_COLUMNS, _problems(found), "message"),
     )
-    return Snapshot(tables, Shown(_COLUMNS, [record]), frozenset({"last_seen"}))
+    return Snapshot(tables, Shown(_COLUMNS, [record], is_single=True), frozenset({"last_seen"}))
 
 
 def _for_people(found: SystemStatus, record: Record) -> Record:

@@ -9,8 +9,10 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from mas_cli.connection import open_system
-from mas_cli.following import EndOfEvents, ending, follow
+from mas_cli.following import EndOfEvents, Until, ending, follow
+from mas_cli.input.expressions import Condition, parse_condition
 from mas_cli.input.replay_flags import parse_speed
+from mas_cli.input.time_ranges import parse_moment
 from mas_cli.invocation import Invocation
 from mas_cli.output.colours import Style
 from mas_cli.output.columns import Column, Record
@@ -20,6 +22,7 @@ from mas_cli.output.safe_text import safe_text
 from mas_core.errors import UsageError
 
 if TYPE_CHECKING:
+    from mas_core.ops.system import System
     from mas_core.ops.watch import EventFilter, LiveEvent
 
 
@@ -49,8 +52,16 @@ async def watch(
         str, typer.Option("--type", metavar="GLOB", help="Only these message types, such as 'invoice.*'.")
     ] = "",
     refused: Annotated[bool, typer.Option("--refused", help="Only what was not let through.")] = False,
+    where: Annotated[
+        str | None,
+        typer.Option(metavar="EXPR", help="Only where this JMESPath of the line's JSON is true."),
+    ] = None,
+    since: Annotated[
+        str | None, typer.Option(metavar="TIME", help="Begin with what was decided since then, such as 10m.")
+    ] = None,
     count: Annotated[int | None, typer.Option(metavar="N", help="End after so many.")] = None,
     duration: Annotated[str | None, typer.Option("--for", metavar="DUR", help="End after this time.")] = None,
+    until: Until = None,
     replay: Annotated[
         Path | None, typer.Option(metavar="FILE", help="What was recorded in this file, instead.")
     ] = None,
@@ -64,7 +75,11 @@ async def watch(
     One line for each message, from now on; --columns shows more, such as bytes, rule and id. This is for looking
     on; `mas audit` is the evidence.
     """
-    end = ending(count, duration)
+    end = ending(count, duration, until)
+    holds = None if where is None else parse_condition(where, "--where")
+    begin = None if since is None else parse_moment(since, "--since", utc=call.flags.utc)
+    if replay is not None and begin is not None:
+        raise UsageError("--since is for a running system; a recording has its own begin")
     if speed is not None and replay is None:
         raise UsageError("--speed is for --replay", hint="mas record --out FILE")
     pace = 0.0 if speed is None else parse_speed(speed)
@@ -75,7 +90,9 @@ async def watch(
         wanted = EventFilter(agent, sender, target, message_type, refused)
         header = recordings.header_of(replay)
         call.talk.count(f"recorded from {safe_text(header.context, 80)} at {safe_text(header.time, 40)}")
-        await follow(call, _COLUMNS, _only_once(recordings.replayed(replay, pace), wanted), _row, end)
+        await follow(
+            call, _COLUMNS, lambda: _only_once(recordings.replayed(replay, pace), wanted, holds), _row, end
+        )
         return ExitCode.OK
     async with open_system(call) as system:
         from mas_core.ops import watch as live
@@ -83,22 +100,50 @@ async def watch(
         wanted = live.EventFilter(agent, sender, target, message_type, refused)
         after = await live.newest(system)
         call.talk.count(f"watching {system.target.name}, Ctrl-C ends it")
-        await follow(call, _COLUMNS, lambda: live.follow(system, after, wanted), _row, end)
+        await follow(call, _COLUMNS, _events(call, system, after, wanted, begin, holds), _row, end)
     return ExitCode.OK
 
 
-def _only_once(
-    events: AsyncIterator[LiveEvent], wanted: EventFilter
+def _events(
+    call: Invocation,
+    system: System,
+    after: dict[int, int],
+    wanted: EventFilter,
+    begin: int | None,
+    holds: Condition | None,
 ) -> Callable[[], AsyncIterator[LiveEvent | None]]:
-    """Events that are wanted; and then the end, which a running system does not have."""
+    """What was decided since `begin` until `after`, once, and then what is decided from there on."""
+    from mas_core.ops import watch as live
+
+    seen = dict(after)
+    older: list[AsyncIterator[LiveEvent]] = []
+    if begin is not None:
+        older.append(live.recent(system, begin, after, wanted))
+
+    def missed(_partition: int, number: int) -> None:
+        call.talk.warn(f"a gap: {number} records were gone before they could be read")
 
     async def run() -> AsyncIterator[LiveEvent | None]:
-        async for event in events:
-            if wanted.matches(event):
-                yield event
-        raise EndOfEvents
+        while older:
+            async for event in older[0]:
+                if holds is None or holds(_row(event)):
+                    yield event
+            older.clear()
+        async for new in live.follow(system, seen, wanted, missed=missed):
+            if new is None or holds is None or holds(_row(new)):
+                yield new
 
     return run
+
+
+async def _only_once(
+    events: AsyncIterator[LiveEvent], wanted: EventFilter, holds: Condition | None
+) -> AsyncIterator[LiveEvent | None]:
+    """Events that are wanted; and then the end, which a running system does not have."""
+    async for event in events:
+        if wanted.matches(event) and (holds is None or holds(_row(event))):
+            yield event
+    raise EndOfEvents
 
 
 def _row(event: LiveEvent) -> Record:

@@ -7,7 +7,7 @@ completion list them, and each has an environment twin.
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from typing import Any, NamedTuple
 
@@ -76,6 +76,12 @@ class SharedFlags:
     yes: bool = _flag("--yes", "-y", default=False, help="Answer yes to questions.")
     timeout: str | None = _flag("--timeout", metavar="DUR", help="Give up after this long, such as 30s.")
     read_only: bool = _flag("--read-only", default=False, help="Refuse everything that changes something.")
+    pager: bool = _flag(
+        "--pager",
+        default=False,
+        is_setting=True,
+        help="On a terminal, a screen at a time; or name a program.",
+    )
     utc: bool = _flag("--utc", default=False, help="Times in UTC instead of local time.")
     debug: bool = _flag("--debug", default=False, help="Tracebacks with errors.")
 
@@ -110,6 +116,19 @@ SHARED_FLAGS: tuple[FlagSpec, ...] = tuple(
 )
 
 BY_DECLARATION: dict[str, FlagSpec] = {text: spec for spec in SHARED_FLAGS for text in spec.declarations}
+
+
+def typed_values(words: Sequence[str]) -> dict[str, str]:
+    """The texts of shared flags that take one, by name, where no command is there to parse them."""
+    found: dict[str, str] = {}
+    rest = list(words)
+    while rest:
+        name, equals, value = rest.pop(0).partition("=")
+        spec = BY_DECLARATION.get(name) or BY_DECLARATION.get(name[:2])
+        if spec is not None and spec.takes_value:
+            joined = name[2:] if not name.startswith("--") else ""
+            found[spec.name] = value if equals else joined or (rest.pop(0) if rest else "")
+    return found
 
 
 def wants_json_errors(arguments: list[str], environ: Mapping[str, str] = os.environ) -> bool:

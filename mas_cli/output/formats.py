@@ -15,6 +15,7 @@ from mas_cli.errors import OutputClosed, OutputFailed
 from mas_cli.output.colours import Palette
 from mas_cli.output.columns import Column, Record, cell, choose, is_today, value_at
 from mas_cli.output.documents import csv_text, json_text, yaml_text
+from mas_cli.output.pager import PagedStream
 from mas_cli.output.safe_text import display_width, safe_text
 from mas_cli.output.tables import Cell, Layout, fields, natural_width, table
 from mas_core.errors import UnknownFormat
@@ -153,6 +154,7 @@ class Output:
         room = max(1, height - 2)
         if len(lines) > room:
             lines = [*lines[: room - 1], f"… and {len(lines) - room + 1} more lines"]
+        self.go_direct()
         start = "\x1b[2J\x1b[H" if first else "\x1b[H"
         self.write(start + "".join(f"{line}\x1b[K\n" for line in lines) + "\x1b[J")
         self.flush()
@@ -193,6 +195,7 @@ class Output:
 
     def event(self, columns: Sequence[Column], record: Record, *, first: bool = False) -> None:
         """Write one item of a stream at once; `first` writes the headers before it."""
+        self.go_direct()
         chosen = choose(columns, self.options.columns, [record])
         match self.format:
             case Format.TABLE:
@@ -250,6 +253,16 @@ class Output:
             raise OutputClosed from None
         except OSError as error:
             raise OutputFailed.of(error) from error
+
+    def go_direct(self) -> None:
+        """Have no pager for what has no end."""
+        if isinstance(self._stream, PagedStream):
+            self._stream.go_direct()
+
+    def close(self) -> None:
+        """Wait for the pager, if there is one."""
+        if isinstance(self._stream, PagedStream):
+            self._stream.close()
 
     def check_reader(self) -> None:
         """Notice that the reader has gone although there is nothing to write.

@@ -12,6 +12,7 @@ from mas_cli.input.shared_flags import SharedFlags
 from mas_cli.output.colours import palette_for
 from mas_cli.output.diagnostics import Diagnostics
 from mas_cli.output.formats import Format, Output, OutputOptions
+from mas_cli.output.pager import PagedStream, wanted_pager
 
 
 def standard_output(schema: str, flags: SharedFlags, default: Format) -> Output:
@@ -30,7 +31,10 @@ def standard_output(schema: str, flags: SharedFlags, default: Format) -> Output:
         width=shutil.get_terminal_size().columns if is_terminal else None,
         palette=palette_for(flags.color, is_terminal),
     )
-    return Output(cast("BinaryIO", sys.stdout.buffer), schema, options)
+    stream = cast("BinaryIO", sys.stdout.buffer)
+    if is_terminal and (pager := wanted_pager(flags.pager)):
+        stream = cast("BinaryIO", PagedStream(stream, pager))
+    return Output(stream, schema, options)
 
 
 def write_page(text: str) -> None:

@@ -8,6 +8,7 @@ from mas_cli.command_table import GROUPS, SECTIONS, Command
 from mas_cli.input.shared_flags import SHARED_FLAGS
 from mas_cli.output.exit_codes import ExitCode
 from mas_cli.reference.command_spec import exit_codes, further_text
+from mas_cli.reference.topics import TOPICS
 from mas_cli.routing import members
 
 _INTRODUCTION = """\
@@ -30,7 +31,7 @@ def root_help() -> str:
             lines += [f"{section}:", *(f"  {word:<{width}}  {summaries[word]}" for word in present), ""]
     lines += [
         "Every command takes --help, --output json and the flags of `mas help flags`.",
-        "Topics: mas help exit-codes, errors, payloads, output, contexts, flags, selectors, time",
+        f"Topics: mas help {', '.join(TOPICS)}",
     ]
     return "\n".join(lines)
 

@@ -86,6 +86,30 @@ Durations (--timeout, --ttl): 250ms, 30s, 5m, 1h30m, 7d, or plain seconds.
 """
 
 
+EXPRESSIONS = """\
+--where, --until and --expect take a JMESPath expression (jmespath.org) over the JSON of what is shown: of a
+stream its newest line, of --watch the whole look, of a reply its payload. It holds unless it gives false, null or
+something empty.
+
+  mas watch --where "decision != 'allowed' && ms > `100`"
+  mas status --watch --until 'backlog == `0`' --timeout 5m
+  mas agent list --watch --until "length([?status=='running']) >= `3`"
+  mas request calculator math.add '{"numbers":[1,2]}' --expect 'result == `3`'
+
+Numbers stand in backquotes, texts in single quotes. --timeout ends the wait with exit code 4.
+"""
+
+
+def keys_text() -> str:
+    """The keys of the dashboard, as tui.keys can change them."""
+    from mas_cli.tui.key_table import KEYS
+
+    width = max(len(key.id) for key in KEYS)
+    lines = [f"  {key.id:<{width}}  {key.keys.replace(',', ', '):<24}  {key.label}" for key in KEYS]
+    head = "The keys of mas tui. tui.keys in mas.yaml gives others; mas tui keys lists them as they are here.\n\n"
+    return head + "\n".join(line.rstrip() for line in lines) + "\n"
+
+
 def exit_code_rows() -> list[dict[str, object]]:
     """Every exit code, for a table."""
     return [{"code": int(code), "name": code.label, "when": code.meaning} for code in ExitCode]
@@ -120,7 +144,9 @@ TEXTS: dict[str, Callable[[], str]] = {
     "output": lambda: OUTPUT,
     "contexts": lambda: CONTEXTS,
     "selectors": lambda: SELECTORS,
+    "expressions": lambda: EXPRESSIONS,
     "time": lambda: TIME,
+    "keys": keys_text,
     "flags": flags_text,
 }
 TOPICS = ("exit-codes", "errors", *TEXTS)

@@ -107,6 +107,27 @@ async def latest(system: System, count: int) -> list[LiveEvent]:
     return found[::-1]
 
 
+async def recent(
+    system: System, since: int, until: dict[int, int], wanted: EventFilter | None = None
+) -> AsyncIterator[LiveEvent]:
+    """Events from a time on, oldest first, until the records that `newest` gave.
+
+    Args:
+        system: The system.
+        since: Unix milliseconds.
+        until: The last record of each partition that is told.
+        wanted: Which events.
+    """
+    since_then = audit.AuditFilter(since=since)
+    async with aclosing(audit.records(system, since_then, newest_first=False)) as records:
+        async for item in records:
+            if is_of_operator(item.record) or item.record.seq > until.get(item.partition, 0):
+                continue
+            event = LiveEvent.of(item.record)
+            if wanted is None or wanted.matches(event):
+                yield event
+
+
 def is_of_operator(record: AuditRecord) -> bool:
     """Whether a record tells what an operator did or asked, which is no decision."""
     return record.kind in OPERATOR_KINDS and bool(record.actor)

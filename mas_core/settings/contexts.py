@@ -16,7 +16,7 @@ from mas_core.settings.permissions import checked_agent_id
 from mas_core.settings.private_files import private_dir, write_private
 from mas_core.settings.project_config import Profile
 from mas_core.settings.user_folder import user_folder
-from mas_core.settings.yaml_documents import read_yaml, suggestion, validated
+from mas_core.settings.yaml_documents import parse_yaml, read_yaml, suggestion, validated
 
 _SELECTION = "selected.yaml"
 
@@ -92,14 +92,33 @@ class ContextStore:
             ContextNotFound: There is none.
             SpecInvalid: Its file cannot be used.
         """
-        path = self._path(name)
-        if not path.is_file():
-            known = self._names()
-            near = suggestion(name, known) if known else ""
-            raise ContextNotFound(
-                f"there is no context {name!r}", hint=tuple(filter(None, (near, "mas context list")))
+        return self._read(self._existing(name))
+
+    def names(self) -> tuple[str, ...]:
+        """The names of all contexts, also of those whose file cannot be used."""
+        return tuple(sorted(self._names()))
+
+    def text(self, name: str) -> str:
+        """The file of a context, with its secrets, also if it cannot be used.
+
+        Raises:
+            ContextNotFound: There is none.
+        """
+        return self._existing(name).read_text(encoding="utf-8", errors="replace")
+
+    def parse(self, name: str, text: str) -> Context:
+        """The context that the text of a file would be.
+
+        Raises:
+            SpecInvalid: It cannot be used, or is called otherwise.
+        """
+        document = parse_yaml(text, f"{name}.yaml")
+        context = validated(Context, document, {"name": name} | document.value)
+        if context.name != name:
+            raise document.error(
+                f"another name is given with: mas context rename {name} {context.name}", "name"
             )
-        return self._read(path)
+        return context
 
     def add(self, context: Context, *, replace: bool = False) -> Path:
         """Keep `context` in a private file.
@@ -187,6 +206,16 @@ class ContextStore:
             return self._contexts / f"{checked_agent_id(name)}.yaml"
         except ValueError:
             raise ContextNotFound(f"{name!r} cannot be a context", hint="mas context list") from None
+
+    def _existing(self, name: str) -> Path:
+        path = self._path(name)
+        if not path.is_file():
+            known = self._names()
+            near = suggestion(name, known) if known else ""
+            raise ContextNotFound(
+                f"there is no context {name!r}", hint=tuple(filter(None, (near, "mas context list")))
+            )
+        return path
 
     def _read(self, path: Path) -> Context:
         document = read_yaml(path)

@@ -123,10 +123,13 @@ class LoadedConfig:
         """The policy file, which need not exist."""
         return self.project.root / self.config.policy
 
-    def settings(self) -> list[Setting]:
-        """Every setting with its source, secrets masked."""
+    def settings(self, *, unmasked: bool = False) -> list[Setting]:
+        """Every setting with its source, secrets masked unless said otherwise."""
         values = flattened(self.config.model_dump(mode="json", by_alias=True))
-        return [Setting(name, masked(name, value), self._source(name)) for name, value in values]
+        return [
+            Setting(name, value if unmasked else masked(name, value), self._source(name))
+            for name, value in values
+        ]
 
     def _source(self, name: str) -> Source:
         order: tuple[Source, ...] = ("flag", "env", "project", "user")

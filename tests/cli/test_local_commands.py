@@ -95,6 +95,64 @@ def test_several_contexts_are_removed_with_a_name(mas):
     assert mas("context", "list", "-o", "json").json == []
 
 
+def test_a_context_is_copied_and_checked(mas, project):
+    """A copy is another context; a file that cannot be used is 1, a server that does not answer 3."""
+    mas("context", "add", "a", "--url", "redis://:hunter2@127.0.0.1:1", "--protected")
+
+    assert mas("context", "copy", "a", "b", "-o", "json").json["protected"] is True
+    assert mas("context", "copy", "a", "b").code == 7
+    assert mas("context", "copy", "x", "c").code == 6
+    checked = mas("context", "validate", "-o", "json")
+    assert (checked.code, [(row["name"], row["ok"]) for row in checked.json]) == (
+        0,
+        [("a", True), ("b", True)],
+    )
+    reached = mas("context", "validate", "b", "--connect", "-o", "json")
+    assert (reached.code, reached.json[0]["ok"]) == (3, False)
+    assert "hunter2" not in reached.out + reached.err
+    (Path.home() / ".config/mas/contexts/b.yaml").write_text("url: 7\n")
+    assert mas("context", "validate").code == 1
+    assert mas("context", "validate", "x").code == 6
+
+
+def test_a_setting_is_printed_for_scripts(mas, project, monkeypatch):
+    """Its value alone; a section as JSON; secrets only with --unmask."""
+    monkeypatch.setenv("MAS_URL", "redis://:hunter2@h")
+
+    assert mas("config", "get", "profile") == (0, "fast\n", "")
+    assert mas("config", "get", "partitions").out == "1\n"
+    assert mas("config", "get", "gateway.rate_limit").json["per_minute"] == 100
+    assert mas("config", "get", "url").out == "redis://:****@h\n"
+    assert mas("config", "get", "url", "--unmask").out == "redis://:hunter2@h\n"
+    assert mas("config", "get", "profil", "-o", "json").error["hint"] == ["mas config get profile"]
+
+
+@pytest.mark.parametrize(
+    ("name", "field"), [("mas.yaml", "profile"), ("policy.yaml", "rules"), ("agent.yaml", "class_path")]
+)
+def test_the_schema_of_every_file_is_printed(mas, name, field):
+    """With what each field is for."""
+    schema = mas("config", "schema", name).json
+
+    assert schema["properties"][field]["description"]
+    assert mas("config", "schema", "other.yaml").code == 2
+
+
+def test_bare_mas_says_where_one_is(mas, project):
+    """Help and four facts, always with 0; --help is the help alone."""
+    (project / "mas.yaml").write_text("name: demo\n")
+    inside = mas()
+    elsewhere = mas("--url", "redis://127.0.0.1:1")
+
+    assert (inside.code, elsewhere.code) == (0, 0)
+    assert "start it with: mas up" in inside.out
+    assert "cannot be reached" in elsewhere.out
+    assert "Here:" not in mas("--help").out
+    (project / "mas.yaml").unlink()
+    assert "mas init DIR" in mas().out
+    assert "there is no context 'x'" in mas("-c", "x").out
+
+
 def test_settings_and_their_sources(mas, project, monkeypatch, home):
     """Flag over environment over project file over user file over default."""
     (home / ".config" / "mas").mkdir(parents=True)
@@ -293,7 +351,19 @@ def test_the_specification_describes_every_command(mas):
 
 
 @pytest.mark.parametrize(
-    "topic", ["exit-codes", "errors", "payloads", "output", "contexts", "flags", "selectors", "time"]
+    "topic",
+    [
+        "exit-codes",
+        "errors",
+        "payloads",
+        "output",
+        "contexts",
+        "flags",
+        "selectors",
+        "expressions",
+        "time",
+        "keys",
+    ],
 )
 def test_every_topic_is_explained(mas, topic):
     """As text, as JSON, and named in the root help."""

@@ -230,3 +230,41 @@ def test_ctrl_c_ends_a_payload_that_is_being_typed(terminal, in_running_project)
 
     shell.rest()
     assert shell.process.wait(10) == 130
+
+
+def test_a_pager_runs_only_on_a_terminal_and_where_asked_for(terminal, mas, monkeypatch):
+    """--pager with PAGER, MAS_PAGER with a program of its own; never in a pipe, nor for a stream."""
+    assert mas("context", "add", "a", "--url", "redis://h").code == 0
+    monkeypatch.setenv("PAGER", "sed s/^/paged:/")
+
+    assert "paged:NAME" in ANSI.sub("", mas_on(terminal, "context", "list", "--pager").rest())
+    assert "paged:" not in mas_on(terminal, "context", "list").rest()
+    assert "paged:" not in mas("context", "list", "--pager").out
+    monkeypatch.setenv("MAS_PAGER", "sed s/^/own:/")
+    assert "own:NAME" in ANSI.sub("", mas_on(terminal, "context", "list").rest())
+    monkeypatch.setenv("MAS_PAGER", "no-such-pager")
+    missing = mas_on(terminal, "context", "list")
+    assert "cannot be run" in missing.rest()
+    assert missing.process.wait(10) == 2
+    monkeypatch.setenv("MAS_PAGER", "true")
+    gone = mas_on(terminal, "context", "list")
+    gone.rest()
+    assert gone.process.wait(10) in {0, 141}
+
+
+def test_a_context_is_changed_in_an_editor(terminal, mas, monkeypatch, tmp_path):
+    """Only what can be used is kept; an editor that fails changes nothing; no terminal is 2."""
+    assert mas("context", "add", "a", "--url", "redis://one").code == 0
+    assert mas("context", "edit", "a").code == 2
+
+    for editor, code, url in (
+        ("sed -i s/one/two/", 0, "redis://two"),
+        ("sed -i s/url/ulr/", 2, "redis://two"),
+        ("false", 2, "redis://two"),
+        ("no-such-editor", 2, "redis://two"),
+    ):
+        monkeypatch.setenv("EDITOR", editor)
+        one = mas_on(terminal, "context", "edit", "a")
+        one.rest()
+        assert one.process.wait(10) == code
+        assert mas("context", "show", "a", "-o", "json").json["url"] == url

@@ -109,3 +109,64 @@ def test_trends_are_growth_of_counters_and_averages_of_others():
     assert trends.over(counter, 60) == pytest.approx((100 + 10) / 60, abs=1e-5)
     assert trends.over(counter, 300) == pytest.approx((900 + 100 + 10) / 100)
     assert trends.over(gauge, 60) == 3
+
+
+@pytest.mark.parametrize(
+    ("words", "expression"),
+    [
+        (("status",), "backlog >= `0`"),
+        (("health",), "length([?status=='ok']) > `0`"),
+        (("metrics",), "[?name=='mas_agent_handled_messages_total']"),
+        (("gateway", "status"), "[?state=='serving']"),
+        (("agent", "list"), "[?id=='calculator' && status=='running']"),
+        (("agent", "describe", "calculator"), "status == 'running'"),
+        (("state", "get", "sleeper"), "length(@) == `0`"),
+        (("bus", "status", "--agent", "calculator"), "waiting == `0`"),
+    ],
+)
+def test_every_watch_ends_once_an_expression_is_true(mas, inside, words, expression):
+    """After the look that makes it true; one that cannot be read is 2, one that never is true goes on."""
+    assert mas(*words, "--watch=0.1s", "--until", expression, "--timeout", "20s").code == 0
+    assert mas(*words, "--watch=0.1s", "--until", "a >").code == 2
+    assert mas(*words, "--watch=0.1s", "--until", "`false`", "--timeout", "0.3s").code == 4
+
+
+def test_a_stream_ends_once_an_expression_is_true(mas, inside):
+    """What --where lets through alone counts; --since begins with what was."""
+    for number in ("one", "two", "three"):
+        assert mas("send", "calculator", f"where.{number}").code == 0
+    seen = (
+        "watch",
+        "--since",
+        "1m",
+        "--type",
+        "where.*",
+        "-o",
+        "jsonl",
+        "--columns",
+        "type",
+        "--timeout",
+        "20s",
+    )
+
+    until = mas(*seen, "--until", "type == 'where.two'")
+    where = mas(*seen, "--where", "ends_with(type, 'e')", "--count", "2")
+    tail = mas("audit", "tail", "--follow", "--type", "where.*", "--until", "`true`", "--for", "0.2s")
+
+    assert [json.loads(line)["type"] for line in until.out.splitlines()] == ["where.one", "where.two"]
+    assert [json.loads(line)["type"] for line in where.out.splitlines()] == ["where.one", "where.three"]
+    assert tail.code == 0
+    assert mas("watch", "--where", "length(ms)", "--since", "1m", "--count", "1").code == 2
+    assert mas("audit", "tail", "--until", "`true`").code == 2
+
+
+def test_agents_are_chosen_sorted_and_counted(mas, inside):
+    """By metadata, by a number from the most on; what is left out is said also with -q."""
+    assert mas("agent", "list", "--selector", "zone=eu", "-o", "name").out == "notebook\n"
+    first = mas("agent", "list", "--sort", "instances", "--limit", "1", "-q", "-o", "json")
+
+    assert (len(first.json), first.json[0]["instances"]) == (1, 1)
+    assert "only 1 of" in first.err
+    assert mas("agent", "list", "--sort", "age").code == 2
+    assert mas("state", "get", "sleeper", "nothing", "--default", "7").out.split()[-1] == "7"
+    assert mas("state", "get", "sleeper", "nothing").code == 6

@@ -275,6 +275,8 @@ LOCAL_CALLS = {
     "init": ["made"],
     "agent new": ["x", "--class", "a:B", "--print"],
     "context add": ["new", "--url", "redis://h"],
+    "config get": ["profile"],
+    "context copy": ["one", "copy-{n}"],
     "context show": ["one"],
     "context select": ["one"],
     "context rename": ["one", "other"],
@@ -304,7 +306,10 @@ def local_call(entry: Command) -> list[str]:
     return [word.replace("{n}", number) for word in LOCAL_CALLS.get(entry.name, [])]
 
 
-LOCAL = [entry for entry in COMMANDS if entry.scope == "local"]
+ON_TERMINALS = {"context edit"}
+"""Commands that a terminal belongs to; they have tests of their own."""
+
+LOCAL = [entry for entry in COMMANDS if entry.scope == "local" and entry.name not in ON_TERMINALS]
 local_commands = pytest.mark.parametrize("entry", LOCAL, ids=lambda entry: entry.name.replace(" ", "-"))
 
 
