@@ -1,31 +1,14 @@
 """`mas health`: what it says, and how it ends."""
 
-import asyncio
-
 import pytest
 from support.running_system import running_system
-from support.waiting import until
-
-from mas_core.ops.system import System
-from mas_core.settings.target import resolve_target
 
 
 @pytest.fixture(scope="module")
 def well(tmp_path_factory):
     """The folder of a running system in which nothing has happened."""
     with running_system(tmp_path_factory.mktemp("well") / "demo") as folder:
-        asyncio.run(_without_alarms(folder))
         yield folder
-
-
-async def _without_alarms(folder):
-    """Wait until the gateway says no more that there is no policy, as it did when it started."""
-    async with System(resolve_target(config=folder, environ={})) as system:
-
-        async def is_well():
-            return not any(gateway.alarms for gateway in await system.gateways())
-
-        await until(is_well)
 
 
 @pytest.fixture

@@ -118,7 +118,8 @@ async def run(folder: Path) -> None:
         ):
             await stack.enter_async_context(agent)
         async with asyncio.timeout(10):
-            while not all(gateway.partitions for gateway in await system.gateways()):
+            # Until then it may still say that there is no policy.
+            while not all(seen.partitions and not seen.alarms for seen in await system.gateways()):
                 await asyncio.sleep(0.02)
         sys.stdout.write("ready\n")
         sys.stdout.flush()
