@@ -80,7 +80,8 @@ def test_s22_hostile_megabytes_cost_little_more_than_prose(name):
     # The first look also makes what later ones go by.
     SCANNER.scan(value)
 
-    assert cpu(lambda: SCANNER.scan(value)) < 300 * prose()
+    # Of two looks the one that was disturbed less, each against the prose of its own moment.
+    assert min(cpu(lambda: SCANNER.scan(value)) / prose() for _ in range(2)) < 150
 
 
 @pytest.mark.parametrize("rule", [rule.id for rule in PACK.rules])
