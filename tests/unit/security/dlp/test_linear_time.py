@@ -98,7 +98,8 @@ def test_s22_every_rule_is_linear(rule):
                 Inspection(matcher, value).hits()
 
         small, large = (cpu(lambda value=value: look(value), repeat=3) for value in values)
-        assert large < 16 * small + prose(), unit
+        # Prose is only looked at where it decides.
+        assert large < 16 * small or large < 16 * small + prose(), unit
 
 
 def test_s22_backtracking_is_no_pattern_or_no_danger(tmp_path):
