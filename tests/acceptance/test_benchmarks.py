@@ -14,6 +14,9 @@ OWN_ROWS = (
     "gateway_cpu",
     "end_to_end",
     "request_reply",
+    "many_agents",
+    "policy_change",
+    "two_gateways",
     "audit_verify",
 )
 """Of those that need nothing from the network the ones that say most and end soon."""
@@ -36,6 +39,8 @@ def test_every_row_is_measured_and_counts_right(tmp_path):
     assert [row["name"] for row in rows if row["reason"]] == [], rows
     end_to_end = [row["figures"] for row in rows if row["name"].startswith("end to end")]
     assert [(item["lost"], item["twice"]) for item in end_to_end] == [(0, 0), (0, 0)]
+    figures = {name: count for row in rows for name, count in row["figures"].items()}
+    assert figures["wrong"] == figures["decisions under the old policy after it returned"] == 0
     assert all(row["values"] for row in rows)
     table = (tmp_path / "results.md").read_text()
     assert all(row["name"] in table for row in rows)
