@@ -21,7 +21,7 @@ from mas_cli.report_commands import REPORT_COMMANDS
 from mas_cli.run_commands import RUN_COMMANDS
 from mas_cli.system_commands import SYSTEM_COMMANDS
 
-__all__ = ["COMMANDS", "GROUPS", "SECTIONS", "Command", "Impact", "Scope"]
+__all__ = ["COMMANDS", "GROUPS", "RARER", "SECTIONS", "Command", "Impact", "Scope"]
 
 SECTIONS: tuple[tuple[str, tuple[str, ...]], ...] = (
     ("Run", ("init", "up", "down", "status", "health", "metrics", "check", "gateway", "partitions", "agent")),
@@ -32,6 +32,14 @@ SECTIONS: tuple[tuple[str, tuple[str, ...]], ...] = (
     ("Set-up", ("doctor", "config", "context", "completion", "spec", "man", "help", "version")),
 )
 """How `mas --help` groups the first words."""
+
+RARER: frozenset[str] = frozenset(
+    {
+        *("metrics", "check", "partitions", "record", "bench", "schedule", "approval", "breaker", "key"),
+        *("limit", "config", "completion", "spec", "man", "help", "version"),
+    }
+)
+"""First words that `mas --help` names without their summaries, so that it stays one screen."""
 
 GROUPS: dict[str, str] = {
     "agent": "Agents: their specs, instances and credentials",

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from textwrap import fill
 from typing import Any
 
-from mas_cli.command_table import GROUPS, SECTIONS, Command
+from mas_cli.command_table import GROUPS, RARER, SECTIONS, Command
 from mas_cli.input.shared_flags import SHARED_FLAGS
 from mas_cli.output.exit_codes import ExitCode
 from mas_cli.reference.command_spec import exit_codes, further_text
@@ -21,19 +23,35 @@ mas: run, watch and prove multi-agent systems on Redis or Valkey.
 
 
 def root_help() -> str:
-    """The one screen that `mas` shows by itself."""
-    summaries = dict(members(()))
+    """The one screen that `mas` shows by itself; the rarer commands are only named."""
+    rarer = [word for _, words in SECTIONS for word in words if word in RARER]
+    return "\n".join(
+        [
+            _INTRODUCTION,
+            *_sections(RARER),
+            "More (what they do: mas help commands):",
+            fill(", ".join(rarer), 100, initial_indent="  ", subsequent_indent="  "),
+            "",
+            "Every command takes --help, --output json and the flags of `mas help flags`.",
+            f"Topics: mas help {', '.join(TOPICS)}",
+        ]
+    )
+
+
+def every_command() -> str:
+    """The first words of all commands, each with its summary."""
+    return "\n".join([*_sections(frozenset()), "mas COMMAND --help says more."])
+
+
+def _sections(left_out: frozenset[str]) -> Iterator[str]:
+    summaries = {word: summary for word, summary in members(()) if word not in left_out}
     width = max(map(len, summaries))
-    lines = [_INTRODUCTION]
     for section, words in SECTIONS:
         present = [word for word in words if word in summaries]
         if present:
-            lines += [f"{section}:", *(f"  {word:<{width}}  {summaries[word]}" for word in present), ""]
-    lines += [
-        "Every command takes --help, --output json and the flags of `mas help flags`.",
-        f"Topics: mas help {', '.join(TOPICS)}",
-    ]
-    return "\n".join(lines)
+            yield f"{section}:"
+            yield from (f"  {word:<{width}}  {summaries[word]}" for word in present)
+            yield ""
 
 
 def group_help(path: tuple[str, ...]) -> str:

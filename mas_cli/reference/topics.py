@@ -139,7 +139,15 @@ def flags_text() -> str:
     return head + "\n".join(lines) + "\n"
 
 
+def commands_text() -> str:
+    """Every command's first word."""
+    from mas_cli.reference.help_pages import every_command
+
+    return every_command()
+
+
 TEXTS: dict[str, Callable[[], str]] = {
+    "commands": commands_text,
     "payloads": lambda: PAYLOADS,
     "output": lambda: OUTPUT,
     "contexts": lambda: CONTEXTS,
