@@ -25,6 +25,9 @@ if TYPE_CHECKING:
         ContextNotFound,
         DeadlineExceeded,
         DecryptionFailed,
+        EventInvalid,
+        EventStoreUnavailable,
+        FilterInvalid,
         Forbidden,
         GatewayDown,
         HandlerTimedOut,
@@ -69,7 +72,10 @@ if TYPE_CHECKING:
         Unscannable,
         UsageError,
     )
+    from mas_core.events.dispatcher import EventDispatcher
+    from mas_core.events.subscription import EventStream
     from mas_core.model.decision import Decision, Receipt
+    from mas_core.model.event import Event, EventType
     from mas_core.model.message import AgentMessage
     from mas_core.ops.auth_manager import AuthManager
     from mas_core.ops.gateway_service import GatewayService
@@ -85,6 +91,10 @@ _HOMES = {
     "CircuitBreaker": "mas_core.resilience.circuit_breaker",
     "Client": "mas_core.agent.client",
     "Decision": "mas_core.model.decision",
+    "Event": "mas_core.model.event",
+    "EventDispatcher": "mas_core.events.dispatcher",
+    "EventStream": "mas_core.events.subscription",
+    "EventType": "mas_core.model.event",
     "GatewayService": "mas_core.ops.gateway_service",
     "GatewaySettings": "mas_core.settings.gateway_settings",
     "Receipt": "mas_core.model.decision",
@@ -111,6 +121,13 @@ __all__ = [
     "DeadlineExceeded",
     "Decision",
     "DecryptionFailed",
+    "Event",
+    "EventDispatcher",
+    "EventInvalid",
+    "EventStoreUnavailable",
+    "EventStream",
+    "EventType",
+    "FilterInvalid",
     "Forbidden",
     "GatewayDown",
     "GatewayService",

@@ -3,6 +3,8 @@
     MasError                     code, message, hint, details, retryable
     ├─ UsageError                the caller asked wrongly
     │  ├─ InvalidPayload
+    │  │  └─ EventInvalid
+    │  ├─ FilterInvalid          line, column
     │  ├─ InvalidIdentifier
     │  ├─ UnknownFormat
     │  └─ NotStarted             also a RuntimeError
@@ -48,6 +50,7 @@
     │  │  └─ ReplicasBehind
     │  ├─ GatewayDown
     │  ├─ ArchiveUnavailable     url, file
+    │  ├─ EventStoreUnavailable  url without its secret
     │  ├─ SinkUnavailable        path
     │  │  └─ SinkBehind          last_seq
     │  └─ NoResponder            target; also a RuntimeError
@@ -105,6 +108,18 @@ class InvalidPayload(UsageError):
     """The payload is not what the message type expects."""
 
     code = "invalid_payload"
+
+
+class EventInvalid(InvalidPayload):
+    """This cannot be an event."""
+
+    code = "event_invalid"
+
+
+class FilterInvalid(UsageError):
+    """The filter cannot be understood."""
+
+    code = "filter_invalid"
 
 
 class InvalidIdentifier(UsageError):
@@ -441,6 +456,13 @@ class GatewayDown(Unreachable):
     """No gateway is running."""
 
     code = "gateway_down"
+
+
+class EventStoreUnavailable(Unreachable):
+    """The database of events cannot be used."""
+
+    code = "event_store_unavailable"
+    retryable = True
 
 
 class ArchiveUnavailable(Unreachable):
