@@ -26,14 +26,14 @@ from mas_cli.invocation import Invocation
 from mas_cli.output.colours import Style
 from mas_cli.output.columns import Column
 from mas_cli.output.exit_codes import ExitCode
+from mas_cli.output.explanations import answer, explained
 from mas_cli.output.rule_rows import RULE_COLUMNS, rule_row
-from mas_cli.output.safe_text import safe_text
 from mas_cli.rule_changes import CHANGE_COLUMNS, added_rules
 from mas_core.errors import UsageError
 
 if TYPE_CHECKING:
     from mas_core.model.policy import Effect, Rule
-    from mas_core.ops.rbac import AccessDecision, Action, Explanation
+    from mas_core.ops.rbac import Action
     from mas_core.ops.system import System
 
 
@@ -174,7 +174,7 @@ async def check(
 
         decision = await rbac.check(system, sender, target, message_type, asked)
     call.out.text(
-        _answer(decision),
+        answer(decision),
         {
             "allowed": decision.allowed,
             "held": decision.held,
@@ -205,7 +205,7 @@ async def explain(
 
         found = await rbac.explain(system, sender, target, message_type, asked)
     call.out.text(
-        _explained(found),
+        explained(found),
         {
             "allowed": found.decision.allowed,
             "held": found.decision.held,
@@ -278,25 +278,3 @@ def _command_of(rule: Rule) -> str:
     words += ["--action", rule.action] if rule.action != "*" else []
     words += ["--reason", rule.reason] if rule.reason else []
     return shlex.join(words)
-
-
-def _answer(decision: AccessDecision) -> str:
-    return "yes" if decision.allowed else "held" if decision.held else "no"
-
-
-def _explained(found: Explanation) -> str:
-    lines = [f"{_answer(found.decision)}: {safe_text(found.decision.reason)}"]
-    if found.rule is not None:
-        lines.append(f"rule     {_rule_in_words(found.rule)}")
-    for index, miss in enumerate(found.near_misses):
-        label = "" if index else "closest"
-        lines.append(f"{label:<8} {_rule_in_words(miss.rule)}, which {safe_text(miss.detail)}")
-    for index, command in enumerate(found.fix):
-        label = "" if index else "try"
-        lines.append(f"{label:<8} {safe_text(command)}")
-    return "\n".join(lines)
-
-
-def _rule_in_words(rule: Rule) -> str:
-    verb = {"send": "send ", "request": "request "}.get(rule.action, "")
-    return safe_text(f"{rule.id} {rule.effect} {rule.sender} -> {rule.target} {verb}{rule.type}")

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
+
+from rich.text import Text
 
 from mas_cli.command_entry import Impact
 from mas_cli.output.columns import Record
@@ -25,6 +27,8 @@ class Question:
     label: str
     default: Callable[[Record], str] = lambda _: ""
     is_required: bool = True
+    is_long: bool = False
+    """Whether its answer has several lines."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,11 +40,19 @@ class Action:
     impact: Impact
     words: Callable[[Record, Answers], tuple[str, ...]]
     """The command that does the same to one row, without `mas`."""
-    run: Callable[[System, Record, Answers], Awaitable[str]]
-    """Does it to one row and says what changed, in words."""
+    run: Callable[[System, Record, Answers], Awaitable[str]] | None = None
+    """Does it to one row and says what changed, in words; several lines are shown in a window."""
     questions: tuple[Question, ...] = ()
     applies: Callable[[Record], bool] = lambda _: True
     """Whether it is offered for a row."""
+    run_all: Callable[[System, Sequence[Record], Answers], Awaitable[str]] | None = None
+    """In place of `run`: does it once, for all rows together."""
+    go: Callable[[Record], None] | None = None
+    """In place of `run`: changes only what this dashboard shows, and needs no system."""
+    prepare: Callable[[System, Record], Awaitable[Record]] | None = None
+    """Fetches what the questions begin with, for one row."""
+    preview: Callable[[Record, Answers], Text] | None = None
+    """What would change, shown while the questions are answered."""
 
     def command_line(self, record: Record, answers: Answers) -> str:
         """The command as one would type it."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, ClassVar, Final
 
 from rich.text import Text
@@ -14,16 +14,15 @@ from textual.containers import Horizontal
 from textual.widgets import ContentSwitcher, Input
 
 from mas_cli.output.safe_text import safe_text
-from mas_cli.tui.actions import Action, Answers
+from mas_cli.tui.acting import Acting
 from mas_cli.tui.board import Board
-from mas_cli.tui.dialogs import ActionDialog, ActionMenu, Asked, Palette, ReadWindow
+from mas_cli.tui.dialogs import Palette, ReadWindow
 from mas_cli.tui.feed import Feed
 from mas_cli.tui.frame_style import FRAME_CSS
 from mas_cli.tui.frame_text import crumbs, hints, time_line, top_line
 from mas_cli.tui.key_table import KEYS, bindings, keymap, shown_key
 from mas_cli.tui.pane import Pane, TablePane
 from mas_cli.tui.replay import Replay
-from mas_cli.tui.row_keys import RowKeys
 from mas_cli.tui.screens import PANES
 from mas_cli.tui.widgets.bars import Bar, TabBar
 from mas_cli.tui.widgets.line_table import LineTable
@@ -37,7 +36,7 @@ FRAMES_A_SECOND: Final = 10
 UNSEEN_FRAMES_A_SECOND: Final = 4
 
 
-class Dashboard(RowKeys):
+class Dashboard(Acting):
     """All screens and what they have in common.
 
     Args:
@@ -187,11 +186,6 @@ class Dashboard(RowKeys):
         """Load what the screen that is seen shows, now."""
         self.pane.due = 0.0
 
-    def complain(self, error: MasError) -> None:
-        """Say what went wrong, and what to type."""
-        hint = f"\ntry: {error.hint[0]}" if error.hint else ""
-        self.notify(safe_text(error.message, 400) + hint, severity="error", markup=False)
-
     # Keys
 
     def action_screen(self, number: int) -> None:
@@ -335,65 +329,3 @@ class Dashboard(RowKeys):
             self.exit()
         self._is_quitting = time.monotonic()
         self.notify("Ctrl-C again leaves", markup=False)
-
-    # Acting
-
-    def action_row_actions(self) -> None:
-        """The menu of what can be done to the marked rows, or the chosen one."""
-        items = self.pane.chosen_items()
-        records = [self.pane.record_of(item) for item in items]
-        names = [self.pane.name_of(item) for item in items]
-        self.offer(
-            [action for action in self.pane.actions() if all(map(action.applies, records))], records, names
-        )
-
-    def offer(self, actions: Sequence[Action], records: Sequence[Any], names: Sequence[str]) -> None:
-        """Let one of some actions be chosen, and do it once it is confirmed."""
-        locked = ""
-        if self.board.read_only:
-            locked = "nothing can be changed: " + ("this is a replay" if self.system is None else "read-only")
-        what = names[0] if len(names) == 1 else f"{len(names)} rows" if names else self.pane.title
-
-        def chosen(action: Action | None) -> None:
-            if action is not None:
-                self.ask(action, records or [{}], names or [self.pane.title])
-
-        self.push_screen(ActionMenu(actions, safe_text(what, 70), locked=locked), chosen)
-
-    def ask(self, action: Action, records: Sequence[Any], names: Sequence[str]) -> None:
-        """Ask before an action; one that only reads and needs nothing is done at once."""
-        target = self.board.target
-        if action.impact == "read" and not action.questions:
-            self._act(action, records, {"reason": ""})
-            return
-
-        def answered(answers: Answers | None) -> None:
-            if answers is not None:
-                self._act(action, records, answers)
-
-        self.push_screen(ActionDialog(Asked(action, records, names, target.name, target.protected)), answered)
-
-    @work(group="act")
-    async def _act(self, action: Action, records: Sequence[Any], answers: Answers) -> None:
-        system = self.system
-        if system is None:
-            return
-        told: list[str] = []
-        for record in records:
-            line = action.command_line(record, answers)
-            system.operator_log.explain(
-                context=self.board.target.name, command=line, reason=answers.get("reason", "")
-            )
-            try:
-                told.append(await action.run(system, record, answers))
-            except MasError as error:
-                self.complain(error)
-                break
-            self.board.commands.append(safe_text(line, 400))
-        if told:
-            more = f" (and {len(told) - 1} more)" if len(told) > 1 else ""
-            self.notify(safe_text(told[0], 400) + more, markup=False)
-        if self.pane.table is not None:
-            self.pane.table.marked.clear()
-        self.reload()
-        self.mark_dirty()

@@ -12,7 +12,7 @@ from textual.app import ComposeResult
 from textual.containers import Horizontal, Vertical
 from textual.events import Key
 from textual.screen import ModalScreen
-from textual.widgets import Button, Input, Static
+from textual.widgets import Button, Input, Static, TextArea
 
 from mas_cli.output.columns import Record
 from mas_cli.output.safe_text import safe_text
@@ -20,7 +20,7 @@ from mas_cli.output.tables import Cell, Layout
 from mas_cli.tui.actions import Action, Answers
 from mas_cli.tui.widgets.line_table import LineTable, Rows
 from mas_cli.tui.widgets.prose import Prose
-from mas_cli.tui.widgets.typed_line import TypedLine
+from mas_cli.tui.widgets.typed_line import TypedLine, TypedLines
 
 SHOWN_ROWS = 8
 
@@ -38,6 +38,7 @@ class Window(ModalScreen[Any]):
     Window Input:focus { border: none; background: $primary 30%; }
     Window LineTable { height: auto; min-height: 3; max-height: 18; }
     Window Prose { height: auto; max-height: 24; }
+    Window #preview { max-height: 10; }
     Window Horizontal { height: auto; align: right middle; margin-top: 1; }
     Window Button { margin-left: 2; }
     Window.-danger > Vertical { border: heavy $error; }
@@ -121,13 +122,17 @@ class ActionDialog(Window):
             yield Static(self._what())
             for question in action.questions:
                 yield Static(Text(question.label))
-                yield TypedLine(question.default(asked.records[0]), id=f"q-{question.name}")
+                begun = question.default(asked.records[0])
+                name = f"q-{question.name}"
+                yield TypedLines(begun, id=name) if question.is_long else TypedLine(begun, id=name)
             if action.impact != "read":
                 yield Static(Text("reason (goes into the audit)"))
                 yield TypedLine(id="q-reason")
             if self._must_type_name:
                 yield Static(Text(f"type {safe_text(asked.context, 60)} to confirm", "bold"))
                 yield TypedLine(id="confirm")
+            if action.preview is not None:
+                yield Prose(id="preview")
             yield Static(Text(), id="command")
             yield Static(Text(), id="missing")
             with Horizontal():
@@ -137,7 +142,7 @@ class ActionDialog(Window):
 
     def on_mount(self) -> None:
         """Start where something has to be typed; else at the button that does nothing."""
-        found = list(self.query(Input))
+        found = self._fields
         (found[0] if self._asked.action.questions else self.query_one("#no")).focus()
         self._show_command()
 
@@ -152,22 +157,31 @@ class ActionDialog(Window):
     def answers(self) -> dict[str, str]:
         """What was typed."""
         found = {"reason": ""}
-        for field in self.query(Input):
+        for field in self._fields:
             if field.id and field.id.startswith("q-"):
-                found[field.id[2:]] = field.value.strip()
+                found[field.id[2:]] = (field.text if isinstance(field, TextArea) else field.value).strip()
         return found
 
+    @property
+    def _fields(self) -> list[Input | TextArea]:
+        return [field for field in self.query("*") if isinstance(field, (Input, TextArea))]
+
     @on(Input.Changed)
+    @on(TextArea.Changed)
     def _show_command(self) -> None:
         text = Text("\n", no_wrap=False)
         answers: Answers = self.answers
         lines = [self._asked.action.command_line(record, answers) for record in self._asked.records[:3]]
-        text.append("\n".join(f"$ {safe_text(line, 400)}" for line in lines), "dim")
+        shown = "\n".join(f"$ {safe_text(line, 400)}" for line in dict.fromkeys(lines))
+        text.append(shown, "dim")
         self.query_one("#command", Static).update(text)
+        if self._asked.action.preview is not None:
+            changes = self._asked.action.preview(self._asked.records[0], answers)
+            self.query_one("#preview", Prose).say(changes)
 
     @on(Input.Submitted)
     def _next(self, event: Input.Submitted) -> None:
-        fields = list(self.query(Input))
+        fields = self._fields
         place = fields.index(event.input) + 1
         (fields[place] if place < len(fields) else self.query_one("#yes")).focus()
 

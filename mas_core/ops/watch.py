@@ -128,6 +128,29 @@ async def recent(
                 yield event
 
 
+async def around(system: System, moment: int, count: int) -> list[LiveEvent]:
+    """Events of the past, oldest first: so many up to a moment, and so many after it.
+
+    Args:
+        system: The system.
+        moment: Unix milliseconds.
+        count: How many on each side at most.
+    """
+    sides: list[list[LiveEvent]] = []
+    for is_before in (True, False):
+        wanted = audit.AuditFilter(until=moment + 1) if is_before else audit.AuditFilter(since=moment + 1)
+        side: list[LiveEvent] = []
+        async with aclosing(audit.records(system, wanted, newest_first=is_before)) as records:
+            async for item in records:
+                if not is_of_operator(item.record):
+                    side.append(LiveEvent.of(item.record))
+                if len(side) >= count:
+                    break
+        sides.append(side)
+    before, after = sides
+    return [*before[::-1], *after]
+
+
 def is_of_operator(record: AuditRecord) -> bool:
     """Whether a record tells what an operator did or asked, which is no decision."""
     return record.kind in OPERATOR_KINDS and bool(record.actor)

@@ -119,7 +119,7 @@ async def test_an_act_asks_first_and_shows_its_command(dashboard):
         await seen.until("sleeper is paused")
         standing = (await rbac.load(seen.system)).standings["sleeper"]
         assert (standing.kind, standing.reason) == ("paused", "tired")
-        assert "--reason tired" in seen.text()
+        await seen.until("--reason tired")
 
         await seen.press("a", "down", "down", "down", "enter")
         await seen.confirm()

@@ -1,13 +1,15 @@
-"""Live: decisions as they are made. Pausing holds the picture and never what comes in."""
+"""Live: decisions as they are made. Pausing holds the picture and never what comes in; the past is there too."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import itertools
+from bisect import bisect_left, bisect_right
+from collections.abc import Callable, Iterable, Sequence
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from rich.text import Text
-from textual import on
+from textual import on, work
 from textual.app import ComposeResult
 from textual.containers import Horizontal, Vertical
 
@@ -16,15 +18,22 @@ from mas_cli.output.columns import Record
 from mas_cli.output.moments import moment
 from mas_cli.output.safe_text import safe_text
 from mas_cli.output.tables import Cell, Layout
+from mas_cli.tui.actions import Action
 from mas_cli.tui.pane import Pane
 from mas_cli.tui.row_filter import PASSED
+from mas_cli.tui.screens.live_actions import live_actions
 from mas_cli.tui.widgets.line_table import LineTable, Rows
 from mas_cli.tui.widgets.prose import Prose, fields_text
+from mas_cli.tui.widgets.time_bar import TimeBar
+from mas_core.errors import MasError
 
 if TYPE_CHECKING:
     from mas_core.ops.watch import LiveEvent
 
 _Item = tuple[int, "LiveEvent"]
+EMPTY = 'nothing has been sent yet; in a shell: mas request hello hello.greet \'{"name": "you"}\''
+PAST = 1_000
+"""Events of the past that are read on each side of a moment."""
 _FIELDS = {
     "from": "sender", "to": "target", "type": "type", "decision": "decision", "bytes": "bytes", "ms": "ms",
     "reason": "reason", "rule": "rule", "id": "id",
@@ -35,11 +44,13 @@ class Live(Pane):
     """A list that grows at its end, and the chosen event beside or below it."""
 
     title: ClassVar[str] = "Live"
-    about: ClassVar[str] = "What the gateways decide, as it happens; scrolling up or p holds the picture."
+    about: ClassVar[str] = (
+        "What the gateways decide, as it happens; scrolling up or p holds the picture, [ and ] move in time."
+    )
     hints: ClassVar[tuple[tuple[str, str], ...]] = (
         ("row.open", "trace"),
         ("live.pause", "pause"),
-        ("live.end", "newest"),
+        ("time.back", "earlier"),
         ("problem.next", "next refused"),
     )
     DEFAULT_CSS = """
@@ -55,6 +66,7 @@ class Live(Pane):
         """The list and one event."""
         with Horizontal():
             with Vertical(id="live-box", classes="titled"):
+                yield TimeBar(ascii_only=self.dashboard.is_ascii)
                 yield LineTable(
                     [
                         Layout("TIME", least=12, fixed=True),
@@ -67,7 +79,7 @@ class Live(Pane):
                         Layout("REASON", flexible=True),
                     ],
                     follows=True,
-                    empty="nothing has been sent yet",
+                    empty=EMPTY,
                 )
             with Vertical(id="event-box", classes="titled") as box:
                 box.border_title = "event"
@@ -80,6 +92,9 @@ class Live(Pane):
         self._is_held = False
         """Whether p was pressed; scrolling up holds the picture as well."""
         self._total = 0
+        self._past: list[_Item] | None = None
+        """The part of the past that is looked at, in place of what is kept."""
+        self._numbers = itertools.count(-(10**15))
 
     @property
     def fields(self) -> tuple[str, ...]:
@@ -107,9 +122,7 @@ class Live(Pane):
     def set_filter(self, text: str) -> None:
         """Filter what is kept as well as what comes, paused or not."""
         super().set_filter(text)
-        kept = [item for item in self.board.live.events if not self.is_paused or item[0] <= self._last]
-        self._items = [item for item in kept if self._fits(item)]
-        self._total = len(kept)
+        self._refill()
         self._show()
 
     def draw(self) -> None:
@@ -117,6 +130,9 @@ class Live(Pane):
         live = self.board.live
         if self._list.follows_end:
             self._is_held = False
+            if self._past is not None:
+                self._past = None
+                self._refill()
         if not self.is_paused:
             fresh = list(live.after(self._last))[::-1]
             if fresh:
@@ -128,6 +144,16 @@ class Live(Pane):
             self._total = len(live.events)
         self._show()
 
+    def _refill(self) -> None:
+        """Look at all that is kept, or at the part of the past that was read, through the filter."""
+        if self._past is not None:
+            found: Iterable[_Item] = self._past
+            self._total = len(self._past)
+        else:
+            kept = [item for item in self.board.live.events if not self.is_paused or item[0] <= self._last]
+            found, self._total = kept, len(kept)
+        self._items = [item for item in found if self._fits(item)]
+
     def _fits(self, item: _Item) -> bool:
         return not self.row_filter or self.row_filter.matches(_getter(item[1]))
 
@@ -135,13 +161,87 @@ class Live(Pane):
         missed = self.board.live.newest - self._last
         title = Text("live")
         if self.is_paused:
-            title = Text(f"held  +{missed:,} new" if missed else "held", "yellow")
+            title = Text("the past" if self._past is not None else "held", "yellow")
+            if missed:
+                title.append(f"  +{missed:,} new")
         if self.row_filter:
             title.append(f"  {len(self._items):,} of {self._total:,}")
         if self.board.live.sampling > 1:
             title.append(f"  showing 1 in {self.board.live.sampling} of what passed", "yellow")
         self.part("#live-box", Vertical).border_title = title
         self._list.show(Rows(self._items, lambda item: item[0], _cells), words=self.row_filter.words)
+        chosen = self._list.item
+        times = [event.time for _, event in self._items]
+        self.part("TimeBar", TimeBar).show(
+            times,
+            first=min(times, default=0),
+            last=max(times, default=0),
+            chosen=chosen[1].time if chosen is not None and self.is_paused else None,
+        )
+
+    # The past
+
+    def move_time(self, seconds: int) -> None:
+        """Choose what was decided so much earlier or later; what is not kept here is read."""
+        chosen = self._list.item
+        if chosen is not None:
+            self.look_at(chosen[1].time + seconds * 1000, is_back=seconds < 0)
+
+    @on(TimeBar.Picked)
+    def _picked(self, event: TimeBar.Picked) -> None:
+        self.look_at(event.moment, is_back=True)
+
+    @on(LineTable.Topped)
+    def _topped(self) -> None:
+        if self._items:
+            self.look_at(self._items[0][1].time - 1, is_back=True)
+
+    def look_at(self, moment: int, *, is_back: bool) -> None:
+        """Hold the picture at a moment.
+
+        Args:
+            moment: Unix milliseconds.
+            is_back: Whether what was before it is wanted, where nothing was just then.
+        """
+        self._is_held = True
+        self._list.follows_end = False
+        live = self.board.live.events
+        if live and moment > live[-1][1].time:
+            self._list.go_end()
+        elif live and moment >= live[0][1].time:
+            if self._past is not None:
+                self._past = None
+                self._refill()
+            self._choose(moment, is_back=is_back)
+        elif self._past and self._past[0][1].time <= moment <= self._past[-1][1].time:
+            self._choose(moment, is_back=is_back)
+        else:
+            self._read_past(moment, is_back)
+        self._show()
+
+    def _choose(self, moment: int, *, is_back: bool) -> None:
+        times = [event.time for _, event in self._items]
+        place = bisect_right(times, moment) - 1 if is_back else bisect_left(times, moment)
+        self._show()
+        self._list.choose_place(min(max(0, place), max(0, len(times) - 1)))
+
+    @work(exclusive=True, group="past")
+    async def _read_past(self, moment: int, is_back: bool) -> None:
+        from mas_core.ops import watch
+
+        system = self.dashboard.system
+        if system is None:
+            return
+        try:
+            found = await watch.around(system, moment, PAST)
+        except MasError as error:
+            self.dashboard.complain(error)
+            return
+        # A filter may hide all of it; that nothing was earlier shows as the first row.
+        self._past = [(next(self._numbers), event) for event in found]
+        self._refill()
+        self._choose(moment, is_back=is_back)
+        self.dashboard.mark_dirty()
 
     @on(LineTable.Chosen)
     def _tell(self, event: LineTable.Chosen) -> None:
@@ -166,6 +266,10 @@ class Live(Pane):
         """To its trace."""
         if item[1].id:
             self.dashboard.go("Trace", item[1].id)
+
+    def actions(self) -> Sequence[Action]:
+        """What can be done to what was decided."""
+        return live_actions(self.dashboard.go)
 
 
 def _getter(event: LiveEvent) -> Callable[[str], object]:

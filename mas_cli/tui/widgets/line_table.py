@@ -85,6 +85,13 @@ class LineTable(Widget, can_focus=True):
             super().__init__()
             self.table, self.column = table, column
 
+    class Topped(Message):
+        """Somebody wants to go further up than the first row."""
+
+        def __init__(self, table: LineTable) -> None:
+            super().__init__()
+            self.table = table
+
     follows_end: reactive[bool] = reactive(default=False)
 
     def __init__(
@@ -148,6 +155,11 @@ class LineTable(Widget, can_focus=True):
                 return True
         return False
 
+    def choose_place(self, place: int) -> None:
+        """Choose the row at a place, and follow the end no more."""
+        self._go(place)
+        self.follows_end = False
+
     def _place_of(self, key: Hashable) -> int:
         items = self.rows.items
         if self._chosen < len(items) and self.rows.key(items[self._chosen]) == key:
@@ -191,7 +203,13 @@ class LineTable(Widget, can_focus=True):
 
     def move(self, lines: int) -> None:
         """Choose the row so many lines further down."""
+        if lines < 0 and self._chosen == 0 and self.rows.items:
+            self.post_message(self.Topped(self))
         self._go(self._chosen + lines)
+
+    def go_start(self) -> None:
+        """Choose the first row."""
+        self._go(0)
 
     def go_end(self) -> None:
         """Choose the last row, and follow what comes if this table does."""
@@ -227,8 +245,8 @@ class LineTable(Widget, can_focus=True):
         }  # fmt: skip
         if event.key in moves:
             self.move(moves[event.key])
-        elif event.key in ("home", "g"):
-            self._go(0)
+        elif event.key == "home":
+            self.go_start()
         elif event.key in ("end", "G"):
             self.go_end()
         elif event.key in ("left", "h"):

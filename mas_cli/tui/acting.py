@@ -1,0 +1,126 @@
+"""Acting on rows: the menu, the question, the doing, and what is told of it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+from rich.text import Text
+from textual import work
+
+from mas_cli.output.safe_text import safe_text
+from mas_cli.tui.actions import Action, Answers
+from mas_cli.tui.dialogs import ActionDialog, ActionMenu, Asked, ReadWindow
+from mas_cli.tui.row_keys import RowKeys
+from mas_core.errors import MasError
+
+if TYPE_CHECKING:
+    from mas_core.ops.system import System
+
+
+class Acting(RowKeys):
+    """The part of the dashboard that does what commands do."""
+
+    system: System | None
+
+    def reload(self) -> None:
+        """Load what the screen that is seen shows, now."""
+        raise NotImplementedError
+
+    def complain(self, error: MasError) -> None:
+        """Say what went wrong, and what to type."""
+        hint = f"\ntry: {error.hint[0]}" if error.hint else ""
+        self.notify(safe_text(error.message, 400) + hint, severity="error", markup=False)
+
+    def action_row_actions(self) -> None:
+        """The menu of what can be done to the marked rows, or the chosen one."""
+        items = self.pane.chosen_items()
+        records = [self.pane.record_of(item) for item in items]
+        names = [self.pane.name_of(item) for item in items]
+        self.offer(
+            [action for action in self.pane.actions() if all(map(action.applies, records))], records, names
+        )
+
+    def offer(self, actions: Sequence[Action], records: Sequence[Any], names: Sequence[str]) -> None:
+        """Let one of some actions be chosen, and do it once it is confirmed."""
+        locked = ""
+        if self.board.read_only:
+            locked = "nothing can be changed: " + ("this is a replay" if self.system is None else "read-only")
+        what = names[0] if len(names) == 1 else f"{len(names)} rows" if names else self.pane.title
+
+        def chosen(action: Action | None) -> None:
+            if action is not None:
+                self.ask(action, records or [{}], names or [self.pane.title])
+
+        self.push_screen(ActionMenu(actions, safe_text(what, 70), locked=locked), chosen)
+
+    def ask(self, action: Action, records: Sequence[Any], names: Sequence[str]) -> None:
+        """Ask before an action; one that only reads and needs nothing is done at once."""
+        if action.go is not None:
+            action.go(records[0])
+        elif action.impact == "read" and not action.questions:
+            self._act(action, records, {"reason": ""})
+        elif action.prepare is not None and self.system is not None:
+            self._prepare(action, records, names)
+        else:
+            self._confirm(action, records, names)
+
+    @work(group="act")
+    async def _prepare(self, action: Action, records: Sequence[Any], names: Sequence[str]) -> None:
+        if self.system is None or action.prepare is None:
+            return
+        try:
+            prepared = [await action.prepare(self.system, record) for record in records]
+        except MasError as error:
+            self.complain(error)
+            return
+        self._confirm(action, prepared, names)
+
+    def _confirm(self, action: Action, records: Sequence[Any], names: Sequence[str]) -> None:
+        target = self.board.target
+
+        def answered(answers: Answers | None) -> None:
+            if answers is not None:
+                self._act(action, records, answers)
+
+        self.push_screen(ActionDialog(Asked(action, records, names, target.name, target.protected)), answered)
+
+    @work(group="act")
+    async def _act(self, action: Action, records: Sequence[Any], answers: Answers) -> None:
+        system = self.system
+        if system is None:
+            return
+        told: list[str] = []
+        try:
+            if action.run_all is not None:
+                lines = [action.command_line(record, answers) for record in records]
+                self._begin(system, " && ".join(dict.fromkeys(lines)), answers)
+                told.append(await action.run_all(system, records, answers))
+                self.board.commands.extend(dict.fromkeys(safe_text(line, 400) for line in lines))
+            elif action.run is not None:
+                for record in records:
+                    line = action.command_line(record, answers)
+                    self._begin(system, line, answers)
+                    told.append(await action.run(system, record, answers))
+                    self.board.commands.append(safe_text(line, 400))
+        except MasError as error:
+            self.complain(error)
+        if told:
+            self._tell(action, told)
+        if self.pane.table is not None:
+            self.pane.table.marked.clear()
+        self.reload()
+        self.mark_dirty()
+
+    def _begin(self, system: System, line: str, answers: Answers) -> None:
+        system.operator_log.explain(
+            context=self.board.target.name, command=line, reason=answers.get("reason", "")
+        )
+
+    def _tell(self, action: Action, told: Sequence[str]) -> None:
+        if "\n" in told[0]:
+            lines = [safe_text(line, 2000) for text in told for line in text.splitlines()]
+            self.push_screen(ReadWindow(action.label, Text("\n".join(lines))))
+            return
+        more = f" (and {len(told) - 1} more)" if len(told) > 1 else ""
+        self.notify(safe_text(told[0], 400) + more, markup=False)
