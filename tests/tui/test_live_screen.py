@@ -5,7 +5,7 @@ from pathlib import Path
 
 from mas_cli.tui import feed
 from mas_cli.tui.widgets.time_bar import TimeBar
-from mas_core.ops import messages
+from mas_core.ops import dead_letters, messages
 
 
 async def pick(seen, label):
@@ -29,13 +29,18 @@ def ids_shown(seen):
     return [event.id for _, event in seen.app.pane._items]
 
 
+async def letters_of(seen, message_id):
+    found = await dead_letters.list_letters(seen.system)
+    return [letter.id for letter in found.letters if letter.facts.message_id == message_id]
+
+
 async def test_the_past_is_read_from_the_server(dashboard, monkeypatch):
     """flower#415: a dashboard that was just started goes back to what was before it."""
     monkeypatch.setattr(feed, "HISTORY", 2)
     async with dashboard() as seen:
         old = await send(seen, 5)
     async with dashboard(first=2) as seen:
-        await seen.until(lambda: len(ids_shown(seen)) == 2)
+        await seen.until(lambda: len(ids_shown(seen)) >= 2)
         assert old[0] not in ids_shown(seen)
 
         await seen.press("home", "up")
@@ -59,14 +64,14 @@ async def test_the_past_is_read_from_the_server(dashboard, monkeypatch):
 
 
 async def test_time_moves_in_what_is_kept(dashboard):
-    """`]` goes to what came a minute later, and beyond the newest the stream goes on."""
+    """`}` goes to what came an hour later, and beyond the newest the stream goes on."""
     async with dashboard(first=2) as seen:
         await send(seen, 3)
         await seen.until(lambda: len(ids_shown(seen)) >= 3)
         await seen.press("home")
         assert seen.app.pane.is_paused
 
-        await seen.press("right_square_bracket")
+        await seen.press("right_curly_bracket")
 
         await seen.until(lambda: not seen.app.pane.is_paused)
 
@@ -105,13 +110,7 @@ async def test_a_decision_is_explained_kept_and_sent_again(dashboard, tmp_path):
         assert json.loads(Path(file).read_text())["id"] == sent
         assert file.stat().st_mode & 0o077 == 0
 
-        from mas_core.ops import dead_letters
-
-        async def is_dead():
-            found = await dead_letters.list_letters(seen.system)
-            return sent in {letter.facts.message_id for letter in found.letters}
-
-        while not await is_dead():
+        while not (letters := await letters_of(seen, sent)):
             await seen.pilot.pause(0.1)
         await pick(seen, "send again")
         await seen.until("send again  ·  demo")
@@ -123,3 +122,4 @@ async def test_a_decision_is_explained_kept_and_sent_again(dashboard, tmp_path):
         await seen.confirm()
         seen.app.pane.set_filter("type:math.strict decision:allowed")
         await seen.until(lambda: len(ids_shown(seen)) >= 2)
+        await dead_letters.drop(seen.system, letters)
