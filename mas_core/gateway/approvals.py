@@ -17,7 +17,7 @@ from mas_core.gateway.breakers import Breakers
 from mas_core.gateway.directory import Directory
 from mas_core.gateway.ledger import Ledger
 from mas_core.gateway.outbound import Outbound
-from mas_core.gateway.second_look import SecondLook
+from mas_core.gateway.second_look import PASSING, TRY_AGAIN_MS, SecondLook
 from mas_core.gateway.transit import Transit, Verdict
 from mas_core.model.approval import (
     DUE_PREFIX,
@@ -46,13 +46,7 @@ log = get_logger(__name__)
 MAX_HELD = 10_000
 """Messages of a partition that wait for a person; more is back-pressure."""
 
-TRY_AGAIN_MS = 1_000
-"""An approved message that cannot be delivered for a passing reason is tried again after so long."""
-
 MAX_REMEMBERED = 10_000
-
-_PASSING = frozenset({Decision.BACKPRESSURE, Decision.CIRCUIT_OPEN, Decision.RATE_LIMITED})
-"""Refusals that tell of the moment, not of the message."""
 
 _MESSAGE = msgspec.msgpack.Decoder(HeldMessage)
 
@@ -189,7 +183,7 @@ class Approvals:
             found = facts.decision if transit.decision is Decision.ALLOWED else transit.decision
             reason = decision.reason if decision else ""
             self._conclude("approval.approved", facts, found, reason, decision, now)
-        elif transit.decision in _PASSING:
+        elif transit.decision in PASSING:
             if transit.decision is Decision.BACKPRESSURE:
                 self.full.add(facts.target)
             again = now + max(TRY_AGAIN_MS, int(transit.retry_after * 1000))
@@ -198,19 +192,9 @@ class Approvals:
             self._conclude("approval.approved", facts, transit.decision, transit.reason, decision, now)
 
     def _checked_again(self, facts: HeldFacts, delivery: Delivery, now: int) -> Transit:
-        transit = self._second_look.transit_of(
-            delivery,
-            now,
-            instance=facts.instance,
-            key_id=facts.key_id,
-            is_encrypted=facts.is_encrypted,
+        transit = self._second_look.again(
+            delivery, now, instance=facts.instance, key_id=facts.key_id, is_encrypted=facts.is_encrypted
         )
-        key = self._directory.key(facts.sender, facts.key_id)
-        if key is None or key.revoked:
-            reason = f"the token that {facts.sender} sent it with counts no more"
-            transit.end(Verdict(Decision.UNAUTHENTICATED, f"Authentication failed: {reason}"))
-            return transit
-        self._second_look.check(transit)
         if transit.decision.is_delivered and transit.hold_rule not in ("", facts.rule):
             transit.end(
                 Verdict(

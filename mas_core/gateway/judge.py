@@ -138,7 +138,7 @@ class Judge:
         self._totals = Totals(directory, inboxes) if directory.limits.totals else None
         self._effects: list[Callable[[Commit], None]] = []
         at_rest = AtRest(keys.at_rest_key)
-        second_look = SecondLook(breakers)
+        second_look = SecondLook(directory, breakers)
         self._approvals = Approvals(
             directory,
             keys,
@@ -168,7 +168,6 @@ class Judge:
         )
         self._decided = DecidedIds(self._effects)
         self._schedule = Schedule(
-            directory,
             keys,
             at_rest,
             ledger,

@@ -21,10 +21,9 @@ from mas_core.gateway.approvals import Approvals
 from mas_core.gateway.breakers import Breakers
 from mas_core.gateway.dead_letters import DeadLetters
 from mas_core.gateway.decided_ids import DecidedIds, recurring_name
-from mas_core.gateway.directory import Directory
 from mas_core.gateway.ledger import Ledger
 from mas_core.gateway.outbound import Outbound
-from mas_core.gateway.second_look import SecondLook, note_change
+from mas_core.gateway.second_look import PASSING, TRY_AGAIN_MS, SecondLook, note_change
 from mas_core.gateway.transit import Transit, Verdict
 from mas_core.model.decision import Decision, Receipt
 from mas_core.model.delivery_mode import mode_of
@@ -51,12 +50,7 @@ from mas_core.store.commits import Commit
 
 log = get_logger(__name__)
 
-TRY_AGAIN_MS = 1_000
-"""A message that cannot be delivered for a passing reason is tried again after so long."""
 MAX_REMEMBERED = 10_000
-
-_PASSING = frozenset({Decision.BACKPRESSURE, Decision.CIRCUIT_OPEN, Decision.RATE_LIMITED})
-"""Refusals that tell of the moment, not of the message."""
 
 _MESSAGE = msgspec.msgpack.Decoder(ScheduledMessage)
 
@@ -74,7 +68,6 @@ class Schedule:
 
     def __init__(
         self,
-        directory: Directory,
         macs: Macs,
         at_rest: AtRest,
         ledger: Ledger,
@@ -89,7 +82,6 @@ class Schedule:
         waiting: Iterable[tuple[str, int]],
         bounds: ScheduleBounds,
     ) -> None:
-        self._directory = directory
         self._macs = macs
         self._at_rest = at_rest
         self._ledger = ledger
@@ -190,9 +182,11 @@ class Schedule:
             self._deliver(name, sealed, facts, delivery, now)
 
     def _deliver(self, name: str, sealed: bytes, facts: ScheduledFacts, delivery: Delivery, now: int) -> None:
-        transit = self._checked_again(facts, delivery, now)
+        transit = self._second_look.again(
+            delivery, now, instance=facts.instance, key_id=facts.key_id, is_encrypted=facts.is_encrypted
+        )
         decision = transit.decision
-        if decision in _PASSING:
+        if decision in PASSING:
             if decision is Decision.BACKPRESSURE:
                 self._approvals.full.add(facts.target)
             again = now + max(TRY_AGAIN_MS, int(transit.retry_after * 1000))
@@ -220,22 +214,6 @@ class Schedule:
             self._outbound.deliver(lane_of(delivery.priority), delivery)
             self._record("schedule.delivered", facts, now, found, transit.reason)
         self._conclude(facts, "it was due", now)
-
-    def _checked_again(self, facts: ScheduledFacts, delivery: Delivery, now: int) -> Transit:
-        transit = self._second_look.transit_of(
-            delivery,
-            now,
-            instance=facts.instance,
-            key_id=facts.key_id,
-            is_encrypted=facts.is_encrypted,
-        )
-        key = self._directory.key(facts.sender, facts.key_id)
-        if key is None or key.revoked:
-            reason = f"the token that {facts.sender} sent it with counts no more"
-            transit.end(Verdict(Decision.UNAUTHENTICATED, f"Authentication failed: {reason}"))
-        else:
-            self._second_look.check(transit)
-        return transit
 
     def _cancellation(self, facts: ScheduledFacts, cancelled: bytes | None) -> Cancellation | None:
         if cancelled is None:

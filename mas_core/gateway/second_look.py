@@ -7,10 +7,18 @@ from collections.abc import Iterable
 import msgspec
 
 from mas_core.gateway.breakers import Breakers
+from mas_core.gateway.directory import Directory
 from mas_core.gateway.screening import Screening
-from mas_core.gateway.transit import Stage, Surroundings, Transit
+from mas_core.gateway.transit import Stage, Surroundings, Transit, Verdict
+from mas_core.model.decision import Decision
 from mas_core.model.message import Delivery, Envelope, Flag
 from mas_core.model.signature import payload_digest
+
+TRY_AGAIN_MS = 1_000
+"""A message that cannot be delivered for a passing reason is tried again after so long."""
+
+PASSING = frozenset({Decision.BACKPRESSURE, Decision.CIRCUIT_OPEN, Decision.RATE_LIMITED})
+"""Refusals that tell of the moment, not of the message."""
 
 _ONCE = frozenset(
     {
@@ -32,7 +40,8 @@ _ONCE = frozenset(
 class SecondLook:
     """The stages that count again for messages that were approved, are due, or that an operator retries."""
 
-    def __init__(self, breakers: Breakers) -> None:
+    def __init__(self, directory: Directory, breakers: Breakers) -> None:
+        self._directory = directory
         self._breakers = breakers
         self._screening = Screening(())
 
@@ -65,6 +74,19 @@ class SecondLook:
         transit.is_well_formed = True
         transit.is_encrypted = is_encrypted
         transit.value, transit.data = msgspec.json.decode(delivery.data), delivery.data
+        return transit
+
+    def again(
+        self, delivery: Delivery, now: int, *, instance: str, key_id: str, is_encrypted: bool
+    ) -> Transit:
+        """Decide again about a message that was kept, which counts no more once its sender's token does not."""
+        transit = self.transit_of(delivery, now, instance=instance, key_id=key_id, is_encrypted=is_encrypted)
+        key = self._directory.key(delivery.sender, key_id)
+        if key is None or key.revoked:
+            reason = f"the token that {delivery.sender} sent it with counts no more"
+            transit.end(Verdict(Decision.UNAUTHENTICATED, f"Authentication failed: {reason}"))
+        else:
+            self.check(transit)
         return transit
 
     def check(self, transit: Transit) -> None:
