@@ -161,6 +161,29 @@ class Pane(Vertical):
         self.draw()
 
 
+def layouts_of(columns: Sequence[Column]) -> list[Layout]:
+    """Columns as a table lays them out."""
+    return [
+        Layout(
+            column.title,
+            column.kind in ("number", "duration"),
+            column.flexible,
+            column.whole or column.kind != "text",
+        )
+        for column in columns
+    ]
+
+
+def cells_of(record: Record, columns: Sequence[Column]) -> list[Cell]:
+    """A record as a row under these columns."""
+    found = []
+    for column in columns:
+        value = value_at(record, column.key)
+        style = column.style(value) if column.style is not None else None
+        found.append(Cell(safe_text(cell(value, column.kind), 200), style))
+    return found
+
+
 class TablePane(Pane):
     """A screen of records in a table, which can be filtered and sorted."""
 
@@ -182,15 +205,7 @@ class TablePane(Pane):
 
     def layouts(self) -> list[Layout]:
         """The columns as a table lays them out."""
-        return [
-            Layout(
-                column.title,
-                column.kind in ("number", "duration"),
-                column.flexible,
-                column.whole or column.kind != "text",
-            )
-            for column in self.columns
-        ]
+        return layouts_of(self.columns)
 
     def draw_table(self, table: LineTable) -> None:
         """Show the records that the filter lets through, in order."""
@@ -212,12 +227,7 @@ class TablePane(Pane):
 
     def cells(self, record: Record) -> list[Cell]:
         """One row."""
-        found = []
-        for column in self.columns:
-            value = value_at(record, column.key)
-            style = column.style(value) if column.style is not None else None
-            found.append(Cell(safe_text(cell(value, column.kind), 200), style))
-        return found
+        return cells_of(record, self.columns)
 
     def sort_by(self, column: int) -> None:
         """Sort by a column; by the same again turns it round, a third time gives the own order back."""

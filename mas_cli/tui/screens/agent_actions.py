@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from mas_cli.input.payload import parse_value
 from mas_cli.output.columns import Record
 from mas_cli.tui.actions import Action, Answers, Question
+from mas_cli.tui.screens.rule_actions import limiting
 from mas_core.errors import UsageError
 
 if TYPE_CHECKING:
@@ -49,15 +50,6 @@ def _standing(kind: StandingKind, done: str) -> _Run:
         return f"{_id(record)} {done}" + (f"; {report.problem}" if report.problem else "")
 
     return run
-
-
-async def _limit(system: System, record: Record, answers: Answers) -> str:
-    from mas_core.ops.limits import change_limit
-
-    if not answers["per_minute"].isdecimal():
-        raise UsageError("messages a minute are a whole number")
-    await change_limit(system, _id(record), per_minute=int(answers["per_minute"]))
-    return f"{_id(record)} may send {answers['per_minute']} a minute"
 
 
 async def _reset_state(system: System, record: Record, answers: Answers) -> str:  # noqa: ARG001 - one signature for all
@@ -106,17 +98,7 @@ AGENT_ACTIONS: tuple[Action, ...] = (
         _words("agent", "quarantine"),
         _standing("quarantined", "is quarantined"),
     ),
-    Action(
-        "agent.limit",
-        "set its limit",
-        "write",
-        lambda record, answers: (
-            *("limit", "set", _id(record)),
-            *("--per-minute", answers.get("per_minute", "")),
-        ),
-        _limit,
-        (Question("per_minute", "messages a minute", lambda _: "100"),),
-    ),
+    limiting("agent.limit", "set its limit", "id", default="100"),
     Action("agent.reset", "empty its state", "destroy", _words("state", "reset"), _reset_state),
     Action("agent.evict", "evict", "destroy", _words("agent", "evict"), _standing("evicted", "is evicted")),
 )

@@ -41,13 +41,30 @@ async def _revoke(system: System, record: Record, answers: Answers) -> str:  # n
     return f"rule {record['id']} counts no more"
 
 
-async def _set_limit(system: System, record: Record, answers: Answers) -> str:
-    from mas_core.ops.limits import change_limit
+def limiting(action_id: str, label: str, name_field: str, default: str = "") -> Action:
+    """Setting the limit of what a row names.
 
-    if not answers["per_minute"].isdecimal():
-        raise UsageError("messages a minute are a whole number")
-    await change_limit(system, str(record["name"]), per_minute=int(answers["per_minute"]))
-    return f"{record['name']} may send {answers['per_minute']} a minute"
+    Args:
+        action_id: What the action is known by, such as `limit.set`.
+        label: What the action is called.
+        name_field: Where the record has the name.
+        default: Messages a minute to begin with.
+    """
+
+    async def run(system: System, record: Record, answers: Answers) -> str:
+        from mas_core.ops.limits import change_limit
+
+        name, per_minute = str(record[name_field]), answers["per_minute"]
+        if not per_minute.isdecimal():
+            raise UsageError("messages a minute are a whole number")
+        await change_limit(system, name, per_minute=int(per_minute))
+        return f"{name} may send {per_minute} a minute"
+
+    def words(record: Record, answers: Answers) -> tuple[str, ...]:
+        return ("limit", "set", str(record[name_field]), "--per-minute", answers.get("per_minute", ""))
+
+    question = Question("per_minute", "messages a minute", lambda _: default)
+    return Action(action_id, label, "write", words, run, (question,))
 
 
 async def _reset(system: System, record: Record, answers: Answers) -> str:
@@ -81,19 +98,7 @@ REVOKING = (
         "rule.revoke", "revoke", "write", lambda record, _: ("rbac", "revoke", str(record["id"])), _revoke
     ),
 )
-LIMITING = (
-    Action(
-        "limit.set",
-        "set",
-        "write",
-        lambda record, answers: (
-            *("limit", "set", str(record["name"])),
-            *("--per-minute", answers.get("per_minute", "")),
-        ),
-        _set_limit,
-        (Question("per_minute", "messages a minute"),),
-    ),
-)
+LIMITING = (limiting("limit.set", "set", "name"),)
 RESETTING = (
     Action(
         "breaker.reset",

@@ -14,14 +14,14 @@ from textual.widgets import Button, Input, Static, TabbedContent, TabPane
 
 from mas_cli.input.payload import parse_value
 from mas_cli.output.colours import Style
-from mas_cli.output.columns import Column, Record, cell, value_at
+from mas_cli.output.columns import Column, Record
 from mas_cli.output.moments import moment
 from mas_cli.output.rehearsals import rehearsal_rows, verdict_style
 from mas_cli.output.rule_rows import RULE_COLUMNS, rule_row
 from mas_cli.output.safe_text import safe_text
 from mas_cli.output.tables import Cell, Layout
 from mas_cli.tui.actions import Action
-from mas_cli.tui.pane import TablePane
+from mas_cli.tui.pane import TablePane, cells_of, layouts_of
 from mas_cli.tui.screens.rule_actions import ADDING, LIMITING, RESETTING, REVOKING
 from mas_cli.tui.widgets.grid import Grid
 from mas_cli.tui.widgets.line_table import LineTable, Rows
@@ -113,9 +113,9 @@ class Rules(TablePane):
                 )
                 yield Prose(id="try-told")
             with TabPane("limits", id="rules-limits"):
-                yield LineTable(_layouts(_LIMIT_COLUMNS), id="limits")
+                yield LineTable(layouts_of(_LIMIT_COLUMNS), id="limits")
             with TabPane("breakers", id="rules-breakers"):
-                yield LineTable(_layouts(_BREAKER_COLUMNS), empty="every circuit is closed", id="breakers")
+                yield LineTable(layouts_of(_BREAKER_COLUMNS), empty="every circuit is closed", id="breakers")
 
     def on_mount(self) -> None:
         """Nothing is known yet."""
@@ -148,10 +148,10 @@ class Rules(TablePane):
         self.part("#matrix", Grid).show(shown, shown, self._sign)
         self.draw_table(self.part("#rules", LineTable))
         self.part("#limits", LineTable).show(
-            Rows(self._limits, _key, lambda record: _cells(record, _LIMIT_COLUMNS))
+            Rows(self._limits, _key, lambda record: cells_of(record, _LIMIT_COLUMNS))
         )
         self.part("#breakers", LineTable).show(
-            Rows(self._breakers, _key, lambda record: _cells(record, _BREAKER_COLUMNS))
+            Rows(self._breakers, _key, lambda record: cells_of(record, _BREAKER_COLUMNS))
         )
 
     def _sign(self, sender: str, target: str) -> tuple[str, Style | None]:
@@ -271,21 +271,6 @@ class Rules(TablePane):
             pair = self.part("#matrix", Grid).chosen
             return [] if pair is None else [{"from": pair[0], "to": pair[1]}]
         return super().chosen_items()
-
-
-def _layouts(columns: Sequence[Column]) -> list[Layout]:
-    return [
-        Layout(column.title, column.kind == "number", column.flexible, column.whole) for column in columns
-    ]
-
-
-def _cells(record: Record, columns: Sequence[Column]) -> list[Cell]:
-    found = []
-    for column in columns:
-        value = value_at(record, column.key)
-        style = column.style(value) if column.style is not None else None
-        found.append(Cell(safe_text(cell(value, column.kind), 200), style))
-    return found
 
 
 def _key(record: Record) -> tuple[object, object, object]:
