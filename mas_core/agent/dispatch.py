@@ -16,7 +16,7 @@ from mas_core.agent.settling import Settler
 from mas_core.agent.turn import MustRunAlone, Turn, current_turn
 from mas_core.base.backoff import exponential_delays
 from mas_core.base.failpoints import failpoint
-from mas_core.base.ids import derived_message_id
+from mas_core.base.ids import ERROR_ORDINAL, REPLY_ORDINAL, derived_message_id
 from mas_core.base.logs import get_logger
 from mas_core.base.traces import trace_of
 from mas_core.errors import (
@@ -47,10 +47,6 @@ from mas_core.store.agents import SETTLED_ELSEWHERE, STATE_CHANGED, AgentStore, 
 
 log = get_logger(__name__)
 
-REPLY_ORDINAL = 0
-"""Ordinal of the final reply among the messages of a turn; those that a handler sends count from 1."""
-ERROR_ORDINAL = -1
-"""Ordinal of the error reply, which is another message than the final reply that was refused before it."""
 NO_ANSWER: Final = object()
 """What a handler gives back that answers later, or not at all."""
 MAX_TELLING = 64

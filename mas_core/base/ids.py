@@ -11,6 +11,7 @@ import time
 from collections.abc import Iterator
 from functools import lru_cache
 from itertools import count
+from typing import Final
 
 from ulid import ULID
 
@@ -121,6 +122,13 @@ def new_message_id() -> str:
         stamp = _stamp = (now, text, count(bits & (1 << _NUMBER_BITS - 1) - 1))
     number = next(stamp[2])
     return f"{stamp[1]}{_PAIRS[number >> 20]}{_PAIRS[number >> 10 & 1023]}{_PAIRS[number & 1023]}"
+
+
+REPLY_ORDINAL: Final = 0
+"""Ordinal of the final reply among the messages of a turn; those that a handler sends count from 1."""
+
+ERROR_ORDINAL: Final = -1
+"""Ordinal of the error reply, which is another message than the final reply that was refused before it."""
 
 
 def derived_message_id(parent_id: str, agent_id: str, ordinal: int) -> str:

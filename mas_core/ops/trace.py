@@ -12,7 +12,7 @@ from typing import Final
 import msgspec
 
 from mas_core.audit.record_files import Warn
-from mas_core.base.ids import check_message_id, derived_message_id
+from mas_core.base.ids import ERROR_ORDINAL, check_message_id, derived_message_id
 from mas_core.errors import MessageNotFound
 from mas_core.model.audit_record import AuditRecord
 from mas_core.model.decision import Decision, Finding
@@ -23,8 +23,6 @@ from mas_core.ops.system import System
 
 MAX_HOPS: Final = 200
 MAX_DEPTH: Final = 16
-ERROR_ORDINAL: Final = -1
-"""Of the reply that tells that a handler failed; see `mas_core.agent.dispatch`."""
 _ENDS: Final = {
     "delivery.dead": "dead",
     "delivery.retry": "retrying",
