@@ -9,7 +9,7 @@ from collections import Counter, deque
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Final
 
-from mas_cli.tui.row_filter import PASSED
+from mas_core.model.decision import DELIVERED
 
 if TYPE_CHECKING:
     from mas_core.ops.watch import LiveEvent
@@ -53,7 +53,7 @@ class LiveBuffer:
         self.advance(now)
         self.seen += 1
         self._in += 1
-        has_passed = event.decision in PASSED
+        has_passed = event.decision in DELIVERED
         if not has_passed:
             self.refused += 1
             self._out += 1

@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from typing import Any, Final
 
 from mas_core.errors import UsageError
+from mas_core.model.decision import DELIVERED
 
 Get = Callable[[str], object]
 """Gives the value of a field of a row, None where there is none."""
@@ -28,8 +29,6 @@ _COMPARISONS: Final[dict[str, Callable[[Any, Any], bool]]] = {
     ">=": operator.ge,
     "<=": operator.le,
 }
-PASSED: Final = frozenset({"allowed", "alert", "redacted"})
-"""Decisions of messages that went on to their targets."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,7 +91,7 @@ def _about(name: str, sign: str, value: str, known: Sequence[str]) -> _Test:
     if sign in _COMPARISONS:
         return _compared(name, sign, value)
     if name == "decision" and value == "refused":
-        return lambda get: get("decision") not in PASSED
+        return lambda get: get("decision") not in DELIVERED
     return _field(name, value)
 
 

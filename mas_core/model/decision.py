@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from enum import StrEnum
+from typing import Final
 
 import msgspec
 
@@ -32,12 +33,12 @@ class Decision(StrEnum):
     @property
     def is_delivered(self) -> bool:
         """Whether the message went on to its target."""
-        return self in _DELIVERED
+        return self in DELIVERED
 
     @property
     def is_accepted(self) -> bool:
         """Whether the gateway took the message: it is delivered, or waits for a person or its time."""
-        return self in _ACCEPTED
+        return self in ACCEPTED
 
     @property
     def is_transient(self) -> bool:
@@ -45,8 +46,12 @@ class Decision(StrEnum):
         return self in _TRANSIENT
 
 
-_DELIVERED = frozenset({Decision.ALLOWED, Decision.ALERT, Decision.REDACTED})
-_ACCEPTED = _DELIVERED | {Decision.HELD, Decision.SCHEDULED}
+DELIVERED: Final[frozenset[str]] = frozenset({Decision.ALLOWED, Decision.ALERT, Decision.REDACTED})
+"""Decisions about messages that went on to their targets; as texts, which is what records hold."""
+
+ACCEPTED: Final[frozenset[str]] = DELIVERED | {Decision.HELD, Decision.SCHEDULED}
+"""Those, and the decisions about messages that wait for a person or their time."""
+
 _TRANSIENT = frozenset(
     {
         Decision.RATE_LIMITED,

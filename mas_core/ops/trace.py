@@ -15,7 +15,7 @@ from mas_core.audit.record_files import Warn
 from mas_core.base.ids import ERROR_ORDINAL, check_message_id, derived_message_id
 from mas_core.errors import MessageNotFound
 from mas_core.model.audit_record import AuditRecord
-from mas_core.model.decision import Decision, Finding
+from mas_core.model.decision import ACCEPTED, Finding
 from mas_core.ops import audit
 from mas_core.ops.audit_filter import StoredRecord
 from mas_core.ops.audit_sources import log_warning
@@ -163,15 +163,8 @@ def _decision_of(records: Sequence[StoredRecord], identifier: str) -> StoredReco
     decided = [
         item for item in records if item.record.message_id == identifier and item.record.kind == "message"
     ]
-    good = [item for item in decided if _has_passed(item.record.decision)]
+    good = [item for item in decided if item.record.decision in ACCEPTED]
     return next(iter(good or decided), None)
-
-
-def _has_passed(decision: str) -> bool:
-    try:
-        return Decision(decision).is_accepted
-    except ValueError:
-        return False
 
 
 def _event(record: AuditRecord) -> HopEvent:
@@ -183,7 +176,7 @@ def _status(record: AuditRecord, events: Sequence[HopEvent], answers: Sequence[H
     if answers:
         error = derived_message_id(record.message_id, record.target, ERROR_ORDINAL)
         return "failed" if any(hop.id == error for hop in answers) else "answered"
-    status = "delivered" if _has_passed(record.decision) else "refused"
+    status = "delivered" if record.decision in ACCEPTED else "refused"
     if record.decision in ("held", "scheduled"):
         status = record.decision
     for event in events:

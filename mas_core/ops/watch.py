@@ -12,6 +12,7 @@ import msgspec
 
 from mas_core.audit.chain import decode_record
 from mas_core.model.audit_record import AuditRecord
+from mas_core.model.decision import DELIVERED
 from mas_core.ops import audit
 from mas_core.ops.system import System
 from mas_core.security.type_glob import check_glob, compile_glob
@@ -81,7 +82,7 @@ class EventFilter:
             and (not self.sender or event.sender == self.sender)
             and (not self.target or event.target == self.target)
             and (not self.message_type or self._matches_type(event.type))
-            and (not self.refused_only or event.decision not in ("allowed", "alert", "redacted"))
+            and (not self.refused_only or event.decision not in DELIVERED)
         )
 
     @cached_property

@@ -20,12 +20,12 @@ from mas_cli.output.safe_text import safe_text
 from mas_cli.output.tables import Cell, Layout
 from mas_cli.tui.actions import Action
 from mas_cli.tui.pane import Pane
-from mas_cli.tui.row_filter import PASSED
 from mas_cli.tui.screens.live_actions import live_actions
 from mas_cli.tui.widgets.line_table import LineTable, Rows
 from mas_cli.tui.widgets.prose import Prose, fields_text
 from mas_cli.tui.widgets.time_bar import TimeBar
 from mas_core.errors import MasError
+from mas_core.model.decision import DELIVERED
 
 if TYPE_CHECKING:
     from mas_core.ops.watch import LiveEvent
@@ -260,7 +260,7 @@ class Live(Pane):
 
     def is_problem(self, item: Any) -> bool:
         """What was not let through."""
-        return item[1].decision not in PASSED
+        return item[1].decision not in DELIVERED
 
     def open(self, item: Any) -> None:
         """To its trace."""
@@ -280,7 +280,7 @@ def _cells(item: _Item) -> Sequence[Cell]:
     event = item[1]
     style: Style | None = None
     if event.decision != "allowed":
-        style = "warn" if event.decision in PASSED else "bad"
+        style = "warn" if event.decision in DELIVERED else "bad"
     clock = datetime.fromtimestamp(event.time / 1000).astimezone().strftime("%H:%M:%S.%f")[:12]
     return (
         Cell(clock, "dim"),
