@@ -22,6 +22,7 @@ FULL_RATE: Final = 1_000
 """Events a second up to which all are kept."""
 MAX_PAIRS: Final = 2_000
 """Different pairs that are counted in a second; further ones are counted in the totals only."""
+SHOWN_PAIRS: Final = 20
 
 
 class LiveBuffer:
@@ -42,6 +43,8 @@ class LiveBuffer:
         self._in = self._out = 0
         self._waits: list[int] = []
         self._current: Counter[tuple[str, str]] = Counter()
+        self._busiest: list[tuple[str, str, float, float]] | None = None
+        """The busiest pairs as they were counted since the last second was closed; None when they were not yet."""
 
     def add(self, event: LiveEvent, *, now: float) -> None:
         """Take an event in.
@@ -80,6 +83,7 @@ class LiveBuffer:
             self._pairs.append(Counter())
         self._second, self._in, self._out = second, 0, 0
         self._waits, self._current = [], Counter()
+        self._busiest = None
 
     def restart(self) -> None:
         """Forget everything but the numbers, which go on rising."""
@@ -110,8 +114,13 @@ class LiveBuffer:
         place = ("in", "refused", "p95").index(name)
         return [float(item[place]) for item in self._seconds]
 
-    def busiest(self, count: int = 20) -> list[tuple[str, str, float, float]]:
+    def busiest(self) -> list[tuple[str, str, float, float]]:
         """From, to, messages a second, and share of all, of the busiest pairs of the last minute."""
+        if self._busiest is None:
+            self._busiest = self._count_busiest()
+        return self._busiest
+
+    def _count_busiest(self) -> list[tuple[str, str, float, float]]:
         totals: Counter[tuple[str, str]] = Counter()
         for pairs in self._pairs:
             totals.update(pairs)
@@ -119,7 +128,7 @@ class LiveBuffer:
         span = max(1, len(self._pairs))
         return [
             (sender, target, number / span, number / everything)
-            for (sender, target), number in totals.most_common(count)
+            for (sender, target), number in totals.most_common(SHOWN_PAIRS)
         ]
 
 

@@ -43,6 +43,12 @@ def test_busiest_pairs_with_their_shares():
 
     assert [(pair[:2], pair[3]) for pair in live.busiest()] == [(("a", "b"), 0.75), (("c", "b"), 0.25)]
 
+    for _ in range(8):
+        live.add(event(sender="d"), now=101)
+    live.advance(102)
+
+    assert live.busiest()[0][0] == "d"
+
 
 def test_after_a_number_comes_what_was_kept_since():
     """Newest first, and nothing twice."""

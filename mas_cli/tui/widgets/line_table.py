@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import Any
 
 from rich.segment import Segment
 from rich.style import Style
@@ -61,7 +61,6 @@ class LineTable(Widget, can_focus=True):
     """
 
     DEFAULT_CSS = "LineTable { height: 1fr; }"
-    COMPONENT_CLASSES: ClassVar[set[str]] = set()
 
     class Chosen(Message):
         """Another row is chosen; `item` is None when there is none."""
