@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Annotated, TypeVar
 
@@ -53,6 +54,22 @@ def ending(count: int | None, duration: str | None, until: str | None = None) ->
         None if duration is None else parse_duration(duration, "--for"),
         None if until is None else parse_condition(until, "--until"),
     )
+
+
+@asynccontextmanager
+async def limited(call: Invocation, end: Ending, summary: Callable[[], str]) -> AsyncIterator[None]:
+    """Stop what is inside after the time of `end`, and say at last how much it was, also after Ctrl-C."""
+    try:
+        async with asyncio.timeout(end.seconds) as limit:
+            yield
+    except TimeoutError:
+        if not limit.expired():
+            raise
+    except asyncio.CancelledError:
+        call.talk.end_line()
+        call.talk.count(summary())
+        raise
+    call.talk.count(summary())
 
 
 class Reconnects:
@@ -108,30 +125,21 @@ async def follow(
     seen = 0
     is_true = False
     connection = Reconnects(call)
-    try:
-        async with asyncio.timeout(end.seconds) as limit:
-            while not is_true and (end.count is None or seen < end.count):
-                try:
-                    async for event in events():
-                        connection.answered()
-                        if event is None:
-                            call.out.check_reader()
-                            continue
-                        shown = record(event)
-                        call.out.event(columns, shown, first=with_headers and seen == 0)
-                        seen += 1
-                        is_true = end.until is not None and end.until(shown)
-                        if is_true or seen == end.count:
-                            break
-                except EndOfEvents:
-                    break
-                except StoreUnreachable as error:
-                    await connection.lost(error)
-    except TimeoutError:
-        if not limit.expired():
-            raise
-    except asyncio.CancelledError:
-        call.talk.end_line()
-        call.talk.count(f"{seen} seen")
-        raise
-    call.talk.count(f"{seen} seen")
+    async with limited(call, end, lambda: f"{seen} seen"):
+        while not is_true and (end.count is None or seen < end.count):
+            try:
+                async for event in events():
+                    connection.answered()
+                    if event is None:
+                        call.out.check_reader()
+                        continue
+                    shown = record(event)
+                    call.out.event(columns, shown, first=with_headers and seen == 0)
+                    seen += 1
+                    is_true = end.until is not None and end.until(shown)
+                    if is_true or seen == end.count:
+                        break
+            except EndOfEvents:
+                break
+            except StoreUnreachable as error:
+                await connection.lost(error)

@@ -10,7 +10,7 @@ from typing import Annotated
 
 import typer
 
-from mas_cli.following import Ending, Reconnects, Until, ending
+from mas_cli.following import Ending, Reconnects, Until, ending, limited
 from mas_cli.input.durations import parse_duration
 from mas_cli.invocation import Invocation
 from mas_cli.output.columns import Column, Record, value_at
@@ -97,30 +97,21 @@ async def watch_snapshots(call: Invocation, look: Callable[[], Awaitable[Snapsho
     view = _Screen(call) if call.out.is_terminal and call.out.format is Format.TABLE else _Lines(call)
     looks = 0
     connection = Reconnects(call)
-    try:
-        async with asyncio.timeout(how.end.seconds) as limit:
-            while how.end.count is None or looks < how.end.count:
-                try:
-                    found = await look()
-                except StoreUnreachable as error:
-                    await connection.lost(error)
-                    continue
-                connection.answered()
-                view.show(found)
-                looks += 1
-                if how.end.until is not None and how.end.until(found.value):
-                    break
-                if looks != how.end.count:
-                    await asyncio.sleep(how.every)
-                    call.out.check_reader()
-    except TimeoutError:
-        if not limit.expired():
-            raise
-    except asyncio.CancelledError:
-        call.talk.end_line()
-        call.talk.count(f"looked {looks} times, {view.changes} changes")
-        raise
-    call.talk.count(f"looked {looks} times, {view.changes} changes")
+    async with limited(call, how.end, lambda: f"looked {looks} times, {view.changes} changes"):
+        while how.end.count is None or looks < how.end.count:
+            try:
+                found = await look()
+            except StoreUnreachable as error:
+                await connection.lost(error)
+                continue
+            connection.answered()
+            view.show(found)
+            looks += 1
+            if how.end.until is not None and how.end.until(found.value):
+                break
+            if looks != how.end.count:
+                await asyncio.sleep(how.every)
+                call.out.check_reader()
 
 
 class _Screen:

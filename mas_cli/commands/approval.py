@@ -8,8 +8,9 @@ import typer
 
 from mas_cli.connection import open_system
 from mas_cli.errors import PartlyFailed
+from mas_cli.input.message_flags import Sender, Target, WithPayload
 from mas_cli.invocation import Invocation
-from mas_cli.output.columns import Column, Record
+from mas_cli.output.columns import Column, Record, with_rest
 from mas_cli.output.exit_codes import ExitCode
 from mas_cli.output.moments import moment
 from mas_core.errors import MasError, Refused
@@ -46,8 +47,8 @@ _DECIDED = (
 async def list_waiting(
     call: Invocation,
     *,
-    sender: Annotated[str, typer.Option("--from", metavar="AGENT", help="Only from this agent.")] = "",
-    target: Annotated[str, typer.Option("--to", metavar="AGENT", help="Only to this agent.")] = "",
+    sender: Sender = "",
+    target: Target = "",
 ) -> ExitCode:
     """List the messages that wait, the oldest first."""
     async with open_system(call) as system:
@@ -67,9 +68,7 @@ async def get(
     call: Invocation,
     approval_id: Annotated[str, typer.Argument(metavar="APPROVAL", help="As in mas approval list.")],
     *,
-    payload: Annotated[
-        bool, typer.Option("--payload", help="With the payload; what the policy takes out is not in it.")
-    ] = False,
+    payload: WithPayload = False,
 ) -> ExitCode:
     """Show one message that waits.
 
@@ -82,9 +81,7 @@ async def get(
         record = {**_row(waiting), **_more(waiting)}
         if payload:
             record["payload"] = await approvals.payload(system, approval_id)
-    listed = {column.key for column in _COLUMNS}
-    more = (Column(name) for name in record if name not in listed)
-    call.out.record((*_COLUMNS, *more), record)
+    call.out.record(with_rest(_COLUMNS, record), record)
     return ExitCode.OK
 
 

@@ -9,10 +9,11 @@ import typer
 
 from mas_cli.connection import open_system
 from mas_cli.errors import PartlyFailed
+from mas_cli.input.message_flags import Sender, WithPayload
 from mas_cli.input.payload import PayloadSource, payloads
 from mas_cli.input.time_ranges import parse_moment
 from mas_cli.invocation import Invocation
-from mas_cli.output.columns import Column, Kind
+from mas_cli.output.columns import Kind, with_rest
 from mas_cli.output.dead_letter_rows import (
     ATTEMPT_COLUMNS,
     CARRIED_COLUMNS,
@@ -35,7 +36,7 @@ if TYPE_CHECKING:
     from mas_core.ops.dead_letters import Act, Carried, DeadLetter, Wanted
     from mas_core.ops.system import System
 
-_KINDS: dict[str, Kind] = {"dead_at": "time", "accepted_at": "time", "ends_in": "duration"}
+_KINDS: dict[str, Kind] = {"ends_in": "duration"}
 SHOWN = 100
 PROGRESS = 100
 """So many are done before it is said how far it is."""
@@ -51,7 +52,6 @@ All = Annotated[bool, typer.Option("--all", help="All that the other options lea
 Agent = Annotated[
     str, typer.Option("--agent", "--to", metavar="AGENT", help="Only of this agent, which failed.")
 ]
-Sender = Annotated[str, typer.Option("--from", metavar="AGENT", help="Only from this agent.")]
 MessageType = Annotated[str, typer.Option("--type", metavar="GLOB", help="Only these message types.")]
 _CODE_HELP = "Only given up with this code, such as expired, or these words."
 ReadCode = Annotated[str, typer.Option("--reason", "--code", metavar="GLOB", help=_CODE_HELP)]
@@ -102,9 +102,7 @@ async def get(
     call: Invocation,
     name: Letter,
     *,
-    payload: Annotated[
-        bool, typer.Option("--payload", help="With the payload; what the policy takes out is not in it.")
-    ] = False,
+    payload: WithPayload = False,
 ) -> ExitCode:
     """Show a dead letter with every attempt.
 
@@ -118,14 +116,7 @@ async def get(
         record = {**letter_row(letter), **letter_details(letter)}
         if payload:
             record["payload"] = await dead_letters.payload(system, letter.id)
-    listed = {column.key for column in LETTER_COLUMNS} | {"attempts"}
-    call.out.record(
-        (
-            *LETTER_COLUMNS,
-            *(Column(key, kind=_KINDS.get(key, "text")) for key in record if key not in listed),
-        ),
-        record,
-    )
+    call.out.record(with_rest(LETTER_COLUMNS, record, _KINDS, without={"attempts"}), record)
     if call.out.format is Format.TABLE and call.out.options.columns is None and letter.facts.history:
         call.out.write("\nattempts\n")
         call.out.records(ATTEMPT_COLUMNS, attempt_rows(letter))

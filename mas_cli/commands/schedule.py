@@ -8,8 +8,9 @@ import typer
 
 from mas_cli.connection import open_system
 from mas_cli.errors import PartlyFailed
+from mas_cli.input.message_flags import Sender, Target, WithPayload
 from mas_cli.invocation import Invocation
-from mas_cli.output.columns import Column, Record
+from mas_cli.output.columns import Column, Record, with_rest
 from mas_cli.output.exit_codes import ExitCode
 from mas_cli.output.moments import moment
 from mas_core.errors import MasError, UsageError
@@ -19,8 +20,6 @@ if TYPE_CHECKING:
 
 Name = Annotated[str, typer.Argument(metavar="SCHEDULED", help="Id of the message, or TARGET/SENDER/ID.")]
 Names = Annotated[list[str] | None, typer.Argument(metavar="SCHEDULED", help="Ids, as in mas schedule list.")]
-Sender = Annotated[str, typer.Option("--from", metavar="AGENT", help="Only from this agent.")]
-Target = Annotated[str, typer.Option("--to", metavar="AGENT", help="Only to this agent.")]
 
 SHOWN = 100
 
@@ -68,9 +67,7 @@ async def get(
     call: Invocation,
     name: Name,
     *,
-    payload: Annotated[
-        bool, typer.Option("--payload", help="With the payload; what the policy takes out is not in it.")
-    ] = False,
+    payload: WithPayload = False,
 ) -> ExitCode:
     """Show one message that waits for its time.
 
@@ -83,11 +80,7 @@ async def get(
         record = {**_row(found), **_more(found)}
         if payload:
             record["payload"] = await schedule.payload(system, found.id)
-    listed = {column.key for column in _COLUMNS}
-    more = (
-        Column(key, kind="time" if key.endswith("_at") else "text") for key in record if key not in listed
-    )
-    call.out.record((*_COLUMNS, *more), record)
+    call.out.record(with_rest(_COLUMNS, record), record)
     return ExitCode.OK
 
 

@@ -11,6 +11,7 @@ import typer
 from mas_cli.connection import open_system
 from mas_cli.following import EndOfEvents, Until, ending, follow
 from mas_cli.input.expressions import Condition, parse_condition
+from mas_cli.input.message_flags import Sender, Target
 from mas_cli.input.replay_flags import parse_speed
 from mas_cli.input.time_ranges import parse_moment
 from mas_cli.invocation import Invocation
@@ -46,8 +47,8 @@ async def watch(
     call: Invocation,
     *,
     agent: Annotated[str, typer.Option(metavar="AGENT", help="Only from or to this agent.")] = "",
-    sender: Annotated[str, typer.Option("--from", metavar="AGENT", help="Only from this agent.")] = "",
-    target: Annotated[str, typer.Option("--to", metavar="AGENT", help="Only to this agent.")] = "",
+    sender: Sender = "",
+    target: Target = "",
     message_type: Annotated[
         str, typer.Option("--type", metavar="GLOB", help="Only these message types, such as 'invoice.*'.")
     ] = "",

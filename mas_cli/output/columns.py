@@ -7,9 +7,10 @@ value into the text of a cell.
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from datetime import UTC, datetime
 from difflib import get_close_matches
+from types import MappingProxyType
 from typing import Literal, NamedTuple
 
 from mas_cli.output.colours import Style
@@ -50,6 +51,32 @@ def value_at(record: Record, key: str) -> object:
     head, _, rest = key.partition(".")
     inner = record.get(head)
     return value_at(inner, rest) if rest and isinstance(inner, Mapping) else None
+
+
+def with_rest(
+    columns: Sequence[Column],
+    record: Record,
+    kinds: Mapping[str, Kind] = MappingProxyType({}),
+    *,
+    without: Collection[str] = (),
+) -> tuple[Column, ...]:
+    """These columns, and one for each further value of a record: what is shown of a single thing.
+
+    Args:
+        columns: The columns of its list.
+        record: The thing.
+        kinds: Kinds of further values; what ends in `_at` is a time, the rest text.
+        without: Further values that are not shown.
+    """
+    known = {column.key for column in columns}.union(without)
+    return (
+        *columns,
+        *(
+            Column(key, kind=kinds.get(key, "time" if key.endswith("_at") else "text"))
+            for key in record
+            if key not in known
+        ),
+    )
 
 
 def choose(columns: Sequence[Column], wanted: str | None, records: Sequence[Record]) -> tuple[Column, ...]:
