@@ -340,7 +340,7 @@ class PartitionOwner:
             partition=self.partition,
             partitions=self._layout.partitions,
             layout=self._layout.number,
-            waiting=await self._waiting(),
+            held=await self._held(),
             answers_after_commit=self._store.replicas > 0,
             scheduled=await self._partition.scheduled_messages(),
             schedule_bounds=self._settings.schedule,
@@ -350,7 +350,7 @@ class PartitionOwner:
             frames_since=meta.frames_since,
         )
 
-    async def _waiting(self) -> int:
+    async def _held(self) -> int:
         try:
             return await self._partition.held_messages()
         except InternalError as error:

@@ -2,12 +2,40 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
+from mas_core.gateway.breakers import Breakers
 from mas_core.gateway.screening import Screening
+from mas_core.gateway.stages.check_inbox import NO_RESPONDER
 from mas_core.gateway.transit import Surroundings, Transit, Verdict
 from mas_core.model.decision import Decision
 
 
-def try_backup(
+def turn_back(
+    batch: Surroundings, breakers: Breakers, screening: Screening, is_here: Callable[[str], bool]
+) -> None:
+    """What the last stages turned back tells of its target, and may go to the backup of that one.
+
+    Args:
+        batch: Holds what was turned back, and no more afterwards.
+        breakers: Learns of it.
+        screening: The stages, which a message to the backup passes again.
+        is_here: Whether an agent belongs to this partition; others cannot be delivered to from here.
+    """
+    turned_back, batch.turned_back = batch.turned_back, []
+    for transit in turned_back:
+        target = transit.envelope.target
+        breakers.turned_back(transit.sender, target, transit.envelope.id)
+        if transit.rule == NO_RESPONDER:
+            breakers.absent(target, batch.now)
+        elif transit.decision is Decision.CIRCUIT_OPEN:
+            backup = breakers.backup_of(transit.sender, target)
+            if backup:
+                _try_backup(transit, backup, batch, screening, is_here=is_here(backup))
+    batch.turned_back.clear()
+
+
+def _try_backup(
     transit: Transit, backup: str, batch: Surroundings, screening: Screening, *, is_here: bool
 ) -> None:
     """Judge a message that met an open circuit as one to the backup.

@@ -9,7 +9,7 @@ from support.waiting import until
 
 from mas_core import Agent, Decision, RetryPolicy
 from mas_core.base.ids import new_message_id
-from mas_core.gateway import judge, redelivery
+from mas_core.gateway import kept_messages, redelivery
 from mas_core.gateway.judge import Judge
 from mas_core.model.message import Envelope
 
@@ -92,7 +92,7 @@ async def test_a_frame_that_cannot_be_judged_is_passed_over(monkeypatch):
 async def test_a_due_message_that_cannot_be_gone_on_with_stops_nobody(monkeypatch):
     """A bug that a retry sets off costs its time, and neither the message nor those of others."""
     url = "memory://hostile-due"
-    monkeypatch.setattr(judge, "POSTPONED_MS", 1)
+    monkeypatch.setattr(kept_messages, "POSTPONED_MS", 1)
     original, failures = redelivery.Redelivery.deliver_again, []
 
     def failing(self, *arguments):

@@ -6,7 +6,7 @@ import pytest
 from support.systems import live_system
 from support.waiting import until
 
-from mas_core.gateway import judge
+from mas_core.gateway import frame_checks
 from mas_core.model.message import Envelope, Flag
 from mas_core.model.policy import Features
 from mas_core.security.seals import read_header
@@ -123,7 +123,7 @@ async def test_s9_a_copy_after_the_window_is_expired(system, monkeypatch):
     for partition, _, frame in tap.frames:
         sessions.add(system.store.keys.session(partition, "alice", read_header(frame).session))
     await system.store.connection.call("DEL", *sessions)
-    monkeypatch.setattr(judge, "REPLAY_WINDOW_MS", 1)
+    monkeypatch.setattr(frame_checks, "REPLAY_WINDOW_MS", 1)
     await system.start_gateway()
 
     for partition, lane, frame in tap.frames:

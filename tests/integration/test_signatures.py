@@ -7,7 +7,7 @@ from support.systems import Recorder, live_system
 from support.waiting import until
 
 from mas_core.errors import MessageExpired, SignatureInvalid
-from mas_core.gateway.judge import Judge
+from mas_core.gateway import judge
 from mas_core.model.message import Envelope, Flag
 from mas_core.model.policy import Features
 from mas_core.model.signature import payload_digest
@@ -251,14 +251,14 @@ async def test_late_messages_are_refused_to_the_sender(system):
 @pytest.fixture
 def dishonest(monkeypatch):
     """The gateway changes what passes through it and says nothing."""
-    honest = Judge._delivery
+    honest = judge.delivery_of
 
-    def changed_on_the_way(self, transit):
-        delivery = honest(self, transit)
+    def changed_on_the_way(transit, keys):
+        delivery = honest(transit, keys)
         delivery.data = delivery.data.replace(b'"n":1', b'"n":66')
         return delivery
 
-    monkeypatch.setattr(Judge, "_delivery", changed_on_the_way)
+    monkeypatch.setattr(judge, "delivery_of", changed_on_the_way)
 
 
 async def test_a_receiver_notices_what_a_gateway_changed(system, dishonest):
