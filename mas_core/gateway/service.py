@@ -21,7 +21,8 @@ from mas_core.base.loop_lag import LoopLag
 from mas_core.base.traces import trace_of
 from mas_core.errors import MasError
 from mas_core.gateway.directory import Directory
-from mas_core.gateway.owner import OwnerSettings, PartitionOwner
+from mas_core.gateway.owner import PartitionOwner
+from mas_core.gateway.owner_settings import OwnerSettings
 from mas_core.gateway.policy_compiler import PolicyCompiler
 from mas_core.gateway.schedule import ScheduleBounds
 from mas_core.model.gateway_status import GatewayStatus, gateways_in, live_gateways, order_purpose
