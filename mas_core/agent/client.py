@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
 from types import TracebackType
@@ -11,93 +11,43 @@ from typing import Self
 
 import msgspec
 
+from mas_core.agent.envelopes import Envelopes, schedule
 from mas_core.agent.link import Link
 from mas_core.agent.outbox import SEND_TIMEOUT_S, Outbox
-from mas_core.agent.outcomes import failure, refusal
+from mas_core.agent.outcomes import failure
 from mas_core.agent.peers import Peers
+from mas_core.agent.received import message_of
 from mas_core.agent.replies import Replies
-from mas_core.agent.turn import current_turn
+from mas_core.agent.submitter import Submitter
+from mas_core.agent.token_check import check_token
 from mas_core.base.ids import (
-    GATEWAY,
     check_agent_id,
-    check_message_id,
-    check_message_type,
-    new_message_id,
 )
 from mas_core.errors import (
-    AgentNotFound,
-    Forbidden,
     GatewayDown,
     MasError,
     NotStarted,
     RequestTimedOut,
-    TokenExpired,
-    TokenInvalid,
-    TokenRevoked,
-    UsageError,
 )
-from mas_core.model.decision import Decision, Receipt
-from mas_core.model.delivery_mode import DeliveryMode, parse_delivery
-from mas_core.model.encrypted_payload import E2E_KEY
-from mas_core.model.frame import (
-    MAX_FRAME_BYTES,
-)
+from mas_core.model.decision import Receipt
 from mas_core.model.message import (
     DEFAULT_TTL_MS,
     DISCOVER,
     KEYS,
-    MAX_TTL_MS,
     REHEARSE,
     AgentMessage,
     Delivery,
     Envelope,
     Flag,
-    MessageMeta,
-    payload_bytes,
 )
-from mas_core.model.priority import NORMAL, parse_priority
-from mas_core.model.registration import Registration
+from mas_core.model.priority import NORMAL
 from mas_core.model.rehearsal import Rehearsal
-from mas_core.model.scheduled import MAX_AHEAD_MS
-from mas_core.model.signature import SIGNATURE_REQUIRED
 from mas_core.model.standing import Directive
 from mas_core.security.key_files import load_private_keys
-from mas_core.security.signing import sign
 from mas_core.security.tokens import derive_keys
 from mas_core.store.store import Store
 
 REQUEST_TIMEOUT_S = 30.0
-MAX_SENT_TOGETHER = 100
-"""Messages of `send_many` in one frame, so that others come in between."""
-MAX_KNOWN_ADDRESSES = 10_000
-"""Pairs of target and type that were found well-formed and are not looked at again."""
-
-_ALLOWED = Decision.ALLOWED
-_decode_payload = msgspec.json.Decoder(dict[str, object]).decode
-
-
-def message_of(delivery: Delivery) -> AgentMessage:
-    """A delivered message as handlers see it."""
-    flags = delivery.flags
-    meta = MessageMeta(delivery.correlation or delivery.id)
-    if flags:
-        meta.expects_reply = bool(flags & Flag.EXPECTS_REPLY)
-        meta.is_reply = bool(flags & Flag.IS_REPLY)
-        meta.is_final = not flags & Flag.PARTIAL
-        meta.is_error = bool(flags & Flag.ERROR)
-    return AgentMessage(
-        delivery.sender,
-        delivery.target,
-        delivery.type,
-        _decode_payload(delivery.data),
-        meta,
-        delivery.accepted_at / 1000,
-        delivery.id,
-        delivery.priority,
-        delivery.headers or {},
-        delivery.attempt,
-        capsule=delivery.capsule,
-    )
 
 
 class Client:
@@ -131,13 +81,11 @@ class Client:
         self._replies = Replies(
             self._link, self._agent_store, self._outbox.take_receipts, self._take_directive
         )
-        self._known_addresses: set[tuple[str, str]] = set()
+        self._envelopes = Envelopes(agent_id, self._outbox.now_ms)
         self.on_directive: Callable[[Directive], None] | None = None
         """Gets what an operator said of this agent, as the gateway passes it on."""
         self.on_token_refused: Callable[[], None] | None = None
         """Called when the gateway refuses a message because the token has expired or was revoked."""
-        self.signs = False
-        """Whether messages are signed; so from the first time that the gateway asks for it."""
         self._peers = Peers(
             self._link,
             self._ask_keys,
@@ -145,6 +93,16 @@ class Client:
             pins=pins or {},
             requires_signatures=require_signatures,
         )
+        self._submitter = Submitter(self._link, self._outbox, self._peers, self._token_refused)
+
+    @property
+    def signs(self) -> bool:
+        """Whether messages are signed; so from the first time that the gateway asks for it."""
+        return self._submitter.signs
+
+    @signs.setter
+    def signs(self, signs: bool) -> None:
+        self._submitter.signs = signs
 
     @property
     def instance(self) -> str:
@@ -201,26 +159,7 @@ class Client:
 
     async def check_token(self) -> None:
         """Compare the token with the registration; raises as `start` does."""
-        text = (await self._agent_store.registration()).get("record")
-        if text is None:
-            raise AgentNotFound(
-                f"Agent not found: {self.agent_id} is not registered",
-                hint=f"mas agent register {self.agent_id}",
-            )
-        registration = msgspec.json.decode(text, type=Registration)
-        key = next((key for key in registration.keys if key.key_id == self._link.keys.key_id), None)
-        hint = f"mas agent token rotate {self.agent_id}"
-        if key is None:
-            raise TokenInvalid(
-                f"Authentication failed: this token is not the one of {self.agent_id}", hint=hint
-            )
-        if key.revoked:
-            raise TokenRevoked(
-                f"Authentication failed: the token of {self.agent_id} was revoked",
-                hint=(f"mas agent describe {self.agent_id}", hint),
-            )
-        if not key.is_valid(self.now_ms()):
-            raise TokenExpired(f"Authentication failed: the token of {self.agent_id} has expired", hint=hint)
+        await check_token(self._agent_store, self._link.keys.key_id, self.now_ms())
 
     async def send(
         self,
@@ -265,12 +204,12 @@ class Client:
             GatewayDown: No receipt came in time; the message may still be delivered. `details["message_id"]` is
                 its id: sent again under it, a message with an id of your own or `exactly_once` is not doubled.
         """
-        envelope = self._envelope(target, message_type, data, priority, ttl, message_id, headers, delivery)
+        envelope = self._envelopes.make(
+            target, message_type, data, priority, ttl, message_id, headers, delivery
+        )
         if deliver_at is not None or deliver_after:
-            _schedule(envelope, deliver_at, deliver_after)
-        if encrypt:
-            return await self.submit_encrypted(envelope, timeout)
-        return await self._submit(envelope, timeout)
+            schedule(envelope, deliver_at, deliver_after)
+        return await self.submit(envelope, timeout, encrypt=encrypt)
 
     async def send_many(
         self,
@@ -304,41 +243,16 @@ class Client:
         Raises:
             UsageError, InvalidPayload, GatewayDown: As for `send`.
         """
-        self._check_started()
+        if not self._replies.is_started:
+            raise NotStarted
         ids = iter(message_ids)
         envelopes = [
-            self._envelope(target, message_type, payload, priority, ttl, next(ids, ""), headers, delivery)
+            self._envelopes.make(
+                target, message_type, payload, priority, ttl, next(ids, ""), headers, delivery
+            )
             for payload in payloads
         ]
-        receipts = await self._submit_many(envelopes, timeout)
-        unsigned = [
-            at
-            for at, receipt in enumerate(receipts)
-            if receipt.rule == SIGNATURE_REQUIRED and envelopes[at].signature is None
-        ]
-        if unsigned:
-            # The gateway wants signatures: from here on it gets them.
-            self.signs = True
-            again = await self._submit_many([envelopes[at] for at in unsigned], timeout)
-            for at, receipt in zip(unsigned, again, strict=True):
-                receipts[at] = receipt
-        return receipts
-
-    async def _submit_many(self, envelopes: Sequence[Envelope], timeout: float) -> list[Receipt]:
-        answers: list[Awaitable[list[Receipt]]] = []
-        together: list[Envelope] = []
-        size = 0
-        for envelope in envelopes:
-            if self.signs:
-                self._sign(envelope)
-            size += len(envelope.data)
-            if together and (len(together) == MAX_SENT_TOGETHER or size > MAX_FRAME_BYTES // 2):
-                answers.append(self._outbox.submit_all(together, timeout_s=timeout))
-                together, size = [], len(envelope.data)
-            together.append(envelope)
-        if together:
-            answers.append(self._outbox.submit_all(together, timeout_s=timeout))
-        return [receipt for receipts in await asyncio.gather(*answers) for receipt in receipts]
+        return await self._submitter.submit_many(envelopes, timeout)
 
     async def request(
         self,
@@ -381,16 +295,15 @@ class Client:
         """
         # Who may ask again wants the reply even if it comes after the first waiting has ended.
         ttl = max(timeout, DEFAULT_TTL_MS / 1000) if message_id else timeout
-        envelope = self._envelope(target, message_type, data, priority, ttl, message_id, headers, delivery)
+        envelope = self._envelopes.make(
+            target, message_type, data, priority, ttl, message_id, headers, delivery
+        )
         envelope.flags |= Flag.EXPECTS_REPLY
         answer = self._replies.expect(envelope.id)
         try:
             async with asyncio.timeout(timeout):
                 if not answer.done():
-                    if encrypt:
-                        await self.submit_encrypted(envelope, timeout + 1)
-                    else:
-                        await self._submit(envelope, timeout + 1)
+                    await self.submit(envelope, timeout + 1, encrypt=encrypt)
                 reply = await self.received(await answer)
         except TimeoutError as error:
             if isinstance(error, MasError):
@@ -468,42 +381,40 @@ class Client:
             Refused: The gateway takes nothing from this agent.
             GatewayDown: No gateway answered in time.
         """
-        envelope = self._envelope(target, message_type, data, priority, ttl, "", headers)
+        envelope = self._envelopes.make(target, message_type, data, priority, ttl, "", headers)
         if expects_reply:
             envelope.flags |= Flag.EXPECTS_REPLY
         if deliver_at is not None or deliver_after:
-            _schedule(envelope, deliver_at, deliver_after)
+            schedule(envelope, deliver_at, deliver_after)
         if encrypt:
             await self._peers.encrypt(envelope)
-        self._sign(envelope)
-        asking = self._to_gateway(REHEARSE, None)
+        self._submitter.sign(envelope)
+        asking = self._envelopes.to_gateway(REHEARSE, None)
         asking.data = msgspec.msgpack.encode(envelope)
         reply = await self._ask(asking, timeout, target)
         return msgspec.convert(reply.data, Rehearsal)
 
     async def tell(self, message_type: str, data: object, timeout: float = SEND_TIMEOUT_S) -> Receipt:
         """Say something to the gateway itself; raises as `send` does."""
-        envelope = self._to_gateway(message_type, data)
-        return await self._submit(envelope, timeout, self.agent_id)
+        envelope = self._envelopes.to_gateway(message_type, data)
+        return await self.submit(envelope, timeout, route=self.agent_id)
 
-    async def submit(self, envelope: Envelope, timeout: float = SEND_TIMEOUT_S) -> Receipt:
-        """Send a message that is made already; raises as `send` does."""
-        return await self._submit(envelope, timeout)
+    async def submit(
+        self, envelope: Envelope, timeout: float = SEND_TIMEOUT_S, *, route: str = "", encrypt: bool = False
+    ) -> Receipt:
+        """Send a message that is made already; raises as `send` does.
 
-    async def submit_encrypted(self, envelope: Envelope, timeout: float = SEND_TIMEOUT_S) -> Receipt:
-        """Send a message that only its target can read; raises as `send` does."""
-        clear = envelope.data
-        await self._peers.encrypt(envelope)
-        try:
-            return await self._submit(envelope, timeout)
-        except Forbidden as error:
-            if error.details.get("rule") != E2E_KEY:
-                raise
-            # The keys of the target have changed since they were asked for.
-            self._peers.forget(envelope.target)
-            envelope.data = clear
-            await self._peers.encrypt(envelope)
-            return await self._submit(envelope, timeout)
+        Args:
+            envelope: The message.
+            timeout: Seconds to wait for the receipt.
+            route: Whose partition a message to the gateway itself goes to; such a message is never signed.
+            encrypt: Encrypt it, so that only its target can read it.
+        """
+        if not self._replies.is_started:
+            raise NotStarted
+        if encrypt:
+            return await self._submitter.submit_encrypted(envelope, timeout)
+        return await self._submitter.submit(envelope, timeout, route)
 
     def is_plain(self, delivery: Delivery) -> bool:
         """Whether there is no signature to check and nothing to decrypt."""
@@ -539,13 +450,13 @@ class Client:
         return await self._ask_gateway(KEYS, {"agents": agent_ids}, REQUEST_TIMEOUT_S)
 
     async def _ask_gateway(self, message_type: str, data: object, timeout: float) -> AgentMessage:
-        return await self._ask(self._to_gateway(message_type, data), timeout, self.agent_id)
+        return await self._ask(self._envelopes.to_gateway(message_type, data), timeout, self.agent_id)
 
     async def _ask(self, envelope: Envelope, timeout: float, route: str) -> AgentMessage:
         answer = self._replies.expect(envelope.id)
         try:
             async with asyncio.timeout(timeout):
-                await self._submit(envelope, timeout + 1, route)
+                await self.submit(envelope, timeout + 1, route=route)
                 return message_of(await answer)
         except TimeoutError as error:
             if isinstance(error, MasError):
@@ -556,90 +467,10 @@ class Client:
         finally:
             self._replies.forget(envelope.id)
 
-    def _to_gateway(self, message_type: str, data: object) -> Envelope:
-        return Envelope(new_message_id(), GATEWAY, message_type, payload_bytes(data), self._outbox.now_ms())
-
-    def _envelope(
-        self,
-        target: str,
-        message_type: str,
-        data: object,
-        priority: int | str,
-        ttl: float,
-        message_id: str,
-        headers: dict[str, str] | None,
-        delivery: str = "",
-    ) -> Envelope:
-        if not 0 < ttl * 1000 <= MAX_TTL_MS:
-            raise UsageError(f"a message lives for more than 0 s and at most 30 days, not for {ttl} s")
-        if (target, message_type) not in self._known_addresses:
-            check_agent_id(target)
-            check_message_type(message_type)
-            if len(self._known_addresses) < MAX_KNOWN_ADDRESSES:
-                self._known_addresses.add((target, message_type))
-        turn = current_turn.get()
-        flags = Flag.CHOSEN_ID if message_id else 0
-        if delivery:
-            mode = parse_delivery(delivery)
-            # The id of what may take effect once is remembered, so that it can be sent again under it.
-            flags |= mode.flag | (Flag.CHOSEN_ID if mode is DeliveryMode.EXACTLY_ONCE else 0)
-        return Envelope(
-            check_message_id(message_id) if message_id else new_message_id(),
-            target,
-            message_type,
-            payload_bytes(data),
-            self._outbox.now_ms(),
-            max(1, int(ttl * 1000)),
-            priority if type(priority) is int and 0 <= priority <= 10 else parse_priority(priority),
-            flags,
-            headers=headers,
-            parent=turn.message_id if turn is not None and turn.agent_id == self.agent_id else "",
-        )
-
-    async def _submit(self, envelope: Envelope, timeout: float, route: str = "") -> Receipt:
-        """Send a message; what goes to the gateway itself, in the partition of `route`, is never signed."""
-        self._check_started()
-        if self.signs and not route:
-            self._sign(envelope)
-        [receipt] = await self._outbox.submit_all((envelope,), route=route, timeout_s=timeout)
-        if receipt.decision is _ALLOWED:
-            return receipt
-        if receipt.rule == SIGNATURE_REQUIRED and envelope.signature is None and not route:
-            # The gateway wants signatures: from here on it gets them.
-            self.signs = True
-            return await self._submit(envelope, timeout)
-        if not receipt.decision.is_accepted:
-            error = refusal(receipt, self.agent_id, envelope.target, envelope.type)
-            if isinstance(error, TokenExpired | TokenRevoked) and self.on_token_refused is not None:
-                self.on_token_refused()
-            raise error
-        return receipt
-
-    def _sign(self, envelope: Envelope) -> None:
-        envelope.flags |= Flag.SIGNED
-        envelope.signature = sign(self._link.keys, self._link.namespace, envelope)
-
-    def _check_started(self) -> None:
-        if not self._replies.is_started:
-            raise NotStarted
+    def _token_refused(self) -> None:
+        if self.on_token_refused is not None:
+            self.on_token_refused()
 
     def _take_directive(self, directive: Directive) -> None:
         if self.on_directive is not None:
             self.on_directive(directive)
-
-
-def _schedule(envelope: Envelope, deliver_at: datetime | None, deliver_after: float) -> None:
-    """Say when a message is due."""
-    if deliver_at is not None and deliver_after:
-        raise UsageError("a message is due either at a time or after a time, not both")
-    if deliver_at is not None:
-        if deliver_at.tzinfo is None:
-            raise UsageError("deliver_at needs a time zone", hint="datetime(..., tzinfo=UTC)")
-        envelope.deliver_at = max(1, int(deliver_at.timestamp() * 1000))
-    else:
-        if not 0 < deliver_after * 1000 <= MAX_AHEAD_MS:
-            raise UsageError(
-                f"a message is due after more than 0 s and within 366 days, not {deliver_after} s"
-            )
-        envelope.delay_ms = max(1, int(deliver_after * 1000))
-    envelope.flags |= Flag.SCHEDULED

@@ -7,10 +7,11 @@ import contextlib
 from collections.abc import Awaitable, Callable
 from typing import Any, Final
 
-from mas_core.agent.client import Client, message_of
+from mas_core.agent.client import Client
 from mas_core.agent.inbox import Held, Inbox
 from mas_core.agent.keeper import StateKeeper
 from mas_core.agent.outcomes import error_payload
+from mas_core.agent.received import message_of
 from mas_core.agent.retries import Retries
 from mas_core.agent.settling import Settler
 from mas_core.agent.turn import MustRunAlone, Turn, current_turn
@@ -427,9 +428,7 @@ class Dispatch:
             correlation=message.message_id,
             capsule=message.capsule,
         )
-        if message.encrypted:
-            return await self._client.submit_encrypted(envelope)
-        return await self._client.submit(envelope)
+        return await self._client.submit(envelope, encrypt=message.encrypted)
 
 
 def _mark(delivery: Delivery) -> str:

@@ -127,7 +127,7 @@ async def test_a_request_to_nobody_is_told(system):
 async def test_an_unreadable_message_reaches_no_other_stage(system):
     """Behind the form nothing can be asked."""
     client = await system.client("alice")
-    envelope = client._envelope("bob", "x", {}, 5, 60.0, "", None)
+    envelope = client._envelopes.make("bob", "x", {}, 5, 60.0, "", None)
     envelope.data = b'{"a":1,"a":2}'
 
     found = await rehearsed(client, envelope)
@@ -139,7 +139,7 @@ async def test_an_unreadable_message_reaches_no_other_stage(system):
 async def test_what_is_no_message_is_refused(system):
     """Whatever comes in the place of one."""
     client = await system.client("alice")
-    asking = client._to_gateway("mas.rehearse", None)
+    asking = client._envelopes.to_gateway("mas.rehearse", None)
     asking.data = b"\xc1\xff"
 
     with pytest.raises(InvalidPayload, match="the gateway cannot read this"):
@@ -187,6 +187,6 @@ async def test_every_partition_rehearses_for_its_own_agents(server_url):
 async def rehearsed(client, envelope):
     from mas_core.model.rehearsal import Rehearsal
 
-    asking = client._to_gateway("mas.rehearse", None)
+    asking = client._envelopes.to_gateway("mas.rehearse", None)
     asking.data = msgspec.msgpack.encode(envelope)
     return msgspec.convert((await client._ask(asking, 5, 0)).data, Rehearsal)

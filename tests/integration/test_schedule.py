@@ -91,7 +91,7 @@ async def test_what_cannot_be_sent_for_later_is_refused(system):
         (Flag.SCHEDULED, 2**60, 0),
         (Flag.SCHEDULED | Flag.EXPECTS_REPLY, 0, 1000),
     ):
-        envelope = alice._envelope("bob", "x", {}, 5, 60, "", None)
+        envelope = alice._envelopes.make("bob", "x", {}, 5, 60, "", None)
         envelope.flags |= flags
         envelope.deliver_at, envelope.delay_ms = deliver_at, delay_ms
         with pytest.raises(InvalidPayload):

@@ -1,0 +1,90 @@
+"""Makes the messages that an agent sends: checks what a caller gives, and fills in what is left out."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import datetime
+
+from mas_core.agent.turn import current_turn
+from mas_core.base.ids import GATEWAY, check_agent_id, check_message_id, check_message_type, new_message_id
+from mas_core.errors import UsageError
+from mas_core.model.delivery_mode import DeliveryMode, parse_delivery
+from mas_core.model.message import MAX_TTL_MS, Envelope, Flag, payload_bytes
+from mas_core.model.priority import parse_priority
+from mas_core.model.scheduled import MAX_AHEAD_MS
+
+MAX_KNOWN_ADDRESSES = 10_000
+"""Pairs of target and type that were found well-formed and are not looked at again."""
+
+
+class Envelopes:
+    """Makes messages of one agent.
+
+    Args:
+        agent_id: Who sends them.
+        now_ms: The server's clock, in Unix milliseconds.
+    """
+
+    def __init__(self, agent_id: str, now_ms: Callable[[], int]) -> None:
+        self._agent_id = agent_id
+        self._now_ms = now_ms
+        self._known_addresses: set[tuple[str, str]] = set()
+
+    def make(
+        self,
+        target: str,
+        message_type: str,
+        data: object,
+        priority: int | str,
+        ttl: float,
+        message_id: str,
+        headers: dict[str, str] | None,
+        delivery: str = "",
+    ) -> Envelope:
+        """A message to an agent; parameters and errors as for `Client.send`."""
+        if not 0 < ttl * 1000 <= MAX_TTL_MS:
+            raise UsageError(f"a message lives for more than 0 s and at most 30 days, not for {ttl} s")
+        if (target, message_type) not in self._known_addresses:
+            check_agent_id(target)
+            check_message_type(message_type)
+            if len(self._known_addresses) < MAX_KNOWN_ADDRESSES:
+                self._known_addresses.add((target, message_type))
+        turn = current_turn.get()
+        flags = Flag.CHOSEN_ID if message_id else 0
+        if delivery:
+            mode = parse_delivery(delivery)
+            # The id of what may take effect once is remembered, so that it can be sent again under it.
+            flags |= mode.flag | (Flag.CHOSEN_ID if mode is DeliveryMode.EXACTLY_ONCE else 0)
+        return Envelope(
+            check_message_id(message_id) if message_id else new_message_id(),
+            target,
+            message_type,
+            payload_bytes(data),
+            self._now_ms(),
+            max(1, int(ttl * 1000)),
+            priority if type(priority) is int and 0 <= priority <= 10 else parse_priority(priority),
+            flags,
+            headers=headers,
+            parent=turn.message_id if turn is not None and turn.agent_id == self._agent_id else "",
+        )
+
+    def to_gateway(self, message_type: str, data: object) -> Envelope:
+        """A message to the gateway itself."""
+        return Envelope(new_message_id(), GATEWAY, message_type, payload_bytes(data), self._now_ms())
+
+
+def schedule(envelope: Envelope, deliver_at: datetime | None, deliver_after: float) -> None:
+    """Say when a message is due."""
+    if deliver_at is not None and deliver_after:
+        raise UsageError("a message is due either at a time or after a time, not both")
+    if deliver_at is not None:
+        if deliver_at.tzinfo is None:
+            raise UsageError("deliver_at needs a time zone", hint="datetime(..., tzinfo=UTC)")
+        envelope.deliver_at = max(1, int(deliver_at.timestamp() * 1000))
+    else:
+        if not 0 < deliver_after * 1000 <= MAX_AHEAD_MS:
+            raise UsageError(
+                f"a message is due after more than 0 s and within 366 days, not {deliver_after} s"
+            )
+        envelope.delay_ms = max(1, int(deliver_after * 1000))
+    envelope.flags |= Flag.SCHEDULED
