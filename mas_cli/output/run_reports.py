@@ -113,6 +113,8 @@ class RunReport:
             case "ready":
                 for line in event.hint:
                     self._talk.warn(line)
+            case "stopping" if event.state == "working":
+                self._talk.say(event.message)
             case "stopped":
                 self.text(event.message[:1].upper() + event.message[1:] + ".")
             case _:

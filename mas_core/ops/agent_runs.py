@@ -14,6 +14,7 @@ from mas_core.errors import AgentNotFound, MasError, ProjectNotFound, UsageError
 from mas_core.model.policy import ANYONE, PolicyDocument, RateLimit
 from mas_core.ops.agents import ensure_registered
 from mas_core.ops.health.endpoint import Readiness, configured_address, serving_health
+from mas_core.ops.queues import look
 from mas_core.ops.run_events import RunEvent, of_agent
 from mas_core.ops.system import OPERATOR, System
 from mas_core.registry.operator_log import named
@@ -31,6 +32,7 @@ from mas_core.settings.project_config import LoadedConfig, load_config
 from mas_core.settings.target import Target
 
 READY_SECONDS = 60.0
+COUNTING_SECONDS = 1.0
 OPERATOR_LIMIT = RateLimit(per_minute=6000, per_hour=100_000)
 
 OnEvent = Callable[[RunEvent], None]
@@ -90,11 +92,22 @@ async def run_agents(
                 reloading(supervisor, system, project, on_event, enabled=reload, names=names),
             ):
                 await stop.wait()
-            on_event(RunEvent("stopping", "agents finish what they have in hand"))
+            on_event(await stopping(system, [spec.agent_id for spec in chosen]))
         finally:
             drained = await ended(supervisor, stop)
     on_event(stopped(drained=drained))
     return drained
+
+
+async def stopping(system: System, agent_ids: Sequence[str]) -> RunEvent:
+    """Agents begin to end; what their queues have in hand is counted where the server still answers."""
+    held = 0
+    with contextlib.suppress(MasError, TimeoutError):
+        async with asyncio.timeout(COUNTING_SECONDS):
+            held = sum(queue.total.in_hand for queue in (await look(system, agent_ids)).queues.values())
+    if not held:
+        return RunEvent("stopping", "agents finish what they have in hand")
+    return RunEvent("stopping", f"waiting for {held} message{'s' if held > 1 else ''}", state="working")
 
 
 def supervisor_of(

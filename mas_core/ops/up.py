@@ -21,6 +21,7 @@ from mas_core.ops.agent_runs import (
     readiness,
     reloading,
     stopped,
+    stopping,
     supervisor_of,
 )
 from mas_core.ops.health.endpoint import Readiness, configured_address, serving_health
@@ -131,7 +132,7 @@ async def _run(
                 reloading(supervisor, system, project, on_event, enabled=options.reload),
             ):
                 await _first_of(stop, server_gave_up)
-            on_event(RunEvent("stopping", "agents finish what they have in hand"))
+            on_event(await stopping(system, [spec.agent_id for spec in specs]))
         finally:
             try:
                 drained = await ended(supervisor, stop)
