@@ -20,6 +20,7 @@ from mas_core.agent.received import message_of
 from mas_core.agent.replies import Replies
 from mas_core.agent.submitter import Submitter
 from mas_core.agent.token_check import check_token
+from mas_core.agent.tracing import AgentTracing
 from mas_core.base.ids import (
     check_agent_id,
 )
@@ -27,6 +28,7 @@ from mas_core.errors import (
     GatewayDown,
     MasError,
     NotStarted,
+    Refused,
     RequestTimedOut,
 )
 from mas_core.model.decision import Receipt
@@ -82,6 +84,8 @@ class Client:
             self._link, self._agent_store, self._outbox.take_receipts, self._take_directive
         )
         self._envelopes = Envelopes(agent_id, self._outbox.now_ms)
+        self.tracing = AgentTracing(agent_id)
+        """The trace context of its messages, and where their spans go."""
         self.on_directive: Callable[[Directive], None] | None = None
         """Gets what an operator said of this agent, as the gateway passes it on."""
         self.on_token_refused: Callable[[], None] | None = None
@@ -252,7 +256,12 @@ class Client:
             )
             for payload in payloads
         ]
-        return await self._submitter.submit_many(envelopes, timeout)
+        spans = [self.tracing.begin(envelope) for envelope in envelopes]
+        receipts = await self._submitter.submit_many(envelopes, timeout)
+        for span, receipt in zip(spans, receipts, strict=True):
+            if span is not None:
+                span.end(receipt=receipt)
+        return receipts
 
     async def request(
         self,
@@ -300,14 +309,22 @@ class Client:
         )
         envelope.flags |= Flag.EXPECTS_REPLY
         answer = self._replies.expect(envelope.id)
+        span = self.tracing.begin(envelope)
         try:
             async with asyncio.timeout(timeout):
                 if not answer.done():
                     await self.submit(envelope, timeout + 1, encrypt=encrypt)
-                reply = await self.received(await answer)
-        except TimeoutError as error:
-            if isinstance(error, MasError):
-                raise
+                answered = await answer
+                reply = await self.received(answered)
+            if span is not None:
+                span.end("agent_failed" if reply.meta.is_error else "", reply=answered)
+        except MasError as error:
+            if span is not None:
+                span.end(error.code, is_refused=isinstance(error, Refused))
+            raise
+        except TimeoutError:
+            if span is not None:
+                span.end("request_timed_out")
             raise RequestTimedOut(
                 f"{target} did not answer {message_type} within {timeout:g} s",
                 target=target,
@@ -407,14 +424,19 @@ class Client:
         Args:
             envelope: The message.
             timeout: Seconds to wait for the receipt.
-            route: Whose partition a message to the gateway itself goes to; such a message is never signed.
+            route: Whose partition a message to the gateway itself goes to; such a message is neither signed
+                nor traced.
             encrypt: Encrypt it, so that only its target can read it.
         """
         if not self._replies.is_started:
             raise NotStarted
         if encrypt:
-            return await self._submitter.submit_encrypted(envelope, timeout)
-        return await self._submitter.submit(envelope, timeout, route)
+            sending = self._submitter.submit_encrypted(envelope, timeout)
+        else:
+            sending = self._submitter.submit(envelope, timeout, route)
+        if not route and (span := self.tracing.begin(envelope)) is not None:
+            return await span.around(sending)
+        return await sending
 
     def is_plain(self, delivery: Delivery) -> bool:
         """Whether there is no signature to check and nothing to decrypt."""

@@ -220,9 +220,11 @@ class Dispatch:
     async def _take_turn(self, held: Held, message: AgentMessage, *, is_alone: bool) -> bool:
         """Run the handler once; False when another instance changed the state meanwhile."""
         runs_once = self._mode(held) is DeliveryMode.AT_MOST_ONCE
-        turn = Turn(message.message_id, message.target_id, is_alone, runs_once=runs_once)
+        turn = Turn(message.message_id, message.target_id, is_alone, runs_once=runs_once, message=message)
         try:
-            return await self._run(held, message, turn)
+            with self._client.tracing.handling(message, turn):
+                turn.is_over = await self._run(held, message, turn)
+            return turn.is_over
         finally:
             if turn.holds_lock:
                 self._stateful_types.add(message.message_type)
@@ -241,17 +243,18 @@ class Dispatch:
             if worker is None or worker.cancelling():
                 raise
             # Nobody cancelled us: something that the handler waited for was cancelled.
-            await self._fail(held, message, error)
+            turn.failure = await self._fail(held, message, error)
             return True
         except Exception as error:  # noqa: BLE001 - whatever a handler raises is its message's failure
-            await self._fail(held, message, error)
+            turn.failure = await self._fail(held, message, error)
             return True
         finally:
             current_turn.reset(mark)
         if not await self._settle(held, turn):
             if not turn.runs_once:
                 return False
-            await self._fail(held, message, StateChanged("another instance has changed the state meanwhile"))
+            changed = StateChanged("another instance has changed the state meanwhile")
+            turn.failure = await self._fail(held, message, changed)
             with contextlib.suppress(MasError):
                 await self._keeper.load()
             return True
@@ -310,7 +313,8 @@ class Dispatch:
         self._inbox.release(held.lane, held.entry, 1)
         return True
 
-    async def _fail(self, held: Held, message: AgentMessage, error: BaseException) -> None:
+    async def _fail(self, held: Held, message: AgentMessage, error: BaseException) -> str:
+        """Answer or hand back a message whose handler failed; the code of why."""
         expected = isinstance(error, InvalidPayload | UsageError)
         if not expected:
             log.error(
@@ -327,16 +331,17 @@ class Dispatch:
             refused = await self._answer_with_error(message, error)
             if refused is not None and refused.retryable:
                 await self._hand_back(held, refused.code, refused.message, retryable=True, is_spent=is_spent)
-                return
+                return code
             self._settler.settle(held.lane, held.entry, held.total, held.position)
             self._tell_outcome(message, code)
-            return
+            return code
         reason = error.message if isinstance(error, MasError) else type(error).__name__
         policy = self._retries.of(message.message_type)
         retryable = policy.retries(error) if policy is not None else not expected
         await self._hand_back(
             held, code, reason, retryable=retryable, wait_s=wait_of(error), is_spent=is_spent
         )
+        return code
 
     async def _settled(self) -> None:
         await self._settler.flush()
@@ -428,6 +433,7 @@ class Dispatch:
             correlation=message.message_id,
             capsule=message.capsule,
         )
+        self._client.tracing.put_reply(envelope, message)
         return await self._client.submit(envelope, encrypt=message.encrypted)
 
 

@@ -30,4 +30,5 @@ def message_of(delivery: Delivery) -> AgentMessage:
         delivery.headers or {},
         delivery.attempt,
         capsule=delivery.capsule,
+        is_traced=bool(flags & Flag.TRACED),
     )

@@ -11,6 +11,8 @@ from contextvars import ContextVar
 import msgspec
 
 from mas_core.base.ids import derived_message_id
+from mas_core.model.message import AgentMessage
+from mas_core.model.trace_context import TraceContext
 
 
 class Turn(msgspec.Struct):
@@ -32,6 +34,14 @@ class Turn(msgspec.Struct):
     """Whether the handler may not be begun a second time."""
     holds_lock: bool = False
     """Whether it came to be alone in the middle, because it runs once and changes the state."""
+    message: AgentMessage | None = None
+    """What is handled, for the trace context of what is sent."""
+    trace: TraceContext | None = None
+    """In which context it sends, once that is known."""
+    failure: str = ""
+    """Code of the error that it ended with."""
+    is_over: bool = False
+    """Whether it ended, well or badly, and will not be run again."""
 
     def next_message_id(self) -> str:
         """Id for the next message that the handler sends."""

@@ -64,6 +64,7 @@ class Committer:
         self._number = partition.partition
         self._nonce = nonce
         self._lease_ms = settings.lease_ms
+        self._tracing = settings.tracing
         self._directory = directory
         self._places = places
         self._stopping = stopping
@@ -176,6 +177,8 @@ class Committer:
         """
         if not is_covered:
             await self._wait_for_replicas(batch.commit)
+        if self._tracing is not None and batch.commit.audit_block:
+            self._tracing.put(batch.commit.audit_block, batch.contexts, self._number)
         for partition, agent_id, instance, frame in batch.foreign_answers:
             failpoint("gateway.before_answer")
             await self._partition.put_answer(partition, agent_id, instance, frame)

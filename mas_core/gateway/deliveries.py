@@ -19,12 +19,20 @@ _DELIVERED_FLAGS = (
 )
 
 
-def delivery_of(transit: Transit, keys: GatewayKeys) -> Delivery:
-    """A message as it is delivered: what was parsed and scanned, with a permit for the reply if one is expected."""
+def delivery_of(transit: Transit, keys: GatewayKeys, *, is_traced: bool = False) -> Delivery:
+    """A message as it is delivered: what was parsed and scanned, with a permit for the reply if one is expected.
+
+    Args:
+        transit: The message.
+        keys: Make the permit.
+        is_traced: Whether a span of it is exported.
+    """
     envelope, now = transit.envelope, transit.now
     flags = envelope.flags & _DELIVERED_FLAGS
     if transit.is_encrypted:
         flags |= Flag.ENCRYPTED
+    if is_traced:
+        flags |= Flag.TRACED
     expires_at = (transit.due or now - transit.waited_ms) + envelope.ttl_ms
     permit = b""
     if transit.expects_reply:

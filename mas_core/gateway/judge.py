@@ -39,13 +39,15 @@ from mas_core.gateway.stages.hold_for_approval import HoldForApproval
 from mas_core.gateway.stages.hold_until_due import HoldUntilDue
 from mas_core.gateway.stages.limit_totals import LimitTotals
 from mas_core.gateway.totals import Totals
+from mas_core.gateway.tracing import GatewayTracing
 from mas_core.gateway.transit import Stage, Surroundings, Transit, Verdict
 from mas_core.model.decision import Decision
 from mas_core.model.delivery_mode import mode_of
 from mas_core.model.frame import Frame, FrameHeader
-from mas_core.model.message import Envelope, Flag
+from mas_core.model.message import Delivery, Envelope, Flag
 from mas_core.model.priority import lane_of
 from mas_core.model.retry import RetryTerms
+from mas_core.model.trace_context import TraceContext
 from mas_core.security.gateway_keys import GatewayKeys
 from mas_core.store.commits import Commit
 from mas_core.store.partitions import Lookups
@@ -62,6 +64,8 @@ class JudgedBatch:
     grants: Grants
     places: dict[str, int]
     """Places of the grants that no message took."""
+    contexts: dict[int, TraceContext]
+    """Number of a record -> the trace context of its message, while spans are exported."""
 
 
 class Judge:
@@ -87,7 +91,9 @@ class Judge:
         schedule_bounds: ScheduleBounds,
         retry: RetryTerms,
         frames_since: int = 0,
+        tracing: GatewayTracing | None = None,
     ) -> None:
+        self._tracing = tracing
         self._checks = FrameChecks(directory, ledger, frames_since)
         self._keys = keys
         self._ledger = ledger
@@ -310,7 +316,7 @@ class Judge:
         if batch.held:
             self._hold(transits, batch)
         for transit, before in batch.scheduled:
-            self._kept.schedule.hold(transit, before, delivery_of(transit, self._keys))
+            self._kept.schedule.hold(transit, before, self._delivery(transit))
         batch.scheduled.clear()
         self._ledger.record_messages(transits, batch.stages_us)
         batch.stages_us = {}
@@ -338,7 +344,7 @@ class Judge:
         batch.held.clear()
         for seq, transit in enumerate(transits, self._ledger.seq + 1):
             if transit.decision is Decision.HELD and not transit.is_repeat:
-                self._kept.approvals.hold(transit, held[id(transit)], delivery_of(transit, self._keys), seq)
+                self._kept.approvals.hold(transit, held[id(transit)], self._delivery(transit), seq)
 
     def _pass_on(self, transits: Sequence[Transit]) -> None:
         deliver, watched = self._outbound.deliver, self._breakers.watched
@@ -347,13 +353,17 @@ class Judge:
                 if not is_counted(transit.envelope):
                     self._places.owe(transit.sender)
                 continue
-            delivery = delivery_of(transit, self._keys)
+            delivery = self._delivery(transit)
             if watched:
                 self._breakers.deliver(delivery)
             if transit.capsule is not None:
                 self._outbound.answer(transit.capsule.instance, delivery)
             else:
                 deliver(lane_of(delivery.priority), delivery)
+
+    def _delivery(self, transit: Transit) -> Delivery:
+        is_traced = self._tracing is not None and self._tracing.takes(transit)
+        return delivery_of(transit, self._keys, is_traced=is_traced)
 
     def _gather(
         self, commit: Commit, cursors: dict[str, str], lookups: Lookups, batch: Surroundings
@@ -380,7 +390,7 @@ class Judge:
         self._effects.clear()
         self._decided.end_batch()
         self._inboxes.end_batch()
-        return JudgedBatch(commit, foreign, lookups.grants, batch.places)
+        return JudgedBatch(commit, foreign, lookups.grants, batch.places, self._ledger.take_contexts())
 
     def _put_answer(
         self,

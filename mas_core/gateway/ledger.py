@@ -12,13 +12,11 @@ from mas_core.gateway.payload_evidence import PayloadEvidence
 from mas_core.gateway.transit import Transit
 from mas_core.model.audit_record import GENESIS, AuditRecord
 from mas_core.model.decision import Decision
+from mas_core.model.trace_context import TraceContext, context_in
 from mas_core.security.gateway_keys import GatewayKeys
 
 NOTHING: Final[dict[str, int]] = {}
 NO_FINGERPRINTS: Final[dict[str, str]] = {}
-TRACE_HEADER = "traceparent"
-_TRACE_PARENT = re.compile(r"[0-9a-f]{2}-([0-9a-f]{32})-[0-9a-f]{16}-[0-9a-f]{2}(?:-.*)?", re.DOTALL)
-"""https://www.w3.org/TR/trace-context/#traceparent-header"""
 
 
 class Ledger:
@@ -31,6 +29,9 @@ class Ledger:
         self._chain = Chain()
         self.payload_evidence: PayloadEvidence | None = None
         """What the policy asks to be kept of payloads; None while it asks for nothing."""
+        self.is_traced = False
+        """Whether the trace contexts of messages are kept until their records are committed."""
+        self._contexts: dict[int, TraceContext] = {}
 
     @property
     def seq(self) -> int:
@@ -46,6 +47,7 @@ class Ledger:
         """Go on from what the store says is the last record."""
         self._chain = Chain(seq, head or GENESIS)
         self._block.clear()
+        self._contexts = {}
         if self.payload_evidence is not None:
             self.payload_evidence.take_copies()
 
@@ -78,6 +80,9 @@ class Ledger:
             if evidence is not None:
                 fields = evidence.fingerprints(transit)
                 evidence.keep_copy(transit, chain.seq + 1)
+            context = None if envelope.headers is None else context_in(envelope.headers)
+            if context is not None and self.is_traced:
+                self._contexts[chain.seq + 1] = context
             record = AuditRecord(
                 chain.seq + 1,
                 transit.now,
@@ -98,7 +103,7 @@ class Ledger:
                 gateway_id,
                 "",
                 transit.details or {},
-                "" if envelope.headers is None else _trace_id(envelope.headers),
+                "" if context is None else context.trace_id,
                 _if_formed(MESSAGE_ID, envelope.parent) if envelope.parent else "",
                 transit.waited_ms,
                 stages_us,
@@ -150,13 +155,13 @@ class Ledger:
         self._block.clear()
         return block
 
+    def take_contexts(self) -> dict[int, TraceContext]:
+        """Number of a record of the block -> the trace context of its message, where that has one."""
+        contexts, self._contexts = self._contexts, {}
+        return contexts
+
     def _append(self, record: AuditRecord) -> None:
         self._block.append(self._chain.append_linked(record))
-
-
-def _trace_id(headers: dict[str, str]) -> str:
-    found = _TRACE_PARENT.fullmatch(headers.get(TRACE_HEADER, ""))
-    return found[1] if found else ""
 
 
 def _if_formed(pattern: re.Pattern[str], text: str) -> str:

@@ -93,6 +93,7 @@ class PartitionOwner:
         self._settings = settings
         self._nonce = new_instance_id()
         self._ledger = Ledger(keys, settings.gateway_id)
+        self._ledger.is_traced = settings.tracing is not None
         self._operator_records = OperatorRecords(keys, self._ledger)
         self._sessions = Sessions()
         self._inboxes = Inboxes(settings.inbox_bound)
@@ -280,6 +281,7 @@ class PartitionOwner:
             controls=self._controls,
             retry=self._settings.retry,
             frames_since=meta.frames_since,
+            tracing=self._settings.tracing,
         )
 
     async def _held(self) -> int:

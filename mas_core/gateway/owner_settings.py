@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from mas_core.gateway.schedule import ScheduleBounds
+from mas_core.gateway.tracing import GatewayTracing
 from mas_core.model.priority import LANE_WEIGHTS
 from mas_core.model.retry import AS_EVER, RetryTerms
 from mas_core.settings.gateway_settings import AuditSettings
@@ -31,3 +32,5 @@ class OwnerSettings:
     """How many messages may be scheduled at a time."""
     payload_keys: Path | None = None
     """Folder of the keys under which copies of payloads are sealed, where the policy keeps any."""
+    tracing: GatewayTracing | None = None
+    """Where spans of decisions go, if anywhere."""

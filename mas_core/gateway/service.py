@@ -25,6 +25,7 @@ from mas_core.gateway.owner import PartitionOwner
 from mas_core.gateway.owner_settings import OwnerSettings
 from mas_core.gateway.policy_compiler import PolicyCompiler
 from mas_core.gateway.schedule import ScheduleBounds
+from mas_core.gateway.tracing import GatewayTracing
 from mas_core.model.gateway_status import GatewayStatus, gateways_in, live_gateways, order_purpose
 from mas_core.registry.roster import Roster
 from mas_core.registry.signed import verified
@@ -32,6 +33,7 @@ from mas_core.security.dlp import load_pack
 from mas_core.security.dlp.detectors import open_detectors
 from mas_core.security.gateway_keys import GatewayKeys
 from mas_core.settings.gateway_settings import GatewaySettings
+from mas_core.settings.tracing import tracing_target
 from mas_core.store.gateways import RollCall
 from mas_core.store.store import Store
 
@@ -81,6 +83,7 @@ class Gateway:
         self._roster = self._new_roster()
         self._is_closed = False
         """Whether the number of partitions is being changed, so that nobody owns any."""
+        target = tracing_target(self.settings.tracing)
         self._owner_settings = OwnerSettings(
             self.gateway_id,
             lease_ms=self.settings.lease_ms,
@@ -91,6 +94,7 @@ class Gateway:
             retry=self.settings.retry.as_terms(),
             schedule=ScheduleBounds(self.settings.schedule.per_sender, self.settings.schedule.total),
             payload_keys=payload_keys,
+            tracing=GatewayTracing(target, self.gateway_id) if target is not None else None,
         )
         self._owners: dict[int, tuple[PartitionOwner, asyncio.Task[None]]] = {}
         self._balancing: asyncio.Task[None] | None = None
@@ -353,6 +357,7 @@ class Gateway:
         return order is not None and verified(self._keys, order_purpose(self.gateway_id), order) is not None
 
     def _status(self, now: int) -> GatewayStatus:
+        tracing = self._owner_settings.tracing
         return GatewayStatus(
             self.gateway_id,
             now,
@@ -366,6 +371,8 @@ class Gateway:
             self._is_ending or self._is_ordered_to_drain,
             self._is_named,
             self._lag.worst_ms,
+            tracing.exported if tracing is not None else 0,
+            tracing.dropped if tracing is not None else 0,
         )
 
     def _alarms(self) -> tuple[str, ...]:

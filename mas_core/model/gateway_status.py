@@ -43,6 +43,12 @@ class GatewayStatus(msgspec.Struct, frozen=True):
     loop_lag_ms: int = 0
     """How late its event loop was at worst lately."""
 
+    spans: int = 0
+    """Spans that a collector took of its process."""
+
+    spans_dropped: int = 0
+    """Spans of its process that nobody got."""
+
     @property
     def state(self) -> GatewayState:
         """Whether it takes partitions, gives them up, or has none any more."""

@@ -46,6 +46,8 @@ class Flag:
     """Repeats of its id have no effect, neither at the gateway nor at the receiver."""
     SCHEDULED: Final = 2048
     """It is for later: `deliver_at` or `delay_ms` says when."""
+    TRACED: Final = 4096
+    """Of a delivery: the gateway exports a span of it, so the receiver's spans are below that."""
 
 
 class Envelope(msgspec.Struct, array_like=True, gc=False):
@@ -191,6 +193,8 @@ class AgentMessage(msgspec.Struct):
     """Key id under which the payload was decrypted here; empty when it came in clear."""
     signed: SignedStatement | None = None
     """What the sender signed, where it signs its messages."""
+    is_traced: bool = False
+    """Whether the gateway exports a span of it."""
 
     @property
     def payload(self) -> Payload:

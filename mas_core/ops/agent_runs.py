@@ -30,6 +30,7 @@ from mas_core.settings.policy_file import FilePolicy
 from mas_core.settings.project import Project
 from mas_core.settings.project_config import LoadedConfig, load_config
 from mas_core.settings.target import Target
+from mas_core.settings.tracing import tracing_environment
 
 READY_SECONDS = 60.0
 COUNTING_SECONDS = 1.0
@@ -130,6 +131,7 @@ def supervisor_of(
         class_prefixes=loaded.config.class_prefixes,
         agents_dir=loaded.agents_dir,
         place=place,
+        tracing=tracing_environment(loaded.config.gateway.tracing),
     )
 
 

@@ -16,6 +16,7 @@ from mas_core.base.ids import ERROR_ORDINAL, check_message_id, derived_message_i
 from mas_core.errors import MessageNotFound
 from mas_core.model.audit_record import AuditRecord
 from mas_core.model.decision import ACCEPTED, Finding
+from mas_core.model.trace_context import implied_trace
 from mas_core.ops import audit
 from mas_core.ops.audit_filter import StoredRecord
 from mas_core.ops.audit_sources import log_warning
@@ -70,6 +71,7 @@ class Hop(msgspec.Struct, frozen=True):
     """Microseconds of each stage for the messages that were judged together; empty where another leads them."""
     findings: tuple[Finding, ...]
     trace_id: str
+    """32 hex digits, as exported over OpenTelemetry: of the message's trace context, or implied by its id."""
     events: tuple[HopEvent, ...] = ()
     replies: tuple[Hop, ...] = ()
     children: tuple[Hop, ...] = ()
@@ -145,7 +147,7 @@ class _Tracer:
             identifier, record.sender, record.target, record.type, record.size, first.partition, record.seq,
             record.time - record.waited_ms, record.time, record.decision, record.reason, record.rule,
             _status(record, events, answers), record.gateway, record.waited_ms, record.stages_us,
-            record.findings, record.trace_id, events, tuple(answers), tuple(children), is_cut,
+            record.findings, _trace_id(record), events, tuple(answers), tuple(children), is_cut,
         )  # fmt: skip
 
     async def _follow(self, identifier: str, depth: int) -> Hop:
@@ -165,6 +167,12 @@ def _decision_of(records: Sequence[StoredRecord], identifier: str) -> StoredReco
     ]
     good = [item for item in decided if item.record.decision in ACCEPTED]
     return next(iter(good or decided), None)
+
+
+def _trace_id(record: AuditRecord) -> str:
+    if record.trace_id or not record.message_id:
+        return record.trace_id
+    return implied_trace(record.sender, record.message_id, record.target, record.correlation_id)
 
 
 def _event(record: AuditRecord) -> HopEvent:

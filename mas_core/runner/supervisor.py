@@ -42,6 +42,7 @@ class Supervisor:
         drain_s: How long an instance may finish what it has in hand.
         place: What tells these instances from others of the same agents: a new instance in the same place
             replaces the old one. The project on this machine when left out.
+        tracing: Variables that tell instances where their spans go.
     """
 
     def __init__(
@@ -55,12 +56,14 @@ class Supervisor:
         agents_dir: Path | None = None,
         drain_s: float = DRAIN_SECONDS,
         place: str = "",
+        tracing: Mapping[str, str] | None = None,
     ) -> None:
         self._project = project
         self._connection = connection
         self._on_event = on_event or (lambda _event: None)
         self._folders = [agents_dir or project.root / "agents.d", project.root]
         self._class_prefixes = list(class_prefixes)
+        self._tracing = dict(tracing or {})
         self._drain_s = drain_s
         place = f"{socket.gethostname()}\0{project.root}\0{place}"
         self._place = hashlib.sha256(place.encode()).hexdigest()[:12]
@@ -259,6 +262,7 @@ class Supervisor:
             "MAS_CONFIG_FILE": self._connection.config_path or str(self._project.config_path),
             "MAS_NAMESPACE": self._connection.namespace,
             "MAS_PARTITIONS": str(self._connection.partitions),
+            **self._tracing,
             **spec.env,
         }
 

@@ -21,6 +21,7 @@ from mas_core.settings.masking import masked
 from mas_core.settings.permissions import DlpAction
 from mas_core.settings.private_files import write_private
 from mas_core.settings.retries import DefaultRetrySettings
+from mas_core.settings.tracing import TracingSettings
 from mas_core.settings.yaml_documents import read_yaml, validated
 
 
@@ -253,6 +254,7 @@ class GatewaySettings(BaseSettings):
     message_signing: MessageSigningSettings = MessageSigningSettings()
     schedule: ScheduleSettings = ScheduleSettings()
     retry: DefaultRetrySettings = DefaultRetrySettings()
+    tracing: TracingSettings = TracingSettings()
     max_payload_bytes: int = Field(default=1_000_000, ge=1024, le=1_000_000)
     """Bytes of a payload as JSON."""
     inbox_bound: int = Field(default=10_000, ge=1)

@@ -147,6 +147,18 @@ def _of_processes(seen: Observation) -> Iterator[Metric]:
         [((item.gateway_id,), len(item.alarms)) for item in seen.gateways],
         "gateway",
     )
+    yield _counter(
+        "mas_trace_spans",
+        "Spans that a collector took of its process.",
+        [((item.gateway_id,), item.spans) for item in seen.gateways],
+        "gateway",
+    )
+    yield _counter(
+        "mas_trace_dropped_spans",
+        "Spans of its process that nobody got.",
+        [((item.gateway_id,), item.spans_dropped) for item in seen.gateways],
+        "gateway",
+    )
     lags = [(item.gateway_id, item.loop_lag_ms) for item in seen.gateways]
     lags += [(item.runner_id, item.loop_lag_ms) for item in seen.runners]
     yield _gauge(
