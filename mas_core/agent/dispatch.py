@@ -222,6 +222,8 @@ class Dispatch:
         runs_once = self._mode(held) is DeliveryMode.AT_MOST_ONCE
         turn = Turn(message.message_id, message.target_id, is_alone, runs_once=runs_once, message=message)
         try:
+            if not self._client.tracing.sees_handlers:
+                return await self._run(held, message, turn)
             with self._client.tracing.handling(message, turn):
                 turn.is_over = await self._run(held, message, turn)
             return turn.is_over

@@ -29,6 +29,7 @@ from mas_core.model.trace_context import (
 from mas_core.settings.tracing import TracingTarget, tracing_target
 
 _API: Final = "opentelemetry.trace"
+_SDK: Final = "opentelemetry.sdk.trace"
 MAX_OWN_HEADERS: Final = 30
 """Headers of a message beside which there is room for a trace context."""
 
@@ -103,7 +104,7 @@ class AgentTracing:
 
     def begin(self, envelope: Envelope) -> OpenSpan | None:
         """Let a message carry the context that it is sent in; its span, where spans are exported."""
-        turn, api = current_turn.get(), sys.modules.get(_API)
+        turn, api = current_turn.get(), _api_in_use()
         if turn is None and api is None and self._exporter is None:
             return None
         given = context_in(envelope.headers)
@@ -151,18 +152,20 @@ class AgentTracing:
         Without one, the answer to a message that has none either is known to belong to its trace.
         """
         turn = current_turn.get()
-        if turn is not None and turn.message is message and _API in sys.modules:
+        if turn is not None and turn.message is message and _api_in_use() is not None:
             return
         if self._exporter is not None or context_in(message.headers) is not None:
             envelope.headers = with_context(None, self.context_of(message))
 
+    @property
+    def sees_handlers(self) -> bool:
+        """Whether anybody cares when a handler runs."""
+        return self._exporter is not None or _api_in_use() is not None
+
     @contextlib.contextmanager
     def handling(self, message: AgentMessage, turn: Turn) -> Iterator[None]:
         """Around a run of a handler: spans that the program begins in it are its children."""
-        api = sys.modules.get(_API)
-        if api is None and self._exporter is None:
-            yield
-            return
+        api = _api_in_use()
         context = turn.trace = self.context_of(message)
         detach = _attached(api, context)
         began = time.time_ns()
@@ -218,6 +221,14 @@ def _is_implied(envelope: Envelope, turn: Turn) -> bool:
         and envelope.correlation == message.message_id
         and context_in(message.headers) is None
     )
+
+
+def _api_in_use() -> Any:
+    """The API of OpenTelemetry where the program has spans of its own; redis-py imports it for nothing."""
+    api = sys.modules.get(_API)
+    if api is None or (_SDK not in sys.modules and getattr(api, "_TRACER_PROVIDER", None) is None):
+        return None
+    return api
 
 
 def _of_program(api: Any) -> TraceContext | None:
