@@ -72,7 +72,10 @@ if TYPE_CHECKING:
         Unscannable,
         UsageError,
     )
+    from mas_core.events.consumers import EventConsumer
     from mas_core.events.dispatcher import EventDispatcher
+    from mas_core.events.query import EventQuery
+    from mas_core.events.store import EventStore
     from mas_core.events.subscription import EventStream
     from mas_core.model.decision import Decision, Receipt
     from mas_core.model.event import Event, EventType
@@ -92,7 +95,10 @@ _HOMES = {
     "Client": "mas_core.agent.client",
     "Decision": "mas_core.model.decision",
     "Event": "mas_core.model.event",
+    "EventConsumer": "mas_core.events.consumers",
     "EventDispatcher": "mas_core.events.dispatcher",
+    "EventQuery": "mas_core.events.query",
+    "EventStore": "mas_core.events.store",
     "EventStream": "mas_core.events.subscription",
     "EventType": "mas_core.model.event",
     "GatewayService": "mas_core.ops.gateway_service",
@@ -122,8 +128,11 @@ __all__ = [
     "Decision",
     "DecryptionFailed",
     "Event",
+    "EventConsumer",
     "EventDispatcher",
     "EventInvalid",
+    "EventQuery",
+    "EventStore",
     "EventStoreUnavailable",
     "EventStream",
     "EventType",
