@@ -20,11 +20,13 @@
     │  ├─ RuleNotFound
     │  ├─ ApprovalNotFound
     │  ├─ ScheduleNotFound
+    │  ├─ ResourceNotFound       resource
     │  └─ KeyNotFound
     ├─ Conflict
     │  ├─ AlreadyRegistered
     │  ├─ AlreadyDecided         by, approved
     │  ├─ StateChanged           expected, found
+    │  ├─ LeadershipLost         group, term
     │  └─ LockHeld               owner
     ├─ Refused                   the gateway said no; also a RuntimeError
     │  ├─ Unauthenticated
@@ -44,6 +46,7 @@
     │  ├─ Quarantined
     │  └─ CircuitOpen            target, retry_after
     ├─ AgentFailed               the agent answered with an error
+    │  ├─ CoordinationRefused    resource, agent_code
     │  └─ StateInvalid           revision
     ├─ Unreachable
     │  ├─ StoreUnreachable       url without its secret
@@ -240,6 +243,12 @@ class ApprovalNotFound(NotFound):
     code = "approval_not_found"
 
 
+class ResourceNotFound(NotFound):
+    """There is no such vote, task or group, or not any more."""
+
+    code = "resource_not_found"
+
+
 class ScheduleNotFound(NotFound):
     """There is no such scheduled message."""
 
@@ -299,6 +308,12 @@ class StateChanged(Conflict):
 
     code = "state_changed"
     retryable = True
+
+
+class LeadershipLost(Conflict):
+    """The agent does not lead its group any more."""
+
+    code = "leadership_lost"
 
 
 class LockHeld(Conflict):
@@ -424,6 +439,15 @@ class AgentFailed(MasError):
     """The agent answered with an error."""
 
     code = "agent_failed"
+
+
+class CoordinationRefused(AgentFailed):
+    """A resource (a group of leaders, a vote, a queue of tasks) did not carry out what it was told.
+
+    `agent_code` in the details says why, such as `not_leader`.
+    """
+
+    code = "coordination_refused"
 
 
 class StateInvalid(AgentFailed):

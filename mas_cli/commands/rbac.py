@@ -33,7 +33,6 @@ from mas_core.errors import UsageError
 
 if TYPE_CHECKING:
     from mas_core.model.policy import Effect, Rule
-    from mas_core.ops.rbac import Action
     from mas_core.ops.system import System
 
 
@@ -162,13 +161,13 @@ async def check(
     target: Target,
     message_type: MessageType = "message",
     *,
-    action: AskedAction = "send",
+    action: AskedAction = "",
 ) -> ExitCode:
     """Say yes or no: may this agent send that?
 
     What a rule holds for a person is `held`, and no yes either.
     """
-    asked = _action(action)
+    asked = _action(action, target, message_type)
     async with open_system(call) as system:
         from mas_core.ops import rbac
 
@@ -196,10 +195,10 @@ async def explain(
     target: Target,
     message_type: MessageType = "message",
     *,
-    action: AskedAction = "send",
+    action: AskedAction = "",
 ) -> ExitCode:
     """Tell which rule decides, what comes close, and what would change it."""
-    asked = _action(action)
+    asked = _action(action, target, message_type)
     async with open_system(call) as system:
         from mas_core.ops import rbac
 
@@ -263,12 +262,13 @@ async def _add(
         await added_rules(call, system, add, dry_run=dry_run)
 
 
-def _action(text: str) -> Action:
-    match text:
-        case "send" | "request":
-            return text
-        case _:
-            raise UsageError(f"--action: {text!r} is neither send nor request")
+def _action(text: str, target: str, message_type: str) -> str:
+    from mas_core.ops import rbac
+
+    actions = rbac.actions_on(target)
+    if text and text not in actions:
+        raise UsageError(f"--action: {text!r} is none of {', '.join(actions)}")
+    return text or rbac.default_action(target, message_type)
 
 
 def _command_of(rule: Rule) -> str:

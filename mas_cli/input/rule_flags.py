@@ -10,8 +10,10 @@ import typer
 from mas_core.errors import UsageError
 
 Sender = Annotated[str, typer.Argument(metavar="FROM", help="An agent; in rules also role:NAME or *.")]
-Targets = Annotated[list[str], typer.Argument(metavar="TO", help="Agents, role:NAME or *.")]
-Target = Annotated[str, typer.Argument(metavar="TO", help="The agent that would get it.")]
+Targets = Annotated[
+    list[str], typer.Argument(metavar="TO", help="Agents, role:NAME, * or topic:, leader:, vote:, task:NAME.")
+]
+Target = Annotated[str, typer.Argument(metavar="TO", help="The agent that would get it, or a resource.")]
 MessageType = Annotated[
     str, typer.Argument(metavar="TYPE", help="Type of the message; the type called message if left out.")
 ]
@@ -19,9 +21,15 @@ TypeGlob = Annotated[
     str, typer.Option("--type", metavar="GLOB", help="Message types, such as 'invoice.*'; all if left out.")
 ]
 RuleAction = Annotated[
-    str, typer.Option(metavar="send|request", help="Only messages, or only requests; both if left out.")
+    str,
+    typer.Option(
+        metavar="ACTION", help="Only send, request, or what is done to a resource: publish, lead, ..."
+    ),
 ]
-AskedAction = Annotated[str, typer.Option(metavar="send|request", help="A message or a request.")]
+AskedAction = Annotated[
+    str,
+    typer.Option(metavar="ACTION", help="send, request, or what is done to a resource; follows from TYPE."),
+]
 Both = Annotated[bool, typer.Option("--both", help="The same for the other direction.")]
 Expires = Annotated[str | None, typer.Option(metavar="DUR", help="How long it counts; for ever if left out.")]
 Reason = Annotated[str, typer.Option(metavar="TEXT", help="Why; it is kept with the rule.")]

@@ -31,5 +31,5 @@ def explained(found: Explanation) -> str:
 
 
 def _rule_in_words(rule: Rule) -> str:
-    verb = {"send": "send ", "request": "request "}.get(rule.action, "")
+    verb = f"{rule.action} " if rule.action != "*" else ""
     return safe_text(f"{rule.id} {rule.effect} {rule.sender} -> {rule.target} {verb}{rule.type}")

@@ -18,6 +18,7 @@ from mas_core.agent.client import Client
 from mas_core.agent.dispatch import NO_ANSWER, Dispatch
 from mas_core.agent.handlers import Handler, HandlerMethod, handlers_of, on
 from mas_core.agent.keeper import StateKeeper
+from mas_core.agent.leadership import Callback, Leadership
 from mas_core.agent.obedience import Obedience
 from mas_core.agent.retries import Retries
 from mas_core.agent.time_limits import NO_LIMIT, TimeLimits
@@ -25,6 +26,7 @@ from mas_core.agent.turn import current_turn
 from mas_core.base.failpoints import failpoint
 from mas_core.base.ids import check_agent_id, check_capability
 from mas_core.base.logs import get_logger
+from mas_core.coordination.election import DEFAULT_LEASE_MS
 from mas_core.errors import (
     AgentNotFound,
     Forbidden,
@@ -494,6 +496,17 @@ class Agent(Generic[State]):
         return await self._started().discover(capabilities, match_all=match_all, metadata=metadata)
 
     # State
+
+    def leadership(
+        self,
+        group: str,
+        *,
+        lease: float = DEFAULT_LEASE_MS / 1000,
+        on_elected: Callback | None = None,
+        on_lost: Callback | None = None,
+    ) -> Leadership:
+        """Lead a group for as long as an `async with` over this lasts; as `Leadership`."""
+        return Leadership(self._started(), group, lease=lease, on_elected=on_elected, on_lost=on_lost)
 
     @property
     def state(self) -> State:

@@ -6,7 +6,8 @@ from collections.abc import Callable
 from datetime import datetime
 
 from mas_core.agent.turn import current_turn
-from mas_core.base.ids import GATEWAY, check_agent_id, check_message_id, check_message_type, new_message_id
+from mas_core.base.ids import GATEWAY, check_message_id, check_message_type, new_message_id
+from mas_core.base.resources import check_target
 from mas_core.errors import UsageError
 from mas_core.model.delivery_mode import DeliveryMode, parse_delivery
 from mas_core.model.message import MAX_TTL_MS, Envelope, Flag, payload_bytes
@@ -45,7 +46,7 @@ class Envelopes:
         if not 0 < ttl * 1000 <= MAX_TTL_MS:
             raise UsageError(f"a message lives for more than 0 s and at most 30 days, not for {ttl} s")
         if (target, message_type) not in self._known_addresses:
-            check_agent_id(target)
+            check_target(target)
             check_message_type(message_type)
             if len(self._known_addresses) < MAX_KNOWN_ADDRESSES:
                 self._known_addresses.add((target, message_type))

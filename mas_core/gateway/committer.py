@@ -15,7 +15,7 @@ from mas_core.base.failpoints import failpoint
 from mas_core.base.logs import get_logger
 from mas_core.errors import SinkUnavailable
 from mas_core.gateway.directory import Directory
-from mas_core.gateway.judge import JudgedBatch
+from mas_core.gateway.gathering import JudgedBatch
 from mas_core.gateway.opening import OpenedFrame
 from mas_core.gateway.owner_settings import OwnerSettings
 from mas_core.gateway.places import Places

@@ -8,7 +8,6 @@ does not go through.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
 
 from mas_core.base.ids import GATEWAY, partition_of
 from mas_core.gateway.breakers import Breakers
@@ -17,23 +16,27 @@ from mas_core.gateway.control_desk import ControlDesk
 from mas_core.gateway.decided_ids import DecidedIds, recurring_name
 from mas_core.gateway.deliveries import delivery_of
 from mas_core.gateway.directory import Directory
+from mas_core.gateway.fences import Fences
 from mas_core.gateway.frame_answers import FrameAnswers
 from mas_core.gateway.frame_checks import FrameChecks
+from mas_core.gateway.gathering import Gathering, JudgedBatch
 from mas_core.gateway.inboxes import Inboxes
 from mas_core.gateway.kept_messages import KeptMessages
 from mas_core.gateway.key_answers import KeyAnswers
 from mas_core.gateway.ledger import Ledger
 from mas_core.gateway.opening import OpenedFrame
 from mas_core.gateway.outbound import Outbound
-from mas_core.gateway.places import Grants, Places, is_counted
+from mas_core.gateway.places import Places, is_counted
 from mas_core.gateway.presence import Presence
 from mas_core.gateway.questions import Questions
 from mas_core.gateway.rehearsal import Rehearsals
 from mas_core.gateway.rerouting import turn_back
+from mas_core.gateway.resources import Resources, of_resources
 from mas_core.gateway.schedule import ScheduleBounds
 from mas_core.gateway.screening import Screening
 from mas_core.gateway.sessions import Session
 from mas_core.gateway.stages.check_breaker import CheckBreaker
+from mas_core.gateway.stages.check_fence import CheckFence
 from mas_core.gateway.stages.check_inbox import CheckInbox
 from mas_core.gateway.stages.hold_for_approval import HoldForApproval
 from mas_core.gateway.stages.hold_until_due import HoldUntilDue
@@ -43,29 +46,16 @@ from mas_core.gateway.tracing import GatewayTracing
 from mas_core.gateway.transit import Stage, Surroundings, Transit, Verdict
 from mas_core.model.decision import Decision
 from mas_core.model.delivery_mode import mode_of
-from mas_core.model.frame import Frame, FrameHeader
+from mas_core.model.frame import FrameHeader
 from mas_core.model.message import Delivery, Envelope, Flag
 from mas_core.model.priority import lane_of
 from mas_core.model.retry import RetryTerms
-from mas_core.model.trace_context import TraceContext
 from mas_core.security.gateway_keys import GatewayKeys
 from mas_core.store.commits import Commit
 from mas_core.store.partitions import Lookups
+from mas_core.store.resources import StoredResources
 
 _ALLOWED = Decision.ALLOWED  # the members of an enum are slow to look up, and this one is asked for most
-
-
-@dataclass(frozen=True, slots=True)
-class JudgedBatch:
-    """A commit, and the answers that go to other partitions once it is through."""
-
-    commit: Commit
-    foreign_answers: list[tuple[int, str, str, Frame]]
-    grants: Grants
-    places: dict[str, int]
-    """Places of the grants that no message took."""
-    contexts: dict[int, TraceContext]
-    """Number of a record -> the trace context of its message, while spans are exported."""
 
 
 class Judge:
@@ -88,6 +78,7 @@ class Judge:
         places: Places,
         controls: ControlBudget,
         scheduled: Iterable[tuple[str, int]],
+        resources: StoredResources,
         schedule_bounds: ScheduleBounds,
         retry: RetryTerms,
         frames_since: int = 0,
@@ -102,12 +93,22 @@ class Judge:
         self._partition = partition
         self._partitions = partitions
         self._layout = layout
-        self._answers_after_commit = answers_after_commit
         self._breakers = breakers
         self._places = places
         totals = Totals(directory, inboxes) if directory.limits.totals else None
         self._effects: list[Callable[[Commit], None]] = []
         self._decided = DecidedIds(self._effects)
+        self._gathering = Gathering(
+            ledger,
+            outbound,
+            inboxes,
+            breakers,
+            self._decided,
+            self._effects,
+            partition=partition,
+            partitions=partitions,
+            answers_after_commit=answers_after_commit,
+        )
         self._kept = KeptMessages(
             directory,
             keys,
@@ -122,7 +123,9 @@ class Judge:
             schedule_bounds=schedule_bounds,
             retry=retry,
         )
-        stages: tuple[Stage, ...] = directory.stages
+        self._resources = Resources(keys, ledger, outbound, self._effects, resources.records)
+        fences = Fences(keys, resources.fences, self._effects)
+        stages: tuple[Stage, ...] = (*directory.stages, CheckFence(fences))
         if totals:
             stages = (*stages, LimitTotals(totals))
         stages = (*stages, HoldUntilDue(self._kept.schedule))
@@ -163,12 +166,21 @@ class Judge:
             layout=layout,
         )
 
-    def has_directives(self, now: int) -> bool:
+    def _has_directives_for(self, now: int) -> bool:
         """Whether instances have to be told what an operator said, which a new judge looks for once."""
         if not self._has_looked_for_directives:
             self._has_looked_for_directives = True
             self._has_directives = self._presence.has_directives(now)
         return self._has_directives
+
+    @property
+    def alarms(self) -> list[str]:
+        """What is wrong with what it knows of the partition, and needs an operator."""
+        return self._resources.alarms
+
+    def is_due(self, now: int) -> bool:
+        """Whether something has to be done though no message came."""
+        return self._has_directives_for(now) or self._resources.is_due(now)
 
     def needs_registry(self, frames: Sequence[OpenedFrame], now: int) -> bool:
         """Whether a message in the batch asks who is there."""
@@ -204,10 +216,11 @@ class Judge:
         self._answers.answer_all()
         for name, body in lookups.due:
             self._kept.take_up(name, body, lookups)
-        if self.has_directives(lookups.now):
+        self._resources.tick(lookups.now)
+        if self._has_directives_for(lookups.now):
             self._presence.direct_all(lookups.now)
             self._has_directives = False
-        return self._gather(commit, cursors, lookups, batch)
+        return self._gathering.gather(commit, cursors, lookups, batch.places)
 
     def refuse_all(
         self, frames: Sequence[OpenedFrame], lookups: Lookups, commit: Commit, refusal: Verdict
@@ -226,7 +239,7 @@ class Judge:
         finally:
             self._closed = None
             self._ledger.restart(seq, head)
-        return self._gather(commit, cursors, lookups, batch)
+        return self._gathering.gather(commit, cursors, lookups, batch.places)
 
     def _admit(
         self,
@@ -313,6 +326,7 @@ class Judge:
         self._screening.screen(self._of_this_partition(transits), batch)
         if batch.turned_back:
             turn_back(batch, self._breakers, self._screening, self._is_here)
+        self._resources.carry_out(of_resources(transits))
         if batch.held:
             self._hold(transits, batch)
         for transit, before in batch.scheduled:
@@ -353,6 +367,8 @@ class Judge:
                 if not is_counted(transit.envelope):
                     self._places.owe(transit.sender)
                 continue
+            if transit.is_for_resource:
+                continue
             delivery = self._delivery(transit)
             if watched:
                 self._breakers.deliver(delivery)
@@ -364,46 +380,3 @@ class Judge:
     def _delivery(self, transit: Transit) -> Delivery:
         is_traced = self._tracing is not None and self._tracing.takes(transit)
         return delivery_of(transit, self._keys, is_traced=is_traced)
-
-    def _gather(
-        self, commit: Commit, cursors: dict[str, str], lookups: Lookups, batch: Surroundings
-    ) -> JudgedBatch:
-        now = lookups.now
-        block = self._ledger.take_block()
-        if block:
-            commit.add_audit(block, self._ledger.seq, self._ledger.head)
-        if self._ledger.payload_evidence is not None:
-            for seq, sealed in self._ledger.payload_evidence.take_copies():
-                commit.keep_payload(seq, sealed)
-        for lane, entry in cursors.items():
-            commit.move_cursor(lane, entry)
-        for agent_id, lane, frame, count in self._outbound.inbox_frames(now):
-            commit.deliver(agent_id, lane, frame, count)
-        for effect in self._effects:
-            effect(commit)
-        self._breakers.write(commit, now)
-        foreign: list[tuple[int, str, str, Frame]] = []
-        for agent_id, instance, frame in self._outbound.reply_frames(now):
-            self._put_answer(commit, foreign, agent_id, instance, frame, may_wait=False)
-        for agent_id, instance, frame in self._outbound.receipt_frames(now):
-            self._put_answer(commit, foreign, agent_id, instance, frame, may_wait=self._answers_after_commit)
-        self._effects.clear()
-        self._decided.end_batch()
-        self._inboxes.end_batch()
-        return JudgedBatch(commit, foreign, lookups.grants, batch.places, self._ledger.take_contexts())
-
-    def _put_answer(
-        self,
-        commit: Commit,
-        foreign: list[tuple[int, str, str, Frame]],
-        agent_id: str,
-        instance: str,
-        frame: Frame,
-        *,
-        may_wait: bool,
-    ) -> None:
-        partition = partition_of(agent_id, self._partitions)
-        if partition == self._partition and not may_wait:
-            commit.answer(agent_id, instance, frame)
-        else:
-            foreign.append((partition, agent_id, instance, frame))

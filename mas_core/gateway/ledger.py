@@ -7,7 +7,8 @@ from collections.abc import Iterable
 from typing import Final
 
 from mas_core.audit.chain import Chain
-from mas_core.base.ids import AGENT_ID, MESSAGE_ID, MESSAGE_TYPE
+from mas_core.base.ids import MESSAGE_ID, MESSAGE_TYPE
+from mas_core.base.resources import TARGET
 from mas_core.gateway.payload_evidence import PayloadEvidence
 from mas_core.gateway.transit import Transit
 from mas_core.model.audit_record import GENESIS, AuditRecord
@@ -74,7 +75,7 @@ class Ledger:
             target, message_type, message_id = envelope.target, envelope.type, envelope.id
             if not transit.is_well_formed:
                 # Of what is not an id the audit keeps nothing.
-                target = _if_formed(AGENT_ID, target)
+                target = _if_formed(TARGET, target)
                 message_type = _if_formed(MESSAGE_TYPE, message_type)
                 message_id = _if_formed(MESSAGE_ID, message_id)
             if evidence is not None:

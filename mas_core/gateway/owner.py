@@ -30,8 +30,9 @@ from mas_core.gateway.breakers import Breakers
 from mas_core.gateway.committer import AUDIT_RETRY_S, Committer, StartOver
 from mas_core.gateway.control_budget import ControlBudget
 from mas_core.gateway.directory import Directory
+from mas_core.gateway.gathering import JudgedBatch
 from mas_core.gateway.inboxes import Inboxes
-from mas_core.gateway.judge import Judge, JudgedBatch
+from mas_core.gateway.judge import Judge
 from mas_core.gateway.ledger import Ledger
 from mas_core.gateway.opening import OpenedFrame, Opener
 from mas_core.gateway.operator_records import OperatorRecords
@@ -46,6 +47,7 @@ from mas_core.gateway.transit import Verdict
 from mas_core.model.decision import Decision
 from mas_core.security.gateway_keys import GatewayKeys
 from mas_core.store.partitions import LeaseHeld, Meta
+from mas_core.store.resources import load_resources
 from mas_core.store.store import Store
 
 log = get_logger(__name__)
@@ -111,6 +113,7 @@ class PartitionOwner:
         self._stopping = asyncio.Event()
         self._read_ahead = ReadAhead(self._partition, settings.lane_weights)
         self._careful_batches = 0
+        self._judge_alarms: list[str] = []
         self._now = 0
         """When the last batch was judged, by the server's clock."""
         self._delays = _recovery_delays()
@@ -146,6 +149,7 @@ class PartitionOwner:
             found.append(
                 f"payloads are delivered without the copy that the policy asks for: {evidence.problem}"
             )
+        found += self._judge_alarms
         if self._read_ahead.operator_log_unreadable:
             found.append("the operator log cannot be read: what operators do is not carried out")
         if self._committer.audit_blocked_until:
@@ -276,6 +280,7 @@ class PartitionOwner:
             held=await self._held(),
             answers_after_commit=self._store.replicas > 0,
             scheduled=await self._partition.scheduled_messages(),
+            resources=await load_resources(self._store.connection, self._store.keys, self.partition),
             schedule_bounds=self._settings.schedule,
             places=self._places,
             controls=self._controls,
@@ -283,6 +288,7 @@ class PartitionOwner:
             frames_since=meta.frames_since,
             tracing=self._settings.tracing,
         )
+        self._judge_alarms = self._judge.alarms
 
     async def _held(self) -> int:
         try:
@@ -351,7 +357,7 @@ class PartitionOwner:
             raise StartOver
         # The clock never goes backwards for decisions, whatever the server's does.
         self._now = lookups.now = max(self._now, lookups.now)
-        has_more = self._breakers.records.has_writes or self._judge.has_directives(self._now)
+        has_more = self._breakers.records.has_writes or self._judge.is_due(self._now)
         if not opened and not lookups.due and not has_more and not entries:
             self._places.keep(lookups.grants)
             return None

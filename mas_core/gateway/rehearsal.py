@@ -7,8 +7,9 @@ from typing import Protocol, runtime_checkable
 
 import msgspec
 
-from mas_core.base.ids import AGENT_ID, GATEWAY, MESSAGE_TYPE
+from mas_core.base.ids import GATEWAY, MESSAGE_TYPE
 from mas_core.base.logs import get_logger
+from mas_core.base.resources import TARGET
 from mas_core.base.traces import trace_of
 from mas_core.gateway.directory import Directory
 from mas_core.gateway.ledger import Ledger
@@ -101,7 +102,7 @@ class Rehearsals:
             decision=found.decision,
             reason=found.reason,
             sender=transit.sender,
-            target=envelope.target if AGENT_ID.fullmatch(envelope.target) else "",
+            target=envelope.target if TARGET.fullmatch(envelope.target) else "",
             message_type=envelope.type if MESSAGE_TYPE.fullmatch(envelope.type) else "",
             instance=transit.instance,
         )

@@ -74,6 +74,8 @@ class Transit(msgspec.Struct):
     """Whether its ids and its type are what they should be, so that they can be recorded."""
     due: int = 0
     """Of a message that was sent for later: when it is due, in Unix milliseconds by the server's clock."""
+    is_for_resource: bool = False
+    """Whether it is addressed to a resource, whose machine takes it, and not to an agent."""
     is_repeat: bool = False
     """The same message was decided before; its receipt is given again and nothing else happens."""
 

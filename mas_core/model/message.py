@@ -125,6 +125,8 @@ class Capsule(msgspec.Struct, array_like=True, frozen=True):
     """Whether the payload was end-to-end encrypted, so that the answer has to be as well."""
 
 
+FENCE_HEADER: Final = "mas-fence"
+"""Header of a message that counts only while no later leader than its sender has spoken to its target."""
 ATTACH = "mas.attach"
 BEAT = "mas.beat"
 DETACH = "mas.detach"

@@ -7,7 +7,7 @@ from typing import Any, Self
 
 from mas_core.model.policy import ANYONE, Effect, Mark, PolicyDocument, Rule
 from mas_core.registry.policy_record import PolicyRecord
-from mas_core.security.access import AccessPolicy, Action
+from mas_core.security.access import AccessPolicy
 from mas_core.security.policy_changes import add_rules
 from mas_core.security.policy_people import MarkKind, assign_role, create_role, set_mark, unassign_role
 
@@ -154,7 +154,7 @@ class AuthManager:
         await self.allow(agent_id, target_id, action=action)
 
     async def check_permission(
-        self, agent_id: str, target_id: str, action: Action = "send", message_type: str = "message"
+        self, agent_id: str, target_id: str, action: str = "send", message_type: str = "message"
     ) -> bool:
         """Whether the policy in force lets it pass, without a person's approval."""
         document = await self._policy.load() or PolicyDocument()

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections import Counter, deque
 from dataclasses import dataclass
 
+from mas_core.base.resources import action_on, is_resource
 from mas_core.model.audit_record import AuditRecord
 from mas_core.model.decision import Decision
 from mas_core.model.policy import PolicyDocument
@@ -142,7 +143,7 @@ class _Replay:
             found.outcome: found
             for found in (
                 self._access.decide(record.sender, record.target, record.type, action, record.time)
-                for action in reversed(ACTIONS)
+                for action in _actions(record)
             )
         }
         if len(outcomes) > 1:
@@ -175,3 +176,10 @@ def _is_reply(record: AuditRecord) -> bool:
 
 def _scanning(document: PolicyDocument) -> tuple[object, ...]:
     return (document.features.dlp, document.dlp_actions, document.routes)
+
+
+def _actions(record: AuditRecord) -> tuple[str, ...]:
+    """What a rule may have had to permit: the record does not say whether a message was a request."""
+    if is_resource(record.target):
+        return (action_on(record.target, record.type),)
+    return tuple(reversed(ACTIONS))

@@ -12,6 +12,7 @@ import msgspec
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
 from mas_core.base.ids import check_message_type
+from mas_core.base.resources import action_of
 from mas_core.errors import InvalidIdentifier
 from mas_core.model.decision import Decision
 from mas_core.model.policy import PolicyDocument
@@ -20,10 +21,10 @@ from mas_core.ops import audit
 from mas_core.ops.policy_files import document_of
 from mas_core.ops.system import System
 from mas_core.registry.operator_log import named
-from mas_core.security.access import AccessPolicy, Action
+from mas_core.security.access import AccessPolicy
 from mas_core.security.dlp import Scanner, load_pack
 from mas_core.security.routes import Routes
-from mas_core.settings.permissions import checked_agent_id
+from mas_core.settings.permissions import checked_agent_id, checked_target
 from mas_core.settings.yaml_documents import read_yaml, validated
 
 _SCANNED = {
@@ -51,12 +52,12 @@ class Case(BaseModel):
 
     sender: Annotated[str, AfterValidator(checked_agent_id)] = Field(alias="from")
     """Id of the sending agent; it need not be registered."""
-    target: Annotated[str, AfterValidator(checked_agent_id)] = Field(alias="to")
-    """Id of the agent that would get it."""
+    target: Annotated[str, AfterValidator(checked_target)] = Field(alias="to")
+    """Id of the agent that would get it, or a resource such as topic:orders.created."""
     type: Annotated[str, AfterValidator(_message_type)] = "message"
     """Type of the message."""
-    action: Action = "send"
-    """send or request."""
+    action: Literal["send", "request"] = "send"
+    """send or request; what is done to a resource follows from the type."""
     payload: dict[str, Any] | None = None
     """What is scanned; without it the scan is not asked."""
     expect: Literal[tuple(Decision)]  # type: ignore[valid-type]
@@ -219,7 +220,8 @@ def _tried(
         kind = document.standing_of(name)
         if kind in ISOLATING:
             return CaseResult(case, Decision.QUARANTINED, kind, f"{name} is {kind}")
-    found = access.decide(case.sender, case.target, case.type, case.action, now_ms)
+    action = action_of(case.target, case.type, expects_reply=case.action == "request")
+    found = access.decide(case.sender, case.target, case.type, action, now_ms)
     if not (found.allowed or found.held):
         return CaseResult(case, Decision.DENIED, found.rule_id, f"Authorization denied: {found.reason}")
     if scanner is not None and case.payload is not None:

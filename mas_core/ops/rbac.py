@@ -5,24 +5,26 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 from mas_core.base.ids import check_message_type
+from mas_core.base.resources import action_of, check_target, is_resource
 from mas_core.errors import UsageError
 from mas_core.model.policy import ANYONE, Effect, PolicyDocument, Rule
 from mas_core.ops.agents import require_agents
 from mas_core.ops.system import System
 from mas_core.registry.operator_log import named
 from mas_core.security import access_explanation, policy_changes
-from mas_core.security.access import AccessDecision, AccessPolicy, Action, CompiledRule
+from mas_core.security.access import AccessDecision, AccessPolicy, CompiledRule, actions_on
 from mas_core.security.access_explanation import Explanation
 from mas_core.security.type_glob import glob_covers
 
 __all__ = [
     "AccessDecision",
-    "Action",
     "Explanation",
+    "actions_on",
     "add_network",
     "add_pairs",
     "add_rules",
     "check",
+    "default_action",
     "explain",
     "load",
     "revoke",
@@ -131,7 +133,10 @@ async def add_pairs(
         UsageError: A rule makes no sense.
     """
     names = dict.fromkeys(name for pair in pairs for name in pair)
-    await require_agents(system, *(name for name in names if name != ANYONE and not name.startswith("role:")))
+    agents = [
+        name for name in names if name != ANYONE and not name.startswith("role:") and not is_resource(name)
+    ]
+    await require_agents(system, *agents)
     now = await system.store.connection.time_ms()
     wanted = [
         Rule(
@@ -183,22 +188,31 @@ async def load(system: System) -> PolicyDocument:
 
 
 async def check(
-    system: System, sender: str, target: str, message_type: str = "message", action: Action = "send"
+    system: System, sender: str, target: str, message_type: str = "message", action: str = ""
 ) -> AccessDecision:
     """Whether a message may go.
+
+    Args:
+        system: The system.
+        sender: Id of an agent.
+        target: Id of an agent, or a resource such as `topic:orders.created`.
+        message_type: Its type.
+        action: What a rule has to permit; empty for what a message of this type does to a resource, and for
+            `send` where the target is an agent.
 
     Raises:
         AgentNotFound: One of the agents is not registered.
         InvalidIdentifier: An id or the type cannot be one.
     """
     check_message_type(message_type)
-    await require_agents(system, sender, target)
+    await _require_parties(system, sender, target)
+    action = action or default_action(target, message_type)
     now = await system.store.connection.time_ms()
     return AccessPolicy(await load(system)).decide(sender, target, message_type, action, now)
 
 
 async def explain(
-    system: System, sender: str, target: str, message_type: str = "message", action: Action = "send"
+    system: System, sender: str, target: str, message_type: str = "message", action: str = ""
 ) -> Explanation:
     """Why a message may go or not, which rules come close, and what would change it.
 
@@ -207,10 +221,25 @@ async def explain(
         InvalidIdentifier: An id or the type cannot be one.
     """
     check_message_type(message_type)
-    await require_agents(system, sender, target)
+    await _require_parties(system, sender, target)
+    action = action or default_action(target, message_type)
     now = await system.store.connection.time_ms()
     policy = AccessPolicy(await load(system))
     return access_explanation.explain(policy, sender, target, message_type, action, now)
+
+
+def default_action(target: str, message_type: str) -> str:
+    """What a message of this type does to a resource; `send` where the target is an agent."""
+    return action_of(target, message_type, expects_reply=False)
+
+
+async def _require_parties(system: System, sender: str, target: str) -> None:
+    """Make sure that both are known; of a resource only its name can be right or wrong."""
+    if is_resource(target):
+        check_target(target)
+        await require_agents(system, sender)
+    else:
+        await require_agents(system, sender, target)
 
 
 def rules_for(document: PolicyDocument, agent_id: str = "", *, effective_at: int = 0) -> list[Rule]:
@@ -259,7 +288,7 @@ def _overrules(
     return (
         stronger.strength > weaker.strength
         and one.sender in policy.names_of(sender)
-        and one.target in policy.names_of(target)
+        and one.target in policy.target_names(target)
         and one.action in (ANYONE, other.action)
         and glob_covers(one.type, other.type)
     )

@@ -18,16 +18,27 @@ from typing import Final, Literal, NamedTuple
 import msgspec
 
 from mas_core.base.ids import AGENT_ID, MESSAGE_TYPE
+from mas_core.base.resources import (
+    ACTIONS_ON,
+    RESOURCE_PATTERN,
+    TARGET,
+    action_on,
+    is_resource,
+    kind_of,
+    matches,
+)
 from mas_core.errors import ConfigurationError
 from mas_core.model.policy import ANYONE, EFFECTS, PolicyDocument, Rule
 from mas_core.security.fair_cache import FairCache
 from mas_core.security.type_glob import TYPE_GLOB, compile_glob, glob_covers
 from mas_core.security.type_index import TypeIndex
 
-Action = Literal["send", "request"]
 Outcome = Literal["allowed", "held", "denied"]
 
-ACTIONS: Final[tuple[Action, ...]] = ("send", "request")
+ACTIONS: Final = ("send", "request")
+"""What can be done to an agent; for resources see `mas_core.base.resources.ACTIONS_ON`."""
+OBSERVE: Final = "observe"
+"""What whoever may do something else to a resource may do as well."""
 BLOCK: Final = "block:"
 """What the id of the rule starts with that a block stands for."""
 TRUST: Final = "trust:"
@@ -35,7 +46,9 @@ TRUST: Final = "trust:"
 OPEN_REASON: Final = "the access rules are switched off"
 
 PARTY = re.compile(rf"\*|(?:role:)?{AGENT_ID.pattern}")
-"""What a rule may name as sender or target."""
+"""What a rule may name as sender: `*` stands for every agent."""
+TARGET_PARTY = re.compile(rf"{PARTY.pattern}|{RESOURCE_PATTERN.pattern}")
+"""What a rule may name as target: resources are named by their kind, and never meant by `*`."""
 
 
 class Strength:
@@ -90,10 +103,13 @@ class CompiledRule:
     __slots__ = ("matches_type", "order", "place", "rule", "strength")
 
     def __init__(self, rule: Rule, order: int, strength: int | None = None) -> None:
-        if rule.effect not in EFFECTS or rule.action not in (*ACTIONS, ANYONE):
-            raise ConfigurationError(f"rule {rule.id} of the policy has an unknown effect or action")
-        if not (PARTY.fullmatch(rule.sender) and PARTY.fullmatch(rule.target)):
+        if not (PARTY.fullmatch(rule.sender) and TARGET_PARTY.fullmatch(rule.target)):
             raise ConfigurationError(f"rule {rule.id} of the policy names neither agent, role:NAME nor *")
+        if rule.effect not in effects_on(rule.target) or rule.action not in (
+            *actions_on(rule.target),
+            ANYONE,
+        ):
+            raise ConfigurationError(f"rule {rule.id} of the policy has an unknown effect or action")
         if not TYPE_GLOB.fullmatch(rule.type):
             raise ConfigurationError(f"rule {rule.id} of the policy has no pattern for message types")
         self.rule = rule
@@ -127,13 +143,14 @@ class AccessPolicy:
         self._filed: dict[tuple[str, str], dict[str, TypeIndex[CompiledRule]]] = {}
         for compiled in sorted(counting, key=lambda rule: rule.place):
             rule = compiled.rule
-            for action in ACTIONS if rule.action == ANYONE else (rule.action,):
+            for action in _filed_under(rule):
                 targets = self._filed.setdefault((rule.sender, action), {})
                 targets.setdefault(rule.target, TypeIndex()).add(rule.type, compiled)
         self._between: dict[tuple[str, str], list[CompiledRule]] = {}
         for compiled in counting:
             pair = (compiled.rule.sender, compiled.rule.target)
             self._between.setdefault(pair, []).append(compiled)
+        self._patterns = tuple({rule.rule.target for rule in counting if is_resource(rule.rule.target)})
         self._blocks = {rule.id.removeprefix(BLOCK): rule for rule in document.block_rules()}
         self._names: dict[str, tuple[str, ...]] = {}
         for role, members in document.roles.items():
@@ -144,9 +161,7 @@ class AccessPolicy:
         self._kept = self._decisions.answers
         self._pairs: FairCache[tuple[TypeIndex[CompiledRule], ...]] = FairCache()
 
-    def decide(
-        self, sender: str, target: str, message_type: str, action: Action, now_ms: int
-    ) -> AccessDecision:
+    def decide(self, sender: str, target: str, message_type: str, action: str, now_ms: int) -> AccessDecision:
         """Whether the message may go at `now_ms` (Unix milliseconds)."""
         key = (sender, target, message_type, action)
         kept = self._kept.get(key)
@@ -177,7 +192,7 @@ class AccessPolicy:
         """The decision that a rule, or that none speaks of it, leads to."""
         what = f"{question.sender} may not {question.action} {question.message_type} to {question.target}"
         if deciding is None:
-            if self.is_open and are_agents(question.sender, question.target):
+            if self.is_open and can_meet(question.sender, question.target):
                 return AccessDecision(allowed=True, rule_id="", reason=OPEN_REASON)
             return AccessDecision(False, "", f"no rule allows it: {what}", fix=self.fix(question))
         rule = deciding.rule
@@ -202,7 +217,7 @@ class AccessPolicy:
     def fix(self, question: Question) -> tuple[str, ...]:
         """The commands that together permit the message; none when it is permitted, or never can be."""
         sender, target, message_type, _, now_ms = question
-        if not (are_agents(sender, target) and MESSAGE_TYPE.fullmatch(message_type)):
+        if not (can_meet(sender, target) and MESSAGE_TYPE.fullmatch(message_type)):
             return ()
         live = [compiled for compiled in self._matching(question) if compiled.is_live(now_ms)]
         is_trusted = any(compiled.strength == Strength.TRUST for compiled in live)
@@ -213,7 +228,12 @@ class AccessPolicy:
         ]
         commands = list(dict.fromkeys(_undoing(compiled) for compiled in in_the_way))
         if not self.is_open and all(compiled.rule.effect != "allow" for compiled in live):
-            commands.append(f"mas rbac allow {sender} {target} --type {shlex.quote(message_type)}")
+            what = (
+                f"--action {action_on(target, message_type)}"
+                if is_resource(target)
+                else f"--type {shlex.quote(message_type)}"
+            )
+            commands.append(f"mas rbac allow {sender} {target} {what}")
         return tuple(commands)
 
     def may_see(self, viewer: str, other: str, now_ms: int) -> bool:
@@ -240,11 +260,17 @@ class AccessPolicy:
         """What rules may call this agent: its id, `*` and its roles."""
         return self._names.get(agent_id) or (agent_id, ANYONE)
 
+    def target_names(self, target: str) -> tuple[str, ...]:
+        """What rules may call this target."""
+        if is_resource(target):
+            return tuple(pattern for pattern in self._patterns if matches(pattern, target))
+        return self.names_of(target)
+
     def between(self, sender: str, target: str) -> Iterator[CompiledRule]:
         """Every rule about this pair, of any type and action, live or not."""
-        if not are_agents(sender, target):
+        if not can_meet(sender, target):
             return
-        target_names = self.names_of(target)
+        target_names = self.target_names(target)
         for sender_name in self.names_of(sender):
             for target_name in target_names:
                 yield from self._between.get((sender_name, target_name), ())
@@ -255,9 +281,9 @@ class AccessPolicy:
         kept = self._pairs.answers.get(key)
         if kept is not None:
             return kept
-        if not are_agents(sender, target):
+        if not can_meet(sender, target):
             return ()
-        target_names = self.names_of(target)
+        target_names = self.target_names(target)
         found = tuple(
             index
             for name in self.names_of(sender)
@@ -284,6 +310,30 @@ class AccessPolicy:
 def are_agents(*names: str) -> bool:
     """Whether each of these can be the id of an agent."""
     return all(AGENT_ID.fullmatch(name) for name in names)
+
+
+def can_meet(sender: str, target: str) -> bool:
+    """Whether one can be the id of an agent, and the other that of an agent or a resource."""
+    return AGENT_ID.fullmatch(sender) is not None and TARGET.fullmatch(target) is not None
+
+
+def actions_on(target: str) -> tuple[str, ...]:
+    """What a rule can permit or deny whose target is this."""
+    return ACTIONS_ON[kind_of(target)] if is_resource(target) else ACTIONS
+
+
+def effects_on(target: str) -> tuple[str, ...]:
+    """What a rule can do whose target is this; a machine cannot wait for a person."""
+    return tuple(effect for effect in EFFECTS if effect != "hold") if is_resource(target) else EFFECTS
+
+
+def _filed_under(rule: Rule) -> tuple[str, ...]:
+    """The actions that a rule speaks of."""
+    if rule.action == ANYONE:
+        return actions_on(rule.target)
+    if rule.effect == "allow" and is_resource(rule.target) and rule.action != OBSERVE:
+        return (rule.action, OBSERVE)
+    return (rule.action,)
 
 
 def _compiled(document: PolicyDocument) -> Iterator[CompiledRule]:

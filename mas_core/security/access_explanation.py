@@ -12,11 +12,10 @@ from mas_core.model.policy import Rule
 from mas_core.security.access import (
     AccessDecision,
     AccessPolicy,
-    Action,
     CompiledRule,
     Question,
     Strength,
-    are_agents,
+    can_meet,
 )
 
 Aspect = Literal["effect", "expires", "action", "type", "target", "sender"]
@@ -55,7 +54,7 @@ class Explanation(msgspec.Struct, frozen=True):
 
 
 def explain(
-    policy: AccessPolicy, sender: str, target: str, message_type: str, action: Action, now_ms: int
+    policy: AccessPolicy, sender: str, target: str, message_type: str, action: str, now_ms: int
 ) -> Explanation:
     """The decision with its rule, the rules that nearly turned it, and what would permit the message."""
     question = Question(sender, target, message_type, action, now_ms)
@@ -77,7 +76,7 @@ def _near_miss(
     sender, target, message_type, action, now_ms = question
     rule = compiled.rule
     effect = "deny" if deciding is None else deciding.rule.effect
-    if rule.effect == effect or policy.is_open or not are_agents(sender, target):
+    if rule.effect == effect or policy.is_open or not can_meet(sender, target):
         return None
     found: list[tuple[Aspect, str]] = []
     if not compiled.is_live(now_ms):
@@ -86,7 +85,7 @@ def _near_miss(
         found.append(("action", f"is for {rule.action}, not {action}"))
     if not compiled.matches_type(message_type):
         found.append(("type", f"is for type {rule.type}, not {message_type}"))
-    if rule.target not in policy.names_of(target):
+    if rule.target not in policy.target_names(target):
         found.append(("target", f"is for target {rule.target}, not {target}"))
     if rule.sender not in policy.names_of(sender):
         found.append(("sender", f"is for sender {rule.sender}, not {sender}"))

@@ -12,9 +12,10 @@ from collections.abc import Iterable, Mapping, Sequence
 import msgspec
 
 from mas_core.base.ids import check_agent_id
+from mas_core.base.resources import is_resource
 from mas_core.errors import InvalidIdentifier, RoleNotFound, RuleNotFound, UsageError
 from mas_core.model.policy import ANYONE, EFFECTS, PolicyDocument, RateLimit, Route, Rule
-from mas_core.security.access import ACTIONS, PARTY
+from mas_core.security.access import PARTY, TARGET_PARTY, actions_on, effects_on
 from mas_core.security.type_glob import check_glob
 
 FILE_SOURCE = "file:"
@@ -234,12 +235,23 @@ def _last_number(document: PolicyDocument) -> int:
 def _check_rule(document: PolicyDocument, rule: Rule) -> None:
     if rule.effect not in EFFECTS:
         raise UsageError(f"{rule.effect!r} is no effect of a rule", hint="use allow, hold or deny")
-    if rule.action not in (*ACTIONS, ANYONE):
-        raise UsageError(f"{rule.action!r} is no action of a rule", hint="use send, request or *")
+    if rule.effect not in effects_on(rule.target):
+        raise UsageError(f"what goes to {rule.target} cannot be held", hint="use allow or deny")
+    actions = actions_on(rule.target)
+    if rule.action not in (*actions, ANYONE):
+        raise UsageError(
+            f"{rule.action!r} is no action on {rule.target}", hint=f"use {', '.join(actions)} or *"
+        )
     if rule.expires < 0:
         raise UsageError("a rule cannot expire before 1970")
     check_party(document, rule.sender)
-    check_party(document, rule.target)
+    if not is_resource(rule.target):
+        check_party(document, rule.target)
+    elif not TARGET_PARTY.fullmatch(rule.target):
+        raise InvalidIdentifier(
+            f"{rule.target!r} is no resource",
+            hint="topic:NAME, leader:GROUP, vote:ID or task:QUEUE; * stands for a word, a last > for the rest",
+        )
     check_glob(rule.type)
 
 

@@ -26,13 +26,14 @@ from pydantic import (
 )
 
 from mas_core.base.ids import check_agent_id
+from mas_core.base.resources import RESOURCE, RESOURCE_PATTERN
 from mas_core.errors import InvalidIdentifier
 from mas_core.model.policy import ANYONE, Effect, RateLimit, Route, Rule
 
 _ROLE = re.compile(r"role:[a-z0-9][a-z0-9_-]{0,62}")
 _TYPE_GLOB = re.compile(r"[A-Za-z0-9_*?][A-Za-z0-9_.*?-]{0,127}")
 _DLP_ACTION = re.compile(r"block|redact|alert|off|encrypt:[a-z0-9][a-z0-9_-]{0,62}")
-_ARROW = re.compile(r"(?P<left>[^<>]+?)\s*(?P<arrow><->|->)\s*(?P<right>[^<>]+)")
+_ARROW = re.compile(r"(?P<left>[^<>]+?)\s*(?P<arrow><->|->)\s*(?P<right>[^<]+)")
 
 
 def checked_agent_id(value: str) -> str:
@@ -70,10 +71,35 @@ def _as_list(value: object) -> object:
     return value
 
 
+def checked_target(value: str) -> str:
+    """`value` when a message can be addressed to it, else a ValueError with the fix on its second line."""
+    return value if RESOURCE.fullmatch(value) else checked_agent_id(value)
+
+
+def _target(value: str) -> str:
+    return value if RESOURCE_PATTERN.fullmatch(value) else _party(value)
+
+
 Party = Annotated[str, AfterValidator(_party)]
 Parties = Annotated[list[Party], BeforeValidator(_as_list), Field(min_length=1)]
+Targets = Annotated[
+    list[Annotated[str, AfterValidator(_target)]], BeforeValidator(_as_list), Field(min_length=1)
+]
 TypeGlobs = Annotated[list[Annotated[str, AfterValidator(checked_type_glob)]], BeforeValidator(_as_list)]
-Action = Literal["send", "request", "*"]
+Action = Literal[
+    "send",
+    "request",
+    "publish",
+    "subscribe",
+    "lead",
+    "depose",
+    "propose",
+    "vote",
+    "assign",
+    "work",
+    "observe",
+    "*",
+]
 
 
 class Limit(BaseModel):
@@ -99,7 +125,7 @@ class Parts(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, populate_by_name=True)
 
     sender: Parties = Field(alias="from")
-    target: Parties = Field(alias="to")
+    target: Targets = Field(alias="to")
     both_ways: bool = False
     types: TypeGlobs | None = None
     action: Action | None = None
@@ -129,7 +155,7 @@ class Permission(BaseModel):
     types: TypeGlobs = ["*"]
     """Patterns of message types: `math.*`."""
     action: Action = "*"
-    """send, request, or both."""
+    """send or request, to agents; publish, subscribe, lead, propose, vote, assign or work, on resources."""
     expires: AwareDatetime | None = None
     """When it ends, as 2026-12-31T00:00:00Z."""
     reason: str = Field(default="", max_length=500)

@@ -22,6 +22,8 @@ KEPT_CHANGES = 10_000
 OUTCOME_EXPIRY_MS = 600_000
 """How long those who decided about a held message or a dead letter can ask what became of it."""
 
+FINISHED_EXPIRY_MS = 30 * 24 * 3_600_000
+"""How long what was agreed can be read after it is over; the audit keeps it for as long as it keeps anything."""
 END_OF_TIME_MS = 7_258_118_400_000
 """The year 2200: no honest entry has such an id."""
 
@@ -202,6 +204,24 @@ class Commit:
             self._add("HDEL", "any", key, field)
         else:
             self._add("HSET", "any", key, field, record)
+
+    def set_resource(self, kind: str, name: str, record: bytes | None) -> None:
+        """Write the record of a resource, or take it away."""
+        key = self.keys.resources(self.partition, kind)
+        if record is None:
+            self._add("HDEL", "hash", key, name)
+        else:
+            self._add("HSET", "hash", key, name, record)
+
+    def finish_resource(self, kind: str, name: str, record: bytes, keep_ms: int = FINISHED_EXPIRY_MS) -> None:
+        """Keep the last record of a resource that is over, for so many milliseconds."""
+        key = self.keys.finished_resource(self.partition, kind, name)
+        self._add("HSET", "hash", key, "record", record)
+        self._add("PEXPIRE", "hash", key, keep_ms)
+
+    def set_fence(self, name: str, term: int) -> None:
+        """Note the highest term of a group that came to a target."""
+        self._add("HSET", "hash", self.keys.fences(self.partition), name, term)
 
     def hold(self, name: str, due_ms: int, body: bytes, field: str, facts: bytes) -> None:
         """Keep a message until a person decides, or until it is due."""

@@ -15,7 +15,8 @@ CLUSTER_SLOTS = 16384
 MAX_PARTITIONS = 1024
 
 _EXPIRING = (
-    b"replies:", b"from:", b"seen:", b"approval:", b"dead:order:", b"scheduled:", b"handled:", b"limit:"
+    b"replies:", b"from:", b"seen:", b"approval:", b"dead:order:", b"scheduled:", b"handled:", b"limit:",
+    b"finished:",
 )  # fmt: skip
 """How keys that always have an expiry begin, after the prefix of their partition."""
 
@@ -190,6 +191,18 @@ class Keys:
     def schedule_outcome(self, partition: int, scheduled: str) -> str:
         """Hash with expiry: what became of a scheduled message."""
         return f"{self._prefix[partition]}scheduled:{scheduled}"
+
+    def resources(self, partition: int, kind: str) -> str:
+        """Hash: name -> sealed record of each resource of a kind, as long as it is not over."""
+        return f"{self._prefix[partition]}resources:{kind}"
+
+    def finished_resource(self, partition: int, kind: str, name: str) -> str:
+        """Hash with expiry: the last record of a resource that is over."""
+        return f"{self._prefix[partition]}finished:{kind}:{name}"
+
+    def fences(self, partition: int) -> str:
+        """Hash: target and group -> the highest term that a message to it has come with."""
+        return self._prefix[partition] + "fences"
 
     def held(self, partition: int) -> str:
         """Hash: facts of the messages that wait for a person, and what was decided about them."""

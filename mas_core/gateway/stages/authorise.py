@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from mas_core.base.resources import action_of
 from mas_core.gateway.transit import Surroundings, Transit, Verdict
 from mas_core.model.decision import Decision
-from mas_core.security.access import AccessPolicy, Action
+from mas_core.security.access import AccessPolicy
 
 
 class Authorise:
@@ -43,9 +44,8 @@ class Authorise:
         if transit.is_reply:
             return None
         envelope = transit.envelope
-        found = self._access.decide(
-            transit.sender, envelope.target, envelope.type, _action(transit), batch.now
-        )
+        action = action_of(envelope.target, envelope.type, expects_reply=transit.expects_reply)
+        found = self._access.decide(transit.sender, envelope.target, envelope.type, action, batch.now)
         if found.allowed or found.held:
             transit.rule = found.rule_id
             if found.held:
@@ -58,7 +58,3 @@ class Authorise:
             found.rule_id,
             hint=(explain, *found.fix),
         )
-
-
-def _action(transit: Transit) -> Action:
-    return "request" if transit.expects_reply else "send"

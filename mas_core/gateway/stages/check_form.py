@@ -5,7 +5,8 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 
-from mas_core.base.ids import AGENT_ID, MESSAGE_ID, MESSAGE_TYPE
+from mas_core.base.ids import MESSAGE_ID, MESSAGE_TYPE
+from mas_core.base.resources import TARGET
 from mas_core.errors import InvalidPayload
 from mas_core.gateway.transit import Surroundings, Transit, Verdict
 from mas_core.model.decision import Decision
@@ -77,8 +78,8 @@ class CheckForm:
             return _invalid("the message id has characters or a length that are not allowed")
         address = (envelope.target, envelope.type)
         if address not in self._known_addresses:
-            if not AGENT_ID.fullmatch(envelope.target):
-                return _invalid("the target cannot be the id of an agent")
+            if not TARGET.fullmatch(envelope.target):
+                return _invalid("the target can be neither the id of an agent nor a resource")
             if not MESSAGE_TYPE.fullmatch(envelope.type):
                 return _invalid("the message type has characters or a length that are not allowed")
             if len(self._known_addresses) < MAX_KNOWN_ADDRESSES:

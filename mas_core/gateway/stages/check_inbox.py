@@ -40,6 +40,8 @@ class CheckInbox:
         for transit in transits:
             if transit.is_reply or transit.expects_reply:
                 return one_by_one(self, transits, batch)
+            if transit.is_for_resource:
+                continue
             way = (transit.envelope.target, transit.envelope.priority)
             counts[way] = counts.get(way, 0) + 1
         full = {
@@ -72,7 +74,7 @@ class CheckInbox:
     def _check(
         self, transit: Transit, batch: Surroundings, fits: Callable[[str, str], bool]
     ) -> Verdict | None:
-        if transit.is_reply:
+        if transit.is_reply or transit.is_for_resource:
             return None
         target = transit.envelope.target
         if transit.expects_reply and not self._inboxes.is_running(target, batch.now):

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from mas_core.base.resources import action_of
 from mas_core.gateway.transit import Surroundings, Transit, Verdict
-from mas_core.security.access import AccessPolicy, Action
+from mas_core.security.access import AccessPolicy
 
 
 class CompareShadow:
@@ -31,7 +32,7 @@ class CompareShadow:
         if transit.is_reply:
             return None
         envelope = transit.envelope
-        action: Action = "request" if transit.expects_reply else "send"
+        action = action_of(envelope.target, envelope.type, expects_reply=transit.expects_reply)
         question = (transit.sender, envelope.target, envelope.type, action, batch.now)
         present, tried = self._access.decide(*question), self._shadow.decide(*question)
         if present.outcome != tried.outcome:

@@ -1,0 +1,1 @@
+"""What agents agree on, as state machines without input or output: leaders, votes, tasks."""
