@@ -103,11 +103,9 @@ class Leadership:
         Raises:
             Refused: The policy does not let this agent lead the group.
         """
-        until = None if timeout is None else time.monotonic() + timeout
+        until = float("inf") if timeout is None else time.monotonic() + timeout
         while True:
-            left = WAIT_S if until is None else min(WAIT_S, until - time.monotonic())
-            if left < 0:
-                return False
+            left = max(0.0, min(WAIT_S, until - time.monotonic()))
             try:
                 if await self._ask_for_it(left):
                     break
@@ -120,6 +118,8 @@ class Leadership:
             except MasError as error:
                 log.warning("leader.unreachable", group=self.group, reason=error.message)
                 await asyncio.sleep(RETRY_S)
+            if time.monotonic() >= until:
+                return False
         self._renewing = asyncio.create_task(self._renew())
         log.info("leader.elected", group=self.group, term=self.term, agent=self._client.agent_id)
         await _call(self._on_elected, self)
