@@ -60,9 +60,23 @@ class _Link:
         """The answer at which it is cut, and the cut."""
 
     def reset(self) -> None:
-        for end in (self.near, self.far):
-            if end is not None:
-                _reset(end)
+        for end in self._ends:
+            _reset(end)
+
+    async def close(self) -> None:
+        """Pass on what was read, for as long as anybody takes it, and close; cancelled it is reset."""
+        for end in self._ends:
+            end.close()
+        try:
+            for end in self._ends:
+                with contextlib.suppress(OSError):
+                    await end.wait_closed()
+        finally:
+            self.reset()
+
+    @property
+    def _ends(self) -> list[asyncio.StreamWriter]:
+        return [end for end in (self.near, self.far) if end is not None]
 
 
 class Proxy:
@@ -146,11 +160,14 @@ class Proxy:
 
     async def _close(self) -> None:
         self._server.close()
-        await self._reset_all()
-        tasks = list(self._tasks)
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
+        # What was just accepted has its task a moment later.
+        await asyncio.sleep(0.01)
+        while self._tasks:
+            for task in self._tasks:
+                task.cancel()
+            await asyncio.wait(self._tasks, timeout=0.1)
+        # Transports that were reset let go of their sockets in the next turn of the loop.
+        await asyncio.sleep(0)
 
     async def _reset_all(self) -> None:
         for link in list(self._links):
@@ -186,10 +203,11 @@ class Proxy:
         except OSError:
             link.reset()
         finally:
-            self._links.discard(link)
-            for end in (link.near, link.far):
-                if end is not None:
-                    end.close()
+            # Until nothing is open any more it can be reset from outside.
+            try:
+                await link.close()
+            finally:
+                self._links.discard(link)
 
     async def _forward_commands(
         self, link: _Link, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
