@@ -2,6 +2,7 @@
 
 import json
 import re
+import secrets
 import shutil
 import subprocess
 import sys
@@ -23,9 +24,10 @@ def screen(tmp_path):
         pytest.skip("no tmux is installed: apt-get install tmux")
     path = tmp_path / "r"
     path.write_text("".join(json.dumps(line) + "\n" for line in (HEADER, EVENT)))
-    call = [tmux, "-L", f"mas-{tmp_path.name}", "-f", "/dev/null"]
 
     def run(**environment):
+        # The server of one session may still be ending when the next one starts.
+        call = [tmux, "-L", f"mas-{secrets.token_hex(8)}", "-f", "/dev/null"]
         words = ["env", *(f"{name}={value}" for name, value in environment.items())]
         words += [sys.executable, "-m", "mas_cli", "tui", "--replay", str(path), "--screen", "live"]
         subprocess.run([*call, "new-session", "-d", "-x", "80", "-y", "24", *words], check=True, cwd=tmp_path)
