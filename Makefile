@@ -25,9 +25,11 @@ run: $(STAMP)  ## start the sample system: server, gateway and the agents of age
 
 WORKERS ?= 3
 test: $(DEV)   ## run all tests against real servers; they wait a lot, so WORKERS processes share them
-	@$(BIN)/python -m pytest -q --numprocesses $(WORKERS) --dist loadfile || { \
-	  echo "What failed beside others is run once more, alone; what fails again has failed:"; \
-	  $(BIN)/python -m pytest --last-failed --last-failed-no-failures none; }
+	@$(BIN)/python -m pytest -q --numprocesses $(WORKERS) --dist loadfile --max-worker-restart 0; code=$$?; \
+	  test $$code -eq 1 || exit $$code; \
+	  echo; echo "What failed beside others is run a second time, alone; what fails again has failed."; \
+	  $(BIN)/python -m pytest -q -rpfE --maxfail 5 --last-failed --last-failed-no-failures none && \
+	  echo "These were run twice: each failed beside others and passed alone."
 
 check: $(DEV)  ## format, lint, types, floors, generated files
 	@$(BIN)/ruff format --check .

@@ -1,5 +1,6 @@
 """Fixtures that every folder of tests may use."""
 
+import pytest
 from support.running_system import running_project
 from support.server_groups import cluster, sentinels, shared_cluster, shared_sentinels
 from support.servers import any_url, every_url, server_url
@@ -16,3 +17,18 @@ __all__ = [
     "shared_cluster",
     "shared_sentinels",
 ]
+
+CRASHED = pytest.StashKey[bool]()
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_testnodedown(node, error):
+    """Note that a process of tests has crashed: what it still had to do did not run."""
+    if error:
+        node.config.stash[CRASHED] = True
+
+
+def pytest_sessionfinish(session):
+    """End as after an error of pytest itself then, which `make test` does not take for tests that failed."""
+    if session.config.stash.get(CRASHED, False):
+        session.exitstatus = pytest.ExitCode.INTERNAL_ERROR

@@ -14,28 +14,29 @@ async def test_a_proxy_leaves_no_connection_open_where_one_side_reads_nothing_an
     tmp_path,
 ):
     """What is unsent goes with the proxy, and so does the connection that it waited for."""
-    path = tmp_path / "server"
-    with Proxy(path) as proxy:
-
-        async def serve(_, writer):
-            (link,) = proxy._links
-            near = link.near
-            near.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 4096)
-            while not near.transport.get_write_buffer_size():
-                writer.write(b"+OK\r\n" * 1_000)
-                await asyncio.sleep(0.005)
-            writer.close()
-            await until(near.is_closing)
-
-        async with await asyncio.start_unix_server(serve, path):
-            client = socket.create_connection(("127.0.0.1", proxy.port))
-            (link,) = await until(lambda: list(proxy._links))
-            await until(link.near.is_closing)
-            assert link.near.transport.get_write_buffer_size()
-    del link
-    with client, warnings.catch_warnings(record=True) as told:
+    with warnings.catch_warnings(record=True) as told:
         warnings.simplefilter("always")
-        del proxy
+        await use_proxy(tmp_path / "server")
         gc.collect()
 
     assert [str(item.message) for item in told] == []
+
+
+async def use_proxy(path):
+    """Let the server's side end while the client's still has something to take."""
+    with Proxy(path) as proxy, socket.socket() as client:
+
+        async def serve(_, writer):
+            (link,) = proxy._links
+            link.near.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 4096)
+            while not link.near.transport.get_write_buffer_size():
+                writer.write(b"+OK\r\n" * 1_000)
+                await asyncio.sleep(0.005)
+            writer.close()
+            await until(link.near.is_closing)
+
+        async with await asyncio.start_unix_server(serve, path):
+            client.connect(("127.0.0.1", proxy.port))
+            (link,) = await until(lambda: list(proxy._links))
+            await until(link.near.is_closing)
+            assert link.near.transport.get_write_buffer_size()
