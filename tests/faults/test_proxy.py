@@ -24,7 +24,7 @@ async def test_a_proxy_leaves_no_connection_open_where_one_side_reads_nothing_an
 
 async def use_proxy(path):
     """Let the server's side end while the client's still has something to take."""
-    with Proxy(path) as proxy, socket.socket() as client:
+    with socket.socket() as client, Proxy(path) as proxy:
 
         async def serve(_, writer):
             (link,) = proxy._links
