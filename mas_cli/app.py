@@ -7,7 +7,7 @@ import sys
 from collections.abc import Sequence
 
 from mas_cli.errors import OutputClosed, OutputFailed, Terminated
-from mas_cli.input.shared_flags import wants_json_errors
+from mas_cli.input.shared_flags import typed_values, wants_json_errors
 from mas_cli.output.exit_codes import ExitCode, exit_code_of
 from mas_cli.output.streams import flush_or_discard, standard_error, write_page
 from mas_cli.routing import Route, route
@@ -64,7 +64,9 @@ def _without_command(found: Route) -> ExitCode:
 def _failed(error: MasError, words: list[str]) -> ExitCode:
     """Report an error that came up before the flags were understood."""
     code = exit_code_of(error)
-    standard_error(json_errors=wants_json_errors(words), debug=_wants_debug(words)).error(error, code)
+    color = typed_values(words).get("color") or os.environ.get("MAS_COLOR")
+    talk = standard_error(json_errors=wants_json_errors(words), debug=_wants_debug(words), color=color)
+    talk.error(error, code)
     return code
 
 

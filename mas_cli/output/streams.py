@@ -9,10 +9,11 @@ from typing import BinaryIO, cast
 
 from mas_cli.errors import OutputFailed
 from mas_cli.input.shared_flags import SharedFlags
-from mas_cli.output.colours import palette_for
+from mas_cli.output.colours import Palette, palette_for
 from mas_cli.output.diagnostics import Diagnostics
 from mas_cli.output.formats import Format, Output, OutputOptions
 from mas_cli.output.pager import PagedStream, wanted_pager
+from mas_core.errors import UsageError
 
 
 def standard_output(schema: str, flags: SharedFlags, default: Format) -> Output:
@@ -43,9 +44,13 @@ def write_page(text: str) -> None:
 
 
 def standard_error(
-    flags: SharedFlags | None = None, *, json_errors: bool = False, debug: bool = False
+    flags: SharedFlags | None = None,
+    *,
+    json_errors: bool = False,
+    debug: bool = False,
+    color: str | None = None,
 ) -> Diagnostics:
-    """Standard error; without `flags` before they are known.
+    """Standard error; without `flags`, but for `color`, before they are known.
 
     Raises:
         UsageError: A flag has a value that it cannot have.
@@ -54,7 +59,11 @@ def standard_error(
     width = shutil.get_terminal_size().columns if is_terminal else None
     if flags is None:
         return Diagnostics(
-            sys.stderr, palette_for(None, is_terminal), json_errors=json_errors, debug=debug, width=width
+            sys.stderr,
+            _early_palette(color, is_terminal=is_terminal),
+            json_errors=json_errors,
+            debug=debug,
+            width=width,
         )
     return Diagnostics(
         sys.stderr,
@@ -65,6 +74,14 @@ def standard_error(
         debug=flags.debug,
         width=width,
     )
+
+
+def _early_palette(color: str | None, *, is_terminal: bool) -> Palette:
+    """The palette of an error that came before the flags were understood, this one perhaps the wrong one."""
+    try:
+        return palette_for(color, is_terminal)
+    except UsageError:
+        return palette_for(None, is_terminal)
 
 
 def can_ask() -> bool:

@@ -170,4 +170,4 @@ def test_8_ctrl_c_finishes_what_is_in_hand(shell, folder):
     (folder / "go").touch()
     assert "stopping, what is in hand gets finished (Ctrl-C again to force)" in at_once
     assert "[ended:0]" in shell.until(r"\[ended:\d+\]\n")
-    assert sorted(json.loads(shell.run("mas state get slow done -o json | cat").text)) == [1, 2, 3]
+    assert sorted(json.loads(shell.run("mas state get slow done -q -o json").text)) == [1, 2, 3]

@@ -13,10 +13,12 @@ import msgspec
 import pytest
 import yaml
 from support.followed_evidence import write_proof
+from support.running_system import HOSTILE, OBEYED
 from support.signed_export import PUBLIC_KEY, write_public_key, write_signed_export
 
 from mas_cli import app
 from mas_cli.command_table import COMMANDS, Command
+from mas_cli.reference.command_spec import exit_codes
 from mas_core.audit.checkpoint_keys import CheckpointKeys
 from mas_core.audit.payload_keys import PayloadKeys
 from mas_core.errors import DeadLetterNotFound
@@ -160,6 +162,9 @@ FILES = {
     "lawful-cases.yaml": "cases: [{from: operator, to: sleeper, expect: allowed}]\n",
 }
 
+CRUEL = {"text": HOSTILE, HOSTILE: [HOSTILE], "long": "\x1b[7m\u202e" * 10_000}
+"""A payload and a state that nobody should look at with a terminal; 100 KB and more."""
+
 RUNNING = {"up", "down", "gateway run", "agent run", "audit notary run", "tui"} | {
     f"bench {name}" for name in ("send", "request", "discover", "dlp", "policy")
 }
@@ -181,6 +186,14 @@ def system_call(running_project, tmp_path, monkeypatch):
     monkeypatch.setattr(sys, "stdin", io.StringIO())
     for file_name, text in FILES.items():
         (running_project / file_name).write_text(text)
+    if not (running_project / "cruel.json").exists():
+        (running_project / "cruel.json").write_text(json.dumps(CRUEL))
+        for name in ("sleeper", "silent"):
+            assert app.main(["state", "set", name, ".", "@cruel.json"]) == 0
+        assert app.main(["send", "sleeper", "cruel.one", "@cruel.json"]) == 0
+        assert app.main(["agent", "pause", "outsider", "--reason", HOSTILE]) == 0
+        assert app.main(["rbac", "deny", "outsider", "silent", "--reason", HOSTILE]) == 0
+        assert app.main(["agent", "block", "outsider", "--reason", HOSTILE]) == 0
     CheckpointKeys(running_project / ".mas" / "audit", running_project / ".mas" / "keys", "mas")
 
     def make(entry: Command) -> list[str]:
@@ -198,7 +211,7 @@ def system_call(running_project, tmp_path, monkeypatch):
             scheduled = asyncio.run(_scheduled_message(running_project))
             words = [word.replace("{scheduled}", scheduled) for word in words]
         if "{copy}" in words:
-            copy = asyncio.run(_kept_message(running_project))
+            copy = asyncio.run(_kept_message(running_project, {} if "fingerprint" in entry.name else CRUEL))
             words = [word.replace("{copy}", copy) for word in words]
         if entry.name == "audit erase":
             PayloadKeys(running_project / ".mas" / "keys" / "payloads").key_for(name)
@@ -223,7 +236,7 @@ async def _held_message(folder: Path) -> str:
     """Send a message that is held; the approval that it waits for."""
     async with System(resolve_target(config=folder, environ={})) as system:
         (rule,) = await rbac.add_rules(system, "hold", "operator", ["sleeper"], message_type="held.law")
-        receipt = await messages.send(system, "sleeper", "held.law")
+        receipt = await messages.send(system, "sleeper", "held.law", CRUEL)
         await rbac.revoke(system, [rule.id])
         return receipt.approval
 
@@ -231,13 +244,13 @@ async def _held_message(folder: Path) -> str:
 async def _scheduled_message(folder: Path) -> str:
     """Send a message for later; its id."""
     async with System(resolve_target(config=folder, environ={})) as system:
-        return (await messages.send(system, "sleeper", "later.law", deliver_after=3600)).message_id
+        return (await messages.send(system, "sleeper", "later.law", CRUEL, deliver_after=3600)).message_id
 
 
 async def _dead_letter(folder: Path, *, dropped: bool) -> str:
     """Send a message that is given up at once; its dead letter."""
     async with System(resolve_target(config=folder, environ={})) as system:
-        receipt = await messages.send(system, "calculator", "math.strict", {"secret": "tulip"})
+        receipt = await messages.send(system, "calculator", "text.fail", CRUEL)
         async with asyncio.timeout(10):
             while True:
                 try:
@@ -250,13 +263,13 @@ async def _dead_letter(folder: Path, *, dropped: bool) -> str:
         return letter.id
 
 
-async def _kept_message(folder: Path) -> str:
+async def _kept_message(folder: Path, more: dict[str, object]) -> str:
     """Send a message whose payload is kept; its id."""
     async with System(resolve_target(config=folder, environ={})) as system:
         await system.policy.change(
             lambda document: msgspec.structs.replace(document, audit_payloads={"kept.law": ""})
         )
-        return (await messages.send(system, "calculator", "kept.law", {"kept": True})).message_id
+        return (await messages.send(system, "calculator", "kept.law", {"kept": True, **more})).message_id
 
 
 MESSAGES = {"send", "request"}
@@ -323,15 +336,64 @@ def test_every_format_works_for_every_system_command(entry: Command, format_, sy
     words = system_call(entry)
     capfd.readouterr()
 
-    assert app.main([*words, "-o", format_]) == 0
-    out = capfd.readouterr().out
+    assert app.main([*words, "-o", format_, "--color=never"]) == 0
+    out, err = capfd.readouterr()
+    assert not OBEYED.search(out + err)
     if format_ == "yaml":
         list(yaml.safe_load_all(out))
     elif format_ == "jsonl":
         for line in out.splitlines():
             json.loads(line)
-    if format_ != "table":
-        assert "\x1b" not in out
+
+
+def hostile_call(entry: Command) -> list[str]:
+    """A call of this shape with every argument that is no flag, and every value of a flag, a hostile text."""
+    words = [word if word.startswith("-") else HOSTILE for word in SYSTEM_CALLS[entry.name]]
+    return [*entry.name.split(), *words]
+
+
+@system_commands
+@pytest.mark.usefixtures("system_call")
+def test_s28_no_command_obeys_what_it_is_given(entry: Command, capfd):
+    """As id, type, capability, path and time: a documented exit code, and nothing that a terminal would obey."""
+    for format_ in ("table", "json"):
+        capfd.readouterr()
+        code = app.main([*hostile_call(entry), "-o", format_, "--color=never", "--timeout", "5s"])
+        out, err = capfd.readouterr()
+
+        assert code in exit_codes(entry)
+        assert code != 70
+        assert not OBEYED.search(out + err)
+
+
+@pytest.mark.parametrize("entry", [e for e in COMMANDS if e.name in RUNNING], ids=lambda entry: entry.name)
+@pytest.mark.usefixtures("system_call")
+def test_what_runs_fails_as_documented(entry: Command, capfd):
+    """Without a server, as JSON, with nothing on standard output."""
+    capfd.readouterr()
+    place = {"up": ["--dir", "nowhere"], "down": ["--dir", "nowhere"]}
+    words = place.get(entry.name, ["--url", "redis://127.0.0.1:1"])
+    names = ["nobody"] if entry.name == "agent run" else []
+
+    code = app.main([*entry.name.split(), *names, *words, "-o", "json"])
+
+    out, err = capfd.readouterr()
+    assert code != 70
+    assert code in exit_codes(entry)
+    assert out == ""
+    assert json.loads(err.splitlines()[-1])["error"]["exit"] == code
+
+
+@pytest.mark.usefixtures("system_call")
+def test_s28_what_an_agent_says_of_its_failure_is_text(capfd):
+    """The error of a handler, in every format."""
+    for format_ in ("table", "json"):
+        capfd.readouterr()
+        words = ["request", "calculator", "text.fail", "@cruel.json", "-o", format_, "--color=never"]
+        assert app.main(words) in {1, 2}
+        out, err = capfd.readouterr()
+        assert out == ""
+        assert not OBEYED.search(err)
 
 
 @pytest.mark.parametrize("entry", [e for e in SYSTEM if e.impact != "read"], ids=lambda entry: entry.name)

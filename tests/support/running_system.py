@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
+import re
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -28,8 +29,13 @@ from mas_core.settings.running_context import RunningContext, claimed, write_run
 from mas_core.settings.target import resolve_target
 from mas_core.store.embedded_server import EmbeddedServer
 
-HOSTILE = "\x1b[31mred\x1b[0m\x07[bold]x[/bold]\u202egnp\n=1+1"
+HOSTILE = (
+    "\x1b[31mred\x1b[0m\x07[bold]x[/bold][/oops][@click=app.quit]y[/]\x9b2J\x1b]52;c;eA==\x07"
+    "\u202egnp\u2066b\u200b\n=1+1"
+)
 """What a terminal, a markup reader, a table and a spreadsheet would each obey."""
+OBEYED = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u200b-\u200f\u2028-\u202e\u2060-\u206f\ufeff]")
+"""What must never be written, in no format."""
 
 
 END = asyncio.Event()
@@ -46,6 +52,10 @@ class Calculator(Agent):
     @Agent.on("math.fail")
     async def fail(self, message: AgentMessage) -> None:
         raise ArithmeticError("no")
+
+    @Agent.on("text.fail")
+    async def refuse(self, message: AgentMessage) -> None:
+        raise InvalidPayload(message.data["text"])
 
     async def on_message(self, message: AgentMessage) -> None:
         """Take everything else."""
