@@ -6,51 +6,41 @@ import asyncio
 import contextlib
 import os
 import socket
-from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping, Sequence
-from datetime import datetime
+from collections.abc import Callable, Collection, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
-from typing import Any, ClassVar, Generic, Self, TypeVar, cast, get_args
+from typing import Any, ClassVar, Generic, Self, TypeVar, get_args
 
 from pydantic import BaseModel
 
 from mas_core.agent.client import Client
-from mas_core.agent.dispatch import NO_ANSWER, Dispatch
+from mas_core.agent.connecting import connect
+from mas_core.agent.dispatch import Dispatch
+from mas_core.agent.handler_calls import HandlerCalls
 from mas_core.agent.handlers import Handler, HandlerMethod, handlers_of, on
+from mas_core.agent.heartbeat import Heartbeat
 from mas_core.agent.keeper import StateKeeper
 from mas_core.agent.leadership import Callback, Leadership
 from mas_core.agent.obedience import Obedience
 from mas_core.agent.retries import Retries
-from mas_core.agent.time_limits import NO_LIMIT, TimeLimits
-from mas_core.agent.turn import current_turn
+from mas_core.agent.talking import Talking
 from mas_core.base.failpoints import failpoint
 from mas_core.base.ids import check_agent_id, check_capability
 from mas_core.base.logs import get_logger
 from mas_core.coordination.election import DEFAULT_LEASE_MS
 from mas_core.errors import (
-    AgentNotFound,
-    Forbidden,
-    HandlerTimedOut,
     MasError,
     NotStarted,
     Quarantined,
-    SecretUnavailable,
-    StoreFull,
-    Unauthenticated,
-    Unreachable,
     UsageError,
 )
 from mas_core.gateway.in_process import InProcessGateway
-from mas_core.model.decision import Receipt
 from mas_core.model.delivery_mode import DeliveryMode, parse_delivery
-from mas_core.model.message import ATTACH, BEAT, DEFAULT_TTL_MS, DETACH, AgentMessage
-from mas_core.model.priority import NORMAL
+from mas_core.model.message import AgentMessage
 from mas_core.model.standing import ACTIVE, HOLDING
 from mas_core.resilience.retry_policy import RetryPolicy
 from mas_core.security.key_files import key_files
 from mas_core.settings.agent_environment import read_agent_environment
-from mas_core.settings.private_files import read_token
-from mas_core.settings.target import resolve_target
 from mas_core.state.state_shape import StateShape
 from mas_core.store.store import Store
 
@@ -58,16 +48,13 @@ log = get_logger(__name__)
 
 State = TypeVar("State")
 
-START_TIMEOUT_S = 30.0
 DRAIN_TIMEOUT_S = 30.0
 HANDLER_TIMEOUT_S = 300.0
-BEAT_RETRY_S = 2.0
-"""Seconds after which a heartbeat that nobody confirmed is tried again."""
 STATE_LOOK_S = 2.0
 """How often an agent with a state model looks whether an operator has set its state."""
 
 
-class Agent(Generic[State]):
+class Agent(Talking, Generic[State]):
     """An agent: it has an id, takes messages by type, sends and asks, and keeps state.
 
     Use it as an async context manager, or call `start` and `stop`.
@@ -155,19 +142,13 @@ class Agent(Generic[State]):
         if retry is None and environment.max_retries is not None:
             retry = RetryPolicy(attempts=1 + environment.max_retries)
         self._retries = Retries(retry, self._handlers)
-        self._handler_timeout = handler_timeout or NO_LIMIT
-        self._handler_timeouts = {
-            name: self._handler_timeout if handler.timeout is None else handler.timeout or NO_LIMIT
-            for name, handler in self._handlers.items()
-        }
-        self._time_limits = TimeLimits((self._handler_timeout, *self._handler_timeouts.values()))
+        self._handler_calls = HandlerCalls(self, self._handlers, handler_timeout)
         self._gateway: InProcessGateway | None = None
         self._store: Store | None = None
-        self._owns_store = False
         self._client: Client | None = None
         self._keeper: StateKeeper[State] | None = None
         self._dispatch: Dispatch | None = None
-        self._beating: asyncio.Task[None] | None = None
+        self._heartbeat: Heartbeat | None = None
         self._looking: asyncio.Task[None] | None = None
         self._obedience: Obedience | None = None
         self._incarnation = 0
@@ -179,7 +160,6 @@ class Agent(Generic[State]):
         self._is_draining = False
         """Whether `stop` or the loss of its place ends it now: only one of them does."""
         self._stopped = asyncio.Event()
-        self._must_beat = asyncio.Event()
 
     @staticmethod
     def on(
@@ -222,12 +202,21 @@ class Agent(Generic[State]):
         if self._client is not None:
             return
         self._stopped.clear()
-        store, token = await self._connect()
-        self._store = store
+        connected = await connect(
+            self.id,
+            self._url,
+            self._token,
+            self._gateway,
+            namespace=self._namespace,
+            partitions=self._partitions,
+        )
+        self._gateway, self._token = connected.gateway, connected.token
+        self._tokens_dir = connected.tokens_dir or self._tokens_dir
+        store = self._store = connected.store
         client = Client(
             store,
             self.id,
-            token,
+            connected.token,
             private_keys=self._key_files,
             pins=self._pins,
             require_signatures=self._require_signatures,
@@ -235,35 +224,46 @@ class Agent(Generic[State]):
         try:
             await client.start()
             self._client = client
+            self._heartbeat = heartbeat = Heartbeat(
+                client,
+                self._heartbeat_interval,
+                self._facts,
+                lose_token=self._lose_token,
+                be_replaced=self._be_replaced,
+            )
             self._obedience = Obedience(
-                self.id, hold=self._hold, resume=self._resume, leave=self._leave, confirm=self._confirm
+                self.id,
+                hold=self._hold,
+                resume=self._resume,
+                leave=self._leave,
+                confirm=heartbeat.confirm,
             )
             self._incarnation = client.now_ms()
             client.on_directive = self._obedience.take
-            client.on_token_refused = self._must_beat.set
+            client.on_token_refused = heartbeat.hurry
             agent_store = store.agent(self.id)
             await agent_store.create_inboxes()
             self._keeper = StateKeeper(agent_store, self._shape)
             await self._keeper.load()
-            await self._say(ATTACH, START_TIMEOUT_S)
+            await heartbeat.attach()
             failpoint("agent.attached")
             self._dispatch = Dispatch(
                 client,
                 agent_store,
                 self._keeper,
-                self._handle,
+                self._handler_calls.call,
                 self._max_in_flight,
                 self._retries,
                 self._delivery,
                 ordered=self._ordered,
             )
-            self._time_limits.start()
+            self._handler_calls.start()
             await self.on_start()
             if self._obedience.standing in HOLDING:
                 self._dispatch.hold()
             self._dispatch.start()
             self._obedience.start()
-            self._beating = asyncio.create_task(self._beat())
+            heartbeat.start()
             if self._keeper.model_name:
                 self._looking = asyncio.create_task(self._look_at_state())
         except BaseException:
@@ -284,14 +284,14 @@ class Agent(Generic[State]):
         if self._is_ending:
             await self._stopped.wait()
             return True
-        self._is_ending = True
+        self._begin_to_end()
         drained = True
         try:
             if self._dispatch is not None:
                 drained = await self._dispatch.drain(drain_timeout)
             await self.on_stop()
-            with contextlib.suppress(MasError):
-                await self._say(DETACH, 2.0)
+            if self._heartbeat is not None:
+                await self._heartbeat.detach()
         finally:
             await self._close()
         return drained
@@ -310,26 +310,34 @@ class Agent(Generic[State]):
         drained = await self._dispatch.drain(timeout)
         if not drained and not self._is_draining:
             self._is_draining = True
-            self._must_beat.set()
+            if self._heartbeat is not None:
+                self._heartbeat.hurry()
         return drained
 
+    def _begin_to_end(self) -> None:
+        self._is_ending = True
+        if self._heartbeat is not None:
+            self._heartbeat.end()
+
     async def _close(self) -> None:
-        for task in (self._beating, self._looking):
-            if task is not None:
-                task.cancel()
-                with contextlib.suppress(asyncio.CancelledError):
-                    await task
-        self._beating = self._looking = None
+        if self._heartbeat is not None:
+            await self._heartbeat.stop()
+            self._heartbeat = None
+        if self._looking is not None:
+            self._looking.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await self._looking
+            self._looking = None
         if self._obedience is not None:
             await self._obedience.stop()
         if self._dispatch is not None:
             await self._dispatch.stop()
             self._dispatch = None
-        await self._time_limits.stop()
+        await self._handler_calls.stop()
         if self._client is not None:
             await self._client.stop()
             self._client = None
-        if self._store is not None and self._owns_store:
+        if self._store is not None and self._gateway is None:
             await self._store.close()
         self._store = None
         self._is_ending = False
@@ -394,107 +402,6 @@ class Agent(Generic[State]):
         """
         return self._started().instance
 
-    # Talking
-
-    async def send(
-        self,
-        target: str,
-        message_type: str,
-        data: object = None,
-        *,
-        priority: int | str = NORMAL,
-        ttl: float = DEFAULT_TTL_MS / 1000,
-        message_id: str = "",
-        headers: dict[str, str] | None = None,
-        encrypt: bool = False,
-        delivery: str = "",
-        deliver_at: datetime | None = None,
-        deliver_after: float = 0.0,
-    ) -> Receipt:
-        """Send a message; returns the gateway's receipt once it is safely on its way.
-
-        Inside a handler the message's id derives from the message being handled, so that a handler which runs a
-        second time sends nothing twice. Parameters and errors are those of `Client.send`.
-        """
-        client = self._started()
-        turn = current_turn.get()
-        if turn is not None and not message_id and turn.agent_id == self.id:
-            message_id = turn.next_message_id()
-        return await client.send(
-            target,
-            message_type,
-            data,
-            priority=priority,
-            ttl=ttl,
-            message_id=message_id,
-            headers=headers,
-            encrypt=encrypt,
-            delivery=delivery,
-            deliver_at=deliver_at,
-            deliver_after=deliver_after,
-        )
-
-    async def send_many(
-        self,
-        target: str,
-        message_type: str,
-        payloads: Iterable[object],
-        *,
-        priority: int | str = NORMAL,
-        ttl: float = DEFAULT_TTL_MS / 1000,
-        delivery: str = "",
-    ) -> list[Receipt]:
-        """Send messages in this order; returns all receipts, also of what was refused. As `Client.send_many`."""
-        client = self._started()
-        turn = current_turn.get()
-        payloads = list(payloads)
-        ids: list[str] = []
-        if turn is not None and turn.agent_id == self.id:
-            ids = [turn.next_message_id() for _ in payloads]
-        return await client.send_many(
-            target, message_type, payloads, priority=priority, ttl=ttl, message_ids=ids, delivery=delivery
-        )
-
-    async def request(
-        self,
-        target: str,
-        message_type: str,
-        data: object = None,
-        *,
-        timeout: float | None = None,
-        priority: int | str = NORMAL,
-        message_id: str = "",
-        headers: dict[str, str] | None = None,
-        encrypt: bool = False,
-        delivery: str = "",
-    ) -> AgentMessage:
-        """Send a message and wait for the reply, 30 s unless told otherwise. As `Client.request`.
-
-        A handler that runs a second time asks again: the reply to the first question went to an instance that
-        may be gone.
-        """
-        return await self._started().request(
-            target,
-            message_type,
-            data,
-            timeout=timeout or self._request_timeout,
-            priority=priority,
-            message_id=message_id,
-            headers=headers,
-            encrypt=encrypt,
-            delivery=delivery,
-        )
-
-    async def discover(
-        self,
-        capabilities: Sequence[str] = (),
-        *,
-        match_all: bool = False,
-        metadata: dict[str, object] | None = None,
-    ) -> list[dict[str, object]]:
-        """Running agents that this one may talk to; parameters as for `Client.discover`."""
-        return await self._started().discover(capabilities, match_all=match_all, metadata=metadata)
-
     # State
 
     def leadership(
@@ -533,58 +440,13 @@ class Agent(Generic[State]):
 
     # Inside
 
-    async def _handle(self, message: AgentMessage) -> object:
-        message_type = message.message_type
-        limit = self._handler_timeouts.get(message_type, self._handler_timeout)
-        worker = cast("asyncio.Task[Any]", asyncio.current_task())
-        self._time_limits.begin(worker, limit)
-        try:
-            handler = self._handlers.get(message_type)
-            if handler is None:
-                result = await self.on_message(message)
-                return NO_ANSWER if result is None else result
-            payload = handler.payload(message)
-            method = cast("Callable[..., Awaitable[object]]", getattr(self, handler.name))
-            return await (method(message, payload) if handler.takes_payload else method(message))
-        except asyncio.CancelledError:
-            if not self._time_limits.end(worker):
-                raise
-            raise HandlerTimedOut(
-                f"the handler of {message_type} did not end within {limit:g} s", seconds=limit
-            ) from None
-        finally:
-            self._time_limits.end(worker)
-
     def _key_files(self) -> list[Path]:
         if self._private_keys is not None:
             return self._private_keys
         return key_files(self._tokens_dir, self.id)
 
-    async def _connect(self) -> tuple[Store, str]:
-        if self._gateway is None and (self._url or "").startswith("memory:"):
-            self._gateway = await InProcessGateway.in_memory(str(self._url))
-        if self._gateway is not None:
-            self._token = self._token or await self._gateway.admit(self.id)
-            return self._gateway.store, self._token
-        target = resolve_target(url=self._url)
-        token = self._token
-        if token is None:
-            if target.tokens_dir is None:
-                raise SecretUnavailable(
-                    f"there is no token for {self.id}",
-                    hint=(f"Agent('{self.id}', token=...)", f"mas agent register {self.id}"),
-                )
-            token = self._token = read_token(target.tokens_dir, self.id)
-        self._tokens_dir = target.tokens_dir
-        self._owns_store = True
-        store = Store(
-            target.url,
-            namespace=self._namespace or target.namespace,
-            partitions=self._partitions or target.partitions,
-        )
-        return store, token
-
-    async def _say(self, message_type: str, timeout: float) -> None:
+    def _facts(self) -> dict[str, object]:
+        """What the gateway is told of this agent."""
         dispatch, keeper = self._dispatch, self._keeper
         about_state: dict[str, object] = {}
         if keeper is not None and keeper.model_name:
@@ -593,56 +455,25 @@ class Agent(Generic[State]):
                 "state_looked": keeper.looked_at,
                 "state_problem": keeper.problem[:500],
             }
-        await self._started().tell(
-            message_type,
-            {
-                "capabilities": list(self._capabilities),
-                "metadata": self.get_metadata(),
-                "slot": self._slot,
-                "in_hand": dispatch.in_hand if dispatch else 0,
-                "status": "draining" if self._is_draining else "active",
-                "host": socket.gethostname(),
-                "pid": os.getpid(),
-                "incarnation": self._incarnation,
-                "standing": self._obedience.standing if self._obedience else ACTIVE,
-                **about_state,
-            },
-            timeout,
-        )
-
-    async def _beat(self) -> None:
-        pause = self._heartbeat_interval
-        while True:
-            with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(self._must_beat.wait(), pause)
-            self._must_beat.clear()
-            pause = self._heartbeat_interval
-            try:
-                # A gateway does not answer those whose token it does not know, so that is asked first.
-                await self._started().check_token()
-                await self._started().read_clock()
-                await self._say(BEAT, self._heartbeat_interval)
-            except (Unauthenticated, AgentNotFound) as error:
-                self._lose_token(error)
-                return
-            except (Unreachable, StoreFull) as error:
-                log.warning("heartbeat.unconfirmed", agent=self.id, reason=error.message)
-                # A whole interval more, and it would count as gone although it is back.
-                pause = min(pause, BEAT_RETRY_S)
-            except Forbidden as error:
-                reason = error.details.get("because", error.message)
-                log.error("heartbeat.refused", agent=self.id, reason=reason)
-                if error.details.get("rule") == "incarnation":
-                    await self._begin_again()
-            except MasError as error:
-                log.error("heartbeat.refused", agent=self.id, reason=error.message)
+        return {
+            "capabilities": list(self._capabilities),
+            "metadata": self.get_metadata(),
+            "slot": self._slot,
+            "in_hand": dispatch.in_hand if dispatch else 0,
+            "status": "draining" if self._is_draining else "active",
+            "host": socket.gethostname(),
+            "pid": os.getpid(),
+            "incarnation": self._incarnation,
+            "standing": self._obedience.standing if self._obedience else ACTIVE,
+            **about_state,
+        }
 
     async def _look_at_state(self) -> None:
         while True:
             await asyncio.sleep(STATE_LOOK_S)
             with contextlib.suppress(MasError):
-                if await self._keeping().look():
-                    self._must_beat.set()
+                if await self._keeping().look() and self._heartbeat is not None:
+                    self._heartbeat.hurry()
 
     def _hold(self) -> None:
         if self._dispatch is not None:
@@ -652,20 +483,9 @@ class Agent(Generic[State]):
         if self._dispatch is not None:
             self._dispatch.resume()
 
-    async def _confirm(self) -> None:
-        await self._say(BEAT, START_TIMEOUT_S)
-
-    async def _begin_again(self) -> None:
-        """The gateway took this instance for dead: it has to say that it is there, unless it was replaced."""
-        if self._is_ending:
-            return
-        try:
-            await self._say(ATTACH, START_TIMEOUT_S)
-        except Forbidden as error:
-            if error.details.get("rule") == "incarnation" and self._obedience is not None:
-                self._obedience.leave("a younger instance has taken its place")
-        except MasError as error:
-            log.warning("heartbeat.unconfirmed", agent=self.id, reason=error.message)
+    def _be_replaced(self) -> None:
+        if self._obedience is not None:
+            self._obedience.leave("a younger instance has taken its place")
 
     def _lose_token(self, error: MasError) -> None:
         """The token is refused for good: nothing reaches this agent any more, so it ends."""
@@ -685,14 +505,13 @@ class Agent(Generic[State]):
         if self._is_ending:
             self.evicted.set()
             return
-        self._is_ending = True
+        self._begin_to_end()
         try:
             if self._dispatch is not None:
                 await self._dispatch.stop()
             await self.on_stop()
-            if is_known:
-                with contextlib.suppress(MasError):
-                    await self._say(DETACH, 2.0)
+            if is_known and self._heartbeat is not None:
+                await self._heartbeat.detach()
         finally:
             await self._close()
             self.evicted.set()

@@ -163,7 +163,7 @@ class Client:
 
     async def check_token(self) -> None:
         """Compare the token with the registration; raises as `start` does."""
-        await check_token(self._agent_store, self._link.keys.key_id, self.now_ms())
+        await check_token(self._agent_store, self._link.keys.key_id, self.now_ms)
 
     async def send(
         self,
@@ -247,8 +247,7 @@ class Client:
         Raises:
             UsageError, InvalidPayload, GatewayDown: As for `send`.
         """
-        if not self._replies.is_started:
-            raise NotStarted
+        submitter = self._started()
         ids = iter(message_ids)
         envelopes = [
             self._envelopes.make(
@@ -257,7 +256,7 @@ class Client:
             for payload in payloads
         ]
         spans = [self.tracing.begin(envelope) for envelope in envelopes]
-        receipts = await self._submitter.submit_many(envelopes, timeout)
+        receipts = await submitter.submit_many(envelopes, timeout)
         for span, receipt in zip(spans, receipts, strict=True):
             if span is not None:
                 span.end(receipt=receipt)
@@ -414,27 +413,23 @@ class Client:
     async def tell(self, message_type: str, data: object, timeout: float = SEND_TIMEOUT_S) -> Receipt:
         """Say something to the gateway itself; raises as `send` does."""
         envelope = self._envelopes.to_gateway(message_type, data)
-        return await self.submit(envelope, timeout, route=self.agent_id)
+        return await self._started().submit(envelope, timeout, self.agent_id)
 
     async def submit(
-        self, envelope: Envelope, timeout: float = SEND_TIMEOUT_S, *, route: str = "", encrypt: bool = False
+        self, envelope: Envelope, timeout: float = SEND_TIMEOUT_S, *, encrypt: bool = False
     ) -> Receipt:
         """Send a message that is made already; raises as `send` does.
 
         Args:
             envelope: The message.
             timeout: Seconds to wait for the receipt.
-            route: Whose partition a message to the gateway itself goes to; such a message is neither signed
-                nor traced.
             encrypt: Encrypt it, so that only its target can read it.
         """
-        if not self._replies.is_started:
-            raise NotStarted
         if encrypt:
-            sending = self._submitter.submit_encrypted(envelope, timeout)
+            sending = self._started().submit_encrypted(envelope, timeout)
         else:
-            sending = self._submitter.submit(envelope, timeout, route)
-        if not route and (span := self.tracing.begin(envelope)) is not None:
+            sending = self._started().submit(envelope, timeout)
+        if (span := self.tracing.begin(envelope)) is not None:
             return await span.around(sending)
         return await sending
 
@@ -478,7 +473,7 @@ class Client:
         answer = self._replies.expect(envelope.id)
         try:
             async with asyncio.timeout(timeout):
-                await self.submit(envelope, timeout + 1, route=route)
+                await self._started().submit(envelope, timeout + 1, route)
                 return message_of(await answer)
         except TimeoutError as error:
             if isinstance(error, MasError):
@@ -488,6 +483,11 @@ class Client:
             ) from None
         finally:
             self._replies.forget(envelope.id)
+
+    def _started(self) -> Submitter:
+        if not self._replies.is_started:
+            raise NotStarted
+        return self._submitter
 
     def _token_refused(self) -> None:
         if self.on_token_refused is not None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import msgspec
 
 from mas_core.errors import AgentNotFound, TokenExpired, TokenInvalid, TokenRevoked
@@ -9,13 +11,13 @@ from mas_core.model.registration import Registration
 from mas_core.store.agents import AgentStore
 
 
-async def check_token(store: AgentStore, key_id: str, now: int) -> None:
+async def check_token(store: AgentStore, key_id: str, now_ms: Callable[[], int]) -> None:
     """Compare a token with the registration.
 
     Args:
         store: The agent's.
         key_id: Names the token.
-        now: Unix milliseconds by the server's clock.
+        now_ms: The server's clock, in Unix milliseconds.
 
     Raises:
         AgentNotFound: The agent is not registered.
@@ -40,5 +42,5 @@ async def check_token(store: AgentStore, key_id: str, now: int) -> None:
             f"Authentication failed: the token of {agent_id} was revoked",
             hint=(f"mas agent describe {agent_id}", hint),
         )
-    if not key.is_valid(now):
+    if not key.is_valid(now_ms()):
         raise TokenExpired(f"Authentication failed: the token of {agent_id} has expired", hint=hint)

@@ -56,9 +56,9 @@ async def test_s39_an_expired_instance_is_not_resurrected_by_a_late_heartbeat(sy
         monkeypatch.setattr(module, "REGISTRATION_EXPIRY_MS", -1)
 
     with pytest.raises(Forbidden, match="may not send"):
-        await bob._say("mas.beat", 5)
+        await bob._heartbeat._say("mas.beat", 5)
     monkeypatch.undo()
-    await bob._begin_again()
+    await bob._heartbeat._begin_again()
 
     assert len(await system.audit(kind="agent.attach")) == 1
     assert bob.instance in await instances(system)

@@ -68,8 +68,8 @@ async def test_a_heartbeat_that_nobody_confirmed_is_tried_again_at_once(fault):
 
         began = await seen()
         await set_fault(on=True)
-        worker._must_beat.set()
-        await until(lambda: not worker._must_beat.is_set())
+        worker._heartbeat.hurry()
+        await until(lambda: not worker._heartbeat._is_due.is_set())
         await asyncio.sleep(0.1)
         await set_fault(on=False)
 

@@ -28,11 +28,11 @@ def fail_first(monkeypatch, owner, name, *errors):
     """Let the first calls of an async method fail, one for each error; gives the list of calls."""
     method, left, calls = getattr(owner, name), list(errors), []
 
-    async def failing(*arguments):
+    async def failing(*arguments, **options):
         calls.append(arguments)
         if left:
             raise left.pop(0)
-        return await method(*arguments)
+        return await method(*arguments, **options)
 
     monkeypatch.setattr(owner, name, failing)
     return calls

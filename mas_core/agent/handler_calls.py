@@ -1,0 +1,75 @@
+"""Calls the handler that a message is for, and ends it when it takes too long."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Mapping
+from typing import Any, Protocol, cast
+
+from mas_core.agent.dispatch import NO_ANSWER
+from mas_core.agent.handlers import Handler
+from mas_core.agent.time_limits import NO_LIMIT, TimeLimits
+from mas_core.errors import HandlerTimedOut
+from mas_core.model.message import AgentMessage
+
+
+class TakesMessages(Protocol):
+    """Somebody with handlers."""
+
+    async def on_message(self, message: AgentMessage) -> object:
+        """Takes messages of types that have no handler."""
+
+
+class HandlerCalls:
+    """The handlers of one agent.
+
+    Args:
+        agent: Has them as methods.
+        handlers: Which method is for which message type.
+        timeout: Seconds until a handler is ended that has no limit of its own; 0 for never.
+    """
+
+    def __init__(self, agent: TakesMessages, handlers: Mapping[str, Handler], timeout: float) -> None:
+        self._agent = agent
+        self._handlers = handlers
+        self._timeout = timeout or NO_LIMIT
+        self._timeouts = {
+            name: self._timeout if handler.timeout is None else handler.timeout or NO_LIMIT
+            for name, handler in handlers.items()
+        }
+        self._time_limits = TimeLimits((self._timeout, *self._timeouts.values()))
+
+    def start(self) -> None:
+        """Start to look at the time."""
+        self._time_limits.start()
+
+    async def stop(self) -> None:
+        """No more handlers are called."""
+        await self._time_limits.stop()
+
+    async def call(self, message: AgentMessage) -> object:
+        """What the handler of a message returns; NO_ANSWER where none is to be given.
+
+        Raises:
+            HandlerTimedOut: It took too long.
+        """
+        message_type = message.message_type
+        limit = self._timeouts.get(message_type, self._timeout)
+        worker = cast("asyncio.Task[Any]", asyncio.current_task())
+        self._time_limits.begin(worker, limit)
+        try:
+            handler = self._handlers.get(message_type)
+            if handler is None:
+                result = await self._agent.on_message(message)
+                return NO_ANSWER if result is None else result
+            payload = handler.payload(message)
+            method = cast("Callable[..., Awaitable[object]]", getattr(self._agent, handler.name))
+            return await (method(message, payload) if handler.takes_payload else method(message))
+        except asyncio.CancelledError:
+            if not self._time_limits.end(worker):
+                raise
+            raise HandlerTimedOut(
+                f"the handler of {message_type} did not end within {limit:g} s", seconds=limit
+            ) from None
+        finally:
+            self._time_limits.end(worker)

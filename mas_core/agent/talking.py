@@ -1,0 +1,127 @@
+"""What an agent says: messages, requests, and who else is there."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from datetime import datetime
+
+from mas_core.agent.client import Client
+from mas_core.agent.turn import current_turn
+from mas_core.model.decision import Receipt
+from mas_core.model.message import DEFAULT_TTL_MS, AgentMessage
+from mas_core.model.priority import NORMAL
+
+
+class Talking:
+    """The part of an agent that sends and asks; ids of what a handler sends derive from what it handles."""
+
+    id: str
+    """The agent's id."""
+    _request_timeout: float
+
+    def _started(self) -> Client:
+        """The client of the agent.
+
+        Raises:
+            NotStarted: It is not started.
+        """
+        raise NotImplementedError
+
+    async def send(
+        self,
+        target: str,
+        message_type: str,
+        data: object = None,
+        *,
+        priority: int | str = NORMAL,
+        ttl: float = DEFAULT_TTL_MS / 1000,
+        message_id: str = "",
+        headers: dict[str, str] | None = None,
+        encrypt: bool = False,
+        delivery: str = "",
+        deliver_at: datetime | None = None,
+        deliver_after: float = 0.0,
+    ) -> Receipt:
+        """Send a message; returns the gateway's receipt once it is safely on its way.
+
+        Inside a handler the message's id derives from the message being handled, so that a handler which runs a
+        second time sends nothing twice. Parameters and errors are those of `Client.send`.
+        """
+        client = self._started()
+        turn = current_turn.get()
+        if turn is not None and not message_id and turn.agent_id == self.id:
+            message_id = turn.next_message_id()
+        return await client.send(
+            target,
+            message_type,
+            data,
+            priority=priority,
+            ttl=ttl,
+            message_id=message_id,
+            headers=headers,
+            encrypt=encrypt,
+            delivery=delivery,
+            deliver_at=deliver_at,
+            deliver_after=deliver_after,
+        )
+
+    async def send_many(
+        self,
+        target: str,
+        message_type: str,
+        payloads: Iterable[object],
+        *,
+        priority: int | str = NORMAL,
+        ttl: float = DEFAULT_TTL_MS / 1000,
+        delivery: str = "",
+    ) -> list[Receipt]:
+        """Send messages in this order; returns all receipts, also of what was refused. As `Client.send_many`."""
+        client = self._started()
+        turn = current_turn.get()
+        payloads = list(payloads)
+        ids: list[str] = []
+        if turn is not None and turn.agent_id == self.id:
+            ids = [turn.next_message_id() for _ in payloads]
+        return await client.send_many(
+            target, message_type, payloads, priority=priority, ttl=ttl, message_ids=ids, delivery=delivery
+        )
+
+    async def request(
+        self,
+        target: str,
+        message_type: str,
+        data: object = None,
+        *,
+        timeout: float | None = None,
+        priority: int | str = NORMAL,
+        message_id: str = "",
+        headers: dict[str, str] | None = None,
+        encrypt: bool = False,
+        delivery: str = "",
+    ) -> AgentMessage:
+        """Send a message and wait for the reply, 30 s unless told otherwise. As `Client.request`.
+
+        A handler that runs a second time asks again: the reply to the first question went to an instance that
+        may be gone.
+        """
+        return await self._started().request(
+            target,
+            message_type,
+            data,
+            timeout=timeout or self._request_timeout,
+            priority=priority,
+            message_id=message_id,
+            headers=headers,
+            encrypt=encrypt,
+            delivery=delivery,
+        )
+
+    async def discover(
+        self,
+        capabilities: Sequence[str] = (),
+        *,
+        match_all: bool = False,
+        metadata: dict[str, object] | None = None,
+    ) -> list[dict[str, object]]:
+        """Running agents that this one may talk to; parameters as for `Client.discover`."""
+        return await self._started().discover(capabilities, match_all=match_all, metadata=metadata)
