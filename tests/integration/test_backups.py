@@ -1,10 +1,11 @@
 """Backups: a system in one file, put back into an empty one, with nothing that was ended since come alive."""
 
 import contextlib
+import shutil
 
 import pytest
 from support.backups import lose_store, put_back
-from support.notaries import check_evidence, notary_of, signed_to, status_of
+from support.notaries import check_evidence, evidence_of, notary_of, signed_to, status_of
 from support.systems import Recorder, live_system
 from support.waiting import until
 
@@ -47,13 +48,18 @@ async def waiting(system):
     return sorted([item.name async for items in system.store.backups.later(0) for item in items])
 
 
-async def all_signed(system):
-    """Wait until all that was done is recorded, and the notary has signed it."""
+async def all_recorded(system):
+    """Wait until all that was done is recorded."""
 
     async def recorded():
         return not await system.store.records.unrecorded_operator_entries()
 
     await until(recorded)
+
+
+async def all_signed(system):
+    """Wait until all that was done is recorded, and the notary has signed it."""
+    await all_recorded(system)
     seq = (await system.store.backups.positions())[0].seq
     await until(lambda: signed_to(system, seq))
 
@@ -105,6 +111,36 @@ async def told(system):
         "scheduled": [item.facts for item in await schedule.list_scheduled(system.system)],
         "later": await waiting(system),
     }
+
+
+async def test_evidence_that_is_behind_a_backup_is_not_bad_unless_it_was_further_when_that_was_made(
+    any_url, tmp_path
+):
+    """Right after a backup the notary may be a moment behind; that signed records are gone is something else."""
+    path, early = tmp_path / "one.zip", tmp_path / "early"
+    async with live_system(any_url, agents=NAMES) as system:
+
+        def position(evidence):
+            with BackupReader(path) as reader:
+                return next(
+                    item for item in verify(reader, system.keys, evidence=evidence) if "audit" in item.check
+                )
+
+        async with notary_of(system):
+            await all_signed(system)
+            shutil.copytree(evidence_of(system), early)
+            await agents.deregister(system.system, "worker")
+            await all_signed(system)
+        await agents.deregister(system.system, "bank")
+        await all_recorded(system)
+        await create(system.system, path)
+
+        behind, lost = position(evidence_of(system)), position(early)
+        assert (behind.state, "verify again" in behind.detail) == ("unchecked", True)
+        assert (lost.state, "evidence ends at record" in lost.detail) == ("bad", True)
+        async with notary_of(system):
+            await all_signed(system)
+        assert position(evidence_of(system)).state == "ok"
 
 
 async def test_everything_comes_back_into_an_empty_system(server_url, tmp_path):

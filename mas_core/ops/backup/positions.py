@@ -14,6 +14,7 @@ from typing import Literal
 
 from mas_core.audit.chain import record_hash
 from mas_core.audit.record_files import RecordFiles
+from mas_core.ops.audit_files import note_size
 from mas_core.ops.backup.contents import Manifest, PartitionFacts
 from mas_core.store.backups import Position
 
@@ -79,6 +80,12 @@ def position_problem(facts: PartitionFacts, folder: Path | None, partition: int)
     if found and record_hash(found[0][1]) != facts.head:
         return f"record {facts.seq} of the evidence is another one than that of the backup"
     return ""
+
+
+def awaits_notary(facts: PartitionFacts, folder: Path, partition: int) -> bool:
+    """Whether the evidence may only be behind: it has all that was signed when the backup was made, and no more."""
+    size = RecordFiles(folder, partition, _nobody).size
+    return note_size(facts.checkpoint) <= size < facts.seq
 
 
 def _continuation(

@@ -12,7 +12,7 @@ from mas_core.ops.archive import evidence_folder
 from mas_core.ops.backup.backup_file import BackupReader
 from mas_core.ops.backup.contents import PARTS, LaterLine, Manifest, Part
 from mas_core.ops.backup.line_checks import LineCheck, checked_lines
-from mas_core.ops.backup.positions import position_problem
+from mas_core.ops.backup.positions import awaits_notary, position_problem
 from mas_core.ops.backup.sealed_keys import gateway_keys_in, open_keys
 from mas_core.security.gateway_keys import FILE_NAME, GatewayKeys
 from mas_core.settings.project import Project
@@ -60,7 +60,10 @@ def verify(
     found.append(_keys_check(reader, manifest, passphrase))
     for partition, facts in enumerate(manifest.partitions):
         name = f"audit position of partition {partition}"
-        if problem := position_problem(facts, evidence, partition):
+        if evidence is not None and awaits_notary(facts, evidence, partition):
+            detail = f"record {facts.seq}; the notary has not come so far yet: verify again in a moment"
+            found.append(Check(name, "unchecked", detail))
+        elif problem := position_problem(facts, evidence, partition):
             found.append(Check(name, "bad", problem))
         elif evidence is None:
             found.append(Check(name, "unchecked", f"record {facts.seq}; no evidence folder is at hand"))
