@@ -213,6 +213,13 @@ class Directory:
             for key in keys
         )
 
+    def may_claim(self, agent_id: str, capability: str) -> bool:
+        """Whether registration and policy let an agent claim a capability."""
+        registration = self._registrations.get(agent_id)
+        permitted = registration.capabilities if registration is not None else ()
+        is_permitted = permitted is None or capability in permitted
+        return is_permitted and not self.claims.refused(agent_id, (capability,))
+
     def valid_keys(self, agent_id: str, now: int) -> Sequence[AgentKey]:
         """The keys of an agent that count at `now`, newest first."""
         registration = self._registrations.get(agent_id)

@@ -123,7 +123,9 @@ class Judge:
             schedule_bounds=schedule_bounds,
             retry=retry,
         )
-        self._resources = Resources(keys, ledger, outbound, self._effects, resources.records)
+        self._resources = Resources(
+            keys, ledger, outbound, self._effects, resources.records, directory.may_claim
+        )
         fences = Fences(keys, resources.fences, self._effects)
         stages: tuple[Stage, ...] = (*directory.stages, CheckFence(fences))
         if totals:

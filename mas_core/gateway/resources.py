@@ -17,6 +17,7 @@ from mas_core.base.resources import kind_of, name_of
 from mas_core.base.traces import trace_of
 from mas_core.coordination.election import Election
 from mas_core.coordination.machine import Answer, Command, Machine, Refusal, Step
+from mas_core.coordination.task_queues import TaskQueues
 from mas_core.errors import DecryptionFailed
 from mas_core.gateway.fences import make_fence
 from mas_core.gateway.ledger import Ledger
@@ -45,6 +46,7 @@ class Resources:
         outbound: Gets the answers.
         effects: Gets what must be committed.
         stored: Kind -> name -> sealed record, as the store has them.
+        may_claim: Whether the policy lets an agent claim a capability.
     """
 
     def __init__(
@@ -54,6 +56,7 @@ class Resources:
         outbound: Outbound,
         effects: list[Callable[[Commit], None]],
         stored: Mapping[str, Mapping[str, bytes]],
+        may_claim: Callable[[str, str], bool],
     ) -> None:
         self._at_rest = AtRest(keys.at_rest_key)
         self._ledger = ledger
@@ -61,7 +64,10 @@ class Resources:
         self._effects = effects
         self._machines: dict[str, Machine] = {
             machine.kind: machine
-            for machine in (Election(lambda group, term, agent: make_fence(keys, group, term, agent)),)
+            for machine in (
+                Election(lambda group, term, agent: make_fence(keys, group, term, agent)),
+                TaskQueues(may_claim),
+            )
         }
         self._spoiled: set[tuple[str, str]] = set()
         for kind, machine in self._machines.items():
@@ -172,7 +178,7 @@ class Resources:
             try:
                 records[name] = self._at_rest.open(record_purpose(kind, name), text)
             except DecryptionFailed as error:
-                self._spoiled.add((kind, name))
+                self._spoiled.add((kind, name.partition("/")[0]))
                 log.error("resource.ignored", resource=f"{kind}:{name[:100]}", reason=trace_of(error))
         return records
 
