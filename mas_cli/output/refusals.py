@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 from mas_core.errors import Forbidden
 
 _HEAD = "Authorization denied: "
@@ -21,3 +24,13 @@ def say_plainly(error: Forbidden, action: str) -> None:
         error.details["because"] = because.removeprefix(_HEAD).removesuffix(f": {what}")
     if action == "request":
         error.message = f"{sender} may not request {message_type} from {target}"
+
+
+@contextmanager
+def refusals_in_words(action: str) -> Iterator[None]:
+    """Let refusals say what was tried; `action` is send or request."""
+    try:
+        yield
+    except Forbidden as error:
+        say_plainly(error, action)
+        raise

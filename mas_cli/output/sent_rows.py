@@ -36,7 +36,7 @@ class Tally:
         async for outcome in outcomes:
             self._total += 1
             if outcome.receipt is not None:
-                yield {**sent_row(outcome.receipt, self._target, self._type), "error": None}
+                yield {**sent_row(outcome.receipt, outcome.target or self._target, self._type), "error": None}
                 continue
             if outcome.error is None:
                 continue
@@ -44,7 +44,7 @@ class Tally:
             if self._call.out.format is Format.NAME:
                 self._call.talk.warn(outcome.error.message)
             else:
-                yield _failed(outcome.error, self._target, self._type)
+                yield _failed(outcome.error, outcome.target or self._target, self._type)
             if isinstance(outcome.error, Unreachable):
                 # the others would only wait in vain, one after the other
                 self._fatal = outcome.error

@@ -31,6 +31,7 @@ class Outcome:
 
     receipt: Receipt | None = None
     error: MasError | None = None
+    target: str = ""
 
 
 @asynccontextmanager
@@ -90,7 +91,7 @@ async def send(
 
 async def send_all(
     system: System,
-    target: str,
+    target: str | Sequence[str],
     message_type: str,
     payloads: AsyncIterable[Payload | MasError],
     *,
@@ -103,11 +104,11 @@ async def send_all(
     deliver_after: float = 0.0,
     rate: float = 0,
 ) -> AsyncIterator[Outcome]:
-    """Send many messages at once; the outcomes come in the order of the payloads.
+    """Send many messages at once; the outcomes come in the order of the payloads, and of the targets.
 
     Args:
         system: The system.
-        target: Id of the agent to send to.
+        target: Id of the agent to send to, or of several that get every message.
         message_type: Type of all messages.
         payloads: A payload each, or what is wrong with it, which becomes its outcome.
         as_agent: Who sends.
@@ -124,14 +125,15 @@ async def send_all(
     """
     loop = asyncio.get_running_loop()
     under_way: asyncio.Queue[asyncio.Task[Outcome] | None] = asyncio.Queue(MAX_IN_FLIGHT)
+    targets = [target] if isinstance(target, str) else list(target)
 
-    async def sent(client: Client, payload: Payload | MasError) -> Outcome:
+    async def sent(client: Client, to: str, payload: Payload | MasError) -> Outcome:
         if isinstance(payload, MasError):
-            return Outcome(error=payload)
+            return Outcome(error=payload, target=to)
         try:
             return Outcome(
                 await client.send(
-                    target,
+                    to,
                     message_type,
                     payload,
                     priority=priority,
@@ -140,19 +142,21 @@ async def send_all(
                     delivery=delivery,
                     deliver_at=deliver_at,
                     deliver_after=deliver_after,
-                )
+                ),
+                target=to,
             )
         except MasError as error:
-            return Outcome(error=error)
+            return Outcome(error=error, target=to)
 
     async def feed(client: Client) -> None:
         due = loop.time()
         try:
             async for payload in payloads:
-                if rate:
-                    await asyncio.sleep(due - loop.time())
-                    due = max(due, loop.time() - 1) + 1 / rate
-                await under_way.put(asyncio.create_task(sent(client, payload)))
+                for to in targets:
+                    if rate:
+                        await asyncio.sleep(due - loop.time())
+                        due = max(due, loop.time() - 1) + 1 / rate
+                    await under_way.put(asyncio.create_task(sent(client, to, payload)))
         finally:
             await under_way.put(None)
 

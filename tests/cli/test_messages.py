@@ -315,3 +315,54 @@ def test_a_dry_run_of_what_would_be_refused_ends_with_5(mas):
     nobody = mas("send", "nobody", "x", "--dry-run", "-o", "json")
     assert (nobody.code, nobody.json["decision"]) == (5, "not_found")
     assert mas("send", "notebook", "x", "--dry-run", "--count", "2").code == 2
+
+
+ADD = ("math.add", '{"numbers":[1,2]}')
+
+
+def test_a_capability_stands_for_whom_it_finds(mas):
+    """The least loaded, any, or all of those who run and may be asked; nobody is 6."""
+    echo = ("capability:math", "text.echo", "{}")
+    one = mas("send", "capability:math", "no.matter", "--pick", "one", "-o", "json").json
+    assert one["target"] in {"calculator", "notebook"}
+    assert mas("send", "capability:notes", "note.add", "-o", "json").json["target"] == "notebook"
+    many = mas("send", "capability:math", "no.matter", "--pick", "all", "-o", "json").json
+    assert [row["target"] for row in many] == ["calculator", "notebook"]
+    assert (
+        mas("send", "capability:math", "note.add", "--as", "outsider", "-o", "json").json["target"]
+        == "notebook"
+    )
+    assert mas("request", "capability:none", *ADD).code == 6
+    assert mas("request", *echo, "--pick", "best").code == 2
+
+
+def test_all_are_asked_at_once(mas):
+    """A row each; who does not answer as expected is 1, who fails is 8."""
+    alone = mas("request", "calculator", "--all", *ADD, "--expect", "result == `3`", "-o", "json")
+    assert (alone.code, [(row["id"], row["reply"]) for row in alone.json]) == (
+        0,
+        [("calculator", {"result": 3})],
+    )
+    assert mas("request", "calculator", "--all", *ADD, "--expect", "result == `4`").code == 1
+    some = mas("request", "capability:math", "--all", *ADD, "--timeout", "0.5s", "-o", "json")
+    assert some.code == 8
+    assert [row["error"] is None for row in json.loads(some.out)] == [True, False]
+    assert mas("request", "calculator", "--all", "--raw", *ADD).code == 2
+
+
+def test_a_reply_can_be_held_against_an_expectation(mas):
+    """It is printed all the same; 1 when it is not as expected."""
+    right = mas("request", "calculator", *ADD, "--expect", "result > `2`")
+    wrong = mas("request", "calculator", *ADD, "--expect", "result > `3`")
+
+    assert (right.code, right.out) == (0, '{"result":3}\n')
+    assert (wrong.code, wrong.out) == (1, '{"result":3}\n')
+    assert "--expect" in wrong.err
+    assert mas("request", "calculator", *ADD, "--expect", "result >").code == 2
+
+
+def test_discovery_waits_and_chooses(mas):
+    """--wait looks until there are enough; --best is one."""
+    assert mas("discover", "math", "--best", "--require", "2", "-o", "json").json[0]["id"] == "calculator"
+    assert mas("discover", "no-such", "--wait", "300ms").code == 1
+    assert mas("discover", "notes", "--wait", "10s", "-o", "name").out == "notebook\n"
