@@ -1,0 +1,287 @@
+"""What the machine of votes remembers: open trails, what ended lately, who waits, and what falls due when.
+
+It also gathers what a step changes, so that each changed trail is written once, however many ballots came together.
+"""
+
+from __future__ import annotations
+
+import heapq
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Final
+
+import msgspec
+
+from mas_core.coordination.machine import Answer, Command, Event, Step
+from mas_core.model.vote import Proposal, Result, Round, Trail
+
+KNOWN_FOR_MS: Final = 600_000
+"""How long a finished vote stays known to the machine; its trail is kept elsewhere for longer."""
+MAX_KNOWN: Final = 10_000
+MAX_WAITERS: Final = 10_000
+MAX_IN_EVENT: Final = 100
+"""Votes that one event names."""
+_OPEN: Final = b"o"
+_ENDED: Final = b"e"
+
+
+class Ended(msgspec.Struct, frozen=True):
+    """What is still known of a vote that is finished."""
+
+    proposal: Proposal
+    round: int
+    result: Result
+    until: int
+    """Unix milliseconds until which it is known."""
+
+
+class Waiter(msgspec.Struct):
+    """Somebody who asked and gets the answer later."""
+
+    agent: str
+    instance: str
+    request: str
+    resource: str
+    rounds: dict[str, int]
+    """Word of a proposal -> the round that the asker knows of."""
+    documents: bool
+
+
+class VoteBook:
+    """The memory of one partition's votes."""
+
+    def __init__(self) -> None:
+        self.open: dict[str, Trail] = {}
+        self.ended: dict[str, Ended] = {}
+        """In the order in which they ended."""
+        self._digests: dict[str, str] = {}
+        self._due: list[tuple[int, str]] = []
+        self._waiters: dict[tuple[str, str, str], Waiter] = {}
+        self._waited_for: dict[str, set[tuple[str, str, str]]] = {}
+        self._changed: dict[str, None] = {}
+        self._removed: dict[str, None] = {}
+        self._finished: dict[str, bytes] = {}
+        self._stirred: dict[str, None] = {}
+        self._answers: list[Answer] = []
+        self._events: list[Event] = []
+        self._listed: dict[tuple[str, str], list[dict[str, object]]] = {}
+
+    def load(self, records: Mapping[str, bytes]) -> None:
+        """Start from what is stored."""
+        for memory in (self.open, self.ended, self._digests, self._waiters, self._waited_for):
+            memory.clear()
+        self._due.clear()
+        self._forget_changes()
+        ended = []
+        for name, record in records.items():
+            if record[:1] == _ENDED:
+                ended.append((name, msgspec.msgpack.decode(record[1:], type=Ended)))
+            else:
+                trail = msgspec.msgpack.decode(record[1:], type=Trail)
+                self.open[name] = trail
+                self.schedule(trail)
+        for name, found in sorted(ended, key=lambda item: item[1].until):
+            self.ended[name] = found
+
+    # What is known
+
+    def digest(self, trail: Trail) -> str:
+        """Of its proposal."""
+        name = trail.proposal.id
+        known = self._digests.get(name)
+        if known is None:
+            known = self._digests[name] = trail.proposal.digest()
+        return known
+
+    def next_due(self) -> int:
+        """When a round ends or something is forgotten; 0 for never."""
+        while self._due and not self._is_due_still(*self._due[0]):
+            heapq.heappop(self._due)
+        moments = [self._due[0][0]] if self._due else []
+        moments += [found.until for found in self.ended.values()][:1]
+        return min(moments, default=0)
+
+    def take_due(self, now: int) -> Iterator[Trail]:
+        """The votes whose round is over by now."""
+        while self._due and self._due[0][0] <= now:
+            moment, name = heapq.heappop(self._due)
+            if self._is_due_still(moment, name):
+                yield self.open[name]
+
+    def _is_due_still(self, moment: int, name: str) -> bool:
+        trail = self.open.get(name)
+        return trail is not None and not trail.rounds[-1].closed and trail.rounds[-1].deadline == moment
+
+    # What changes
+
+    def add(self, trail: Trail) -> None:
+        """A vote begins."""
+        self.open[trail.proposal.id] = trail
+        self.schedule(trail)
+        self.changed(trail)
+
+    def schedule(self, trail: Trail) -> None:
+        """Its last round ends at its deadline."""
+        if not trail.rounds[-1].closed:
+            heapq.heappush(self._due, (trail.rounds[-1].deadline, trail.proposal.id))
+
+    def changed(self, trail: Trail) -> None:
+        """It has to be written."""
+        self._changed[trail.proposal.id] = None
+
+    def stir(self, trail: Trail) -> None:
+        """Whoever waits for it may want to know."""
+        self._stirred[trail.proposal.id] = None
+
+    def finish(self, trail: Trail, result: Result) -> None:
+        """A vote has its result."""
+        trail.result = result
+        name = trail.proposal.id
+        self._finished[name] = msgspec.msgpack.encode(trail)
+        del self.open[name]
+        self._digests.pop(name, None)
+        self.ended[name] = Ended(trail.proposal, len(trail.rounds), result, result.at + KNOWN_FOR_MS)
+        self.changed(trail)
+        self.stir(trail)
+        while len(self.ended) > MAX_KNOWN:
+            self._forget(next(iter(self.ended)))
+
+    def forget_old(self, now: int) -> None:
+        """Forget what ended long ago."""
+        for name in [name for name, found in self.ended.items() if found.until <= now]:
+            self._forget(name)
+
+    def _forget(self, name: str) -> None:
+        del self.ended[name]
+        self._changed.pop(name, None)
+        self._removed[name] = None
+
+    def event(self, kind: str, resource: str, reason: str, sender: str, **details: object) -> None:
+        """Something for the audit, alone."""
+        self._events.append(Event(kind, resource, reason, details, sender))
+
+    def list_event(self, kind: str, resource: str, **details: object) -> None:
+        """Something for the audit; what is of one kind and resource goes there together."""
+        self._listed.setdefault((kind, resource), []).append(details)
+
+    # Who waits
+
+    def answer(self, command: Command, data: dict[str, object], error: str = "") -> None:
+        """Tell the sender of a command."""
+        self._answers.append(Answer(command.sender, command.instance, command.request, data, error))
+
+    def wait(self, command: Command, rounds: dict[str, int], *, documents: bool) -> bool:
+        """Remember somebody who waits; False when too many do."""
+        if len(self._waiters) >= MAX_WAITERS:
+            return False
+        key = (command.sender, command.instance, command.request)
+        self._waiters[key] = Waiter(*key, command.resource, rounds, documents)
+        for word in rounds:
+            self._waited_for.setdefault(vote_id(command.resource, word), set()).add(key)
+        return True
+
+    def is_news(self, resource: str, rounds: Mapping[str, int]) -> bool:
+        """Whether every one of these has a result, or a round that the asker does not know."""
+        return all(self._is_past(vote_id(resource, word), known) for word, known in rounds.items())
+
+    def _is_past(self, name: str, known: int) -> bool:
+        trail = self.open.get(name)
+        return trail is None or len(trail.rounds) > known > 0
+
+    def views(self, resource: str, words: Iterable[str], *, documents: bool) -> dict[str, object]:
+        """What is told of proposals."""
+        return {"votes": [self.view(vote_id(resource, word), documents=documents) for word in words]}
+
+    def view(self, name: str, *, documents: bool) -> dict[str, object]:
+        """What is told of one."""
+        trail = self.open.get(name)
+        if trail is not None:
+            return open_view(trail, documents=documents)
+        found = self.ended.get(name)
+        if found is None:
+            return {"id": name, "state": "unknown"}
+        view: dict[str, object] = {
+            "id": name,
+            "state": found.result.outcome,
+            "round": found.round,
+            "result": msgspec.to_builtins(found.result),
+        }
+        if documents:
+            view["proposal"] = msgspec.to_builtins(found.proposal)
+        return view
+
+    # The step
+
+    def step(self, outcome: str = "") -> Step:
+        """Everything that changed since the last step."""
+        self._wake()
+        records: dict[str, bytes | None] = dict.fromkeys(self._removed)
+        for name in self._changed:
+            if (trail := self.open.get(name)) is not None:
+                records[name] = _OPEN + msgspec.msgpack.encode(trail)
+            elif (found := self.ended.get(name)) is not None:
+                records[name] = _ENDED + msgspec.msgpack.encode(found)
+        for (kind, resource), votes in self._listed.items():
+            reason = str(votes[0]["reason"]) if len(votes) == 1 else f"{len(votes)} proposals"
+            self._events += [
+                Event(kind, resource, reason, {"votes": votes[at : at + MAX_IN_EVENT]})
+                for at in range(0, len(votes), MAX_IN_EVENT)
+            ]
+        made = Step(
+            records=records,
+            answers=self._answers,
+            events=self._events,
+            outcome=outcome,
+            finished=self._finished,
+        )
+        self._forget_changes()
+        return made
+
+    def _wake(self) -> None:
+        keys = {key for name in self._stirred for key in self._waited_for.get(name, ())}
+        for key in keys:
+            waiter = self._waiters[key]
+            if self.is_news(waiter.resource, waiter.rounds):
+                data = self.views(waiter.resource, waiter.rounds, documents=waiter.documents)
+                self._answers.append(Answer(waiter.agent, waiter.instance, waiter.request, data))
+                del self._waiters[key]
+                for word in waiter.rounds:
+                    waiting = self._waited_for.get(vote_id(waiter.resource, word))
+                    if waiting is not None:
+                        waiting.discard(key)
+                        if not waiting:
+                            del self._waited_for[vote_id(waiter.resource, word)]
+
+    def _forget_changes(self) -> None:
+        self._changed, self._removed, self._finished, self._stirred = {}, {}, {}, {}
+        self._answers, self._events, self._listed = [], [], {}
+
+
+def vote_id(resource: str, word: str) -> str:
+    """The id of a proposal: that of its resource, and where several were opened together a word of its own."""
+    return f"{resource}/{word}" if word else resource
+
+
+def open_view(trail: Trail, *, documents: bool) -> dict[str, object]:
+    """What is told of a vote that is open."""
+    turn = trail.rounds[-1]
+    view: dict[str, object] = {
+        "id": trail.proposal.id,
+        "state": trail.state,
+        "round": turn.number,
+        "deadline": turn.deadline,
+        "options": list(turn.options),
+        "electorate": electorate(trail, turn),
+        "voted": [ballot.voter for ballot in turn.ballots],
+        "excluded": sorted(trail.excluded),
+    }
+    if documents:
+        view["proposal"] = msgspec.to_builtins(trail.proposal)
+    return view
+
+
+def electorate(trail: Trail, turn: Round) -> list[str]:
+    """Who may vote in a round."""
+    if turn.is_delegated:
+        return [trail.proposal.delegate]
+    excluded = trail.excluded
+    return [voter for voter in trail.proposal.participants if voter not in excluded]
