@@ -5,7 +5,7 @@ BIN    := $(VENV)/bin
 STAMP  := $(VENV)/.installed
 DEV    := $(VENV)/.installed-dev
 
-.PHONY: run test check gen docs bench bench-peers differential tamper clean fuzz audit faults soak
+.PHONY: run test check gen docs bench bench-peers differential tamper clean fuzz audit faults soak elections
 .DEFAULT_GOAL := run
 
 $(BIN)/python:
@@ -23,6 +23,7 @@ $(DEV): $(STAMP)
 run: $(STAMP)  ## start the sample system: server, gateway and the agents of agents.d/
 	@$(BIN)/mas up
 
+COUNT ?= 10000
 WORKERS ?= 3
 test: $(DEV)   ## run all tests against real servers; they wait a lot, so WORKERS processes share them
 	@$(BIN)/python -m pytest -q --numprocesses $(WORKERS) --dist loadfile --max-worker-restart 0; code=$$?; \
@@ -53,6 +54,11 @@ bench-peers: $(DEV)  ## install what is compared with, each in .venv-peers
 differential: $(DEV)  ## compare the access rules with a brute-force model on 1,000,000 random cases
 	@$(BIN)/python tests/support/access_model.py --cases 1000000
 
+elections: $(DEV)  ## compare ranked votes with two libraries of others on COUNT random elections
+	@test -d $(VENV)-elections || $(BIN)/python -m venv $(VENV)-elections
+	@$(VENV)-elections/bin/pip install --quiet --disable-pip-version-check msgspec python-ulid 'pref_voting>=1.18,<2' 'pyrankvote>=2.0.6,<3'
+	@PYTHONPATH=. $(VENV)-elections/bin/python tests/support/elections.py --count $(COUNT)
+
 tamper: $(DEV) ## spoil a log of 100,000 records in 10,000 ways, and verify each
 	@$(BIN)/python tests/support/tampering.py $(TAMPER)
 
@@ -72,4 +78,4 @@ audit: $(DEV)  ## look for known vulnerabilities in what is installed; needs the
 	@$(VENV)-audit/bin/pip-audit --progress-spinner off --path "$$($(BIN)/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))')"
 
 clean:
-	rm -rf $(VENV) $(VENV)-audit .venv-peers .mas .cache site
+	rm -rf $(VENV) $(VENV)-audit $(VENV)-elections .venv-peers .mas .cache site

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from mas_core.agent.agent import Agent
     from mas_core.agent.client import Client
+    from mas_core.agent.consensus import Consensus
     from mas_core.audit.sinks.daily_files import ActivityLog
     from mas_core.errors import (
         AgentFailed,
@@ -80,6 +81,7 @@ if TYPE_CHECKING:
     from mas_core.model.decision import Decision, Receipt
     from mas_core.model.event import Event, EventType
     from mas_core.model.message import AgentMessage
+    from mas_core.model.vote import Motion, Proposal
     from mas_core.ops.auth_manager import AuthManager
     from mas_core.ops.gateway_service import GatewayService
     from mas_core.resilience.circuit_breaker import CircuitBreaker
@@ -93,6 +95,7 @@ _HOMES = {
     "AuthManager": "mas_core.ops.auth_manager",
     "CircuitBreaker": "mas_core.resilience.circuit_breaker",
     "Client": "mas_core.agent.client",
+    "Consensus": "mas_core.agent.consensus",
     "Decision": "mas_core.model.decision",
     "Event": "mas_core.model.event",
     "EventConsumer": "mas_core.events.consumers",
@@ -103,6 +106,8 @@ _HOMES = {
     "EventType": "mas_core.model.event",
     "GatewayService": "mas_core.ops.gateway_service",
     "GatewaySettings": "mas_core.settings.gateway_settings",
+    "Motion": "mas_core.model.vote",
+    "Proposal": "mas_core.model.vote",
     "Receipt": "mas_core.model.decision",
     "RetryPolicy": "mas_core.resilience.retry_policy",
     "retry": "mas_core.resilience.retry_policy",
@@ -123,6 +128,7 @@ __all__ = [
     "Client",
     "ConfigurationError",
     "Conflict",
+    "Consensus",
     "ContextNotFound",
     "DeadlineExceeded",
     "Decision",
@@ -151,12 +157,14 @@ __all__ = [
     "MasError",
     "MessageExpired",
     "MessageNotFound",
+    "Motion",
     "NoResponder",
     "NotFound",
     "NotStarted",
     "PayloadBlocked",
     "ProfileUnmet",
     "ProjectNotFound",
+    "Proposal",
     "RateLimited",
     "Receipt",
     "Refused",

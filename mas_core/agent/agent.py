@@ -15,6 +15,7 @@ from pydantic import BaseModel
 
 from mas_core.agent.client import Client
 from mas_core.agent.connecting import connect
+from mas_core.agent.consensus import Consensus
 from mas_core.agent.dispatch import Dispatch
 from mas_core.agent.handler_calls import HandlerCalls
 from mas_core.agent.handlers import Handler, HandlerMethod, handlers_of, on
@@ -24,6 +25,7 @@ from mas_core.agent.leadership import Callback, Leadership
 from mas_core.agent.obedience import Obedience
 from mas_core.agent.retries import Retries
 from mas_core.agent.talking import Talking
+from mas_core.agent.voters import VoterMethod, on_proposal
 from mas_core.base.failpoints import failpoint
 from mas_core.base.ids import check_agent_id, check_capability
 from mas_core.base.logs import get_logger
@@ -182,6 +184,15 @@ class Agent(Talking, Generic[State]):
             timeout: Seconds until it is ended and its message has failed; 0 for never; the agent's when left out.
         """
         return on(message_type, model=model, retry=retry, timeout=timeout)
+
+    @staticmethod
+    def on_proposal(method: VoterMethod) -> VoterMethod:
+        """Mark an async method as the one that votes: it takes `(self, proposal)`, and returns the choice.
+
+        `proposal` is a `Proposal`. The choice is an option, or True and False for yes and no, or options by
+        preference in a ranked vote, or None to abstain. It is cast as a ballot that is signed with this agent's key.
+        """
+        return on_proposal(method)
 
     # Lifecycle
 
@@ -414,6 +425,16 @@ class Agent(Talking, Generic[State]):
     ) -> Leadership:
         """Lead a group for as long as an `async with` over this lasts; as `Leadership`."""
         return Leadership(self._started(), group, lease=lease, on_elected=on_elected, on_lost=on_lost)
+
+    @property
+    def consensus(self) -> Consensus:
+        """Proposals and votes of this agent."""
+        return Consensus(self._started())
+
+    @property
+    def client(self) -> Client:
+        """What this agent sends with, once it is started."""
+        return self._started()
 
     @property
     def state(self) -> State:

@@ -84,7 +84,7 @@ def proposal_of(motion: Motion, proposal_id: str, proposer: str, now: int) -> Pr
         strategy=motion.strategy,
         threshold=_threshold(motion),
         quorum=_quorum(motion),
-        deadline_ms=max(1, int(motion.deadline * 1000)),
+        deadline_ms=max(1, round(motion.deadline * 1000)),
         is_byzantine=motion.byzantine,
         ends_early=motion.early,
         on_tie=_steps(
@@ -98,6 +98,32 @@ def proposal_of(motion: Motion, proposal_id: str, proposer: str, now: int) -> Pr
     )
     _check_steps(proposal)
     return proposal
+
+
+def is_well_formed(proposal: Proposal) -> bool:
+    """Whether a proposal, such as one in an exported trail, is one that could have been opened."""
+    motion = Motion(
+        title=proposal.title,
+        participants=dict(proposal.participants),
+        description=proposal.description,
+        options=proposal.options,
+        strategy=proposal.strategy,
+        threshold=proposal.threshold,
+        quorum=proposal.quorum,
+        deadline=proposal.deadline_ms / 1000,
+        byzantine=proposal.is_byzantine,
+        early=proposal.ends_early,
+        on_tie=proposal.on_tie,
+        on_stall=proposal.on_stall,
+        max_rounds=proposal.max_rounds,
+        delegate=proposal.delegate,
+        status_quo=proposal.status_quo,
+        operator=proposal.operator,
+    )
+    try:
+        return proposal_of(motion, proposal.id, proposal.proposer, proposal.opened) == proposal
+    except InvalidPayload:
+        return False
 
 
 def check_ranking(proposal: Proposal, ranking: Iterable[str], options: Iterable[str]) -> str:

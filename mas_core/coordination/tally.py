@@ -122,7 +122,8 @@ def is_certain(proposal: Proposal, rankings: Rankings, excluded: Collection[str]
 def _first_choices(proposal: Proposal, voiced: Sequence[tuple[int, tuple[str, ...]]]) -> Count:
     found = dict.fromkeys(proposal.options, 0)
     for weight, ranking in voiced:
-        found[ranking[0]] += weight
+        if ranking[0] in found:
+            found[ranking[0]] += weight
     return Count(found)
 
 

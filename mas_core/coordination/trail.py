@@ -11,7 +11,7 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 
 from mas_core.coordination.ballots import is_valid_ballot
-from mas_core.coordination.proposals import check_ranking
+from mas_core.coordination.proposals import check_ranking, is_well_formed
 from mas_core.coordination.tally import TIE, WINNER, is_certain, tally_of
 from mas_core.model.vote import (
     ACCEPTED,
@@ -118,6 +118,9 @@ def verify(trail: Trail, keys: Mapping[str, Collection[str]] | None = None) -> V
     """
     found = Verification()
     proposal = trail.proposal
+    if not is_well_formed(proposal):
+        found.problems.append("the proposal contradicts itself, so it was never opened")
+        return found
     digest = proposal.digest()
     found.recomputed.append(
         f"proposal {proposal.id}: {len(proposal.participants)} participants of weight {proposal.total_weight}, "

@@ -14,7 +14,7 @@ import msgspec
 from mas_core.coordination.machine import Answer, Command, Event, Step
 from mas_core.model.vote import Proposal, Result, Round, Trail
 
-KNOWN_FOR_MS: Final = 600_000
+KNOWN_FOR_MS: Final = 3_600_000
 """How long a finished vote stays known to the machine; its trail is kept elsewhere for longer."""
 MAX_KNOWN: Final = 10_000
 MAX_WAITERS: Final = 10_000
@@ -30,8 +30,21 @@ class Ended(msgspec.Struct, frozen=True):
     proposal: Proposal
     round: int
     result: Result
+    voted: int
+    """Ballots of the last round."""
     until: int
     """Unix milliseconds until which it is known."""
+
+
+Kept = Trail | Ended
+"""What is stored of a vote under its name."""
+
+
+def read_kept(record: bytes) -> Kept:
+    """What is stored of a vote."""
+    if record[:1] == _ENDED:
+        return msgspec.msgpack.decode(record[1:], type=Ended)
+    return msgspec.msgpack.decode(record[1:], type=Trail)
 
 
 class Waiter(msgspec.Struct):
@@ -73,12 +86,12 @@ class VoteBook:
         self._forget_changes()
         ended = []
         for name, record in records.items():
-            if record[:1] == _ENDED:
-                ended.append((name, msgspec.msgpack.decode(record[1:], type=Ended)))
+            kept = read_kept(record)
+            if isinstance(kept, Ended):
+                ended.append((name, kept))
             else:
-                trail = msgspec.msgpack.decode(record[1:], type=Trail)
-                self.open[name] = trail
-                self.schedule(trail)
+                self.open[name] = kept
+                self.schedule(kept)
         for name, found in sorted(ended, key=lambda item: item[1].until):
             self.ended[name] = found
 
@@ -139,7 +152,13 @@ class VoteBook:
         self._finished[name] = msgspec.msgpack.encode(trail)
         del self.open[name]
         self._digests.pop(name, None)
-        self.ended[name] = Ended(trail.proposal, len(trail.rounds), result, result.at + KNOWN_FOR_MS)
+        self.ended[name] = Ended(
+            trail.proposal,
+            len(trail.rounds),
+            result,
+            len(trail.rounds[-1].ballots),
+            result.at + KNOWN_FOR_MS,
+        )
         self.changed(trail)
         self.stir(trail)
         while len(self.ended) > MAX_KNOWN:
@@ -167,7 +186,8 @@ class VoteBook:
 
     def answer(self, command: Command, data: dict[str, object], error: str = "") -> None:
         """Tell the sender of a command."""
-        self._answers.append(Answer(command.sender, command.instance, command.request, data, error))
+        if command.wants_answer:
+            self._answers.append(Answer(command.sender, command.instance, command.request, data, error))
 
     def wait(self, command: Command, rounds: dict[str, int], *, documents: bool) -> bool:
         """Remember somebody who waits; False when too many do."""
@@ -180,12 +200,14 @@ class VoteBook:
         return True
 
     def is_news(self, resource: str, rounds: Mapping[str, int]) -> bool:
-        """Whether every one of these has a result, or a round that the asker does not know."""
-        return all(self._is_past(vote_id(resource, word), known) for word, known in rounds.items())
-
-    def _is_past(self, name: str, known: int) -> bool:
-        trail = self.open.get(name)
-        return trail is None or len(trail.rounds) > known > 0
+        """Whether every one of these has a result, or one a round that the asker does not know."""
+        is_open = False
+        for word, known in rounds.items():
+            if (trail := self.open.get(vote_id(resource, word))) is not None:
+                if len(trail.rounds) > known > 0:
+                    return True
+                is_open = True
+        return not is_open
 
     def views(self, resource: str, words: Iterable[str], *, documents: bool) -> dict[str, object]:
         """What is told of proposals."""

@@ -44,7 +44,7 @@ class GetRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     proposals: dict[str, int] = {}
     """Word, empty for a proposal that was opened alone -> the round that the asker knows of."""
     wait: bool = False
-    """Answer only once each has a result, or a round that the asker does not know."""
+    """Answer only once each has a result, or one a round that the asker does not know."""
     documents: bool = True
     """Whether the proposals themselves are wanted."""
 

@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from typing import Final, Protocol
 
 from mas_core.coordination.ballots import Sheet, ballot_bytes, is_signed, sheet_bytes
-from mas_core.coordination.machine import Command, Step
+from mas_core.coordination.machine import Command, Refusal, Step
 from mas_core.coordination.proposals import check_ranking, motion_of, proposal_of
 from mas_core.coordination.tally import is_certain, tally_of
 from mas_core.coordination.trail import decided_by, next_step, result_of
@@ -49,20 +49,14 @@ MAX_REJECTIONS: Final = 64
 _WORD: Final = re.compile(r"[A-Za-z0-9-]{1,64}")
 
 
+KIND: Final = "vote"
+
+
 class SigningKeys(Protocol):
     """Knows the public keys of agents."""
 
     def key(self, agent_id: str, key_id: str) -> AgentKey | None:
         """One key of an agent, valid or not."""
-
-
-class _Refused(Exception):
-    """A command is not carried out."""
-
-    def __init__(self, code: str, reason: str) -> None:
-        super().__init__(reason)
-        self.code = code
-        self.reason = reason
 
 
 class VotingMachine:
@@ -73,7 +67,7 @@ class VotingMachine:
         keys: Where the voters' public keys come from.
     """
 
-    kind = "vote"
+    kind = KIND
 
     def __init__(self, namespace: str, keys: SigningKeys) -> None:
         self._namespace = namespace
@@ -100,12 +94,10 @@ class VotingMachine:
         self._end_due(command.now)
         try:
             outcome = self._verbs.get(command.verb, _unknown)(command)
-        except InvalidPayload as error:
-            outcome = "invalid_payload"
-            self._book.answer(command, {"message": error.message}, outcome)
-        except _Refused as error:
+        except (InvalidPayload, Refusal) as error:
+            # What was refused may be in the trail already, so this is a step like any other.
             outcome = error.code
-            self._book.answer(command, {"message": error.reason}, outcome)
+            self._book.answer(command, {"message": error.message}, outcome)
         return self._book.step(outcome)
 
     # Opening
@@ -121,11 +113,9 @@ class VotingMachine:
         for data in listed:
             try:
                 views.append(self._open_one(command, data, is_listed=True))
-            except (_Refused, InvalidPayload) as error:
-                code = error.code
-                text = error.message if isinstance(error, InvalidPayload) else error.reason
-                views.append({"error": {"code": code, "message": text}})
-                refused = refused or code
+            except (Refusal, InvalidPayload) as error:
+                views.append({"error": {"code": error.code, "message": error.message}})
+                refused = refused or error.code
         self._book.answer(command, {"votes": views})
         return refused or "opened"
 
@@ -140,12 +130,12 @@ class VotingMachine:
         if known is not None:
             again = proposal_of(motion, name, command.sender, known.proposal.opened)
             if again != known.proposal:
-                raise _Refused(
+                raise Refusal(
                     "already_open", f"{name} is another proposal already; what was opened does not change"
                 )
             return book.view(name, documents=True)
         if len(book.open) >= MAX_OPEN:
-            raise _Refused("too_many", f"{MAX_OPEN} proposals are open already")
+            raise Refusal("too_many", f"{MAX_OPEN} proposals are open already")
         proposal = proposal_of(motion, name, command.sender, command.now)
         first = Round(1, command.now, command.now + proposal.deadline_ms, proposal.options)
         trail = Trail(self._namespace, proposal, [first])
@@ -188,7 +178,7 @@ class VotingMachine:
             for name, item in zip(ids, request.ballots, strict=True):
                 if (trail := self._book.open.get(name)) is not None:
                     self._reject(trail, command, item, code, refusal)
-            raise _Refused(code, refusal)
+            raise Refusal(code, refusal)
         results = []
         worst = ""
         for index, (name, item) in enumerate(zip(ids, request.ballots, strict=True)):
@@ -200,7 +190,7 @@ class VotingMachine:
             if code not in {"counted", "repeated"}:
                 worst = worst or code
         if len(results) == 1 and worst:
-            raise _Refused(worst, str(results[0]["reason"]))
+            raise Refusal(worst, str(results[0]["reason"]))
         self._book.answer(command, {"ballots": results})
         return worst or str(results[0]["outcome"])
 
@@ -290,8 +280,10 @@ class VotingMachine:
         rounds = request.proposals or {"": 0}
         ids = [vote_id(command.resource, word) for word in rounds]
         if len(ids) == 1 and ids[0] not in self._book.open and ids[0] not in self._book.ended:
-            raise _Refused("not_found", f"there is no proposal {ids[0]} that is open or was lately")
-        is_to_wait = request.wait and not self._book.is_news(command.resource, rounds)
+            raise Refusal("not_found", f"there is no proposal {ids[0]} that is open or was lately")
+        is_to_wait = (
+            request.wait and command.wants_answer and not self._book.is_news(command.resource, rounds)
+        )
         if not is_to_wait or not self._book.wait(command, rounds, documents=request.documents):
             self._book.answer(
                 command, self._book.views(command.resource, rounds, documents=request.documents)
@@ -304,12 +296,12 @@ class VotingMachine:
         trail = self._book.open.get(name)
         if trail is None:
             if name in self._book.ended:
-                raise _Refused("already_decided", f"{name} is decided already")
-            raise _Refused("not_found", f"there is no proposal {name}")
+                raise Refusal("already_decided", f"{name} is decided already")
+            raise Refusal("not_found", f"there is no proposal {name}")
         proposal = trail.proposal
         if trail.state == ESCALATED:
             if command.sender != proposal.operator:
-                raise _Refused(
+                raise Refusal(
                     "not_yours", f"{name} waits for {proposal.operator}, and nobody else decides it"
                 )
             choice = request.choice or ""
@@ -320,9 +312,9 @@ class VotingMachine:
             self._finish(trail, choice, f"operator {proposal.operator}", reason, command.now)
         else:
             if command.sender != proposal.proposer:
-                raise _Refused("not_yours", f"only {proposal.proposer}, who proposed {name}, can end it")
+                raise Refusal("not_yours", f"only {proposal.proposer}, who proposed {name}, can end it")
             if request.choice is not None:
-                raise _Refused("not_escalated", f"{name} is still open, so its participants choose")
+                raise Refusal("not_escalated", f"{name} is still open, so its participants choose")
             self._end_round(trail, proposal.proposer, command.now)
         self._book.answer(command, self._book.view(name, documents=True))
         return "closed"
@@ -385,4 +377,4 @@ class VotingMachine:
 
 
 def _unknown(command: Command) -> str:
-    raise _Refused("unknown_verb", f"votes do not know vote.{command.verb[:40]}")
+    raise Refusal("unknown_verb", f"votes do not know vote.{command.verb[:40]}")

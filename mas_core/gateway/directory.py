@@ -58,7 +58,8 @@ class Directory:
         roster: Roster,
     ) -> None:
         self._keys = keys
-        self._namespace = namespace
+        self.namespace = namespace
+        """Of the system."""
         self._registrations = roster.registrations
         self.roster = roster
         """The registered agents; all partitions of a gateway share it."""
@@ -122,7 +123,7 @@ class Directory:
             access = compiled.access
             stages: list[Stage] = []
             if policy.features.message_signing:
-                stages.append(CheckSignature(self, self._namespace, policy.signature_max_age_s))
+                stages.append(CheckSignature(self, self.namespace, policy.signature_max_age_s))
             stages += [
                 CheckForm(self.max_payload_bytes),
                 CheckExpiry(),
@@ -188,7 +189,7 @@ class Directory:
             self._keys.seal_key,
             X25519PublicKey.from_public_bytes(bytes.fromhex(key.seal_key)),
             session=session,
-            namespace=self._namespace,
+            namespace=self.namespace,
             to_gateway=to_gateway,
             agent=agent_id,
             agent_key_id=key.key_id,
@@ -202,7 +203,7 @@ class Directory:
             DecryptionFailed: No gateway put it there, or its key is not known any more.
         """
         registration = self._registrations.get(agent_id)
-        return open_inbox_frame(self._keys, self._namespace, registration, lane, frame)
+        return open_inbox_frame(self._keys, self.namespace, registration, lane, frame)
 
     def can_decrypt(self, agent_id: str, key_ids: Collection[str], now: int) -> bool:
         """Whether one of these keys is a key of the agent that counts."""

@@ -124,7 +124,14 @@ class Judge:
             retry=retry,
         )
         self._resources = Resources(
-            keys, ledger, outbound, self._effects, resources.records, directory.may_claim
+            keys,
+            ledger,
+            outbound,
+            self._effects,
+            resources.records,
+            directory.may_claim,
+            signing_keys=directory,
+            namespace=directory.namespace,
         )
         fences = Fences(keys, resources.fences, self._effects)
         stages: tuple[Stage, ...] = (*directory.stages, CheckFence(fences))

@@ -18,6 +18,7 @@ from mas_core.base.traces import trace_of
 from mas_core.coordination.election import Election
 from mas_core.coordination.machine import Answer, Command, Machine, Refusal, Step
 from mas_core.coordination.task_queues import TaskQueues
+from mas_core.coordination.voting import SigningKeys, VotingMachine
 from mas_core.errors import DecryptionFailed
 from mas_core.gateway.fences import make_fence
 from mas_core.gateway.ledger import Ledger
@@ -47,6 +48,8 @@ class Resources:
         effects: Gets what must be committed.
         stored: Kind -> name -> sealed record, as the store has them.
         may_claim: Whether the policy lets an agent claim a capability.
+        signing_keys: The public keys of agents, for what they sign.
+        namespace: Of the system.
     """
 
     def __init__(
@@ -57,6 +60,9 @@ class Resources:
         effects: list[Callable[[Commit], None]],
         stored: Mapping[str, Mapping[str, bytes]],
         may_claim: Callable[[str, str], bool],
+        *,
+        signing_keys: SigningKeys,
+        namespace: str,
     ) -> None:
         self._at_rest = AtRest(keys.at_rest_key)
         self._ledger = ledger
@@ -67,6 +73,7 @@ class Resources:
             for machine in (
                 Election(lambda group, term, agent: make_fence(keys, group, term, agent)),
                 TaskQueues(may_claim),
+                VotingMachine(namespace, signing_keys),
             )
         }
         self._spoiled: set[tuple[str, str]] = set()

@@ -48,7 +48,8 @@ async def open_resource(connection: Connection, keys: Keys, kind: str, name: str
 
 async def finished_resource(connection: Connection, keys: Keys, kind: str, name: str) -> bytes | None:
     """The last sealed record of one resource that is over, while it is kept."""
-    partition = partition_of(f"{kind}:{name}", keys.partitions)
+    # What was opened together lies where its resource does.
+    partition = partition_of(f"{kind}:{name.partition('/')[0]}", keys.partitions)
     reply: bytes | None = await connection.call(
         "HGET", keys.finished_resource(partition, kind, name), "record"
     )

@@ -44,6 +44,7 @@ ROWS = {
     32: "guessing a payload from its fingerprint",
     33: "failing on purpose to open a circuit for all",
     34: "everything at the highest priority",
+    35: "votes that are double, late, forged, replayed or counted wrong",
     38: "capabilities and metadata that poison the registry",
     39: "heartbeats that are forged or late",
     40: "states of others, strange keys, huge values",

@@ -137,6 +137,7 @@ def test_s35_a_ballot_of_another_proposal_or_round_counts_not_here(hall):
     second = hall.open("two")
     ballot = hall.ballot("a", first, "yes")
     assert hall.say("a", "cast", ballot, "two")["error"] == "forged_ballot"
+    hall.now += 1
     again = hall.open("three")
     assert hall.vote("a", msgspec.structs.replace(second, id="three"), "yes") == "other_proposal"
 
@@ -222,6 +223,10 @@ def change_ballot(trail, **changes):
     ballots[0] = replaced(ballots[0], **changes)
 
 
+def change_proposal(trail, **changes):
+    trail.proposal = replaced(trail.proposal, **changes)
+
+
 def change_tally(trail):
     tally = trail.rounds[0].tally
     trail.rounds[0].tally = replaced(tally, counts=(Count({"yes": 3, "no": 1}),))
@@ -237,7 +242,9 @@ def fake_proof(trail):
 
 
 def swap_weights(trail):
-    trail.proposal = replaced(trail.proposal, participants={"a": 1, "b": 1, "c": 1, "d": 9})
+    trail.proposal = replaced(
+        trail.proposal, strategy="weighted", participants={"a": 1, "b": 1, "c": 1, "d": 9}
+    )
 
 
 def take_votes_along(trail):
@@ -290,6 +297,11 @@ def longer_deadline(trail):
         lambda trail: trail.rounds[1].ballots.append(trail.rounds[1].ballots[0]),
         lambda trail: trail.rounds[1].ballots.pop(),
         lambda trail: trail.rounds.clear(),
+        lambda trail: change_proposal(trail, title="Another question"),
+        lambda trail: change_proposal(trail, quorum="nearly all"),
+        lambda trail: change_proposal(trail, participants={"a": 1, "b": 1, "c": 1}),
+        lambda trail: change_proposal(trail, is_byzantine=False),
+        lambda trail: change_proposal(trail, opened=1),
     ],
 )
 def test_s35_a_fabricated_trail_is_found(hall, tamper):

@@ -61,7 +61,7 @@ def decide(hall, ballots, **motion):
     ],
 )
 def test_what_a_strategy_decides(hall, motion, ballots, outcome, choice):
-    """Majority, larger majorities, all, weights and run-off decide as documented, abstentions and quorum included."""
+    """Majority, larger majorities, all, weights and run-off decide as documented, with abstentions and quorum."""
     trail = decide(hall, ballots, **motion)
 
     assert (trail.result.outcome, trail.result.choice) == (outcome, choice)
@@ -219,7 +219,7 @@ def test_finished_votes_are_forgotten_after_a_while(hall):
     hall.vote("a", proposal, "yes")
     assert list(hall.records) == ["plan"]
 
-    hall.wait(600_001)
+    hall.wait(3_600_001)
 
     assert hall.records == {}
     assert hall.vote("a", proposal, "yes") == "not_found"

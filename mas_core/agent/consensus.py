@@ -1,0 +1,385 @@
+"""Proposals and votes: open a proposal, ask the participants, cast signed ballots, wait for the result.
+
+Everything goes to the resource `vote:ID` through the gateway. The proposer's side asks the participants itself,
+with a message `consensus.proposal` to each, and again for each further round; each is subject to the policy like
+any message. Who casts a ballot signs it over the proposal as it was shown, so a proposer who shows others something
+else gets no ballots that count.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Protocol
+
+import msgspec
+
+from mas_core.agent.client import Client
+from mas_core.agent.resources import ask
+from mas_core.base.ids import new_message_id
+from mas_core.coordination.ballots import ballot_bytes, sign_sheet
+from mas_core.coordination.vote_requests import MAX_TOGETHER, signature_text
+from mas_core.coordination.voting import KIND
+from mas_core.errors import CoordinationRefused, DeadlineExceeded, MasError, RequestTimedOut, ResourceNotFound
+from mas_core.model.json_text import encode_json
+from mas_core.model.vote import PROPOSAL_TYPE, Motion, Proposal, Result
+
+WAIT_S = 10.0
+"""How long a question waits at the gateway before it is asked again: who waits is in the gateway's memory."""
+RETRY_S = 0.5
+MAX_TOGETHER_BYTES = 400_000
+"""Of proposals that one message shows or opens."""
+
+Choice = str | bool | Sequence[str] | None
+"""An option; options by preference in a ranked vote; True and False for yes and no; None for an abstention."""
+
+
+class _HasClient(Protocol):
+    @property
+    def client(self) -> Client:
+        """The client of an agent that is started."""
+
+
+class _View(msgspec.Struct):
+    """What the gateway tells of a proposal."""
+
+    id: str
+    state: str
+    round: int = 0
+    deadline: int = 0
+    options: list[str] = []
+    electorate: list[str] = []
+    voted: list[str] = []
+    excluded: list[str] = []
+    result: Result | None = None
+    proposal: Proposal | None = None
+
+
+class _Views(msgspec.Struct):
+    votes: list[_View]
+
+
+@dataclass(slots=True)
+class OpenVote:
+    """A proposal of one's own that is open.
+
+    Attributes:
+        proposal: As it was opened.
+        unreached: Participant -> why it could not be asked; whoever it is may vote all the same.
+    """
+
+    proposal: Proposal
+    consensus: Consensus
+    round: int = 1
+    unreached: dict[str, str] = field(default_factory=dict)
+
+    @property
+    def id(self) -> str:
+        """The id of the proposal."""
+        return self.proposal.id
+
+    async def wait(self, timeout: float | None = None) -> Result:
+        """Wait for the result, and ask the participants again whenever another round begins.
+
+        Args:
+            timeout: Seconds; as long as it takes when left out.
+
+        Raises:
+            DeadlineExceeded: There is none yet.
+        """
+        return (await self.consensus.wait([self], timeout))[self.id]
+
+
+class Consensus:
+    """Votes of one agent.
+
+    Args:
+        agent: An agent or a client, started.
+    """
+
+    def __init__(self, agent: Client | _HasClient) -> None:
+        self._client = agent if isinstance(agent, Client) else agent.client
+
+    async def propose(
+        self,
+        title: str,
+        participants: Iterable[str] | Mapping[str, int | float],
+        *,
+        proposal_id: str = "",
+        is_asking: bool = True,
+        **terms: object,
+    ) -> OpenVote:
+        """Open a proposal and ask its participants.
+
+        Args:
+            title: What is proposed, in a line.
+            participants: Who may vote; with weights where votes do not all count the same.
+            proposal_id: Words of letters, digits, `_` and `-`, joined by dots; a new one when left out. The same
+                proposal again under the same id is the same vote.
+            is_asking: Whether a message goes to each participant.
+            terms: Other fields of `Motion`, such as `strategy`, `deadline` or `options`.
+
+        Raises:
+            CoordinationRefused: It contradicts itself, or the id is that of another proposal.
+            Forbidden: No rule lets this agent propose it.
+        """
+        named: object = dict(participants) if isinstance(participants, Mapping) else list(participants)
+        data = {"title": title, "participants": named, **terms}
+        answer = await ask(self._client, KIND, proposal_id or new_message_id(), "open", data)
+        [view] = msgspec.convert(answer, _Views).votes
+        vote = OpenVote(_document(view), self, view.round)
+        if is_asking and view.result is None:
+            await self._ask_all([(vote, view)])
+        return vote
+
+    async def propose_many(
+        self, motions: Sequence[Motion], *, name: str = "", is_asking: bool = True
+    ) -> list[OpenVote]:
+        """Open many proposals at once and ask the participants, each with one message for all of them.
+
+        Args:
+            motions: The proposals; those without a name are numbered.
+            name: Of the resource that they lie in; a new one when left out. Their ids are `name/word`.
+            is_asking: Whether messages go to the participants.
+
+        Raises:
+            CoordinationRefused: One of them cannot be opened; the others are.
+            Forbidden: No rule lets this agent propose them.
+        """
+        resource = name or new_message_id()
+        named = [
+            msgspec.structs.replace(motion, name=motion.name or str(number))
+            for number, motion in enumerate(motions)
+        ]
+        opened: list[tuple[OpenVote, _View]] = []
+        problem = ""
+        for chunk in _chunks([msgspec.to_builtins(motion) for motion in named]):
+            answer = await ask(self._client, KIND, resource, "open", {"proposals": chunk})
+            votes = answer["votes"]
+            for told in votes if isinstance(votes, list) else ():
+                if "error" in told:
+                    problem = problem or str(told["error"]["message"])
+                else:
+                    view = msgspec.convert(told, _View)
+                    opened.append((OpenVote(_document(view), self, view.round), view))
+        if is_asking:
+            await self._ask_all([(vote, view) for vote, view in opened if view.result is None])
+        if problem:
+            raise CoordinationRefused(problem, resource=f"{KIND}:{resource}", agent_code="invalid_payload")
+        return [vote for vote, _ in opened]
+
+    async def vote(self, proposal: Proposal | str, choice: Choice, *, round_number: int = 0) -> str:
+        """Cast a signed ballot.
+
+        Args:
+            proposal: As it was shown, or its id; then it is asked for.
+            choice: An option; options by preference in a ranked vote; None for an abstention.
+            round_number: The round that it is for; the present one when left out.
+
+        Returns:
+            counted, or repeated where the same ballot was there already.
+
+        Raises:
+            CoordinationRefused: It does not count; `details["agent_code"]` says why: double_vote, late_vote...
+            ResourceNotFound: There is no such proposal.
+            Forbidden: No rule lets this agent vote on it.
+        """
+        if isinstance(proposal, str) or not round_number:
+            view = await self._view(proposal if isinstance(proposal, str) else proposal.id)
+            round_number = round_number or view.round
+            proposal = _document(view) if isinstance(proposal, str) else proposal
+        outcomes = await self.vote_many([(proposal, choice, round_number)])
+        return outcomes[proposal.id]
+
+    async def vote_many(self, ballots: Iterable[tuple[Proposal, Choice, int]]) -> dict[str, str]:
+        """Cast ballots on many proposals, those of one list under one signature.
+
+        Args:
+            ballots: Proposal, choice and round of each.
+
+        Returns:
+            Id of each proposal -> counted, repeated, or the code of why it does not count.
+
+        Raises:
+            CoordinationRefused: A ballot that was cast alone does not count.
+            Forbidden: No rule lets this agent vote on them.
+        """
+        sheets: dict[str, list[tuple[Proposal, Choice, int]]] = {}
+        for item in ballots:
+            sheets.setdefault(item[0].id.partition("/")[0], []).append(item)
+        outcomes: dict[str, str] = {}
+        for resource, items in sheets.items():
+            for at in range(0, len(items), MAX_TOGETHER):
+                sheet = self._sheet(items[at : at + MAX_TOGETHER])
+                answer = await ask(self._client, KIND, resource, "cast", sheet)
+                told = answer["ballots"]
+                if isinstance(told, list):
+                    outcomes.update((str(one["id"]), str(one["outcome"])) for one in told)
+        return outcomes
+
+    async def status(self, proposal_id: str) -> dict[str, object]:
+        """What is known of a proposal that is open or was lately.
+
+        Raises:
+            ResourceNotFound: It is neither.
+        """
+        return _without_empty(msgspec.to_builtins(await self._view(proposal_id)))
+
+    async def close(self, proposal_id: str, choice: str | None = None) -> dict[str, object]:
+        """End a vote of one's own now, by the ballots that are there; or decide one that waits for this agent.
+
+        Args:
+            proposal_id: Of the proposal.
+            choice: What an escalated vote is decided for; empty for no option.
+
+        Raises:
+            CoordinationRefused: It is not this agent's to end, or decided already.
+            ResourceNotFound: There is no such proposal.
+        """
+        resource, _, word = proposal_id.partition("/")
+        data = {"proposal": word, **({} if choice is None else {"choice": choice})}
+        return await ask(self._client, KIND, resource, "close", data)
+
+    async def wait(self, votes: Sequence[OpenVote], timeout: float | None = None) -> dict[str, Result]:
+        """Wait for the results of proposals of one's own; participants are asked again for further rounds.
+
+        Args:
+            votes: As `propose` and `propose_many` returned them.
+            timeout: Seconds; as long as it takes when left out.
+
+        Returns:
+            Id -> result.
+
+        Raises:
+            DeadlineExceeded: Some have none yet.
+        """
+        until = float("inf") if timeout is None else time.monotonic() + timeout
+        resources: dict[str, dict[str, OpenVote]] = {}
+        for vote in votes:
+            resource, _, word = vote.id.partition("/")
+            resources.setdefault(resource, {})[word] = vote
+        found = await asyncio.gather(
+            *(self._results(resource, waiting, until) for resource, waiting in resources.items())
+        )
+        return {name: result for results in found for name, result in results.items()}
+
+    async def _results(self, resource: str, waiting: dict[str, OpenVote], until: float) -> dict[str, Result]:
+        results: dict[str, Result] = {}
+        while waiting:
+            left = until - time.monotonic()
+            if left <= 0:
+                raise DeadlineExceeded(
+                    f"{len(waiting)} of {len(waiting) + len(results)} proposals are not decided yet",
+                    hint=f"mas consensus status {resource}",
+                )
+            rounds = {word: vote.round for word, vote in list(waiting.items())[:MAX_TOGETHER]}
+            data = {"proposals": rounds, "wait": True, "documents": False}
+            try:
+                answer = await ask(self._client, KIND, resource, "get", data, timeout=min(WAIT_S, left))
+            except RequestTimedOut:
+                continue
+            except MasError as error:
+                if not error.retryable:
+                    raise
+                await asyncio.sleep(min(RETRY_S, max(0.0, left)))
+                continue
+            begun = []
+            for view in msgspec.convert(answer, _Views).votes:
+                word = view.id.partition("/")[2]
+                vote = waiting[word]
+                if view.result is not None:
+                    results[view.id] = view.result
+                    del waiting[word]
+                elif not view.round:
+                    raise ResourceNotFound(f"there is no proposal {view.id} any more", resource=view.id)
+                elif view.round > vote.round:
+                    vote.round = view.round
+                    begun.append((vote, view))
+            await self._ask_all(begun)
+        return results
+
+    async def _view(self, proposal_id: str) -> _View:
+        resource, _, word = proposal_id.partition("/")
+        answer = await ask(self._client, KIND, resource, "get", {"proposals": {word: 0}})
+        [view] = msgspec.convert(answer, _Views).votes
+        return view
+
+    async def _ask_all(self, votes: Sequence[tuple[OpenVote, _View]]) -> None:
+        """Show the proposals to those who may vote now."""
+        shown: dict[str, list[tuple[OpenVote, dict[str, object]]]] = {}
+        for vote, view in votes:
+            item = {
+                "proposal": msgspec.to_builtins(vote.proposal),
+                "round": view.round,
+                "options": view.options,
+            }
+            for voter in view.electorate:
+                if voter != self._client.agent_id:
+                    shown.setdefault(voter, []).append((vote, item))
+        await asyncio.gather(*(self._show(voter, items) for voter, items in shown.items()))
+
+    async def _show(self, voter: str, items: Sequence[tuple[OpenVote, dict[str, object]]]) -> None:
+        ttl = max(vote.proposal.deadline_ms for vote, _ in items) / 1000
+        for chunk in _chunks([item for _, item in items]):
+            try:
+                await self._client.send(voter, PROPOSAL_TYPE, {"proposals": chunk}, ttl=max(1.0, ttl))
+            except MasError as error:
+                for vote, _ in items:
+                    vote.unreached[voter] = error.code
+
+    def _sheet(self, items: Sequence[tuple[Proposal, Choice, int]]) -> dict[str, object]:
+        keys = self._client.link.keys
+        me, leaves, ballots = self._client.agent_id, [], []
+        for proposal, choice, round_number in items:
+            ranking = ranking_of(choice)
+            digest = proposal.digest()
+            leaves.append(ballot_bytes(proposal.id, digest, round_number, me, ranking))
+            ballots.append(
+                {
+                    "proposal": proposal.id.partition("/")[2],
+                    "digest": digest,
+                    "round": round_number,
+                    "ranking": ranking,
+                }
+            )
+        signature = sign_sheet(keys.signing_key, self._client.link.namespace, me, keys.key_id, leaves)
+        return {"key_id": keys.key_id, "signature": signature_text(signature), "ballots": ballots}
+
+
+def ranking_of(choice: Choice) -> list[str]:
+    """A choice as it stands on a ballot."""
+    match choice:
+        case None:
+            return []
+        case bool():
+            return ["yes" if choice else "no"]
+        case str():
+            return [choice]
+    return list(choice)
+
+
+def _document(view: _View) -> Proposal:
+    if view.proposal is None:
+        raise ResourceNotFound(f"there is no proposal {view.id}", resource=view.id)
+    return view.proposal
+
+
+def _without_empty(view: dict[str, object]) -> dict[str, object]:
+    return {name: value for name, value in view.items() if value is not None}
+
+
+def _chunks(items: Sequence[object]) -> Iterable[list[object]]:
+    """In parts that fit into one message."""
+    part: list[object] = []
+    size = 0
+    for item in items:
+        length = len(encode_json(item))
+        if part and (size + length > MAX_TOGETHER_BYTES or len(part) == MAX_TOGETHER):
+            yield part
+            part, size = [], 0
+        part.append(item)
+        size += length
+    if part:
+        yield part

@@ -1,0 +1,74 @@
+"""Agents that vote: a handler looks at a proposal, and what it returns is cast as its signed ballot."""
+
+from __future__ import annotations
+
+import functools
+import inspect
+from collections.abc import Awaitable, Callable
+from typing import Any, TypeVar
+
+import msgspec
+
+from mas_core.agent.consensus import Choice, Consensus
+from mas_core.agent.handlers import on
+from mas_core.base.logs import get_logger
+from mas_core.errors import AgentFailed, InvalidPayload, UsageError
+from mas_core.model.message import AgentMessage
+from mas_core.model.vote import PROPOSAL_TYPE, Proposal
+
+log = get_logger(__name__)
+
+VoterMethod = TypeVar("VoterMethod", bound=Callable[..., Awaitable[Any]])
+
+
+class _Shown(msgspec.Struct):
+    """One proposal as its proposer shows it."""
+
+    proposal: Proposal
+    round: int
+    options: tuple[str, ...]
+    """Those that can be chosen in this round."""
+
+
+class _Asked(msgspec.Struct):
+    proposals: list[_Shown]
+
+
+def on_proposal(method: VoterMethod) -> VoterMethod:
+    """Mark an async method that takes `(self, proposal)` as the one that votes; see `Agent.on_proposal`."""
+    if not inspect.iscoroutinefunction(method):
+        raise UsageError(f"{getattr(method, '__name__', 'the method')} must be an async method to vote")
+
+    @functools.wraps(method)
+    async def answer(agent: Any, asked: AgentMessage | Proposal) -> object:
+        if isinstance(asked, Proposal):
+            return await method(agent, asked)
+        await _vote(agent, asked, functools.partial(method, agent))
+        return None
+
+    marked: Any = on(PROPOSAL_TYPE)(answer)
+    return marked  # type: ignore[no-any-return]
+
+
+async def _vote(agent: Any, message: AgentMessage, decide: Callable[[Proposal], Awaitable[Choice]]) -> None:
+    try:
+        asked = msgspec.convert(message.data, _Asked)
+    except msgspec.ValidationError as error:
+        raise InvalidPayload(f"these are no proposals: {error}") from None
+    ballots: list[tuple[Proposal, Choice, int]] = []
+    for shown in asked.proposals:
+        proposal = shown.proposal
+        if proposal.proposer != message.sender_id:
+            log.warning("proposal.ignored", proposal=proposal.id[:170], sender=message.sender_id)
+            continue
+        ballots.append((proposal, await decide(proposal), shown.round))
+    consensus = Consensus(agent)
+    try:
+        outcomes = await consensus.vote_many(ballots)
+    except AgentFailed as error:
+        # The vote is over, or this is no choice: trying again would not help.
+        log.warning("ballot.refused", proposals=len(ballots), reason=error.message)
+        return
+    for name, outcome in outcomes.items():
+        if outcome not in {"counted", "repeated"}:
+            log.warning("ballot.refused", proposal=name, outcome=outcome)
