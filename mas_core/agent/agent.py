@@ -190,7 +190,7 @@ class Agent(Talking, Generic[State]):
         """Mark an async method as the one that votes: it takes `(self, proposal)`, and returns the choice.
 
         `proposal` is a `Proposal`. The choice is an option, or True and False for yes and no, or options by
-        preference in a ranked vote, or None to abstain. It is cast as a ballot that is signed with this agent's key.
+        preference in a ranked vote, or None to abstain. It is cast as a ballot signed with this agent's key.
         """
         return on_proposal(method)
 

@@ -9,6 +9,7 @@ import msgspec
 
 from mas_core.base.clock import now_ms
 from mas_core.base.ids import check_agent_id
+from mas_core.base.resources import KINDS
 from mas_core.errors import SecretUnavailable
 from mas_core.gateway.service import Gateway
 from mas_core.model.policy import ANYONE, PolicyDocument, Rule
@@ -21,8 +22,9 @@ from mas_core.security.tokens import agent_key, derive_keys, new_token
 from mas_core.settings.gateway_settings import GatewaySettings
 from mas_core.store.store import Store
 
-OPEN_RULE = Rule(
-    id="r1", effect="allow", sender=ANYONE, target=ANYONE, source="api", reason="memory:// is one process"
+OPEN_RULES = tuple(
+    Rule(f"r{number}", "allow", ANYONE, target, source="api", reason="memory:// is one process")
+    for number, target in enumerate((ANYONE, *(f"{kind}:>" for kind in KINDS)), 1)
 )
 
 
@@ -132,4 +134,4 @@ class InProcessGateway:
 
 
 def _open(document: PolicyDocument) -> PolicyDocument:
-    return msgspec.structs.replace(document, rules=(OPEN_RULE,), change="open memory:// to everybody")
+    return msgspec.structs.replace(document, rules=OPEN_RULES, change="open memory:// to everybody")
