@@ -13,7 +13,7 @@ from mas_cli.input.shared_flags import SharedFlags
 from mas_core.errors import ProjectNotFound
 from mas_core.settings.contexts import ContextStore
 from mas_core.settings.project import Project, find_project, project_at
-from mas_core.settings.target import Target, resolve_target
+from mas_core.settings.target import Target, chosen_context, resolve_target
 
 _AUDIT_READERS = frozenset({"watch", "record", "trace", "policy simulate", "policy shadow report"})
 """Commands outside `mas audit` that read audit records."""
@@ -67,20 +67,20 @@ def target_of(flags: SharedFlags) -> Target:
     return resolve_target(context=flags.context, config=config, url=flags.url)
 
 
-def writable_target(call: Invocation) -> Target:
-    """The system of `target_of`, if the command may change it.
+def check_context(command: Command, flags: SharedFlags) -> None:
+    """Make sure that the context lets the command change something, before anything is looked at.
 
     Raises:
-        ReadOnly: The context is read-only and the command changes something.
-        ProjectNotFound, ContextNotFound, StoreUnreachable: As `target_of`.
+        ReadOnly: It is read-only.
+        ContextNotFound: There is no such context.
     """
-    target = target_of(call.flags)
-    if target.read_only and call.command.impact != "read":
+    config = Path(flags.config) if flags.config else None
+    found = chosen_context(context=flags.context, config=config, url=flags.url)
+    if found is not None and found.read_only:
         raise ReadOnly(
-            f"mas {call.command.name} changes something, and the context {target.name} is read-only",
-            hint=f"mas context show {target.name}",
+            f"mas {command.name} changes something, and the context {found.name} is read-only",
+            hint=f"mas context show {found.name}",
         )
-    return target
 
 
 @asynccontextmanager
@@ -88,10 +88,9 @@ async def open_system(call: Invocation) -> AsyncIterator[System]:
     """The system that a call works on, open; what protects its context counts from here on.
 
     Raises:
-        ReadOnly: The context is read-only and the command changes something.
         ProjectNotFound, ContextNotFound, StoreUnreachable: As `target_of`.
     """
-    async with opened(call, writable_target(call)) as system:
+    async with opened(call, target_of(call.flags)) as system:
         yield system
 
 

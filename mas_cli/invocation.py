@@ -54,13 +54,18 @@ def invocation(
 
     Raises:
         UsageError: A flag has a value that it cannot have.
-        ReadOnly: The command changes something and --read-only was given.
+        ReadOnly: The command changes something, and --read-only was given or the context is read-only.
+        ContextNotFound: There is no such context.
     """
     if flags.read_only and command.impact != "read":
         raise ReadOnly(
             f"mas {command.name} changes something, and --read-only was given",
             hint="leave out --read-only, and unset MAS_READ_ONLY",
         )
+    if command.impact != "read" and command.scope == "system":
+        from mas_cli.connection import check_context
+
+        check_context(command, flags)
     out = standard_output(f"mas.{command.name.replace(' ', '.')}/1", flags, Format(command.output))
     talk = standard_error(flags, json_errors=out.format.is_json)
     ask = Confirmation(

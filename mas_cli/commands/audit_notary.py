@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from mas_cli.connection import open_system, writable_target
+from mas_cli.connection import open_system, target_of
 from mas_cli.invocation import Invocation
 from mas_cli.output.colours import Style
 from mas_cli.output.columns import Column, Record
@@ -64,7 +64,7 @@ def run(call: Invocation, *, folder: Folder = None) -> ExitCode:
     from mas_core.ops.notary import run_notary
     from mas_core.ops.program import log_to_stderr
 
-    target = writable_target(call)
+    target = target_of(call.flags)
     report = RunReport(call)
     log_to_stderr()
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from mas_cli.connection import opened, project_of, writable_target
+from mas_cli.connection import opened, project_of, target_of
 from mas_cli.input.passphrases import passphrase_of
 from mas_cli.invocation import Invocation
 from mas_cli.output.colours import Style
@@ -227,7 +227,7 @@ def list_backups(
 async def _system(call: Invocation) -> AsyncIterator[System]:
     """The system of a call; where a project's own server does not run, that is started for the time."""
     try:
-        target = writable_target(call)
+        target = target_of(call.flags)
     except StoreUnreachable:
         project = project_of(call.flags)
         if project is None or call.flags.url:

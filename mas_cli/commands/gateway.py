@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from mas_cli.connection import open_system, writable_target
+from mas_cli.connection import open_system, target_of
 from mas_cli.input.addresses import listen_address
 from mas_cli.invocation import Invocation
 from mas_cli.output.columns import Column, Record
@@ -79,7 +79,7 @@ def run(
     from mas_core.ops.program import log_to_stderr
 
     address = listen_address(health, "--health", allow_remote=allow_remote)
-    target = writable_target(call)
+    target = target_of(call.flags)
     seconds = call.flags.timeout_seconds() or START_SECONDS
     report = RunReport(call)
     log_to_stderr()

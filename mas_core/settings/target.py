@@ -82,6 +82,30 @@ def resolve_target(
     raise ProjectNotFound(hint=("mas init DIR", "mas context add NAME --url URL"))
 
 
+def chosen_context(
+    *,
+    context: str | None = None,
+    config: Path | None = None,
+    url: str | None = None,
+    environ: Mapping[str, str] = os.environ,
+) -> Context | None:
+    """The context that `resolve_target` would take, without a look at what runs; None where no context decides.
+
+    Raises:
+        ContextNotFound: The named context does not exist.
+    """
+    store = ContextStore(environ=environ)
+    if context:
+        return store.get(context)
+    if url or config or environ.get("MAS_URL"):
+        return None
+    if named := environ.get("MAS_CONTEXT"):
+        return store.get(named)
+    if environ.get("REDIS_URL") or find_project(environ=environ):
+        return None
+    return store.selected()
+
+
 def _in_project(project: Project, url: str, source: str, loaded: LoadedConfig) -> Target:
     return Target(
         url=url,

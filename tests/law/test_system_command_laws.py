@@ -407,6 +407,24 @@ def test_nothing_is_changed_when_read_only(entry: Command, system_call, capfd):
 
 
 @pytest.mark.parametrize(
+    "entry",
+    [e for e in COMMANDS if e.scope == "system" and e.impact != "read"],
+    ids=lambda entry: entry.name.replace(" ", "-"),
+)
+@pytest.mark.usefixtures("system_call")
+def test_nothing_is_changed_in_a_read_only_context(entry: Command, running_project, capfd):
+    """Whatever the command, those that run or end something too; nothing is looked at before."""
+    assert app.main(["context", "add", "ro", "--project", str(running_project), "--no-writes"]) == 0
+    words = [*entry.name.split(), *SYSTEM_CALLS.get(entry.name, ())]
+    capfd.readouterr()
+
+    assert app.main([*words, "--context", "ro", "-o", "json"]) == 2
+    out, err = capfd.readouterr()
+    assert out == ""
+    assert json.loads(err)["error"]["code"] == "read_only"
+
+
+@pytest.mark.parametrize(
     "entry", [entry for entry in SYSTEM if entry.impact == "destroy"], ids=lambda entry: entry.name
 )
 def test_nothing_of_a_system_is_destroyed_without_a_yes(entry: Command, system_call, capfd):
