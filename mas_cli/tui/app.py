@@ -4,17 +4,19 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar, Final
 
 from rich.text import Text
 from textual import on, work
 from textual.app import ComposeResult
 from textual.containers import Horizontal
+from textual.filter import LineFilter
 from textual.widgets import ContentSwitcher, Input
 
 from mas_cli.output.safe_text import safe_text
 from mas_cli.tui.acting import Acting
+from mas_cli.tui.ascii_filter import AsciiFilter
 from mas_cli.tui.board import Board
 from mas_cli.tui.dialogs import Palette, ReadWindow
 from mas_cli.tui.feed import Feed
@@ -50,6 +52,7 @@ class Dashboard(Acting):
         ConfigurationError: `keys` gives a key two meanings, or names what there is not.
     """
 
+    TITLE = "mas"
     ENABLE_COMMAND_PALETTE = False
     BINDINGS: ClassVar[list[Any]] = [*bindings()]
     # Textual declares these two as what an object may change.
@@ -66,6 +69,7 @@ class Dashboard(Acting):
         first: int = 1,
         keys: Mapping[str, str] | None = None,
     ) -> None:
+        self.is_ascii = os.environ.get("MAS_TUI_ASCII", "") not in ("", "0")
         super().__init__(ansi_color=None)
         self.keys = dict(keys or {})
         self._keymap = keymap(self.keys)
@@ -82,12 +86,16 @@ class Dashboard(Acting):
         self.panes: list[Pane] = [kind(id=f"screen-{number}") for number, kind in enumerate(PANES, 1)]
         self._top, self._crumbs_bar = Bar(id="top"), Bar(id="crumbs")
         self._command, self._hints_bar = Bar(id="command"), Bar(id="hints")
-        self.is_ascii = os.environ.get("MAS_TUI_ASCII", "") not in ("", "0")
         self._tabs = TabBar([pane.title for pane in self.panes], ascii_only=self.is_ascii, id="tabs")
         self._screens = ContentSwitcher(initial=f"screen-{first}")
         self._filter_line, self._filter_name = Horizontal(id="filter-line"), Bar(id="filter-name")
         self._filter = TypedLine(id="filter")
         self._time_bar = Bar(id="time")
+
+    def get_line_filters(self) -> Sequence[LineFilter]:
+        """What is done to each line before it is drawn."""
+        found = super().get_line_filters()
+        return [*found, AsciiFilter()] if self.is_ascii else found
 
     def compose(self) -> ComposeResult:
         """The frame."""
@@ -299,10 +307,6 @@ class Dashboard(Acting):
         if status is not None:
             places += [(f"agent {agent.id}", agent.status) for agent in status.agents]
         self.push_screen(Palette(places), self._gone)
-
-    def action_jump(self) -> None:
-        """The same overlay, for who reaches for the space bar."""
-        self.action_palette()
 
     def _gone(self, place: str | None) -> None:
         if not place:

@@ -106,6 +106,10 @@ class Pane(Vertical):
         record = self.record_of(item)
         return str(record.get("id") or next(iter(record.values()), ""))
 
+    def command_of(self, item: Any) -> tuple[str, ...]:  # noqa: ARG002 - for those who know one
+        """The command that shows a row, without `mas`."""
+        return ()
+
     def open(self, item: Any) -> None:
         """Enter on a row."""
 
@@ -131,6 +135,10 @@ class Pane(Vertical):
 
     def toggle_pause(self) -> None:
         """Hold the picture or let it go on, where it moves by itself."""
+
+    def toggle_group(self) -> bool:
+        """Group the rows or stop that; whether this screen can."""
+        return False
 
     def move_time(self, seconds: int) -> None:
         """Go back or on in time, where a screen can."""

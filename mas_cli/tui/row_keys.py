@@ -3,14 +3,20 @@
 from __future__ import annotations
 
 import math
+import shlex
 from typing import Any
 
 from textual.app import App
+from textual.widget import Widget
+from textual.widgets import Tab
 
 from mas_cli.output.safe_text import safe_text
 from mas_cli.tui.board import Board
+from mas_cli.tui.column_window import ColumnWindow
 from mas_cli.tui.dialogs import ReadWindow
+from mas_cli.tui.jump import Jump, targets_in
 from mas_cli.tui.pane import Pane, TablePane
+from mas_cli.tui.widgets.prose import Prose
 
 
 class RowKeys(App[None]):
@@ -25,6 +31,10 @@ class RowKeys(App[None]):
 
     def mark_dirty(self) -> None:
         """Something is new; the next frame shows it."""
+        raise NotImplementedError
+
+    def action_screen(self, number: int) -> None:
+        """Go to a screen."""
         raise NotImplementedError
 
     def action_pause(self) -> None:
@@ -105,18 +115,54 @@ class RowKeys(App[None]):
         else:
             self.screen.minimize()
 
+    def action_wrap(self) -> None:
+        """Cut long lines of what is read, or let them go on below."""
+        for prose in self.pane.query(Prose):
+            prose.toggle_wrap()
+
+    def action_columns(self) -> None:
+        """Which columns are shown."""
+        if self.pane.table is not None:
+            self.push_screen(ColumnWindow(self.pane.table))
+
+    def action_group(self) -> None:
+        """Group the rows, where a screen can; else go to the first."""
+        if not self.pane.toggle_group() and self.pane.table is not None:
+            self.pane.table.go_start()
+        self.mark_dirty()
+
+    def action_jump(self) -> None:
+        """A letter on every part of the screen."""
+
+        def chosen(target: Widget | int | None) -> None:
+            if isinstance(target, int):
+                self.action_screen(target)
+            elif isinstance(target, Tab):
+                target.post_message(Tab.Clicked(target))
+            elif target is not None:
+                target.focus()
+
+        self.push_screen(Jump(targets_in(self.pane)), chosen)
+
     def action_copy(self) -> None:
         """Copy what the chosen row is called."""
         table = self.pane.table
         if table is not None and table.item is not None:
-            self.copy_to_clipboard(safe_text(self.pane.name_of(table.item)))
-            self.notify("copied", markup=False)
+            self._copy(self.pane.name_of(table.item))
 
     def action_copy_command(self) -> None:
-        """Copy the last command."""
-        if self.board.commands:
-            self.copy_to_clipboard(safe_text(self.board.commands[-1]))
-            self.notify("copied", markup=False)
+        """Copy the command that shows the chosen row, or the last one that was done."""
+        table = self.pane.table
+        words = self.pane.command_of(table.item) if table is not None and table.item is not None else ()
+        if words:
+            self._copy(shlex.join(["mas", *words]))
+        elif self.board.commands:
+            self._copy(self.board.commands[-1])
+
+    def _copy(self, text: str) -> None:
+        shown = safe_text(text)
+        self.copy_to_clipboard(shown)
+        self.notify(f"copied {shown[:200]}", markup=False)
 
     def action_json(self) -> None:
         """The chosen row as JSON."""

@@ -96,20 +96,6 @@ async def test_an_empty_or_odd_recording_does_no_harm():
             await pilot.press(key)
 
 
-@pytest.mark.parametrize("is_ascii", [True, False])
-async def test_plain_borders_and_bars_where_lines_cannot_be_drawn(monkeypatch, is_ascii):
-    """MAS_TUI_ASCII=1: every border and bar of the screens is plain."""
-    monkeypatch.setenv("MAS_TUI_ASCII", "1" if is_ascii else "0")
-    app, _ = replay()
-    async with app.run_test(size=(120, 40)) as pilot:
-        await pilot.press("p", "right_curly_bracket")
-        for number in range(1, len(app.panes) + 1):
-            app.action_screen(number)
-            await pilot.pause(0.15)
-            drawn = set(text_of(app)) & set("─│╭╮╰╯━┃█░▁▂▃▄▅▆▇")
-            assert bool(drawn) != is_ascii, (app.pane, drawn)
-
-
 def test_the_keys_of_a_project_are_listed_and_used(mas_project_keys):
     """`tui.keys` in mas.yaml; a key with two meanings, or of nothing, is refused."""
     rows, code, _ = mas_project_keys("{row.actions: f2}")

@@ -155,6 +155,10 @@ class Agents(TablePane):
             text.append(f"{safe_text(event.decision, 20)}\n", "" if event.decision == "allowed" else "yellow")
         return text
 
+    def command_of(self, item: Any) -> tuple[str, ...]:
+        """All about it."""
+        return ("agent", "describe", str(item["id"]))
+
     def actions(self) -> Sequence[Action]:
         """What can be done to agents."""
         return AGENT_ACTIONS

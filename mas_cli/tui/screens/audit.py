@@ -188,6 +188,10 @@ class Audit(TablePane):
         """Its number."""
         return f"#{item['seq']} {item['kind']}"
 
+    def command_of(self, item: Any) -> tuple[str, ...]:
+        """The record."""
+        return ("audit", "get", f"{item['key'][0]}:{item['seq']}")
+
     def is_problem(self, item: Any) -> bool:
         """What was not let through or failed."""
         return _coloured(item["decision"]) is not None

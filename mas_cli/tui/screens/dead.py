@@ -134,6 +134,12 @@ class Dead(TablePane):
             return f"{item[3]} x {item[0]}  {item[1]} to {item[2]}"
         return f"{item['id']}  {item['code']}  {item['type']} to {item['agent']}"
 
+    def command_of(self, item: Any) -> tuple[str, ...]:
+        """A letter in full, or those of a group."""
+        if isinstance(item, tuple):
+            return ("dlq", "list", "--reason", item[0], "--type", item[1], "--agent", item[2])
+        return ("dlq", "get", str(item["id"]))
+
     def record_of(self, item: Any) -> Record:
         """A letter with its attempts; a group with the ids of its letters."""
         if isinstance(item, tuple):

@@ -258,6 +258,10 @@ class Live(Pane):
         """Its id."""
         return str(item[1].id or item[1].type)
 
+    def command_of(self, item: Any) -> tuple[str, ...]:
+        """Its trace."""
+        return ("trace", item[1].id) if item[1].id else ()
+
     def is_problem(self, item: Any) -> bool:
         """What was not let through."""
         return item[1].decision not in DELIVERED

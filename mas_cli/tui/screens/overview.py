@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import time
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -157,6 +158,12 @@ class Overview(Pane):
     def name_of(self, item: Any) -> str:
         """The words of a problem, or a pair."""
         return f"{item[0]} → {item[1]}" if isinstance(item, tuple) else str(item.get("message", ""))
+
+    def command_of(self, item: Any) -> tuple[str, ...]:
+        """What mends a problem, or the messages of a pair."""
+        if isinstance(item, tuple):
+            return ("watch", "--from", item[0], "--to", item[1])
+        return tuple(shlex.split(str(item["fix"]))[1:])
 
     def actions(self) -> Sequence[Action]:
         """A problem can be put to sleep."""

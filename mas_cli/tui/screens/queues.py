@@ -142,6 +142,10 @@ class Queues(TablePane):
             return str(item["agent"])
         return str(item["id"] or f"{item['lane']} {item['place']}")
 
+    def command_of(self, item: Any) -> tuple[str, ...]:
+        """The messages of the queue."""
+        return ("bus", "inspect", str(item["agent"]))
+
     def actions(self) -> Sequence[Action]:
         """What can be done to queues, or to a message."""
         return MESSAGE_ACTIONS if self.table is self.part("#queue", LineTable) else QUEUE_ACTIONS

@@ -20,6 +20,7 @@ from textual.widget import Widget
 
 from mas_cli.output.safe_text import cut, display_width
 from mas_cli.output.tables import Cell, Layout, fitted
+from mas_cli.tui.widgets.highlights import highlighted
 
 GAP = 2
 STYLES: dict[str, Style] = {
@@ -104,6 +105,8 @@ class LineTable(Widget, can_focus=True):
         self.marked: set[Hashable] = set()
         self.sorted_by: tuple[int, bool] | None = None
         """Column and whether it is upside down; shown in its head."""
+        self.hidden: set[int] = set()
+        """Places of columns that are not shown."""
         self.follows = follows
         self.set_reactive(LineTable.follows_end, follows)
         self.empty = empty
@@ -133,6 +136,13 @@ class LineTable(Widget, can_focus=True):
         self.layouts = tuple(layouts)
         self._widths, self._natural = [], []
         self.refresh()
+
+    def toggle_column(self, place: int) -> None:
+        """Hide a column, or show it again; one always stays."""
+        changed = self.hidden ^ {place}
+        if len(changed) < len(self.layouts):
+            self.hidden = changed
+        self.lay_out(self.layouts)
 
     @property
     def item(self) -> Any:
@@ -295,7 +305,7 @@ class LineTable(Widget, can_focus=True):
     def _column_at(self, x: int) -> int | None:
         edge = 2 - self._left
         for place, width in enumerate(self._widths):
-            edge += width + GAP
+            edge += (width + GAP) * (place not in self.hidden)
             if x < edge:
                 return place
         return None
@@ -350,34 +360,34 @@ class LineTable(Widget, can_focus=True):
             needed = [max(pair) for pair in zip(needed, self._natural, strict=True)]
         self._natural = needed
         give_way = [2 * layout.flexible - layout.whole for layout in self.layouts]
-        self._widths = needed if self.is_wide else fitted(needed, give_way, width - 2)
-        spare = max(0, sum(self._widths) + GAP * (len(self._widths) - 1) + 2 - width)
+        shown = [place for place in range(len(needed)) if place not in self.hidden]
+        if not self.is_wide:
+            rooms = fitted(
+                [needed[place] for place in shown], [give_way[place] for place in shown], width - 2
+            )
+            needed = [0] * len(needed)
+            for place, room in zip(shown, rooms, strict=True):
+                needed[place] = room
+        self._widths = needed
+        spare = max(0, sum(needed[place] for place in shown) + GAP * (len(shown) - 1) + 2 - width)
         self._left = min(self._left, spare)
 
     def _line(self, cells: Sequence[Cell], sign: str, style: Style, width: int) -> Strip:
         segments = [Segment(sign, style)]
         last = len(cells) - 1
         for place, (cell, room) in enumerate(zip(cells, self._widths, strict=False)):
+            if place in self.hidden:
+                continue
             text = cut(cell.text, room)
             pad = " " * (room - display_width(text))
             painted = style + STYLES.get(cell.style or "", PLAIN)
             if self.layouts[place].right:
-                segments += [Segment(pad, style), *self._highlighted(text, painted)]
+                segments += [Segment(pad, style), *highlighted(text, painted, self.words)]
             else:
-                segments += [*self._highlighted(text, painted), Segment(pad, style)]
+                segments += [*highlighted(text, painted, self.words), Segment(pad, style)]
             if place < last:
                 segments.append(Segment(" " * GAP, style))
         strip = Strip(segments)
         if self._left:
             strip = strip.crop(self._left, self._left + width)
         return strip.adjust_cell_length(width, style)
-
-    def _highlighted(self, text: str, style: Style) -> list[Segment]:
-        lowered = text.casefold()
-        for word in self.words:
-            at = lowered.find(word.casefold())
-            if at >= 0 and len(lowered) == len(text):
-                end = at + len(word)
-                mark = style + Style(underline=True, bold=True)
-                return [Segment(text[:at], style), Segment(text[at:end], mark), Segment(text[end:], style)]
-        return [Segment(text, style)]

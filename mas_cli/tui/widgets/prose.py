@@ -35,6 +35,10 @@ class Prose(VerticalScroll, can_focus=True):
             self._shown = text
             self._body.update(text)
 
+    def toggle_wrap(self) -> None:
+        """Cut long lines at the edge, or go on below."""
+        self._body.styles.text_wrap = "wrap" if self._body.styles.text_wrap == "nowrap" else "nowrap"
+
 
 def fields_text(pairs: Sequence[tuple[str, object]]) -> Text:
     """Names and values, one to a line."""
