@@ -56,8 +56,11 @@ class Acting(RowKeys):
 
     def ask(self, action: Action, records: Sequence[Any], names: Sequence[str]) -> None:
         """Ask before an action; one that only reads and needs nothing is done at once."""
-        if action.go is not None:
-            action.go(records[0])
+        if action.about is not None:
+            records = list(action.about())
+            names = [self.pane.name_of(record) for record in records]
+        if action.go is not None and not action.questions:
+            self._go(action, records, {})
         elif action.impact == "read" and not action.questions:
             self._act(action, records, {"reason": ""})
         elif action.prepare is not None and self.system is not None:
@@ -80,10 +83,18 @@ class Acting(RowKeys):
         target = self.board.target
 
         def answered(answers: Answers | None) -> None:
-            if answers is not None:
+            if answers is not None and action.go is not None:
+                self._go(action, records, answers)
+            elif answers is not None:
                 self._act(action, records, answers)
 
         self.push_screen(ActionDialog(Asked(action, records, names, target.name, target.protected)), answered)
+
+    def _go(self, action: Action, records: Sequence[Any], answers: Answers) -> None:
+        for record in records:
+            if action.go is not None:
+                action.go(record, answers)
+        self.mark_dirty()
 
     @work(group="act")
     async def _act(self, action: Action, records: Sequence[Any], answers: Answers) -> None:

@@ -47,8 +47,10 @@ class Action:
     """Whether it is offered for a row."""
     run_all: Callable[[System, Sequence[Record], Answers], Awaitable[str]] | None = None
     """In place of `run`: does it once, for all rows together."""
-    go: Callable[[Record], None] | None = None
+    go: Callable[[Record, Answers], None] | None = None
     """In place of `run`: changes only what this dashboard shows, and needs no system."""
+    about: Callable[[], Sequence[Record]] | None = None
+    """What it is done to, in place of the chosen rows."""
     prepare: Callable[[System, Record], Awaitable[Record]] | None = None
     """Fetches what the questions begin with, for one row."""
     preview: Callable[[Record, Answers], Text] | None = None

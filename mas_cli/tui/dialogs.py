@@ -125,7 +125,7 @@ class ActionDialog(Window):
                 begun = question.default(asked.records[0])
                 name = f"q-{question.name}"
                 yield TypedLines(begun, id=name) if question.is_long else TypedLine(begun, id=name)
-            if action.impact != "read":
+            if action.impact != "read" and action.go is None:
                 yield Static(Text("reason (goes into the audit)"))
                 yield TypedLine(id="q-reason")
             if self._must_type_name:

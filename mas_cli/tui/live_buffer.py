@@ -103,6 +103,21 @@ class LiveBuffer:
                 return
             yield found
 
+    def refused_lately(self, now: int, milliseconds: int = 60_000) -> Counter[str]:
+        """How much each agent was refused of late, as the sender, of what is kept.
+
+        Args:
+            now: Unix milliseconds.
+            milliseconds: How far back is counted.
+        """
+        found: Counter[str] = Counter()
+        for _, event in reversed(self.events):
+            if event.time < now - milliseconds:
+                break
+            if event.decision and event.decision not in DELIVERED:
+                found[event.sender] += 1
+        return found
+
     def rates(self, seconds: int = 5) -> tuple[float, float]:
         """Events and refusals a second over the last few seconds."""
         lately = list(self._seconds)[-seconds:]

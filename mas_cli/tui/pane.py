@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
 
 from rich.text import Text
@@ -229,9 +229,18 @@ class TablePane(Pane):
         self.shown_count = len(rows)
         table.sorted_by = self._order
         table.show(
-            Rows(rows[:MAX_ROWS], lambda record: record.get(self.key_field), self.cells),
+            Rows(self.arranged(rows[:MAX_ROWS]), self.key_of, self.cells),
             words=self.row_filter.words,
         )
+
+    def arranged(self, rows: list[Record]) -> list[Record]:
+        """The rows as they are shown; a screen may put heads between them."""
+        return rows
+
+    def key_of(self, record: Record) -> Hashable:
+        """What tells a row from others."""
+        key: Hashable = record.get(self.key_field)
+        return key
 
     def cells(self, record: Record) -> list[Cell]:
         """One row."""

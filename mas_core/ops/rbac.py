@@ -23,6 +23,7 @@ __all__ = [
     "add_network",
     "add_pairs",
     "add_rules",
+    "change_rules",
     "check",
     "default_action",
     "explain",
@@ -158,6 +159,45 @@ async def add_pairs(
         system, lambda document: policy_changes.add_rules(document, wanted), dry_run=dry_run
     )
     return policy_changes.find_rules(document, wanted)
+
+
+@named("rule.change")
+async def change_rules(
+    system: System,
+    *,
+    add: Sequence[tuple[Effect, str, str, str]] = (),
+    remove: Sequence[str] = (),
+    reason: str = "",
+) -> list[Rule]:
+    """Add and remove rules in one change of the policy: all or none; in force when this returns.
+
+    Args:
+        system: The system.
+        add: Effect, sender, target and a glob of message types, each.
+        remove: Ids of rules.
+        reason: Why, in words.
+
+    Returns:
+        The rules that were added, or were there already.
+
+    Raises:
+        AgentNotFound: A rule names an agent that is not registered.
+        RuleNotFound: One that is to go does not exist; nothing is changed.
+        UsageError: A rule makes no sense.
+    """
+    names = dict.fromkeys(name for _, sender, target, _ in add for name in (sender, target))
+    await require_agents(system, *(name for name in names if name != ANYONE and not name.startswith("role:")))
+    now = await system.store.connection.time_ms()
+    wanted = [
+        Rule(id="", effect=effect, sender=sender, target=target, type=message_type,
+             reason=reason, by=system.actor, created=now)
+        for effect, sender, target, message_type in add
+    ]  # fmt: skip
+
+    def edit(document: PolicyDocument) -> PolicyDocument:
+        return policy_changes.edit_rules(document, wanted, remove)
+
+    return policy_changes.find_rules(await system.policy.change(edit), wanted)
 
 
 @named("rule.remove", "rule_ids")

@@ -92,6 +92,25 @@ def remove_rule(document: PolicyDocument, rule_id: str) -> PolicyDocument:
     raise RuleNotFound(f"the policy has no rule {rule_id!r}", hint="mas rbac list", rule=rule_id)
 
 
+def edit_rules(document: PolicyDocument, add: Sequence[Rule], remove: Sequence[str]) -> PolicyDocument:
+    """The document without some rules and with others, as one change.
+
+    Raises:
+        RuleNotFound: One that is to go is not there.
+        UsageError: A rule makes no sense.
+    """
+    said = []
+    before = document
+    for rule_id in remove:
+        document = remove_rule(document, rule_id)
+        said.append(document.change)
+    if add:
+        added = add_rules(document, add)
+        said += [added.change] if added is not document else []
+        document = added
+    return document if document is before else msgspec.structs.replace(document, change="; ".join(said))
+
+
 def replace_file_rules(
     document: PolicyDocument, rules: Iterable[Rule], source: str = FILE_SOURCE
 ) -> PolicyDocument:

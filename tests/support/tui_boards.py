@@ -51,6 +51,7 @@ def _fill_agents(pane: Any, text: str) -> None:
         "limits": agents._limits([filled(LimitStatus, text)]),
         "metadata": json_lines({"metadata": found.summary.metadata}),
         "state": json_lines({text: [text]}),
+        "spec": json_lines({text: text}),
     }
 
 
@@ -72,6 +73,7 @@ def _fill_rules(pane: Any, text: str) -> None:
     pane._names = [text]
     pane._reach = {(text, text): ("some", text)}
     pane.records = [rule_row(filled(Rule, text))]
+    pane._pending.changes = [{"change": "allow", "from": text, "to": text, "type": text}]
     pane._limits = [rules._limit_row(filled(LimitStatus, text))]
     pane._breakers = [rules._breaker_row(filled(CircuitStatus, text))]
     stage = {"stage": text, "verdict": text, "rule": text, "reason": text}

@@ -14,6 +14,7 @@ from textual.pilot import Pilot
 
 from mas_cli.tui.app import Dashboard
 from mas_cli.tui.board import Board
+from mas_cli.tui.widgets.line_table import LineTable
 from mas_core.ops.system import System
 from mas_core.settings.target import resolve_target
 
@@ -36,6 +37,13 @@ class Seen:
         for key in keys:
             await self.pilot.press(key)
         await self.pilot.pause()
+
+    async def pick(self, label: str) -> None:
+        """Choose an entry of the menu of actions by a part of its name."""
+        await self.press("a")
+        table = self.app.screen.query_one(LineTable)
+        assert table.choose(next(item.id for item in table.rows.items if label in item.label))
+        await self.press("enter")
 
     async def confirm(self) -> None:
         """Press the button that does it."""

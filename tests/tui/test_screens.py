@@ -51,9 +51,10 @@ async def test_the_matrix_tells_who_may_send_to_whom(dashboard):
         assert "nothing is sent" not in seen.text()
 
 
-async def test_a_rule_is_added_from_a_field_of_the_matrix(dashboard):
-    """The dialog knows both ends, and the rule is in force."""
+async def test_changes_of_rules_are_collected_and_applied_at_once(dashboard):
+    """Nothing is in force before; the matrix shows what would be; one change of the policy, with one reason."""
     async with dashboard() as seen:
+        kept = (await rbac.add_rules(seen.system, "deny", "sleeper", ["calculator"]))[0]
         seen.app.go("Rules")
         grid = seen.app.pane.query_one("#matrix")
         await seen.until(lambda: grid.chosen)
@@ -66,12 +67,32 @@ async def test_a_rule_is_added_from_a_field_of_the_matrix(dashboard):
         await seen.until("allow  ·  demo")
         assert "$ mas rbac allow sleeper silent" in seen.text()
         await seen.confirm()
-        await seen.until("in force")
+        await seen.until("1 pending, not in force: + allow sleeper to silent *")
+        await seen.until(lambda: seen.app.pane._sign("sleeper", "silent") == ("✓", "warn"))
+        before = await rbac.load(seen.system)
+        assert not (await rbac.check(seen.system, "sleeper", "silent")).allowed
 
+        await seen.until(lambda: any(row["id"] == kept.id for row in seen.app.pane.records))
+        seen.app.pane.set_filter("from:sleeper")
+        await seen.until(lambda: seen.app.pane.table and seen.app.pane.table.item)
+        seen.app.pane.table.choose(kept.id)
+        await seen.pick("revoke")
+        await seen.until("2 pending")
+
+        await seen.pick("apply the 2")
+        assert f"mas rbac revoke {kept.id}" in seen.text()
+        seen.app.screen.query_one("#q-reason").value = "they work together"
+        await seen.confirm()
+        await seen.until("2 changes are in force")
+
+        after = await rbac.load(seen.system)
+        assert after.revision == before.revision + 1
         assert (await rbac.check(seen.system, "sleeper", "silent")).allowed
-        await seen.until(lambda: seen.app.pane._sign("sleeper", "silent")[0] == "✓")
-        rules = (await rbac.load(seen.system)).rules
-        await rbac.revoke(seen.system, [rule.id for rule in rules if rule.sender == "sleeper"])
+        assert kept.id not in {rule.id for rule in after.rules}
+        (added,) = [rule for rule in after.rules if rule.sender == "sleeper"]
+        assert added.reason == "they work together"
+        await seen.until(lambda: "pending" not in seen.text())
+        await rbac.revoke(seen.system, [added.id])
 
 
 async def test_the_audit_is_filtered_verified_and_taken_along(dashboard, tmp_path):

@@ -9,6 +9,7 @@ from mas_cli.input.payload import parse_value
 from mas_cli.output.columns import Record
 from mas_cli.tui.actions import Action, Answers, Question
 from mas_cli.tui.screens.rule_actions import limiting
+from mas_cli.tui.screens.state_edit import EDIT_STATE
 from mas_core.errors import UsageError
 
 if TYPE_CHECKING:
@@ -79,9 +80,30 @@ _MESSAGE = (
     Question("as", "as agent", lambda _: "operator"),
 )
 
+
+async def _health(system: System, record: Record, answers: Answers) -> str:  # noqa: ARG001 - one signature for all
+    from mas_core.ops.health.check import check_health
+
+    name = _id(record)
+    items = [item for item in (await check_health(system)).items if item.name == f"agent {name}"]
+    lines = [
+        f"{item.status}  {item.reason}" + (f"\n    try  {item.fix}" if item.fix else "") for item in items
+    ]
+    return f"{name}\n" + ("\n".join(lines) or "nothing is known of its health")
+
+
+async def _block(system: System, record: Record, answers: Answers) -> str:
+    from mas_core.ops.policy_people import mark
+
+    await mark(system, "blocked", _id(record), reason=answers["reason"])
+    return f"nothing passes from {_id(record)} or to it; mas agent unblock {_id(record)} undoes it"
+
+
 AGENT_ACTIONS: tuple[Action, ...] = (
     Action("agent.request", "ask it something", "write", _message_words("request"), _request, _MESSAGE),
     Action("agent.send", "send it a message", "write", _message_words("send"), _send, _MESSAGE),
+    Action("agent.health", "its health", "read", lambda *_: ("health",), _health),
+    EDIT_STATE,
     Action("agent.pause", "pause", "write", _words("agent", "pause"), _standing("paused", "is paused")),
     Action("agent.resume", "resume", "write", _words("agent", "resume"), _standing("active", "works again")),
     Action(
@@ -98,6 +120,7 @@ AGENT_ACTIONS: tuple[Action, ...] = (
         _words("agent", "quarantine"),
         _standing("quarantined", "is quarantined"),
     ),
+    Action("agent.block", "block", "write", _words("agent", "block"), _block),
     limiting("agent.limit", "set its limit", "id", default="100"),
     Action("agent.reset", "empty its state", "destroy", _words("state", "reset"), _reset_state),
     Action("agent.evict", "evict", "destroy", _words("agent", "evict"), _standing("evicted", "is evicted")),

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Hashable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from rich.text import Text
@@ -17,18 +18,22 @@ from mas_cli.output.columns import Column, Record
 from mas_cli.output.moments import moment
 from mas_cli.output.rule_rows import rule_row
 from mas_cli.output.safe_text import safe_text
+from mas_cli.output.tables import Cell
 from mas_cli.tui.actions import Action
 from mas_cli.tui.pane import TablePane
 from mas_cli.tui.screens.agent_actions import AGENT_ACTIONS
 from mas_cli.tui.widgets.bars import bar, fitted_text
 from mas_cli.tui.widgets.line_table import LineTable
 from mas_cli.tui.widgets.prose import Prose, fields_text, heading, json_lines
+from mas_core.errors import MasError
 
 if TYPE_CHECKING:
     from mas_core.ops.agents import AgentSummary
     from mas_core.ops.limits import LimitStatus
     from mas_core.ops.system import System
+    from mas_core.settings.project import Project
 
+NO_CAPABILITY = "no capability"
 GONE_S = 600.0
 """How long an agent that is gone stays in sight."""
 
@@ -43,7 +48,11 @@ class Agents(TablePane):
     title: ClassVar[str] = "Agents"
     about: ClassVar[str] = "Who is registered and runs; what the chosen one does, may do, and remembers."
     empty: ClassVar[str] = "no agent is registered: mas agent register NAME"
-    hints: ClassVar[tuple[tuple[str, str], ...]] = (("row.open", "its messages"), ("sort.column", "sort"))
+    hints: ClassVar[tuple[tuple[str, str], ...]] = (
+        ("row.open", "its messages"),
+        ("sort.column", "sort"),
+        ("view.group", "by capability"),
+    )
     every: ClassVar[float] = 2.0
     columns: ClassVar[tuple[Column, ...]] = (
         Column("id", style=lambda _: "name", whole=True),
@@ -51,8 +60,10 @@ class Agents(TablePane):
         Column("capabilities", flexible=True),
         Column("instances", header="inst", kind="number"),
         Column("load", kind="number"),
-        Column("backlog", header="waiting", kind="number"),
-        Column("last_seen", kind="age"),
+        Column("backlog", header="wait", kind="number"),
+        Column("last_seen", header="seen", kind="age"),
+        Column("refused", header="ref/m", kind="number"),
+        Column("version"),
     )
     DEFAULT_CSS = """
     Agents #agents-box { width: 3fr; }
@@ -70,7 +81,7 @@ class Agents(TablePane):
             with Vertical(id="agents-box", classes="titled"):
                 yield LineTable(self.layouts(), empty=self.empty)
             with TabbedContent():
-                for name in ("now", "state", "rules", "limits", "metadata"):
+                for name in ("now", "state", "rules", "limits", "metadata", "spec"):
                     with TabPane(name, id=f"agent-{name}"):
                         yield Prose(id=f"agent-{name}-text")
 
@@ -78,14 +89,18 @@ class Agents(TablePane):
         """Nobody is known yet."""
         self._seen: dict[str, tuple[float, Record]] = {}
         self._told: dict[str, Text] = {}
+        self._is_grouped = False
+        # There is seldom room for it; view.columns shows it.
+        self.part("LineTable", LineTable).hidden = {len(self.columns) - 1}
 
     def draw(self) -> None:
         """Show who is there, and for a while who was."""
         status = self.board.status
         now = time.monotonic()
         if status is not None:
+            refused = self.board.live.refused_lately(status.now)
             for agent in status.agents:
-                self._seen[agent.id] = (now, _record(agent))
+                self._seen[agent.id] = (now, _record(agent, refused[agent.id]))
             there = {agent.id for agent in status.agents}
             self._seen = {
                 name: (when, record if name in there else {**record, "status": "gone"})
@@ -112,7 +127,7 @@ class Agents(TablePane):
         from mas_core.ops import agents, limits, state
 
         item = self.part("LineTable", LineTable).item
-        if item is None:
+        if item is None or ("group" in item and "id" not in item):
             return
         name = str(item["id"])
         if item["status"] == "gone":
@@ -127,6 +142,7 @@ class Agents(TablePane):
             ),
             "limits": _limits(await limits.get_limit(system, name), ascii_only=self.dashboard.is_ascii),
         }
+        self._told["spec"] = await asyncio.to_thread(_spec, system.target.project, name)
         known = await state.get(system, name)
         self._told["state"] = heading(f"revision {known.revision}") + json_lines(known.value)
 
@@ -157,7 +173,48 @@ class Agents(TablePane):
 
     def command_of(self, item: Any) -> tuple[str, ...]:
         """All about it."""
-        return ("agent", "describe", str(item["id"]))
+        return ("agent", "describe", str(item["id"])) if "id" in item else ("agent", "list")
+
+    def toggle_group(self) -> bool:
+        """Under each capability who has it, or one list again."""
+        self._is_grouped = not self._is_grouped
+        self.draw()
+        return True
+
+    def arranged(self, rows: list[Record]) -> list[Record]:
+        """By capability, each with a head that counts; who has several stands below each."""
+        if not self._is_grouped:
+            return rows
+        groups: dict[str, list[Record]] = {}
+        for row in rows:
+            names: Any = row["capabilities"] or [NO_CAPABILITY]
+            for name in names:
+                groups.setdefault(str(name), []).append({**row, "group": str(name)})
+        found: list[Record] = []
+        for name in sorted(groups, key=lambda name: (name == NO_CAPABILITY, name)):
+            found += [{"group": name, "count": len(groups[name])}, *groups[name]]
+        return found
+
+    def key_of(self, record: Record) -> Hashable:
+        """Its group and its id."""
+        return (record["group"], record.get("id")) if self._is_grouped else str(record["id"])
+
+    def cells(self, record: Record) -> list[Cell]:
+        """An agent, or the head of a group."""
+        if "id" not in record:
+            head = Cell(f"{safe_text(record['group'], 60)}  {record['count']}", "bold")
+            return [head, *(Cell("") for _ in self.columns[1:])]
+        return super().cells(record)
+
+    def chosen_items(self) -> list[Any]:
+        """Agents; nothing can be done to the head of a group."""
+        return [item for item in super().chosen_items() if "id" in item]
+
+    def go_to(self, name: str) -> bool:
+        """Choose an agent, even where a filter or a group hides it."""
+        self._is_grouped = False
+        self.draw()
+        return super().go_to(name)
 
     def actions(self) -> Sequence[Action]:
         """What can be done to agents."""
@@ -165,15 +222,17 @@ class Agents(TablePane):
 
     def open(self, item: Any) -> None:
         """To its messages."""
+        if "id" not in item:
+            return
         self.dashboard.go("Live")
         self.dashboard.pane.set_filter(f"agent:{item['id']}")
 
     def is_problem(self, item: Any) -> bool:
         """Whoever does not run."""
-        return bool(item["status"] != "running")
+        return "id" in item and bool(item["status"] != "running")
 
 
-def _record(agent: AgentSummary) -> Record:
+def _record(agent: AgentSummary, refused: int) -> Record:
     return {
         "id": agent.id,
         "status": agent.status,
@@ -182,7 +241,28 @@ def _record(agent: AgentSummary) -> Record:
         "load": agent.load,
         "backlog": agent.backlog,
         "last_seen": moment(agent.last_seen) if agent.last_seen else None,
+        "refused": refused,
+        "version": str(agent.metadata.get("version", "")),
     }
+
+
+def _spec(project: Project | None, name: str) -> Text:
+    """The YAML that an agent came from."""
+    from mas_core.settings.project_config import load_config
+
+    if project is None:
+        return Text("no project is at hand, and specs are files of a project\n", "dim")
+    try:
+        found = [spec for spec in load_config(project).specs() if spec.agent_id == name]
+        path = found[0].source if found else None
+        if path is None:
+            return Text(f"no spec names it; mas agent new {safe_text(name, 64)} writes one\n", "dim")
+        lines = path.read_text(errors="replace").splitlines()
+    except (MasError, OSError) as error:
+        return Text(safe_text(error, 400), "yellow")
+    return heading(safe_text(path, 200)) + Text(
+        "\n".join(safe_text(line, 400) for line in lines), no_wrap=True
+    )
 
 
 def _rules(rules_from: Sequence[Any], rules_to: Sequence[Any]) -> Text:

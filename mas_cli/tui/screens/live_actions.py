@@ -118,15 +118,15 @@ def live_actions(go: Callable[[str, str], None]) -> tuple[Action, ...]:
     return (
         Action(
             "live.trace", "open its trace", "read", words("trace", "id"),
-            applies=_has_id, go=lambda record: go("Trace", str(record["id"])),
+            applies=_has_id, go=lambda record, _: go("Trace", str(record["id"])),
         ),
         Action(
             "live.sender", "open its sender", "read", words("agent", "describe", "from"),
-            go=lambda record: go("Agents", str(record["from"])),
+            go=lambda record, _: go("Agents", str(record["from"])),
         ),
         Action(
             "live.target", "open its target", "read", words("agent", "describe", "to"),
-            applies=lambda record: bool(record["to"]), go=lambda record: go("Agents", str(record["to"])),
+            applies=lambda record: bool(record["to"]), go=lambda record, _: go("Agents", str(record["to"])),
         ),
         Action(
             "live.explain", "explain the decision", "read",

@@ -1,8 +1,8 @@
-"""What can be done to rules, limits and circuits."""
+"""What can be done to limits and circuits."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from mas_cli.output.columns import Record
 from mas_cli.tui.actions import Action, Answers, Question
@@ -10,35 +10,6 @@ from mas_core.errors import UsageError
 
 if TYPE_CHECKING:
     from mas_core.ops.system import System
-
-
-async def _allow(system: System, record: Record, answers: Answers) -> str:  # noqa: ARG001 - one signature for all
-    return await _add(system, "allow", answers)
-
-
-async def _deny(system: System, record: Record, answers: Answers) -> str:  # noqa: ARG001 - one signature for all
-    return await _add(system, "deny", answers)
-
-
-async def _add(system: System, effect: Any, answers: Answers) -> str:
-    from mas_core.ops import rbac
-
-    rules = await rbac.add_rules(
-        system,
-        effect,
-        answers["from"],
-        [answers["to"]],
-        message_type=answers["type"] or "*",
-        reason=answers["reason"],
-    )
-    return f"rule {rules[0].id}: {effect} {answers['from']} to {answers['to']}, in force"
-
-
-async def _revoke(system: System, record: Record, answers: Answers) -> str:  # noqa: ARG001 - one signature for all
-    from mas_core.ops import rbac
-
-    await rbac.revoke(system, [str(record["id"])])
-    return f"rule {record['id']} counts no more"
 
 
 def limiting(action_id: str, label: str, name_field: str, default: str = "") -> Action:
@@ -74,30 +45,6 @@ async def _reset(system: System, record: Record, answers: Answers) -> str:
     return f"the circuit of {record['target']} is closed"
 
 
-_ENDS = (
-    Question("from", "from (agent, role:NAME or *)", lambda record: str(record.get("from", ""))),
-    Question("to", "to (agent, role:NAME or *)", lambda record: str(record.get("to", ""))),
-    Question("type", "type (a glob)", lambda _: "*"),
-)
-
-
-def _rule_words(effect: str, answers: Answers) -> tuple[str, ...]:
-    kind = answers.get("type", "*")
-    return (
-        *("rbac", effect, answers.get("from", ""), answers.get("to", "")),
-        *(("--type", kind) if kind not in ("", "*") else ()),
-    )
-
-
-ADDING = (
-    Action("rule.allow", "allow", "write", lambda _, answers: _rule_words("allow", answers), _allow, _ENDS),
-    Action("rule.deny", "deny", "write", lambda _, answers: _rule_words("deny", answers), _deny, _ENDS),
-)
-REVOKING = (
-    Action(
-        "rule.revoke", "revoke", "write", lambda record, _: ("rbac", "revoke", str(record["id"])), _revoke
-    ),
-)
 LIMITING = (limiting("limit.set", "set", "name"),)
 RESETTING = (
     Action(

@@ -22,7 +22,9 @@ from mas_cli.output.safe_text import safe_text
 from mas_cli.output.tables import Cell, Layout
 from mas_cli.tui.actions import Action
 from mas_cli.tui.pane import TablePane, cells_of, layouts_of
-from mas_cli.tui.screens.rule_actions import ADDING, LIMITING, RESETTING, REVOKING
+from mas_cli.tui.screens.pending_rules import PendingRules, in_words
+from mas_cli.tui.screens.rule_actions import LIMITING, RESETTING
+from mas_cli.tui.widgets.bars import Bar
 from mas_cli.tui.widgets.grid import Grid
 from mas_cli.tui.widgets.line_table import LineTable, Rows
 from mas_cli.tui.widgets.prose import Prose
@@ -84,10 +86,12 @@ class Rules(TablePane):
     Rules #try-form Horizontal { height: 1; }
     Rules #try-form Static { width: 8; }
     Rules #reach { height: 3; padding: 0 1; }
+    Rules #pending { display: none; background: $warning 30%; }
     """
 
     def compose(self) -> ComposeResult:
-        """The tabs."""
+        """What is to change, and the tabs."""
+        yield Bar(id="pending")
         with TabbedContent(id="rules-tabs"):
             with TabPane("matrix", id="rules-matrix"):
                 yield Grid(id="matrix")
@@ -121,6 +125,8 @@ class Rules(TablePane):
         """Nothing is known yet."""
         self.part("#try-told", Prose).display = False
         self._document: PolicyDocument | None = None
+        self._pending = PendingRules()
+        self._in_force: dict[tuple[str, str], tuple[Reach, str]] = {}
         self._names: list[str] = []
         self._reach: dict[tuple[str, str], tuple[Reach, str]] = {}
         self._limits: list[Record] = []
@@ -136,7 +142,9 @@ class Rules(TablePane):
         names = sorted(agent.id for agent in status.agents) if status is not None else []
         now = status.now if status is not None else 0
         if document != self._document or names != self._names:
-            self._reach = matrix(document, names, now)
+            self._in_force = matrix(document, names, now)
+        wanted = self._pending.applied(document)
+        self._reach = self._in_force if wanted is document else matrix(wanted, names, now)
         self._document, self._names = document, names
         self.records = [rule_row(rule) for rule in rbac.rules_for(document)]
         self._limits = [_limit_row(found) for found in await limits.list_limits(system)]
@@ -144,6 +152,14 @@ class Rules(TablePane):
 
     def draw(self) -> None:
         """Show what is known."""
+        changes = self._pending.changes
+        bar = self.part("#pending", Bar)
+        bar.display = bool(changes)
+        bar.say(
+            Text(
+                f" {len(changes)} pending, not in force: {safe_text(';  '.join(map(in_words, changes)), 400)}"
+            )
+        )
         shown = [safe_text(name, 64) for name in self._names]
         self.part("#matrix", Grid).show(shown, shown, self._sign)
         self.draw_table(self.part("#rules", LineTable))
@@ -155,13 +171,17 @@ class Rules(TablePane):
         )
 
     def _sign(self, sender: str, target: str) -> tuple[str, Style | None]:
-        return _SIGNS[self._reach.get((sender, target), ("none", ""))[0]]
+        pair = (sender, target)
+        sign, style = _SIGNS[self._reach.get(pair, ("none", ""))[0]]
+        is_pending = self._reach is not self._in_force and self._reach.get(pair) != self._in_force.get(pair)
+        return sign, "warn" if is_pending else style
 
     @on(Grid.Chosen)
     def _say_reach(self, event: Grid.Chosen) -> None:
         reach, rule = self._reach.get((event.row, event.column), ("none", ""))
         text = Text(f"{event.row} → {event.column}: {_IN_WORDS[reach]}")
         text.append(f"  (rule {safe_text(rule, 80)})" if rule else "", "dim")
+        text.append("  once what is pending is applied" if self._pending.changes else "", "yellow")
         text.append("\n✓ all  ~ some  ? held  ✗ denied  · no rule", "dim")
         self.part("#reach", Static).update(text)
 
@@ -243,6 +263,8 @@ class Rules(TablePane):
 
     def name_of(self, item: Any) -> str:
         """A rule, a limit or a circuit in words."""
+        if "change" in item:
+            return in_words(item)
         if "id" not in item and "from" in item:
             return f"{item['from']} to {item['to']}"
         if "effect" in item:
@@ -252,12 +274,19 @@ class Rules(TablePane):
     def actions(self) -> Sequence[Action]:
         """Rules are added from everywhere here; the rest fits the tab."""
         tab = self.part("TabbedContent", TabbedContent).active
+        is_on_rule = tab == "rules-rules" and self.table is not None and bool(self.table.item)
         return (
-            *ADDING,
-            *(REVOKING if tab == "rules-rules" and self.table is not None and self.table.item else ()),
+            *self._pending.collecting(is_on_rule=is_on_rule, changed=self.dashboard.reload),
             *(LIMITING if tab == "rules-limits" and self.table is not None and self.table.item else ()),
             *(RESETTING if tab == "rules-breakers" and self.table is not None and self.table.item else ()),
         )
+
+    def command_of(self, item: Any) -> tuple[str, ...]:
+        """Why a rule decides as it does; a limit; a circuit."""
+        if "effect" in item:
+            kind = () if item["type"] == "*" else (str(item["type"]),)
+            return ("rbac", "explain", str(item["from"]), str(item["to"]), *kind)
+        return ("limit", "get", str(item["name"])) if "name" in item else ("breaker", "list")
 
     @property
     def home(self) -> Widget | None:
