@@ -30,6 +30,7 @@ __all__ = [
     "load",
     "revoke",
     "rules_for",
+    "with_changes",
 ]
 
 MIN_NETWORK = 2
@@ -280,6 +281,22 @@ async def _require_parties(system: System, sender: str, target: str) -> None:
         await require_agents(system, sender)
     else:
         await require_agents(system, sender, target)
+
+
+def with_changes(
+    document: PolicyDocument, add: Sequence[tuple[Effect, str, str, str]], remove: Sequence[str]
+) -> PolicyDocument:
+    """The policy as `change_rules` would leave it.
+
+    Raises:
+        RuleNotFound: One that is to go does not exist.
+        UsageError: A rule makes no sense.
+    """
+    wanted = [
+        Rule(id="", effect=effect, sender=sender, target=target, type=message_type)
+        for effect, sender, target, message_type in add
+    ]
+    return policy_changes.edit_rules(document, wanted, remove)
 
 
 def rules_for(document: PolicyDocument, agent_id: str = "", *, effective_at: int = 0) -> list[Rule]:

@@ -8,10 +8,9 @@ from typing import TYPE_CHECKING, Any
 from mas_cli.output.columns import Record
 from mas_cli.tui.actions import Action, Answers, Question
 from mas_core.errors import MasError
-from mas_core.model.policy import PolicyDocument, Rule
-from mas_core.security import policy_changes
 
 if TYPE_CHECKING:
+    from mas_core.model.policy import PolicyDocument
     from mas_core.ops.system import System
 
 
@@ -42,15 +41,10 @@ class PendingRules:
 
     def applied(self, document: PolicyDocument) -> PolicyDocument:
         """The policy as it would be; as it is, where that cannot be."""
+        from mas_core.ops import rbac
+
         try:
-            return policy_changes.edit_rules(
-                document,
-                [
-                    Rule(id="", effect=effect, sender=sender, target=target, type=kind)
-                    for effect, sender, target, kind in self._additions()
-                ],
-                self._removals(),
-            )
+            return rbac.with_changes(document, self._additions(), self._removals())
         except MasError:
             return document
 
