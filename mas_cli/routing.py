@@ -104,4 +104,4 @@ def _unknown(path: tuple[str, ...]) -> UsageError:
     if not close:
         close = [" ".join(("mas", *group, name)) for name in get_close_matches(word, siblings, 2)]
     where = " ".join(("mas", *group))
-    return UsageError(f"{where} has no command {word!r}", hint=close or f"{where} --help")
+    return UsageError(f"{where} has no command {word!r}", hint=close or f"{where} --help", closest=close)

@@ -41,7 +41,7 @@ _COLUMNS = (
     Column("load", kind="number"),
     Column("backlog", kind="number"),
     Column("last_seen", kind="age"),
-    Column("metadata.version", header="version", usual=None),
+    Column("version", usual=""),
 )
 _SORTED_BY = ("id", "status", "instances", "load", "backlog", "last_seen")
 _UNSTEADY = frozenset({"last_seen", "seen", "running_instances"})
@@ -271,6 +271,7 @@ def _summary(agent: AgentSummary) -> dict[str, object]:
         "load": agent.load,
         "backlog": agent.backlog,
         "last_seen": moment(agent.last_seen),
+        "version": str(agent.metadata.get("version") or ""),
         "metadata": agent.metadata,
         "standing": None
         if agent.standing is None

@@ -41,8 +41,8 @@ _DETAILS = (
 _CHECKED = (
     Column("name", style=lambda _: "name"),
     Column("ok", style=lambda ok: "good" if ok else "bad"),
-    Column("ms", kind="number", usual=None),
-    Column("problem", flexible=True, usual=None),
+    Column("problem", flexible=True),
+    Column("ms", kind="number"),
 )
 
 
@@ -191,7 +191,7 @@ async def validate(
 
     rows = [await check_context(name, connect=connect) for name in names or ContextStore().names()]
     call.out.records(
-        _CHECKED,
+        _CHECKED if connect else _CHECKED[:-1],
         [
             {"name": row.name, "ok": not row.problem, "ms": row.milliseconds, "problem": row.problem or None}
             for row in rows

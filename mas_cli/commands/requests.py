@@ -44,7 +44,7 @@ _ANSWERS = (
     Column("id", style=lambda _: "name"),
     Column("ms", kind="number"),
     Column("reply", flexible=True),
-    Column("error.message", header="error", flexible=True, usual=None),
+    Column("error.message", header="error", flexible=True),
 )
 
 
@@ -150,7 +150,8 @@ def _print(call: Invocation, data: dict[str, object], *, raw: bool) -> None:
 
 
 def _listed(call: Invocation, answers: list[Answer], holds: Condition | None) -> ExitCode:
-    call.out.records(_ANSWERS, [_row(answer) for answer in answers])
+    columns = _ANSWERS if any(answer.error for answer in answers) else _ANSWERS[:-1]
+    call.out.records(columns, [_row(answer) for answer in answers])
     failed = sum(answer.error is not None for answer in answers)
     if failed:
         raise PartlyFailed(f"{failed} of {len(answers)} agents did not answer as they should", failed=failed)

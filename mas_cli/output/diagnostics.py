@@ -110,7 +110,9 @@ class Diagnostics:
         for line in further:
             self._write(f"           {safe_text(line)}")
         for name in _LEADING_DETAILS:
-            self._labelled(name, _listed(error.details.get(name)))
+            # what is to be tried stands below
+            said = (line for line in _listed(error.details.get(name)) if line not in error.hint)
+            self._labelled(name, said)
         if isinstance(seconds := error.details.get("retry_after"), int | float) and seconds > 0:
             self._labelled("wait", [cell(max(1, ceil(seconds)), "duration")])
         self._labelled("try", (line for hint in error.hint for line in hint.splitlines()))
