@@ -132,7 +132,7 @@ def imported(statement: str, *argv: str) -> set[str]:
 
 @pytest.mark.parametrize(
     "words",
-    [(), ("--help",), ("context", "--help"), ("__complete", "bash", ""), ("__complete", "fish", "help", "")],
+    [("--help",), ("context", "--help"), ("__complete", "bash", ""), ("__complete", "fish", "help", "")],
 )
 def test_help_and_completion_import_nothing_heavy(words):
     """Not even what the commands stand on."""
@@ -140,6 +140,13 @@ def test_help_and_completion_import_nothing_heavy(words):
 
     assert "mas_cli" in found
     assert found.isdisjoint({*HEAVY, "typer"})
+
+
+def test_bare_mas_reads_settings_and_imports_no_backend_where_nothing_runs():
+    """Its facts about here need the settings; what talks to a server or draws is not needed to say that none runs."""
+    found = imported("from mas_cli.__main__ import main; main()")
+
+    assert found.isdisjoint({"typer", "redis", "rich", "textual", "cryptography", "fakeredis"})
 
 
 def test_parsing_a_command_imports_no_backend():
