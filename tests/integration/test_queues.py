@@ -123,6 +123,7 @@ async def test_a_queue_is_looked_into_with_the_keys_only(system):
         (row,) = await queues.inspect(outside, "worker")
     assert (row.message, row.payload, row.consumer) == (None, None, worker.instance)
     assert "keys are not at hand" in row.problem
+    worker.gate.set()
 
 
 async def test_what_no_gateway_put_there_is_shown_as_that(system):
