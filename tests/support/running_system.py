@@ -24,6 +24,7 @@ from mas_core.model.policy import RateLimit
 from mas_core.ops import agents, project, rbac
 from mas_core.ops.system import System
 from mas_core.security.gateway_keys import GatewayKeys
+from mas_core.settings.gateway_settings import AuditSettings
 from mas_core.settings.project import project_at
 from mas_core.settings.running_context import RunningContext, claimed, write_running
 from mas_core.settings.target import resolve_target
@@ -107,7 +108,8 @@ async def run(folder: Path) -> None:
         system = await stack.enter_async_context(System(target))
         store = await stack.enter_async_context(Store(server.url))
         await stack.enter_async_context(Gateway(store, keys, payload_keys=made.keys_dir / "payloads"))
-        notary = Notary(store, made.data_dir / "audit", made.keys_dir)
+        often = AuditSettings(checkpoint_s=0.2)
+        notary = Notary(store, made.data_dir / "audit", made.keys_dir, often)
         signing = asyncio.create_task(notary.run(END))
         await system.policy.change(
             lambda document: msgspec.structs.replace(document, default_limit=RateLimit(10**7, 10**7))
