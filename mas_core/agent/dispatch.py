@@ -264,16 +264,22 @@ class Dispatch:
             self._tell_outcome(message, "")
         if turn.has_changed_state:
             # Only now is it certain that this is the run whose state counts, and so its answer.
-            try:
-                await self._answer(message, turn, result)
-            except MasError as refused:
-                await self._answer_with_error(message, refused)
+            turn.has_committed = True
+            for asked, reply in turn.answers:
+                await self._answer_or_say_why(asked, self._send(asked, reply))
+            await self._answer_or_say_why(message, self._answer(message, turn, result))
         return True
 
     async def _answer(self, message: AgentMessage, turn: Turn, result: object) -> None:
         """Send what the handler returned, unless it has answered itself; nothing returned is an empty reply."""
         if message.expects_reply and not turn.has_replied and result is not NO_ANSWER:
             await self._reply(message, f"{message.message_type}.reply", result, final=True, error=False)
+
+    async def _answer_or_say_why(self, message: AgentMessage, answering: Awaitable[object]) -> None:
+        try:
+            await answering
+        except MasError as refused:
+            await self._answer_with_error(message, refused)
 
     async def _answer_with_error(self, message: AgentMessage, error: BaseException) -> MasError | None:
         """Tell the asker what went wrong; what kept it from being told, if anything did."""
@@ -410,9 +416,9 @@ class Dispatch:
 
     async def _reply(
         self, message: AgentMessage, message_type: str, data: object, *, final: bool, error: bool
-    ) -> Receipt:
+    ) -> Receipt | None:
         turn = current_turn.get()
-        if turn is not None and final:
+        if turn is not None and turn.message is message and final:
             turn.has_replied = True
         if not final and turn is not None:
             reply_id = turn.next_message_id()
@@ -435,8 +441,14 @@ class Dispatch:
             correlation=message.message_id,
             capsule=message.capsule,
         )
-        self._client.tracing.put_reply(envelope, message)
-        return await self._client.submit(envelope, encrypt=message.encrypted)
+        if turn is not None and turn.holds(final=final, error=error):
+            turn.answers.append((message, envelope))
+            return None
+        return await self._send(message, envelope)
+
+    async def _send(self, message: AgentMessage, reply: Envelope) -> Receipt:
+        self._client.tracing.put_reply(reply, message)
+        return await self._client.submit(reply, encrypt=message.encrypted)
 
 
 def _mark(delivery: Delivery) -> str:

@@ -11,7 +11,7 @@ from contextvars import ContextVar
 import msgspec
 
 from mas_core.base.ids import derived_message_id
-from mas_core.model.message import AgentMessage
+from mas_core.model.message import AgentMessage, Envelope
 from mas_core.model.trace_context import TraceContext
 
 
@@ -30,6 +30,10 @@ class Turn(msgspec.Struct):
     has_changed_state: bool = False
     has_replied: bool = False
     """Whether the handler has sent the final reply itself."""
+    answers: list[tuple[AgentMessage, Envelope]] = []
+    """What is answered, and final replies to it that wait until the state is committed, or are dropped."""
+    has_committed: bool = False
+    """Whether its state is committed, so that nothing has to wait for that any more."""
     runs_once: bool = False
     """Whether the handler may not be begun a second time."""
     holds_lock: bool = False
@@ -42,6 +46,10 @@ class Turn(msgspec.Struct):
     """Code of the error that it ended with."""
     is_over: bool = False
     """Whether it ended, well or badly, and will not be run again."""
+
+    def holds(self, *, final: bool, error: bool) -> bool:
+        """Whether a reply has to wait: the state that it may tell of is not committed, and may never be."""
+        return final and not error and self.has_changed_state and not self.has_committed
 
     def next_message_id(self) -> str:
         """Id for the next message that the handler sends."""

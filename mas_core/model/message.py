@@ -154,7 +154,7 @@ class Replier(Protocol):
 
     def __call__(
         self, message: AgentMessage, message_type: str, data: object, *, final: bool, error: bool
-    ) -> Awaitable[Receipt]:
+    ) -> Awaitable[Receipt | None]:
         """Send `data` as the answer to `message`."""
 
 
@@ -236,13 +236,21 @@ class AgentMessage(msgspec.Struct):
         self.signed.statement.verify(self.signed.value, public_key)
         return self.signed
 
-    async def reply(self, message_type: str, data: object = None, *, final: bool = True) -> Receipt:
+    async def reply(self, message_type: str, data: object = None, *, final: bool = True) -> Receipt | None:
         """Answer the request; the reply goes to the very instance that asked.
+
+        After the handler has changed the agent's state its final reply waits until that is committed, as what a
+        handler returns does: no answer tells of a state that never came to be. Where the handler fails after it,
+        the asker is told of that instead.
 
         Args:
             message_type: Type of the reply.
             data: A dict or a pydantic model.
-            final: False for an earlier part of an answer; the last one ends the request.
+            final: False for an earlier part of an answer, which goes out at once; the last one ends the request.
+
+        Returns:
+            What the gateway says; None for a reply that waits for the state. Where the gateway refuses that one,
+            the asker gets an error.
 
         Raises:
             UsageError: The message did not ask for a reply or was not received by an agent.

@@ -143,7 +143,7 @@ def test_help_and_completion_import_nothing_heavy(words):
 
 
 def test_bare_mas_reads_settings_and_imports_no_backend_where_nothing_runs():
-    """Its facts about here need the settings; what talks to a server or draws is not needed to say that none runs."""
+    """Its facts about here need the settings; to say that no server runs nothing is drawn and nobody asked."""
     found = imported("from mas_cli.__main__ import main; main()")
 
     assert found.isdisjoint({"typer", "redis", "rich", "textual", "cryptography", "fakeredis"})
