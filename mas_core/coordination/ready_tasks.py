@@ -7,8 +7,8 @@ from collections.abc import Collection
 
 from mas_core.coordination.task import Task
 
-_Requirement = tuple[str, frozenset[str], tuple[str, ...]]
-"""The only agent who may take it, what it has to have, and who may not as it was done for them."""
+_Requirement = tuple[str, str, frozenset[str], tuple[str, ...]]
+"""Its type, the only agent who may take it, what it has to have, and who may not as it is done for them."""
 
 
 class ReadyTasks:
@@ -37,15 +37,21 @@ class ReadyTasks:
         if not kinds:
             del self._filed[task.priority]
 
-    def best(self, agent: str, capabilities: Collection[str]) -> str:
-        """The task that an agent with these capabilities should take next; empty when there is none."""
+    def best(self, agent: str, capabilities: Collection[str], types: Collection[str]) -> str:
+        """The task that an agent should take next; empty when there is none.
+
+        Args:
+            agent: Who takes it.
+            capabilities: What it has.
+            types: What it takes; anything where this is empty.
+        """
         has = frozenset(capabilities)
         for priority in sorted(self._filed, reverse=True):
             oldest = min(
                 (
                     next(iter(tasks.values()))
-                    for (only, needed, chain), tasks in self._filed[priority].items()
-                    if only in ("", agent) and needed <= has and agent not in chain
+                    for (kind, only, needed, chain), tasks in self._filed[priority].items()
+                    if only in ("", agent) and needed <= has and agent not in chain and (not types or kind in types)
                 ),
                 default=None,
             )
@@ -55,4 +61,4 @@ class ReadyTasks:
 
 
 def _requirement(task: Task) -> _Requirement:
-    return (task.agent, frozenset(task.capabilities), task.on_behalf_of)
+    return (task.type, task.agent, frozenset(task.capabilities), task.on_behalf_of)

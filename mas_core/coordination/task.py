@@ -177,6 +177,8 @@ class Take(msgspec.Struct, forbid_unknown_fields=True):
     """Give me something to do, at most so many, and wait for it so long."""
 
     capabilities: Annotated[tuple[CapabilityName, ...], msgspec.Meta(max_length=64)] = ()
+    types: Annotated[tuple[TypeName, ...], msgspec.Meta(max_length=256)] = ()
+    """Types of tasks that it takes; any where this is empty."""
     slots: Annotated[int, msgspec.Meta(ge=1, le=256)] = 1
     limit: Annotated[int, msgspec.Meta(ge=0)] = 0
     """Tasks that all instances of the agent may work on at a time; 0 for no bound of its own."""

@@ -60,7 +60,7 @@ class TaskBoard:
         for _ in range(wanted.slots):
             if ready is None or (wanted.limit and len(running) >= wanted.limit):
                 break
-            task_id = ready.best(command.sender, wanted.capabilities)
+            task_id = ready.best(command.sender, wanted.capabilities, wanted.types)
             if not task_id:
                 break
             task = self.tasks[f"{command.resource}/{task_id}"]

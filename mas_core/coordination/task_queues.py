@@ -10,6 +10,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 
+import msgspec
+
 from mas_core.coordination.machine import Command, Refusal, Step
 from mas_core.coordination.task import (
     KIND,
@@ -25,6 +27,7 @@ from mas_core.coordination.task import (
     TaskError,
 )
 from mas_core.coordination.task_board import TaskBoard
+from mas_core.coordination.task_statistics import statistics_of
 
 MAX_TASKS = 100_000
 """Tasks of a partition, those included that are over and kept."""
@@ -77,6 +80,8 @@ class TaskQueues:
                 return self._get(command)
             case "list":
                 return self._list(command)
+            case "statistics":
+                return self._statistics(command)
         raise Refusal("invalid", f"a queue of tasks knows no {KIND}.{command.verb}")
 
     def next_due(self) -> int:
@@ -204,6 +209,12 @@ class TaskQueues:
         tasks = [task for task in self._board.tasks.values() if task.queue == command.resource]
         told = [task.summary() for task in tasks[-LIST_LENGTH:]]
         step.answer(command, {"tasks": told, "is_whole": len(told) == len(tasks)})
+        return step
+
+    def _statistics(self, command: Command) -> Step:
+        step = Step()
+        tasks = (task for task in self._board.tasks.values() if task.queue == command.resource)
+        step.answer(command, msgspec.to_builtins(statistics_of(tasks)))
         return step
 
     # What workers say.

@@ -1,0 +1,188 @@
+"""Works through queues of tasks: takes as many as there are free slots, tells that it lives, says how they ended.
+
+What the queue says counts: a handler whose task it has given to somebody else is cancelled, and what it would have
+said is dropped.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+
+import msgspec
+
+from mas_core.agent.client import Client
+from mas_core.agent.resources import ask
+from mas_core.agent.task_handlers import Assignment, TaskHandler, TaskInHand
+from mas_core.base.logs import get_logger
+from mas_core.coordination.task import KIND
+from mas_core.errors import CoordinationRefused, InvalidPayload, MasError, ResourceNotFound
+from mas_core.model.message import payload_bytes
+
+WAIT_S = 10.0
+"""How long a worker waits at a queue before it asks again: who waits there is in the gateway's memory."""
+ANSWER_S = 5.0
+RETRY_S = 0.5
+DEFAULT_QUEUE = "default"
+
+log = get_logger(__name__)
+
+Do = Callable[[TaskHandler, TaskInHand], Awaitable[object]]
+
+
+class TaskWorker:
+    """One instance's work on one queue.
+
+    Args:
+        client: The agent's, started.
+        queue: Whose tasks it does.
+        handlers: By type of task; no other types are taken.
+        do: Runs a handler.
+        capabilities: What the agent has, as far as tasks ask for it.
+        slots: Tasks that this instance works on at a time.
+        limit: Tasks that all instances of the agent may work on at a time; 0 for no bound of its own.
+        lease: Seconds after which a task is given to somebody else when this worker is not heard of: 1 to 300.
+    """
+
+    def __init__(
+        self,
+        client: Client,
+        queue: str,
+        handlers: Mapping[str, TaskHandler],
+        do: Do,
+        *,
+        capabilities: Sequence[str] = (),
+        slots: int = 4,
+        limit: int = 0,
+        lease: float = 30.0,
+    ) -> None:
+        self._client = client
+        self.queue = queue
+        self._handlers = handlers
+        self._do = do
+        self._lease_s = lease
+        self._slots = slots
+        self._wanted = {
+            "capabilities": list(capabilities),
+            "types": sorted(handlers),
+            "limit": limit,
+            "lease_ms": int(lease * 1000),
+            "wait_ms": int(WAIT_S * 1000),
+        }
+        self._in_hand: dict[str, tuple[TaskInHand, asyncio.Task[None]]] = {}
+        self._loops: list[asyncio.Task[None]] = []
+        self._has_room = asyncio.Event()
+        self._has_news = asyncio.Event()
+
+    def start(self) -> None:
+        """Take tasks from now on."""
+        self._loops = [asyncio.create_task(self._take()), asyncio.create_task(self._beat())]
+
+    async def drain(self, timeout: float) -> bool:
+        """Take no more; whether all in hand ended within `timeout` seconds."""
+        taking = self._loops[:1]
+        for loop in taking:
+            loop.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await loop
+        if running := [handling for _, handling in self._in_hand.values()]:
+            await asyncio.wait(running, timeout=timeout)
+        return not self._in_hand
+
+    async def stop(self) -> None:
+        """End; what is still in hand is given back, so that others get it at once."""
+        for loop in self._loops:
+            loop.cancel()
+        left = list(self._in_hand.values())
+        for _, handling in left:
+            handling.cancel()
+        await asyncio.gather(*self._loops, *(handling for _, handling in left), return_exceptions=True)
+        self._loops = []
+        for task, _ in left:
+            with contextlib.suppress(MasError):
+                await self._tell("release", {"task_id": task.id, "attempt": task.attempt})
+
+    async def _take(self) -> None:
+        while True:
+            self._has_room.clear()
+            free = self._slots - len(self._in_hand)
+            if free <= 0:
+                await self._has_room.wait()
+                continue
+            try:
+                answer = await self._tell("take", {**self._wanted, "slots": free}, WAIT_S + ANSWER_S)
+            except MasError as error:
+                log.warning("tasks.not_taken", queue=self.queue, code=error.code, reason=error.message)
+                await asyncio.sleep(RETRY_S if error.retryable else self._lease_s)
+                continue
+            for assignment in msgspec.convert(answer.get("tasks", []), list[Assignment]):
+                self._begin(TaskInHand(assignment, _tells=self._has_news.set))
+
+    def _begin(self, task: TaskInHand) -> None:
+        handling = asyncio.create_task(self._handle(task))
+        self._in_hand[task.id] = (task, handling)
+        handling.add_done_callback(lambda _: self._ended(task))
+
+    def _ended(self, task: TaskInHand) -> None:
+        self._in_hand.pop(task.id, None)
+        self._has_room.set()
+
+    async def _handle(self, task: TaskInHand) -> None:
+        outcome: dict[str, object] = {"task_id": task.id, "attempt": task.attempt}
+        try:
+            result = await self._do(self._handlers[task.type], task)
+            outcome["result"] = msgspec.json.decode(payload_bytes(result))
+        except InvalidPayload as error:
+            outcome |= {"error": {"type": error.code, "message": error.message[:1000]}, "retryable": False}
+        except MasError as error:
+            told = {"type": error.code, "message": error.message[:1000]}
+            outcome |= {"error": told, "retryable": error.retryable}
+        except Exception as error:  # noqa: BLE001 - a task may fail in any way
+            # Texts of unexpected exceptions stay here: they may hold data.
+            log.exception("task.failed", task=task.id, type=task.type, attempt=task.attempt)
+            kind = type(error).__name__
+            outcome["error"] = {"type": kind, "message": f"the handler failed with {kind}"}
+        await self._say_so(task, outcome)
+
+    async def _say_so(self, task: TaskInHand, outcome: dict[str, object]) -> None:
+        """Until the queue has heard it, or does not want to hear it any more."""
+        while True:
+            try:
+                await self._tell("finish", outcome)
+            except (CoordinationRefused, ResourceNotFound) as error:
+                log.warning("task.not_ended", task=task.id, attempt=task.attempt, reason=error.message)
+            except MasError as error:
+                log.warning("task.not_told", task=task.id, code=error.code, reason=error.message)
+                if error.retryable:
+                    await asyncio.sleep(RETRY_S)
+                    continue
+            return
+
+    async def _beat(self) -> None:
+        while True:
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self._has_news.wait(), self._lease_s / 3)
+            self._has_news.clear()
+            if not self._in_hand:
+                continue
+            told = [
+                {"task_id": task.id, "attempt": task.attempt, "progress": task.progress, "note": task.note}
+                for task, _ in self._in_hand.values()
+            ]
+            try:
+                answer = await self._tell("beat", {"tasks": told})
+            except MasError as error:
+                log.warning("tasks.not_told", queue=self.queue, code=error.code, reason=error.message)
+                continue
+            for name in msgspec.convert(answer.get("lost", []), list[str]):
+                if name in self._in_hand:
+                    log.warning("task.lost", task=name, queue=self.queue)
+                    self._in_hand[name][1].cancel()
+            # More news before this pause is over can wait for the next beat.
+            await asyncio.sleep(min(0.2, self._lease_s / 10))
+
+    async def _tell(
+        self, verb: str, data: dict[str, object], timeout: float = ANSWER_S
+    ) -> dict[str, object]:
+        return await ask(self._client, KIND, self.queue, verb, data, timeout=timeout)
