@@ -13,6 +13,9 @@ if TYPE_CHECKING:
     from mas_core.agent.agent import Agent
     from mas_core.agent.client import Client
     from mas_core.agent.consensus import Consensus
+    from mas_core.agent.leadership import Leadership
+    from mas_core.agent.supervisor import NewTask, Supervisor, TaskStatus
+    from mas_core.agent.task_handlers import TaskInHand
     from mas_core.audit.sinks.daily_files import ActivityLog
     from mas_core.errors import (
         AgentFailed,
@@ -24,6 +27,7 @@ if TYPE_CHECKING:
         ConfigurationError,
         Conflict,
         ContextNotFound,
+        CoordinationRefused,
         DeadlineExceeded,
         DecryptionFailed,
         EventInvalid,
@@ -37,6 +41,7 @@ if TYPE_CHECKING:
         InvalidIdentifier,
         InvalidPayload,
         KeyNotFound,
+        LeadershipLost,
         LockHeld,
         MasError,
         MessageExpired,
@@ -52,6 +57,7 @@ if TYPE_CHECKING:
         ReplayDetected,
         ReplicasBehind,
         RequestTimedOut,
+        ResourceNotFound,
         RevisionNotFound,
         RoleExists,
         RoleNotFound,
@@ -63,6 +69,7 @@ if TYPE_CHECKING:
         StateInvalid,
         StoreFull,
         StoreUnreachable,
+        TaskFailed,
         TimedOut,
         TokenExpired,
         TokenInvalid,
@@ -110,6 +117,11 @@ _HOMES = {
     "Proposal": "mas_core.model.vote",
     "Receipt": "mas_core.model.decision",
     "RetryPolicy": "mas_core.resilience.retry_policy",
+    "Leadership": "mas_core.agent.leadership",
+    "NewTask": "mas_core.agent.supervisor",
+    "Supervisor": "mas_core.agent.supervisor",
+    "TaskInHand": "mas_core.agent.task_handlers",
+    "TaskStatus": "mas_core.agent.supervisor",
     "retry": "mas_core.resilience.retry_policy",
 }
 
@@ -130,6 +142,7 @@ __all__ = [
     "Conflict",
     "Consensus",
     "ContextNotFound",
+    "CoordinationRefused",
     "DeadlineExceeded",
     "Decision",
     "DecryptionFailed",
@@ -153,11 +166,14 @@ __all__ = [
     "InvalidIdentifier",
     "InvalidPayload",
     "KeyNotFound",
+    "Leadership",
+    "LeadershipLost",
     "LockHeld",
     "MasError",
     "MessageExpired",
     "MessageNotFound",
     "Motion",
+    "NewTask",
     "NoResponder",
     "NotFound",
     "NotStarted",
@@ -171,6 +187,7 @@ __all__ = [
     "ReplayDetected",
     "ReplicasBehind",
     "RequestTimedOut",
+    "ResourceNotFound",
     "RetryPolicy",
     "RevisionNotFound",
     "RoleExists",
@@ -183,6 +200,10 @@ __all__ = [
     "StateInvalid",
     "StoreFull",
     "StoreUnreachable",
+    "Supervisor",
+    "TaskFailed",
+    "TaskInHand",
+    "TaskStatus",
     "TimedOut",
     "TokenExpired",
     "TokenInvalid",

@@ -47,6 +47,7 @@
     │  └─ CircuitOpen            target, retry_after
     ├─ AgentFailed               the agent answered with an error
     │  ├─ CoordinationRefused    resource, agent_code
+    │  ├─ TaskFailed             task, error_type, worker
     │  └─ StateInvalid           revision
     ├─ Unreachable
     │  ├─ StoreUnreachable       url without its secret
@@ -448,6 +449,12 @@ class CoordinationRefused(AgentFailed):
     """
 
     code = "coordination_refused"
+
+
+class TaskFailed(AgentFailed):
+    """A task failed, or was cancelled."""
+
+    code = "task_failed"
 
 
 class StateInvalid(AgentFailed):

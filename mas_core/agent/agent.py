@@ -25,6 +25,8 @@ from mas_core.agent.leadership import Callback, Leadership
 from mas_core.agent.obedience import Obedience
 from mas_core.agent.retries import Retries
 from mas_core.agent.talking import Talking
+from mas_core.agent.task_handlers import TaskMethod, task
+from mas_core.agent.task_worker import DEFAULT_QUEUE, TaskOptions, TaskWorker, start_task_worker
 from mas_core.agent.voters import VoterMethod, on_proposal
 from mas_core.base.failpoints import failpoint
 from mas_core.base.ids import check_agent_id, check_capability
@@ -82,6 +84,10 @@ class Agent(Talking, Generic[State]):
         retry: When messages come again that could not be handled: a policy for all, or one for each pattern of
             types; as the gateway is set when left out.
         handler_timeout: Seconds until a handler is ended and its message has failed; 0 for never.
+        task_queue: Whose tasks it does, if it has handlers of tasks.
+        task_slots: Tasks that this instance works on at a time.
+        task_limit: Tasks that all instances of the agent may work on at a time; 0 for no bound of its own.
+        task_lease: Seconds after which a task goes to somebody else when this instance is not heard of.
         use_gateway, gateway_url: Accepted for compatibility; the gateway is always on.
     """
 
@@ -109,6 +115,10 @@ class Agent(Talking, Generic[State]):
         ordered: bool = False,
         retry: RetryPolicy | Mapping[str, RetryPolicy] | None = None,
         handler_timeout: float = HANDLER_TIMEOUT_S,
+        task_queue: str = DEFAULT_QUEUE,
+        task_slots: int = 4,
+        task_limit: int = 0,
+        task_lease: float = 30.0,
         use_gateway: bool = True,  # noqa: ARG002 - the gateway is always on
         gateway_url: str | None = None,
     ) -> None:
@@ -145,6 +155,8 @@ class Agent(Talking, Generic[State]):
             retry = RetryPolicy(attempts=1 + environment.max_retries)
         self._retries = Retries(retry, self._handlers)
         self._handler_calls = HandlerCalls(self, self._handlers, handler_timeout)
+        self._task_options = TaskOptions(task_queue, task_slots, task_limit, task_lease)
+        self._tasks: TaskWorker | None = None
         self._gateway: InProcessGateway | None = None
         self._store: Store | None = None
         self._client: Client | None = None
@@ -193,6 +205,20 @@ class Agent(Talking, Generic[State]):
         preference in a ranked vote, or None to abstain. It is cast as a ballot signed with this agent's key.
         """
         return on_proposal(method)
+
+    @staticmethod
+    def task(task_type: str, *, model: type[BaseModel] | None = None) -> Callable[[TaskMethod], TaskMethod]:
+        """Mark an async method as the handler of a type of tasks.
+
+        The method takes `(self, task, parameters)` or `(self, task)`; what it returns is the result. An exception
+        fails the attempt, and the task is begun again as often as its assigner lets it. A handler is cancelled
+        when its task was cancelled, or was given to somebody else since this agent was not heard of.
+
+        Args:
+            task_type: Such as `report.make`.
+            model: Pydantic model of the parameters.
+        """
+        return task(task_type, model=model)
 
     # Lifecycle
 
@@ -273,6 +299,7 @@ class Agent(Talking, Generic[State]):
             if self._obedience.standing in HOLDING:
                 self._dispatch.hold()
             self._dispatch.start()
+            self._tasks = start_task_worker(self, client, self._capabilities, self._task_options)
             self._obedience.start()
             heartbeat.start()
             if self._keeper.model_name:
@@ -298,8 +325,7 @@ class Agent(Talking, Generic[State]):
         self._begin_to_end()
         drained = True
         try:
-            if self._dispatch is not None:
-                drained = await self._dispatch.drain(drain_timeout)
+            drained = await self._drain(drain_timeout)
             await self.on_stop()
             if self._heartbeat is not None:
                 await self._heartbeat.detach()
@@ -318,12 +344,17 @@ class Agent(Talking, Generic[State]):
         """
         if self._dispatch is None:
             return True
-        drained = await self._dispatch.drain(timeout)
+        drained = await self._drain(timeout)
         if not drained and not self._is_draining:
             self._is_draining = True
             if self._heartbeat is not None:
                 self._heartbeat.hurry()
         return drained
+
+    async def _drain(self, timeout: float) -> bool:
+        """Whether all handlers of messages and of tasks have finished."""
+        working = [part.drain(timeout) for part in (self._dispatch, self._tasks) if part is not None]
+        return all(await asyncio.gather(*working))
 
     def _begin_to_end(self) -> None:
         self._is_ending = True
@@ -341,6 +372,9 @@ class Agent(Talking, Generic[State]):
             self._looking = None
         if self._obedience is not None:
             await self._obedience.stop()
+        if self._tasks is not None:
+            await self._tasks.stop()
+            self._tasks = None
         if self._dispatch is not None:
             await self._dispatch.stop()
             self._dispatch = None

@@ -111,7 +111,8 @@ def task(task_type: str, *, model: type[BaseModel] | None = None) -> Callable[[T
     check_message_type(task_type)
 
     def mark(method: TaskMethod) -> TaskMethod:
-        if not inspect.iscoroutinefunction(method):
+        is_async = inspect.iscoroutinefunction(method)
+        if not is_async:
             raise UsageError(f"the handler of {task_type} must be an async function")
         takes_parameters = len(inspect.signature(method).parameters) > 2
         handler = TaskHandler(task_type, method.__name__, model, takes_parameters)

@@ -9,13 +9,15 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass
 
 import msgspec
 
 from mas_core.agent.client import Client
 from mas_core.agent.resources import ask
-from mas_core.agent.task_handlers import Assignment, TaskHandler, TaskInHand
+from mas_core.agent.task_handlers import Assignment, TaskHandler, TaskInHand, task_handlers_of
 from mas_core.base.logs import get_logger
+from mas_core.base.traces import trace_of
 from mas_core.coordination.task import KIND
 from mas_core.errors import CoordinationRefused, InvalidPayload, MasError, ResourceNotFound
 from mas_core.model.message import payload_bytes
@@ -31,43 +33,50 @@ log = get_logger(__name__)
 Do = Callable[[TaskHandler, TaskInHand], Awaitable[object]]
 
 
+@dataclass(frozen=True, slots=True)
+class TaskOptions:
+    """How an instance works on tasks."""
+
+    queue: str = DEFAULT_QUEUE
+    """Whose tasks it does."""
+    slots: int = 4
+    """Tasks that this instance works on at a time."""
+    limit: int = 0
+    """Tasks that all instances of the agent may work on at a time; 0 for no bound of its own."""
+    lease: float = 30.0
+    """Seconds after which a task is given to somebody else when this worker is not heard of: 1 to 300."""
+
+
 class TaskWorker:
     """One instance's work on one queue.
 
     Args:
         client: The agent's, started.
-        queue: Whose tasks it does.
         handlers: By type of task; no other types are taken.
         do: Runs a handler.
         capabilities: What the agent has, as far as tasks ask for it.
-        slots: Tasks that this instance works on at a time.
-        limit: Tasks that all instances of the agent may work on at a time; 0 for no bound of its own.
-        lease: Seconds after which a task is given to somebody else when this worker is not heard of: 1 to 300.
+        options: Which queue, how many, and for how long.
     """
 
     def __init__(
         self,
         client: Client,
-        queue: str,
         handlers: Mapping[str, TaskHandler],
         do: Do,
-        *,
-        capabilities: Sequence[str] = (),
-        slots: int = 4,
-        limit: int = 0,
-        lease: float = 30.0,
+        capabilities: Sequence[str],
+        options: TaskOptions,
     ) -> None:
         self._client = client
-        self.queue = queue
+        self.queue = options.queue
         self._handlers = handlers
         self._do = do
-        self._lease_s = lease
-        self._slots = slots
+        self._lease_s = options.lease
+        self._slots = options.slots
         self._wanted = {
             "capabilities": list(capabilities),
             "types": sorted(handlers),
-            "limit": limit,
-            "lease_ms": int(lease * 1000),
+            "limit": options.limit,
+            "lease_ms": int(options.lease * 1000),
             "wait_ms": int(WAIT_S * 1000),
         }
         self._in_hand: dict[str, tuple[TaskInHand, asyncio.Task[None]]] = {}
@@ -99,9 +108,8 @@ class TaskWorker:
             handling.cancel()
         await asyncio.gather(*self._loops, *(handling for _, handling in left), return_exceptions=True)
         self._loops = []
-        for task, _ in left:
-            with contextlib.suppress(MasError):
-                await self._tell("release", {"task_id": task.id, "attempt": task.attempt})
+        with contextlib.suppress(MasError):
+            await self._tell("leave", {})
 
     async def _take(self) -> None:
         while True:
@@ -111,7 +119,8 @@ class TaskWorker:
                 await self._has_room.wait()
                 continue
             try:
-                answer = await self._tell("take", {**self._wanted, "slots": free}, WAIT_S + ANSWER_S)
+                wanted = {**self._wanted, "slots": free, "holds": list(self._in_hand)}
+                answer = await self._tell("take", wanted, WAIT_S + ANSWER_S)
             except MasError as error:
                 log.warning("tasks.not_taken", queue=self.queue, code=error.code, reason=error.message)
                 await asyncio.sleep(RETRY_S if error.retryable else self._lease_s)
@@ -120,12 +129,18 @@ class TaskWorker:
                 self._begin(TaskInHand(assignment, _tells=self._has_news.set))
 
     def _begin(self, task: TaskInHand) -> None:
+        before = self._in_hand.get(task.id)
+        if before is not None:
+            # An attempt of its own that the queue has given up: nothing that it says counts any more.
+            before[1].cancel()
         handling = asyncio.create_task(self._handle(task))
         self._in_hand[task.id] = (task, handling)
+        self._has_news.set()
         handling.add_done_callback(lambda _: self._ended(task))
 
     def _ended(self, task: TaskInHand) -> None:
-        self._in_hand.pop(task.id, None)
+        if task.id in self._in_hand and self._in_hand[task.id][0] is task:
+            del self._in_hand[task.id]
         self._has_room.set()
 
     async def _handle(self, task: TaskInHand) -> None:
@@ -140,7 +155,7 @@ class TaskWorker:
             outcome |= {"error": told, "retryable": error.retryable}
         except Exception as error:  # noqa: BLE001 - a task may fail in any way
             # Texts of unexpected exceptions stay here: they may hold data.
-            log.exception("task.failed", task=task.id, type=task.type, attempt=task.attempt)
+            log.error("task.failed", task=task.id, attempt=task.attempt, trace=trace_of(error))
             kind = type(error).__name__
             outcome["error"] = {"type": kind, "message": f"the handler failed with {kind}"}
         await self._say_so(task, outcome)
@@ -182,7 +197,24 @@ class TaskWorker:
             # More news before this pause is over can wait for the next beat.
             await asyncio.sleep(min(0.2, self._lease_s / 10))
 
-    async def _tell(
-        self, verb: str, data: dict[str, object], timeout: float = ANSWER_S
-    ) -> dict[str, object]:
+    async def _tell(self, verb: str, data: dict[str, object], timeout: float = ANSWER_S) -> dict[str, object]:
         return await ask(self._client, KIND, self.queue, verb, data, timeout=timeout)
+
+
+def start_task_worker(
+    agent: object, client: Client, capabilities: Sequence[str], options: TaskOptions
+) -> TaskWorker | None:
+    """Take tasks for an agent, if its class has handlers of tasks."""
+    handlers = task_handlers_of(type(agent))
+    if not handlers:
+        return None
+
+    async def do(handler: TaskHandler, task: TaskInHand) -> object:
+        method = getattr(agent, handler.name)
+        parameters = handler.parameters(task)
+        async with asyncio.timeout((task.assignment.deadline - client.now_ms()) / 1000):
+            return await (method(task, parameters) if handler.takes_parameters else method(task))
+
+    worker = TaskWorker(client, handlers, do, capabilities, options)
+    worker.start()
+    return worker

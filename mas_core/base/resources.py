@@ -31,7 +31,10 @@ _ACTIONS: Final = {
     "topic": {"subscribe": "subscribe", "unsubscribe": "subscribe", "list": "observe"},
     "leader": {"campaign": "lead", "renew": "lead", "resign": "lead", "depose": "depose"},
     "vote": {"open": "propose", "close": "propose", "cast": "vote"},
-    "task": {"assign": "assign", "cancel": "assign", "retry": "assign", "take": "work", "beat": "work"},
+    "task": {
+        **dict.fromkeys(("assign", "cancel", "retry"), "assign"),
+        **dict.fromkeys(("take", "beat", "finish", "leave"), "work"),
+    },
 }
 """Kind and verb -> what a rule has to permit; verbs that only look are left out, and need `observe`."""
 ACTIONS_ON: Final = {

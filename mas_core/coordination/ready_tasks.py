@@ -51,7 +51,10 @@ class ReadyTasks:
                 (
                     next(iter(tasks.values()))
                     for (kind, only, needed, chain), tasks in self._filed[priority].items()
-                    if only in ("", agent) and needed <= has and agent not in chain and (not types or kind in types)
+                    if only in ("", agent)
+                    and needed <= has
+                    and agent not in chain
+                    and (not types or kind in types)
                 ),
                 default=None,
             )

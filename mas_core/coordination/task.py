@@ -19,8 +19,9 @@ DEFAULT_ATTEMPTS: Final = 3
 MAX_DELEGATIONS: Final = 8
 """How long a chain of tasks assigned for tasks may get."""
 
+MaybeTaskId = Annotated[str, msgspec.Meta(pattern=rf"^(?:{MESSAGE_ID.pattern})?\Z")]
 TaskId = Annotated[str, msgspec.Meta(pattern=rf"^(?:{MESSAGE_ID.pattern})\Z")]
-AgentId = Annotated[str, msgspec.Meta(pattern=rf"^(?:{AGENT_ID.pattern})\Z")]
+MaybeAgentId = Annotated[str, msgspec.Meta(pattern=rf"^(?:{AGENT_ID.pattern})?\Z")]
 CapabilityName = Annotated[str, msgspec.Meta(pattern=rf"^(?:{CAPABILITY.pattern})\Z")]
 TypeName = Annotated[str, msgspec.Meta(pattern=rf"^(?:{MESSAGE_TYPE.pattern})\Z")]
 Text = Annotated[str, msgspec.Meta(max_length=1000)]
@@ -158,11 +159,11 @@ class NewTask(msgspec.Struct, forbid_unknown_fields=True):
     parameters: dict[str, object] = {}
     description: Text = ""
     capabilities: Annotated[tuple[CapabilityName, ...], msgspec.Meta(max_length=16)] = ()
-    agent: AgentId | Literal[""] = ""
+    agent: MaybeAgentId = ""
     priority: Annotated[int, msgspec.Meta(ge=0, le=10)] = NORMAL
     timeout_ms: Annotated[int, msgspec.Meta(ge=1, le=MAX_TIMEOUT_MS)] = DEFAULT_TIMEOUT_MS
     depends_on: Annotated[tuple[TaskId, ...], msgspec.Meta(max_length=64)] = ()
-    parent: TaskId | Literal[""] = ""
+    parent: MaybeTaskId = ""
     max_attempts: Annotated[int, msgspec.Meta(ge=1, le=100)] = DEFAULT_ATTEMPTS
     retry_delay_ms: Annotated[int, msgspec.Meta(ge=0, le=3_600_000)] = 0
 
@@ -185,6 +186,8 @@ class Take(msgspec.Struct, forbid_unknown_fields=True):
     lease_ms: Annotated[int, msgspec.Meta(ge=1000, le=300_000)] = 30_000
     """How long a task stays with a worker that does not beat."""
     wait_ms: Annotated[int, msgspec.Meta(ge=0, le=60_000)] = 0
+    holds: Annotated[tuple[TaskId, ...], msgspec.Meta(max_length=1000)] = ()
+    """What this instance knows that it has: the others it is given are told to it again, in the same attempt."""
 
 
 class Held(msgspec.Struct, forbid_unknown_fields=True):

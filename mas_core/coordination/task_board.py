@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import heapq
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 
 import msgspec
 
@@ -14,6 +14,8 @@ from mas_core.coordination.task_waiters import TaskWaiters
 
 KEEP_MS = 3_600_000
 """How long a task that is over is kept among the others; afterwards it can be read, not depended on."""
+CONFIRM_MS = 5_000
+"""A worker that is given a task has so long to show that it knows: it may have died while it waited."""
 MAX_HISTORY = 20
 _QUEUE = "queue:"
 
@@ -67,13 +69,23 @@ class TaskBoard:
             ready.remove(task)
             task.status, task.attempt = "running", task.attempt + 1
             task.worker, task.instance, task.started = command.sender, command.instance, now
-            task.lease_ms, task.lease_until, task.progress = wanted.lease_ms, now + wanted.lease_ms, 0.0
+            task.lease_ms, task.progress = wanted.lease_ms, 0.0
+            task.lease_until = now + min(CONFIRM_MS, wanted.lease_ms)
             running.add(task.record_name)
             self.store(step, task)
             self.remind(task.lease_until, task)
             yield task
         if not running:
             del self._running[command.sender]
+
+    def held_by(self, command: Command, known: Collection[str]) -> list[Task]:
+        """Tasks of a queue that an instance works on, but for those that it knows of."""
+        held = (self.tasks[name] for name in sorted(self._running.get(command.sender, ())))
+        return [
+            task
+            for task in held
+            if (task.queue, task.instance) == (command.resource, command.instance) and task.id not in known
+        ]
 
     def _look_at(self, step: Step, task: Task, now: int) -> None:
         """Something about a task may have run out."""

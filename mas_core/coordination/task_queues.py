@@ -19,7 +19,6 @@ from mas_core.coordination.task import (
     Assign,
     Beat,
     Finish,
-    Held,
     NewTask,
     OneTask,
     Take,
@@ -70,8 +69,8 @@ class TaskQueues:
                 return self._beat(command)
             case "finish":
                 return self._finish(command)
-            case "release":
-                return self._release(command)
+            case "leave":
+                return self._leave(command)
             case "cancel":
                 return self._cancel(command)
             case "retry":
@@ -228,7 +227,8 @@ class TaskQueues:
                 )
         waiters, until = self._board.waiters, command.now + wanted.wait_ms
         waiters.withdraw(command)
-        given = list(self._board.give(step, command, wanted, command.now))
+        unknown = self._board.held_by(command, set(wanted.holds))
+        given = unknown or list(self._board.give(step, command, wanted, command.now))
         if given or not (wanted.wait_ms and command.wants_answer and waiters.has_room):
             step.answer(command, {"tasks": [task.assignment() for task in given]})
             step.outcome = "taken" if given else "nothing"
@@ -281,16 +281,16 @@ class TaskQueues:
         step.answer(command, task.summary())
         return step
 
-    def _release(self, command: Command) -> Step:
-        """A worker that stops gives back what it has not begun or cannot end."""
-        told, step = command.read(Held), Step(outcome="released")
-        task = self._found(command, told.task_id)
-        if not task.is_held_by(command.sender, command.instance, told.attempt):
-            raise Refusal("stale_attempt", f"{command.sender} does not work on {task.id} any more")
-        task.max_attempts += 1
-        self._board.again(step, task, command.now, TaskError("released", "its worker stopped"), 0)
-        self._board.give_out(step, task.queue, command.now)
-        step.answer(command, task.summary())
+    def _leave(self, command: Command) -> Step:
+        """A worker that stops waits no more, and gives back what it has not ended."""
+        step = Step(outcome="left")
+        self._board.waiters.withdraw(command)
+        held = self._board.held_by(command, ())
+        for task in held:
+            task.max_attempts += 1
+            self._board.again(step, task, command.now, TaskError("released", "its worker stopped"), 0)
+        self._board.give_out(step, command.resource, command.now)
+        step.answer(command, {"given_back": [task.id for task in held]})
         return step
 
     @staticmethod

@@ -42,8 +42,15 @@ class Queues:
 
     def take(self, sender="ann", **options):
         """Ids of the tasks that a worker gets at once."""
-        answer = self.say("take", sender, **options)
+        instance = options.pop("instance", f"{sender}-1")
+        options.setdefault("holds", self.held_by(sender, instance))
+        answer = self.say("take", sender, instance, **options)
         return None if answer is None else [task["task_id"] for task in answer["tasks"]]
+
+    def held_by(self, agent, instance):
+        """Ids of the tasks that an instance works on."""
+        tasks = map(read_task, self.records.values())
+        return [task.id for task in tasks if task.is_held_by(agent, instance, task.attempt)]
 
     def status(self, name):
         """Of one task."""
@@ -230,6 +237,27 @@ def test_s13_delegation_keeps_the_chain_and_never_goes_in_circles():
     assert refused.value.code == "too_deep"
 
 
+def test_an_answer_that_was_lost_is_given_again():
+    """A worker that does not know of a task it has is told again; one that says nothing loses it soon."""
+    queues = Queues()
+    queues.assign("a", "b")
+    assert queues.take(slots=1, lease_ms=60_000) == ["a"]
+    assert queues.take(slots=1, lease_ms=60_000, holds=[]) == ["a"]
+    assert read_task(queues.records["default/a"]).attempt == 1
+    queues.wait(5000)
+    assert queues.status("a") == "waiting"
+
+
+def test_leaving_gives_everything_back_and_waits_no_more():
+    """What a stopped worker held is there for others at once, and costs no attempt."""
+    queues = Queues()
+    queues.assign("a", max_attempts=1)
+    assert queues.take(slots=1) == ["a"]
+    assert queues.take(slots=1, wait_ms=10_000) is None
+    assert queues.say("leave", "ann") == {"given_back": ["a"]}
+    assert queues.take("bob") == ["a"]
+
+
 def test_a_capability_that_the_policy_does_not_give_is_refused():
     """Workers cannot get tasks by claiming what they may not claim."""
     queues = Queues(lambda agent, capability: capability != "admin")
@@ -254,7 +282,7 @@ def test_what_is_over_is_kept_a_while_and_then_put_away():
 
 _STEPS = st.lists(
     st.tuples(
-        st.sampled_from(["assign", "take", "finish", "fail", "beat", "cancel", "release", "wait", "restart"]),
+        st.sampled_from(["assign", "take", "finish", "fail", "beat", "cancel", "leave", "wait", "restart"]),
         st.integers(0, 5),
         st.sampled_from(["ann", "bob", "eve"]),
         st.sampled_from(["1", "2"]),
@@ -279,7 +307,8 @@ def test_a_task_ends_once_whatever_happens(steps):
                     queues.assign(name, max_attempts=100, timeout_ms=10_000_000)
                     assigned.add(name)
                 case "take":
-                    answer = queues.say("take", agent, instance, slots=2, limit=3, lease_ms=1000)
+                    known = queues.held_by(agent, instance)
+                    answer = queues.say("take", agent, instance, slots=2, limit=3, lease_ms=1000, holds=known)
                     for task in answer["tasks"]:
                         held[agent, instance, task["task_id"]] = task["attempt"]
                 case "finish" | "fail":
@@ -292,9 +321,8 @@ def test_a_task_ends_once_whatever_happens(steps):
                     queues.say("beat", agent, instance, tasks=[{"task_id": name, "attempt": 1}])
                 case "cancel" if number == 5:
                     queues.say("cancel", task_id=name)
-                case "release":
-                    attempt = held.get((agent, instance, name), 1)
-                    queues.say("release", agent, instance, task_id=name, attempt=attempt)
+                case "leave":
+                    queues.say("leave", agent, instance)
                 case "wait":
                     queues.wait(number * 400)
                 case "restart":
