@@ -1,6 +1,7 @@
 """A primary is killed while messages are sent: under `ha` nothing that was acknowledged is lost (R7)."""
 
 import asyncio
+import re
 import signal
 
 import pytest
@@ -134,6 +135,41 @@ async def test_r7_what_no_replica_has_is_neither_acknowledged_nor_handled(sentin
 
         assert receipt.decision == "allowed"
         assert await system.audit_holds()
+
+
+@pytest.mark.timeout(120)
+async def test_r7_a_handler_that_runs_once_does_not_start_before_a_replica_has_the_note(sentinels):
+    """A fail-over would bring the message back unstarted; while no replica takes the note it counts as begun."""
+    finished = asyncio.Event()
+
+    class Gated(Recorder):
+        async def on_message(self, message):
+            await super().on_message(message)
+            await finished.wait()
+
+    async with live_system(
+        sentinels.url, agents=["alice", "bob"], allow=[("alice", "bob")], profile="ha"
+    ) as system:
+        bob = await system.run("bob", Gated, max_in_flight=1, delivery="at_most_once")
+        alice = await system.client("alice")
+        work = system.store.keys.work(0, "bob")
+
+        async def has_started_or_tried_again():
+            notes = b" ".join(await system.store.connection.call("HVALS", work))
+            return 2 in bob.numbers or len(re.findall(rb"\b1=[0-9]+=", notes)) > 1
+
+        await alice.send_many("bob", "x", [{"n": 1}, {"n": 2}])
+        await until(lambda: bob.numbers == [1])
+        replica = stopped_replica(sentinels)
+        try:
+            finished.set()
+            await until(has_started_or_tried_again, seconds=30)
+            started = bob.numbers
+        finally:
+            replica.signal(signal.SIGCONT)
+        await asyncio.to_thread(sentinels.wait_until_whole, 60)
+
+        assert started == [1]
 
 
 @pytest.mark.timeout(120)
