@@ -2,6 +2,7 @@
 
 SIGTERM or SIGINT drains it: batches in hand end with receipts, and its partitions go to the others. A second
 one ends it at once; what it had in hand is then judged anew by the next owner.
+A server that cannot keep what the system's profile promises is refused; with `--force` that is only logged.
 With `--until-input-ends` it also drains when its standard input ends: whoever started it is gone then.
 """
 
@@ -32,7 +33,7 @@ async def _main() -> int:
     try:
         target = resolve_target()
         async with gateway_health(target) as tell:
-            await serve(target, stop, on_change=tell)
+            await serve(target, stop, on_change=tell, force="--force" in sys.argv[1:])
     except MasError as error:
         log.error("gateway.failed", code=error.code, reason=error.message, hint=error.hint)
         return 1

@@ -15,7 +15,7 @@ from mas_core.security.gateway_keys import GatewayKeys
 from mas_core.settings.gateway_settings import GatewaySettings
 from mas_core.settings.project_config import load_config
 from mas_core.settings.target import Target
-from mas_core.store.profiles import replicas_of
+from mas_core.store.profiles import replicas_of, require_profile, server_facts, shortfalls
 from mas_core.store.store import Store
 
 log = get_logger(__name__)
@@ -32,6 +32,7 @@ async def serve(
     gateway_id: str = "",
     on_change: Callable[[Change, str], None] = lambda _change, _gateway_id: None,
     ready_within: float = START_SECONDS,
+    force: bool = False,
 ) -> None:
     """Run a gateway of the system until `stop` is set, then drain it.
 
@@ -41,8 +42,10 @@ async def serve(
         gateway_id: Its name; made up when left out.
         on_change: Called with the name once messages are taken, and when it drains.
         ready_within: Seconds until every partition has to have an owner.
+        force: Go on although the server cannot keep what the system's profile promises.
 
     Raises:
+        ProfileUnmet: It cannot.
         SecretUnavailable: There is no folder of keys.
         LockHeld: A gateway of this name runs already.
         StoreUnreachable: The server does not answer.
@@ -61,6 +64,7 @@ async def serve(
         partitions=target.partitions,
         replicas=replicas_of(target.profile),
     ) as store:
+        await _check_profile(store, target.profile, force=force)
         now = await store.connection.time_ms()
         running = live_gateways(await store.gateways.heartbeats(), now)
         if gateway_id and any(gateway.gateway_id == gateway_id for gateway in running):
@@ -83,6 +87,14 @@ async def serve(
         finally:
             await gateway.stop()
         log.info("gateway.stopped", gateway=gateway.gateway_id)
+
+
+async def _check_profile(store: Store, profile: str, *, force: bool) -> None:
+    if not force:
+        await require_profile(store.connection, profile)
+        return
+    for found in shortfalls(profile, await server_facts(store.connection)):
+        log.warning("profile.unmet", profile=profile, reason=found.message, hint=found.fix)
 
 
 async def _started(gateway: Gateway, seconds: float, stop: asyncio.Event) -> bool:

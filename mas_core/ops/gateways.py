@@ -89,10 +89,13 @@ async def run_gateway(
         else:
             on_event(RunEvent("stopping", f"{name} finishes the batches in hand", agent_id=name))
 
-    async with System(target) as system:
-        await check_profile(system, on_event, force=force)
+    if force:
+        async with System(target) as system:
+            await check_profile(system, on_event, force=True)
     async with gateway_health(target, health) as tell_health:
-        await serve(target, stop, gateway_id=gateway_id, on_change=tell, ready_within=ready_within)
+        await serve(
+            target, stop, gateway_id=gateway_id, on_change=tell, ready_within=ready_within, force=force
+        )
     on_event(RunEvent("stopped", "the gateway has ended"))
 
 

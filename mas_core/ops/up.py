@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 import os
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Literal
@@ -110,7 +110,9 @@ async def _run(
     GatewayKeys.load_or_create(project.keys_dir)
     target = _target(loaded, url)
     supervisor = supervisor_of(target, loaded, specs, on_event)
-    gateway = _service(project, "gateway", "mas_core.gateway", on_event)
+    gateway = _service(
+        project, "gateway", "mas_core.gateway", on_event, ("--force",) if options.force else ()
+    )
     notary = _service(project, "notary", "mas_core.audit", on_event)
     ready = Readiness()
     async with System(target) as system, serving_health(target, configured_address(project, "runner"), ready):
@@ -225,12 +227,17 @@ async def _until_owned(system: System, deadline: float) -> None:
 
 
 def _service(
-    project: Project, kind: Literal["gateway", "notary"], module: str, on_event: OnEvent
+    project: Project,
+    kind: Literal["gateway", "notary"],
+    module: str,
+    on_event: OnEvent,
+    arguments: Sequence[str] = (),
 ) -> ServiceProcess:
     return ServiceProcess(
         module,
         f"{kind}.log",
         project,
+        arguments,
         lambda code: on_event(
             RunEvent("problem", f"the {kind} ended ({ending(code)}) and is started again", state="exited")
         ),

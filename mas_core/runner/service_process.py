@@ -6,7 +6,7 @@ import asyncio
 import os
 import signal
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from mas_core.base.backoff import exponential_delays
 from mas_core.runner.log_files import open_log
@@ -28,6 +28,7 @@ class ServiceProcess:
         module: The program, such as `mas_core.gateway`.
         log_name: Where in the folder of logs it writes.
         project: Its running context says where the server is.
+        arguments: What it is started with.
         on_exit: Called with the exit code when it died and is about to be started again.
         on_restart: Called with the new process id.
     """
@@ -37,12 +38,14 @@ class ServiceProcess:
         module: str,
         log_name: str,
         project: Project,
+        arguments: Sequence[str] = (),
         on_exit: Callable[[int], None] = lambda _code: None,
         on_restart: Callable[[int], None] = lambda _pid: None,
     ) -> None:
         self._module = module
         self._log_name = log_name
         self._project = project
+        self._arguments = tuple(arguments)
         self._on_exit = on_exit
         self._on_restart = on_restart
         self._process: asyncio.subprocess.Process | None = None
@@ -82,6 +85,7 @@ class ServiceProcess:
                 "-m",
                 self._module,
                 UNTIL_INPUT_ENDS,
+                *self._arguments,
                 stdin=asyncio.subprocess.PIPE,
                 stdout=log,
                 stderr=log,

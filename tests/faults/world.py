@@ -142,7 +142,11 @@ class World:
         self.began = time.monotonic()
         self.keys_dir = self.folder / ".mas" / "keys"
         GatewayKeys.load_or_create(self.keys_dir)
-        config = {"partitions": plan.partitions, "gateway": {**QUICK_RETRIES, **plan.gateway}}
+        config = {
+            "partitions": plan.partitions,
+            "profile": plan.profile,
+            "gateway": {**QUICK_RETRIES, **plan.gateway},
+        }
         (self.folder / "mas.yaml").write_text(json.dumps(config))
         await self.server.start()
         self._stack.push_async_callback(self.server.kill)

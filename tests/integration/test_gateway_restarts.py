@@ -42,3 +42,13 @@ async def test_a_second_signal_ends_a_gateway_at_once():
             assert await asyncio.wait_for(process.wait(), 5) == 128 + signal.SIGTERM
         finally:
             os.kill(server.pid, signal.SIGCONT)
+
+
+async def test_a_gateway_by_itself_refuses_a_server_that_cannot_keep_the_profile(server_url):
+    """As `mas gateway run` does: nothing is taken without the durability that was promised, unless it is forced."""
+    async with live_system(server_url, gateways=0) as system:
+        with pytest.raises(AssertionError, match=r"profile_unmet.*needs appendfsync always"):
+            await system.spawn_gateway(profile="durable")
+
+        assert not await system.system.gateways()
+        await system.spawn_gateway("--force", profile="durable")

@@ -149,15 +149,19 @@ class LiveSystem:
         return gateway
 
     async def spawn_gateway(
-        self, *, variables: Mapping[str, str] | None = None, **fields: Any
+        self, *arguments: str, variables: Mapping[str, str] | None = None, **fields: Any
     ) -> asyncio.subprocess.Process:
         """A gateway as a process of its own, ready when this returns; killed when the test ends.
 
         Args:
+            arguments: Words of its command line.
             variables: More of its environment.
             fields: More fields of its mas.yaml.
         """
+        # The servers of the tests keep what the profile fast promises.
+        profile = "ha" if self.system.target.profile == "ha" else "fast"
         config = {
+            "profile": profile,
             **fields,
             "namespace": self.store.namespace,
             "partitions": self.store.partitions,
@@ -171,6 +175,7 @@ class LiveSystem:
             sys.executable,
             "-m",
             "mas_core.gateway",
+            *arguments,
             cwd=self.folder,
             env={**environ, "MAS_URL": self.system.target.url, **(variables or {})},
             stdin=asyncio.subprocess.DEVNULL,
