@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shlex
 import shutil
@@ -13,8 +14,9 @@ from typing import TYPE_CHECKING
 from mas_cli.invocation import Invocation
 from mas_cli.output.run_reports import RunReport
 from mas_cli.output.safe_text import safe_text
+from mas_core.errors import MasError
 from mas_core.settings.agent_spec import AgentSpec
-from mas_core.settings.project import Project, find_project
+from mas_core.settings.project import find_project
 from mas_core.settings.project_config import LoadedConfig
 
 if TYPE_CHECKING:
@@ -55,7 +57,7 @@ class Welcome(RunReport):
         outcome = event.message[:1].upper() + event.message[1:]
         where = "Now type" if self._is_detached else "In another terminal, type"
         self.text(f"\n{outcome}, after {time.monotonic() - self._began:.1f} s. {where}:\n")
-        for line in next_steps(self._loaded.project, self._specs):
+        for line in next_steps(self._loaded, self._specs):
             self.text(f"  {line}")
         self.text(
             f"\nIt runs in the background. Stop it with: {program()} down"
@@ -70,14 +72,36 @@ def note(spec: AgentSpec) -> str:
     return str(described) if described else ", ".join(spec.capabilities)
 
 
-def next_steps(project: Project, specs: list[AgentSpec]) -> list[str]:
+def next_steps(loaded: LoadedConfig, specs: list[AgentSpec]) -> list[str]:
     """Commands to try with this project, as they can be typed from here."""
-    mas = program()
+    mas, project = program(), loaded.project
     steps = [] if find_project() == project else [f"cd {shlex.quote(str(project.root))}"]
-    steps.append(f"{mas} discover")
-    examples = (_example(spec) for spec in specs if spec.instances.max)
-    steps += [f"{mas} request {example}" for example in examples if example][:1]
-    return [*steps, f"{mas} watch", f"{mas} status"]
+    return [
+        *steps,
+        f"{mas} discover",
+        *talking_steps(loaded, specs),
+        f"{mas} watch",
+        f"{mas} tui",
+        f"{mas} status",
+    ]
+
+
+def talking_steps(loaded: LoadedConfig, specs: list[AgentSpec]) -> list[str]:
+    """A request that is answered, and a message that is refused, where the files say enough to know."""
+    mas = program()
+    found = [(spec, example) for spec in specs if spec.instances.max and (example := _example(spec))]
+    steps = [f"{mas} request {example}" for _, example in found[:1]]
+    with contextlib.suppress(MasError):
+        rules = loaded.policy(specs).rules
+        senders = {rule.sender for rule in rules}
+        if not any(sender == "*" or sender.startswith("role:") for sender in senders):
+            refused = [
+                f"{mas} send {example} --as {shlex.quote(spec.agent_id)}    # refused until a rule lets it"
+                for spec, example in found
+                if spec.agent_id not in senders
+            ]
+            steps += refused[:1]
+    return steps
 
 
 def program() -> str:

@@ -174,6 +174,9 @@ def _told(call: Invocation, done: ExportResult, path: Path | None, manifest: Pat
     call.talk.say(f"sha-256  {done.sha256}")
     for partition, head in heads.items():
         call.talk.say(f"head     {head} (partition {partition})")
+    if path is not None and path.suffix == ".jsonl" and len(heads) == 1:
+        (head,) = heads.values()
+        call.talk.count(f"to check it anywhere: mas audit verify {path} --head {head}")
 
 
 def _destination(call: Invocation, out: str, *, resume: bool) -> Path | None:

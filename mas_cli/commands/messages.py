@@ -138,6 +138,7 @@ async def send(
             call.talk.say(f"until then it can be stopped: mas schedule cancel {receipt.message_id}")
         if receipt.approval:
             call.talk.say(f"it waits for somebody's approval: mas approval get {receipt.approval}")
+        call.talk.count(f"follow it with: mas trace {receipt.message_id}")
         return ExitCode.OK
 
     items = _batch(call, source, count)

@@ -132,7 +132,9 @@ async def request(
                 )
             took = time.perf_counter() - started
     _print(call, reply.data, raw=raw)
-    call.talk.count(f"{target} answered in {took * 1000:.1f} ms")
+    call.talk.count(
+        f"{target} answered in {took * 1000:.1f} ms; follow it with: mas trace {reply.meta.correlation_id}"
+    )
     if holds is not None and not holds(reply.data):
         call.talk.warn(f"the reply is not what --expect says: {expect}")
         return ExitCode.NO

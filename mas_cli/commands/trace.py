@@ -54,6 +54,9 @@ async def trace(
             call.out.write(_painted(call, line) + "\n")
     else:
         call.out.record(_FLAT, record)
+    call.talk.count(
+        f"its records: mas audit get {identifier}; all of them: mas audit export --out audit.jsonl"
+    )
     return ExitCode.OK
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 from collections.abc import Mapping
 from pathlib import Path
@@ -76,6 +77,7 @@ async def tui(
     from mas_core.ops.system import System
 
     board = Board(target, read_only=target.read_only or call.flags.read_only)
+    board.tries = _tries_of(target.project)
     keys = _keys_of(target.project)
     async with System(target) as system:
         await Dashboard(board, system, first=_number_of(screen), keys=keys).run_async()
@@ -122,6 +124,18 @@ def _keys_of(project: Project | None) -> Mapping[str, str]:
     from mas_core.settings.project_config import load_config
 
     return load_config(project).config.tui.keys
+
+
+def _tries_of(project: Project | None) -> tuple[str, ...]:
+    """Commands of the project's own examples; those of nobody in particular where there is none."""
+    from mas_cli.welcome import talking_steps
+    from mas_core.settings.project_config import load_config
+
+    with contextlib.suppress(MasError):
+        if project is not None:
+            loaded = load_config(project)
+            return tuple(talking_steps(loaded, loaded.specs()))
+    return ()
 
 
 def _list_keys(call: Invocation) -> ExitCode:

@@ -29,8 +29,10 @@ class Acting(RowKeys):
 
     def complain(self, error: MasError) -> None:
         """Say what went wrong, and what to type."""
-        hint = f"\ntry: {error.hint[0]}" if error.hint else ""
-        self.notify(safe_text(error.message, 400) + hint, severity="error", markup=False)
+        tries = "".join(
+            f"\ntry  {safe_text(line, 200)}" for hint in error.hint[:3] for line in hint.splitlines()
+        )
+        self.notify(safe_text(error.message, 400) + tries, severity="error", markup=False, timeout=15)
 
     def action_row_actions(self) -> None:
         """The menu of what can be done to the marked rows, or the chosen one."""

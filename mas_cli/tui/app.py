@@ -122,6 +122,11 @@ class Dashboard(Acting):
             for table in self.query(LineTable):
                 if self.system is None and table.id not in ("problems", "pairs") and table.follows is False:
                     table.empty = "a recording does not hold this"
+        elif self.board.tries:
+            for table in self.query(LineTable):
+                if table.follows or table.id == "pairs":
+                    tried = "\n".join(f"$ {safe_text(line, 200)}" for line in self.board.tries)
+                    table.empty += f"; type in a shell:\n{tried}"
         self.action_screen(self._first)
         self.set_interval(1 / FRAMES_A_SECOND, self._frame)
         if self.system is not None or self._feed is not None:

@@ -32,5 +32,7 @@ class Board:
     """What the last actions would be in a shell, newest last."""
     replay: Replay | None = None
     """The recording that is shown in place of a running system."""
+    tries: tuple[str, ...] = ()
+    """Commands that make something happen, for screens that have nothing to show yet."""
     asleep: dict[str, float] = field(default_factory=dict)
     """Problems that were acknowledged, and until when by the monotonic clock."""

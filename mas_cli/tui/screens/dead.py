@@ -36,7 +36,7 @@ class Dead(TablePane):
 
     title: ClassVar[str] = "Dead"
     about: ClassVar[str] = "Messages that were given up: why, how often they were tried, and another try."
-    empty: ClassVar[str] = "nothing was given up"
+    empty: ClassVar[str] = "nothing was given up; what fails too often comes here"
     hints: ClassVar[tuple[tuple[str, str], ...]] = (
         ("row.open", "trace"),
         ("view.next", "groups or letters"),

@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from mas_core.ops.watch import LiveEvent
 
 _Item = tuple[int, "LiveEvent"]
-EMPTY = 'nothing has been sent yet; in a shell: mas request hello hello.greet \'{"name": "you"}\''
+EMPTY = "nothing has been sent yet"
 PAST = 1_000
 """Events of the past that are read on each side of a moment."""
 _FIELDS = {

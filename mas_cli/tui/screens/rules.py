@@ -52,6 +52,7 @@ _IN_WORDS: dict[Reach, str] = {
     "denied": "a rule forbids it",
     "none": "no rule allows it",
 }
+NO_RULE = "no rule: nothing is allowed\na allows something; in a shell: mas rbac allow operator AGENT"
 _LIMIT_COLUMNS = (
     Column("name", style=lambda _: "name"),
     Column("scope"),
@@ -97,7 +98,7 @@ class Rules(TablePane):
                 yield Grid(id="matrix")
                 yield Static(Text(), id="reach")
             with TabPane("rules", id="rules-rules"):
-                yield LineTable(self.layouts(), empty="no rule: nothing is allowed", id="rules")
+                yield LineTable(self.layouts(), empty=NO_RULE, id="rules")
             with TabPane("try it", id="rules-try"):
                 with Vertical(id="try-form"):
                     for name, hint in (

@@ -105,6 +105,9 @@ class Trace(Pane):
             text.append(safe_text(self._problem, 300), "yellow")
         elif self._message_id:
             text.append("looking …", "dim")
+        else:
+            text.append("an id goes into the line above; ", "dim")
+            text.append("enter on a row of Live, Dead or Audit brings it here\n", "dim")
         self.part("#story", Prose).say(text)
 
     def crumbs(self) -> list[str]:

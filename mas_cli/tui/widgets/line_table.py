@@ -58,7 +58,7 @@ class LineTable(Widget, can_focus=True):
     Args:
         layouts: Columns.
         follows: New rows come at the end, and the end is kept in sight until somebody scrolls up.
-        empty: What stands there while there are no rows.
+        empty: What stands there while there are no rows, in lines that are safe to show.
     """
 
     DEFAULT_CSS = "LineTable { height: 1fr; }"
@@ -322,10 +322,10 @@ class LineTable(Widget, can_focus=True):
         place = self._top + y - 1
         items = self.rows.items
         if place >= len(items):
-            if y == 2 and not items and self.empty:
-                return Strip(
-                    [Segment(cut("  " + self.empty, width), base + STYLES["dim"])]
-                ).adjust_cell_length(width, base)
+            told = self.empty.splitlines()
+            if not items and 2 <= y < 2 + len(told):
+                line = Segment(cut(f"  {told[y - 2]}", width), base + STYLES["dim"])
+                return Strip([line]).adjust_cell_length(width, base)
             return Strip.blank(width, base)
         item = items[place]
         is_chosen = place == self._chosen
