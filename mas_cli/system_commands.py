@@ -349,6 +349,13 @@ SYSTEM_COMMANDS: tuple[Command, ...] = (
         {1: "the chain is broken; everything is written nevertheless", 7: "the file of --out exists"},
     ),
     Command(
+        "state list",
+        "List the agents that remember something",
+        "read",
+        "state:list_states",
+        ("mas state list",),
+    ),
+    Command(
         "state get",
         "Show the state of an agent or a part of it",
         "read",
@@ -368,11 +375,29 @@ SYSTEM_COMMANDS: tuple[Command, ...] = (
         {**_NO_AGENT, 7: "the state was changed by somebody else"},
     ),
     Command(
+        "state patch",
+        "Change several parts of an agent's state at once",
+        "write",
+        "state:patch",
+        (
+            """mas state patch notebook '{"settings":{"limit":20},"draft":null}'""",
+            "mas state patch notebook --json-field limit:=20 --dry-run",
+        ),
+        {**_NO_AGENT, 7: "the state was changed by somebody else"},
+    ),
+    Command(
         "state reset",
         "Empty the state of agents, after a backup",
         "destroy",
         "state:reset",
-        ("mas state reset notebook", "mas state reset notebook counter --confirm my-agents"),
-        {**_NO_AGENT, 8: "some states were changed meanwhile and not reset"},
+        (
+            "mas state reset notebook",
+            "mas state reset notebook --keep settings --dry-run",
+            "mas state reset notebook counter --confirm my-agents",
+        ),
+        {
+            6: "there is no such agent, or nothing at --path or --keep",
+            8: "some states were changed meanwhile and not reset",
+        },
     ),
 )

@@ -11,7 +11,9 @@ import typer
 
 from mas_cli.connection import open_system
 from mas_cli.errors import PartlyFailed
-from mas_cli.input.payload import given_value
+from mas_cli.input.payload import PayloadSource, given_value, payloads
+from mas_cli.input.prompts import announced
+from mas_cli.input.sending_flags import Fields, JsonFields
 from mas_cli.invocation import Invocation
 from mas_cli.output.columns import Column, Record, plain
 from mas_cli.output.documents import json_text
@@ -26,7 +28,14 @@ if TYPE_CHECKING:
 
 AgentId = Annotated[str, typer.Argument(metavar="AGENT", help="Id of the agent.")]
 
+DryRun = Annotated[bool, typer.Option("--dry-run", help="Change nothing, and show what would be.")]
+
 _WHOLE = "."
+_LISTED = (
+    Column("agent", style=lambda _: "name"),
+    Column("revision", kind="number"),
+    Column("bytes", kind="number"),
+)
 _VALUES = (Column("path", style=lambda _: "name"), Column("value", flexible=True))
 _CHANGE = (
     Column("agent"),
@@ -92,6 +101,19 @@ async def get(
     return ExitCode.OK
 
 
+async def list_states(call: Invocation) -> ExitCode:
+    """List the agents that remember something, with revision and size."""
+    async with open_system(call) as system:
+        from mas_core.ops import state as states
+
+        found = await states.revisions(system)
+    call.out.records(
+        _LISTED, [{"agent": name, "revision": revision, "bytes": size} for name, revision, size in found]
+    )
+    call.talk.count(f"{len(found)} states")
+    return ExitCode.OK
+
+
 async def set_part(
     call: Invocation,
     agent_id: AgentId,
@@ -103,6 +125,7 @@ async def set_part(
     if_revision: Annotated[
         int | None, typer.Option(metavar="N", help="Only if the state still has this revision.")
     ] = None,
+    dry_run: DryRun = False,
 ) -> ExitCode:
     """Set a part of an agent's state.
 
@@ -115,13 +138,13 @@ async def set_part(
 
         before = await states.get(system, agent_id)
         old = _part_or_none(before, path)
+        if dry_run:
+            states.with_part(before, path, parsed)
+            return _would_change(call, before, path, old, parsed)
         expected = before.revision if if_revision is None else if_revision
         after = await states.set_part(system, agent_id, path, parsed, if_revision=expected)
         problems = await states.refusals(system, agent_id, after.revision)
-    call.out.record(
-        _CHANGE,
-        {"agent": agent_id, "path": path, "before": old, "after": parsed, "revision": after.revision},
-    )
+    call.out.record(_CHANGE, _changed(agent_id, path, old, parsed, after.revision))
     for problem in problems:
         call.talk.warn(f"{agent_id} cannot use this state, and changes nothing until it is right: {problem}")
     if not problems:
@@ -134,29 +157,93 @@ async def set_part(
     return ExitCode.OK
 
 
+async def patch(
+    call: Invocation,
+    agent_id: AgentId,
+    payload: Annotated[
+        str | None, typer.Argument(metavar="PAYLOAD", help="A JSON merge patch: JSON, @file, or -.")
+    ] = None,
+    *,
+    fields: Fields = None,
+    json_fields: JsonFields = None,
+    if_revision: Annotated[
+        int | None, typer.Option(metavar="N", help="Only if the state still has this revision.")
+    ] = None,
+    dry_run: DryRun = False,
+) -> ExitCode:
+    """Change several parts of an agent's state at once, or none.
+
+    Objects are merged, null takes away, anything else replaces (RFC 7396).
+    """
+    source = PayloadSource(payload, fields or (), json_fields or ())
+    (change,) = payloads(source, call.stdin, before_stdin=announced(call))
+    async with open_system(call) as system:
+        from mas_core.ops import state as states
+
+        before = await states.get(system, agent_id)
+        value = states.merged_with(before, change)
+        if dry_run:
+            return _would_change(call, before, _WHOLE, before.value, value)
+        if if_revision is not None and if_revision != before.revision:
+            raise StateChanged(
+                f"the state of {agent_id} has revision {before.revision}, not {if_revision}",
+                hint=f"mas state get {agent_id}",
+            )
+        after = await states.replace(system, before, value)
+        problems = await states.refusals(system, agent_id, after.revision)
+    call.out.record(_CHANGE, _changed(agent_id, _WHOLE, before.value, value, after.revision))
+    for problem in problems:
+        call.talk.warn(f"{agent_id} cannot use this state, and changes nothing until it is right: {problem}")
+    text = shlex.quote(json_text(before.value))
+    call.talk.say(f"undo with: mas state set {agent_id} . {text} --if-revision {after.revision}")
+    return ExitCode.OK
+
+
 async def reset(
     call: Invocation,
     agent_ids: Annotated[list[str], typer.Argument(metavar="AGENT", help="Ids of the agents.")],
+    *,
+    paths: Annotated[
+        list[str] | None, typer.Option("--path", metavar="PATH", help="Only this part; repeatable.")
+    ] = None,
+    keep: Annotated[
+        list[str] | None, typer.Option(metavar="NAME", help="All but what has this name; repeatable.")
+    ] = None,
+    dry_run: DryRun = False,
 ) -> ExitCode:
-    """Empty the state of agents, after a backup.
+    """Empty the state of agents, or a part of it, after a backup.
 
     What was there is written to a private JSON file first. A running agent starts from its defaults with its
     next change.
     """
+    if paths and keep:
+        raise UsageError("--path and --keep exclude each other")
     unique = list(dict.fromkeys(agent_ids))
     rows: list[Record] = []
     async with open_system(call) as system:
         from mas_core.ops import state as states
 
         found = [await states.get(system, agent_id) for agent_id in unique]
+        left = [
+            states.without_parts(state, paths) if paths else states.only_parts(state, keep or ())
+            for state in found
+        ]
+        if dry_run:
+            rows = [
+                _changed(state.agent_id, _WHOLE, state.value, value, state.revision)
+                for state, value in zip(found, left, strict=True)
+            ]
+            call.out.records(_CHANGE, rows)
+            call.talk.say("nothing was changed")
+            return ExitCode.OK
         if len(found) > 1:
             call.ask.many([f"the state of {agent_id}" for agent_id in unique], system.target.name)
         else:
             call.ask.one(f"the state of {unique[0]}")
-        for before in found:
+        for before, value in zip(found, left, strict=True):
             backup = states.backup(system, before)
             try:
-                after = await states.reset(system, before)
+                after = await states.replace(system, before, value)
             except StateChanged as error:
                 rows.append(_row(before.agent_id, error.details.get("found"), None, error))
             else:
@@ -188,6 +275,16 @@ def _part(state: AgentState, path: str, instead: list[object] | None) -> object:
         if instead is None:
             raise
         return instead[0]
+
+
+def _would_change(call: Invocation, before: AgentState, path: str, old: object, value: object) -> ExitCode:
+    call.out.record(_CHANGE, _changed(before.agent_id, path, old, value, before.revision))
+    call.talk.say("nothing was changed")
+    return ExitCode.OK
+
+
+def _changed(agent_id: str, path: str, before: object, after: object, revision: int) -> Record:
+    return {"agent": agent_id, "path": path, "before": before, "after": after, "revision": revision}
 
 
 def _row(agent_id: str, revision: object, backup: Path | None, error: StateChanged | None) -> Record:

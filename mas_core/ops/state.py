@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections.abc import Sequence
+from copy import deepcopy
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -87,11 +89,21 @@ async def set_part(
         InvalidPayload: The path leads nowhere, or the whole state would not be an object.
     """
     state = await get(system, agent_id)
+    return await _replace(system, state, with_part(state, path, value), if_revision)
+
+
+def with_part(state: AgentState, path: str, value: Json) -> dict[str, Json]:
+    """A state with another value at a dotted path; objects on the way are made. `.` replaces all of it.
+
+    Raises:
+        InvalidPayload: The path leads nowhere, or the whole state would not be an object.
+    """
     if path == WHOLE:
         if not isinstance(value, dict):
             raise InvalidPayload("a whole state has to be a JSON object")
-        return await _replace(system, state, value, if_revision)
-    place: Json = state.value
+        return value
+    whole = deepcopy(state.value)
+    place: Json = whole
     *parents, last = path.split(".")
     for name in parents:
         if isinstance(place, dict):
@@ -104,7 +116,60 @@ async def set_part(
         place[_index(place, last, path)] = value
     else:
         raise InvalidPayload(f"{path} leads through something that is neither an object nor a list")
-    return await _replace(system, state, state.value, if_revision)
+    return whole
+
+
+def merged_with(state: AgentState, patch: dict[str, Json]) -> dict[str, Json]:
+    """A state with a JSON merge patch applied, as RFC 7396 has it: null takes away, objects are merged."""
+    return _merged(state.value, patch)
+
+
+def without_parts(state: AgentState, paths: Sequence[str]) -> dict[str, Json]:
+    """A state without these parts.
+
+    Raises:
+        KeyNotFound: There is no such part.
+        InvalidPayload: A part is an item of a list, which others would take the place of.
+    """
+    whole = deepcopy(state.value)
+    for path in paths:
+        part(state, path)
+        if path == WHOLE:
+            return {}
+        parents, _, last = path.rpartition(".")
+        place = part(AgentState(state.agent_id, state.revision, whole), parents or WHOLE)
+        if not isinstance(place, dict):
+            raise InvalidPayload(f"{path} is an item of a list; take away the whole list")
+        place.pop(last, None)
+    return whole
+
+
+def only_parts(state: AgentState, names: Sequence[str]) -> dict[str, Json]:
+    """What is left of a state when all but these first names goes.
+
+    Raises:
+        KeyNotFound: There is nothing of this name.
+    """
+    return {name: part(state, name) for name in names}
+
+
+async def replace(system: System, before: AgentState, value: dict[str, Json]) -> AgentState:
+    """Give an agent another state in place of the one that `get` gave.
+
+    Raises:
+        StateChanged: It is no longer what it was.
+    """
+    return await _replace(system, before, value, before.revision)
+
+
+async def revisions(system: System) -> list[tuple[str, int, int]]:
+    """Every agent that has a state, with its revision and its size in bytes."""
+    found = []
+    for agent_id in sorted(await system.store.records.agent_ids()):
+        revision, text = await system.store.agent(agent_id).get_state()
+        if revision:
+            found.append((agent_id, revision, len(text or b"")))
+    return found
 
 
 async def refusals(system: System, agent_id: str, revision: int, *, wait_s: float = LOOK_S) -> list[str]:
@@ -149,6 +214,16 @@ async def reset(system: System, before: AgentState) -> AgentState:
         StateChanged: It is no longer what it was.
     """
     return await _replace(system, before, {}, before.revision)
+
+
+def _merged(value: Json, patch: dict[str, Json]) -> dict[str, Json]:
+    result = dict(value) if isinstance(value, dict) else {}
+    for name, item in patch.items():
+        if item is None:
+            result.pop(name, None)
+        else:
+            result[name] = _merged(result.get(name), item) if isinstance(item, dict) else item
+    return result
 
 
 def _index(place: list[Json], name: str, path: str) -> int:

@@ -164,3 +164,35 @@ def test_a_state_that_running_instances_refuse_is_warned_of(mas, kept, monkeypat
     assert ran.code == 0
     assert "sleeper cannot use this state" in ran.err
     assert not {"\x1b", "\x07", "\u202e"} & set(ran.err)
+
+
+def test_several_parts_are_changed_at_once(mas):
+    """Objects are merged and null takes away; --dry-run and another revision change nothing."""
+    assert mas("state", "set", "sleeper", ".", '{"a":{"b":1,"c":2},"d":[1],"e":5}').code == 0
+    patch = '{"a":{"c":null,"x":{"y":1}},"d":2,"e":null}'
+
+    tried = mas("state", "patch", "sleeper", patch, "--dry-run", "-o", "json")
+    assert tried.json["after"] == {"a": {"b": 1, "x": {"y": 1}}, "d": 2}
+    assert mas("state", "get", "sleeper", "e").code == 0
+    assert mas("state", "patch", "sleeper", patch, "--if-revision", "999999").code == 7
+    assert mas("state", "patch", "sleeper", patch).code == 0
+    assert mas("state", "get", "sleeper", "-o", "json").json == {"a": {"b": 1, "x": {"y": 1}}, "d": 2}
+    assert "sleeper" in mas("state", "list", "-o", "name").out
+    assert mas("state", "set", "sleeper", "d", "3", "--dry-run", "-o", "json").json["before"] == 2
+    assert mas("state", "get", "sleeper", "d").out.split()[-1] == "2"
+    assert mas("state", "patch", "nobody", "{}").code == 6
+
+
+def test_a_part_of_a_state_is_reset(mas):
+    """--path takes it away, --keep takes all others; a dry run asks nothing."""
+    assert mas("state", "set", "sleeper", ".", '{"a":{"b":1,"c":2},"d":[1],"e":5}').code == 0
+
+    assert mas("state", "reset", "sleeper", "--path", "a.b", "--dry-run", "-o", "json").json[0]["after"][
+        "a"
+    ] == {"c": 2}
+    assert mas("state", "reset", "sleeper", "--path", "a.b", "--yes").code == 0
+    assert mas("state", "reset", "sleeper", "--keep", "a", "--keep", "e", "--yes").code == 0
+    assert mas("state", "get", "sleeper", "-o", "json").json == {"a": {"c": 2}, "e": 5}
+    for words in (["--path", "x"], ["--keep", "x"]):
+        assert mas("state", "reset", "sleeper", *words, "--yes").code == 6
+    assert mas("state", "reset", "sleeper", "--path", "a", "--keep", "e", "--yes").code == 2

@@ -127,6 +127,8 @@ SYSTEM_CALLS = {
     "audit retention set": ["hipaa", "--dry-run"],
     "state get": ["sleeper"],
     "state set": ["sleeper", "lawful", "1"],
+    "state list": [],
+    "state patch": ["sleeper", '{"lawful": 2}'],
     "state reset": ["silent", "--yes"],
     "backup create": ["--out", "lawful-{n}.zip"],
     "backup restore": ["{backup}", "--force", "--dry-run"],
