@@ -29,6 +29,7 @@ ROWS = (
     "audit_query",
     "audit_export",
     "audit_verify",
+    "first_paint",
 )
 
 

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import os
 from collections.abc import Mapping
+from contextlib import AsyncExitStack
+from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
@@ -18,6 +21,7 @@ from mas_core.errors import MasError, UsageError
 
 if TYPE_CHECKING:
     from mas_cli.tui.app import Dashboard
+    from mas_core.ops.system import System
     from mas_core.settings.project import Project
 
 DEFAULT_PORT = 8321
@@ -74,13 +78,23 @@ async def tui(
     target = target_of(call.flags)
     from mas_cli.tui.app import Dashboard
     from mas_cli.tui.board import Board
-    from mas_core.ops.system import System
 
     board = Board(target, read_only=target.read_only or call.flags.read_only)
     board.tries = _tries_of(target.project)
     keys = _keys_of(target.project)
-    async with System(target) as system:
-        await Dashboard(board, system, first=_number_of(screen), keys=keys).run_async()
+    async with AsyncExitStack() as stack:
+
+        async def opened() -> System:
+            # Imported beside the drawing: it takes longer than the first frame.
+            await asyncio.to_thread(import_module, "mas_core.ops.status")
+            from mas_core.ops.system import System
+
+            return await stack.enter_async_context(System(target))
+
+        dashboard = Dashboard(board, None, first=_number_of(screen), keys=keys, opening=opened)
+        await dashboard.run_async()
+    if dashboard.opening_error is not None:
+        raise dashboard.opening_error
     return ExitCode.OK
 
 

@@ -47,7 +47,9 @@ class Acting(RowKeys):
         """Let one of some actions be chosen, and do it once it is confirmed."""
         locked = ""
         if self.board.read_only:
-            locked = "nothing can be changed: " + ("this is a replay" if self.system is None else "read-only")
+            locked = "nothing can be changed: " + (
+                "this is a replay" if self.board.replay is not None else "read-only"
+            )
         what = names[0] if len(names) == 1 else f"{len(names)} rows" if names else self.pane.title
 
         def chosen(action: Action | None) -> None:

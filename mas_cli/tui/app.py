@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar, Final
 
 from rich.text import Text
@@ -43,10 +43,11 @@ class Dashboard(Acting):
 
     Args:
         board: Where the feed puts what it learns.
-        system: The system, not open yet; None for a replay.
+        system: The system; None for a replay, or until it is open.
         feed: Brings the news; a `Feed` of the system when left out.
         first: Number of the screen to begin with.
         keys: `tui.keys` of mas.yaml.
+        opening: Opens the system once the first frame is drawn, in place of `system`.
 
     Raises:
         ConfigurationError: `keys` gives a key two meanings, or names what there is not.
@@ -68,6 +69,7 @@ class Dashboard(Acting):
         feed: Feed | Replay | None = None,
         first: int = 1,
         keys: Mapping[str, str] | None = None,
+        opening: Callable[[], Awaitable[System]] | None = None,
     ) -> None:
         self.is_ascii = os.environ.get("MAS_TUI_ASCII", "") not in ("", "0")
         super().__init__(ansi_color=None)
@@ -75,6 +77,9 @@ class Dashboard(Acting):
         self._keymap = keymap(self.keys)
         self.board = board
         self.system = system
+        self.opening_error: MasError | None = None
+        """Why the system could not be opened, so that the dashboard ended."""
+        self._opening = opening
         self._feed = feed
         self._first = first
         self._current = first
@@ -120,7 +125,7 @@ class Dashboard(Acting):
         if self.board.replay is not None:
             self.board.replay.changed = self.mark_dirty
             for table in self.query(LineTable):
-                if self.system is None and table.id not in ("problems", "pairs") and table.follows is False:
+                if table.id not in ("problems", "pairs") and table.follows is False:
                     table.empty = "a recording does not hold this"
         elif self.board.tries:
             for table in self.query(LineTable):
@@ -131,7 +136,20 @@ class Dashboard(Acting):
         self.set_interval(1 / FRAMES_A_SECOND, self._frame)
         if self.system is not None or self._feed is not None:
             self._run_feed()
+        if self._opening is not None:
+            self.call_after_refresh(self._open, self._opening)
         self.set_interval(0.25, self._load_when_due)
+
+    @work(exclusive=True, group="open")
+    async def _open(self, opening: Callable[[], Awaitable[System]]) -> None:
+        try:
+            self.system = await opening()
+        except MasError as error:
+            self.opening_error = error
+            self.exit()
+        else:
+            self._run_feed()
+            self.reload()
 
     @work(exclusive=True, group="feed")
     async def _run_feed(self) -> None:
