@@ -30,6 +30,7 @@ ROWS = (
     "audit_export",
     "audit_verify",
     "first_paint",
+    "live_pane",
 )
 
 

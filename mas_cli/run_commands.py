@@ -80,7 +80,7 @@ RUN_COMMANDS: tuple[Command, ...] = (
         "Show those that run",
         "read",
         "gateway:status",
-        ("mas gateway status",),
+        ("mas gateway status", "mas gateway status --stages"),
         {1: "none runs, nobody takes the messages of some partition, or something is wrong"},
     ),
     Command(

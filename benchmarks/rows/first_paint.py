@@ -64,7 +64,12 @@ def _measure(rounds: int) -> list[Row]:
     return [
         Row("first frame of mas tui", "under 1 s", found["mas tui"], unit="s", at_most=1.0, figures=figures),
         Row("first frame against a bare Textual app", "", [ours / bare for ours, bare in pairs]),
-        Row("mas --help against import typer", "under 3 times", [ours / bare for ours, bare in helps], at_most=3),
+        Row(
+            "mas --help against import typer",
+            "under 3 times",
+            [ours / bare for ours, bare in helps],
+            at_most=3,
+        ),
     ]
 
 

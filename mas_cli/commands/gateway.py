@@ -12,12 +12,15 @@ from mas_cli.input.addresses import listen_address
 from mas_cli.invocation import Invocation
 from mas_cli.output.columns import Column, Record
 from mas_cli.output.exit_codes import ExitCode
+from mas_cli.output.formats import Format
 from mas_cli.output.run_reports import RunReport
 from mas_cli.running import Lifetime, run_until_stopped
 from mas_cli.watching import Count, For, Shown, Snapshot, Until, Watch, snapshot, watch_snapshots, watched
+from mas_core.errors import UsageError
 
 if TYPE_CHECKING:
     from mas_core.ops.gateways import GatewaysStatus, GatewayStatus
+    from mas_core.ops.system import System
 
 TELLING_MESSAGES = 1000
 """With fewer messages, most of the processor time went into the start."""
@@ -40,6 +43,16 @@ _CHANGED_COLUMNS = (
     Column("host", flexible=True),
     Column("change"),
 )
+
+_STAGE_COLUMNS = (
+    Column("stage", style=lambda _: "name"),
+    Column("share", kind="number"),
+    Column("p50_us", kind="number"),
+    Column("p95_us", kind="number"),
+    Column("us_per_message", kind="number"),
+)
+PLAIN_WIDTH = 100
+"""Columns of bars that go to a file."""
 
 GatewayIds = Annotated[
     list[str] | None, typer.Argument(metavar="GATEWAY", help="Names, as mas gateway status shows them.")
@@ -101,14 +114,26 @@ def run(
 
 
 async def status(
-    call: Invocation, *, watch: Watch = None, count: Count = None, duration: For = None, until: Until = None
+    call: Invocation,
+    *,
+    stages: Annotated[
+        bool, typer.Option("--stages", help="Show instead what each stage took lately, from the audit.")
+    ] = False,
+    watch: Watch = None,
+    count: Count = None,
+    duration: For = None,
+    until: Until = None,
 ) -> ExitCode:
     """Show the gateways that run; exit code 1 when messages are not taken or something is wrong.
 
     With --watch the exit code is that of the last look.
     """
     how = watched(watch, count, duration, until)
+    if stages and how is not None:
+        raise UsageError("--stages is one look", hint="mas gateway status --stages")
     async with open_system(call) as system:
+        if stages:
+            return await _show_stages(call, system)
         from mas_core.ops.gateways import gateways_status
 
         found = await gateways_status(system)
@@ -136,6 +161,31 @@ async def status(
 def _verdict(found: GatewaysStatus) -> ExitCode:
     is_well = found.gateways and not found.unowned and not any(item.alarms for item in found.gateways)
     return ExitCode.OK if is_well else ExitCode.NO
+
+
+async def _show_stages(call: Invocation, system: System) -> ExitCode:
+    from mas_core.ops.stage_times import stage_times
+
+    found = await stage_times(system)
+    if call.out.format is Format.TABLE and call.out.options.columns is None:
+        from mas_cli.output.stage_bars import stage_lines
+        from mas_cli.output.trace_lines import painted
+
+        for line in stage_lines(found, call.out.options.width or PLAIN_WIDTH):
+            call.out.write(painted(line, call.out.options.palette) + "\n")
+    else:
+        rows: list[Record] = [
+            {
+                "stage": item.stage,
+                "share": round(item.share, 4),
+                "p50_us": item.p50_us,
+                "p95_us": item.p95_us,
+                "us_per_message": item.us_per_message,
+            }
+            for item in found.stages
+        ]
+        call.out.records(_STAGE_COLUMNS, rows)
+    return ExitCode.OK
 
 
 async def drain(

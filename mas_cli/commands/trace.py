@@ -11,7 +11,8 @@ from mas_cli.invocation import Invocation
 from mas_cli.output.columns import Column, Record
 from mas_cli.output.exit_codes import ExitCode
 from mas_cli.output.formats import Format
-from mas_cli.output.trace_lines import Line, hop_record, tree_lines, waterfall_lines
+from mas_cli.output.stage_bars import one_trace_lines
+from mas_cli.output.trace_lines import hop_record, painted, tree_lines, waterfall_lines
 
 _FLAT = (
     Column("began", kind="time"),
@@ -50,21 +51,15 @@ async def trace(
         call.out.records(_FLAT, list(_flattened(record)))
     elif call.out.format is Format.TABLE and call.out.options.columns is None:
         width = call.out.options.width or PLAIN_WIDTH
-        for line in (*tree_lines(found), (), *waterfall_lines(found, width)):
-            call.out.write(_painted(call, line) + "\n")
+        bars = ((), *one_trace_lines(found.stages_us, width)) if found.stages_us else ()
+        for line in (*tree_lines(found), (), *waterfall_lines(found, width), *bars):
+            call.out.write(painted(line, call.out.options.palette) + "\n")
     else:
         call.out.record(_FLAT, record)
     call.talk.count(
         f"its records: mas audit get {identifier}; all of them: mas audit export --out audit.jsonl"
     )
     return ExitCode.OK
-
-
-def _painted(call: Invocation, line: Line) -> str:
-    palette = call.out.options.palette
-    return "".join(
-        palette.paint(cell.text, cell.style) if cell.style else cell.text for cell in line
-    ).rstrip()
 
 
 def _flattened(record: Record) -> list[Record]:

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from datetime import datetime
 from typing import TYPE_CHECKING, NamedTuple
 
-from mas_cli.output.colours import Style
+from mas_cli.output.colours import Palette, Style
 from mas_cli.output.columns import Record
 from mas_cli.output.moments import moment
 from mas_cli.output.safe_text import cut, display_width, safe_text
@@ -135,6 +135,12 @@ def stages_text(stages_us: dict[str, int]) -> str:
     """Times of stages, the slowest first."""
     slowest = sorted(stages_us.items(), key=lambda item: -item[1])
     return " · ".join(f"{safe_text(name, 30)} {microseconds} µs" for name, microseconds in slowest)
+
+
+def painted(line: Line, palette: Palette) -> str:
+    """A line for a terminal."""
+    parts = (palette.paint(cell.text, cell.style) if cell.style else cell.text for cell in line)
+    return "".join(parts).rstrip()
 
 
 class Span(NamedTuple):

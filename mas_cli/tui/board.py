@@ -11,6 +11,7 @@ from mas_core.errors import MasError
 
 if TYPE_CHECKING:
     from mas_cli.tui.replay import Replay
+    from mas_core.ops.stage_times import StageTimes
     from mas_core.ops.status import SystemStatus
     from mas_core.settings.target import Target
 
@@ -24,6 +25,8 @@ class Board:
     """Whether nothing may be changed from here: a read-only context, --read-only, or a replay."""
     live: LiveBuffer = field(default_factory=LiveBuffer)
     status: SystemStatus | None = None
+    stages: StageTimes | None = None
+    """What each stage of the gateways took lately."""
     server_ms: float = 0.0
     """Milliseconds of the last round trip to the server."""
     problem: MasError | None = None

@@ -18,6 +18,8 @@ OWN_ROWS = (
     "policy_change",
     "two_gateways",
     "audit_verify",
+    "first_paint",
+    "live_pane",
 )
 """Of those that need nothing from the network the ones that say most and end soon."""
 

@@ -13,12 +13,13 @@ from textual.containers import Horizontal, Vertical
 
 from mas_cli.output.columns import Record, duration
 from mas_cli.output.safe_text import safe_text
+from mas_cli.output.stage_bars import stage_lines
 from mas_cli.output.tables import Cell, Layout
 from mas_cli.tui.actions import Action, Answers
 from mas_cli.tui.pane import Pane
 from mas_cli.tui.widgets.bars import Bar, sparkline
 from mas_cli.tui.widgets.line_table import LineTable, Rows
-from mas_cli.tui.widgets.prose import Prose
+from mas_cli.tui.widgets.prose import Prose, painted_lines
 
 if TYPE_CHECKING:
     from mas_core.ops.system import System
@@ -32,6 +33,7 @@ class Overview(Pane):
     title: ClassVar[str] = "Overview"
     about: ClassVar[str] = "How busy the system is, what is wrong with it, and what to type about that."
     hints: ClassVar[tuple[tuple[str, str], ...]] = (("row.open", "go there"),)
+    every: ClassVar[float] = 5.0
     DEFAULT_CSS = """
     Overview #pulse { height: 6; }
     Overview #problems-box { height: 2fr; }
@@ -69,6 +71,12 @@ class Overview(Pane):
     def on_mount(self) -> None:
         """Nothing is known yet."""
         self._since: dict[str, float] = {}
+
+    async def load(self, system: System) -> None:
+        """What the stages took lately."""
+        from mas_core.ops.stage_times import stage_times
+
+        self.board.stages = await stage_times(system)
 
     def draw(self) -> None:
         """Show what is known."""
@@ -143,6 +151,12 @@ class Overview(Pane):
             text.append(f"  {safe_text(gateway.host, 40)}:{gateway.pid}\n", "dim")
         if status is not None and not status.gateways:
             text.append("no gateway is running: messages wait\n", "red bold")
+        if self.board.stages is not None and self.board.stages.stages:
+            text.append("\n")
+            width = self.part("#gateways", Prose).size.width
+            text.append_text(
+                painted_lines(stage_lines(self.board.stages, width, ascii_only=self.dashboard.is_ascii))
+            )
         return text
 
     def open(self, item: Any) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from typing import TYPE_CHECKING, ClassVar
 
 from rich.text import Text
@@ -14,10 +13,10 @@ from textual.widgets import Input
 
 from mas_cli.output.columns import Record
 from mas_cli.output.safe_text import safe_text
-from mas_cli.output.trace_lines import Line, hop_record, tree_lines, waterfall_lines
+from mas_cli.output.stage_bars import one_trace_lines
+from mas_cli.output.trace_lines import hop_record, tree_lines, waterfall_lines
 from mas_cli.tui.pane import Pane
-from mas_cli.tui.widgets.line_table import STYLES
-from mas_cli.tui.widgets.prose import Prose, heading, json_lines
+from mas_cli.tui.widgets.prose import Prose, heading, json_lines, painted_lines
 from mas_cli.tui.widgets.typed_line import TypedLine
 from mas_core.errors import MasError
 
@@ -97,10 +96,16 @@ class Trace(Pane):
         text = Text()
         if self._hop is not None:
             text.append_text(heading(safe_text(f"{self._hop.status}  {self._hop.id}", 200)))
-            text.append_text(_lines(tree_lines(self._hop)))
+            text.append_text(painted_lines(tree_lines(self._hop)))
             text.append_text(heading("\nwhere the time went"))
             width = max(40, self.size.width - 6)
-            text.append_text(_lines(waterfall_lines(self._hop, width, ascii_only=self.dashboard.is_ascii)))
+            text.append_text(
+                painted_lines(waterfall_lines(self._hop, width, ascii_only=self.dashboard.is_ascii))
+            )
+            if self._hop.stages_us:
+                text.append_text(heading("\nwhat the stages took"))
+                bars = one_trace_lines(self._hop.stages_us, width, ascii_only=self.dashboard.is_ascii)
+                text.append_text(painted_lines(bars))
         elif self._problem:
             text.append(safe_text(self._problem, 300), "yellow")
         elif self._message_id:
@@ -120,12 +125,3 @@ class Trace(Pane):
             return None
         record: Record = hop_record(self._hop)
         return self._hop.id, json_lines(record)
-
-
-def _lines(lines: Iterable[Line]) -> Text:
-    text = Text(no_wrap=True)
-    for line in lines:
-        for cell in line:
-            text.append(cell.text, STYLES[cell.style] if cell.style else "")
-        text.append("\n")
-    return text

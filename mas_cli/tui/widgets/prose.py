@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 from rich.text import Text
@@ -11,6 +11,8 @@ from textual.widgets import Static
 
 from mas_cli.output.documents import json_text
 from mas_cli.output.safe_text import safe_text
+from mas_cli.output.tables import Cell
+from mas_cli.tui.widgets.line_table import STYLES
 
 MAX_LINES = 2_000
 
@@ -61,3 +63,13 @@ def json_lines(value: object) -> Text:
     lines = json_text(value, indent=2).splitlines()
     more = f"\n… {len(lines) - MAX_LINES} more lines" if len(lines) > MAX_LINES else ""
     return Text("\n".join(safe_text(line) for line in lines[:MAX_LINES]) + more, no_wrap=True)
+
+
+def painted_lines(lines: Iterable[Sequence[Cell]]) -> Text:
+    """Lines as commands print them, in the colours of the dashboard."""
+    text = Text(no_wrap=True)
+    for line in lines:
+        for cell in line:
+            text.append(cell.text, STYLES[cell.style] if cell.style else "")
+        text.append("\n")
+    return text
