@@ -1,6 +1,6 @@
 """Every command in one table: help, completion, `mas spec` and the router read it.
 
-Adding a command is one entry in `run_commands`, `system_commands`, `console_commands`, `policy_commands`,
+Adding a command is one entry in `run_commands`, `system_commands`, `state_commands`, `console_commands`, `policy_commands`,
 `queue_commands`, `evidence_commands`, `key_commands`, `backup_commands` or `local_commands` and one function in
 `mas_cli.commands`. House rules for the texts: a summary has at most 60 characters and does not repeat the
 command's name; examples use long flags.
@@ -19,13 +19,14 @@ from mas_cli.policy_commands import POLICY_COMMANDS
 from mas_cli.queue_commands import QUEUE_COMMANDS
 from mas_cli.report_commands import REPORT_COMMANDS
 from mas_cli.run_commands import RUN_COMMANDS
+from mas_cli.state_commands import STATE_COMMANDS
 from mas_cli.system_commands import SYSTEM_COMMANDS
 
 __all__ = ["COMMANDS", "GROUPS", "RARER", "SECTIONS", "Command", "Impact", "Scope"]
 
 SECTIONS: tuple[tuple[str, tuple[str, ...]], ...] = (
     ("Run", ("init", "up", "down", "status", "health", "metrics", "check", "gateway", "partitions", "agent")),
-    ("Talk", ("discover", "send", "request", "watch", "record", "tui", "bench")),
+    ("Talk", ("discover", "send", "request", "reply", "watch", "record", "tui", "bench")),
     ("Queues", ("bus", "schedule", "dlq")),
     ("Rules", ("rbac", "policy", "limit", "approval", "dlp", "breaker")),
     ("Evidence and state", ("trace", "audit", "key", "state", "backup")),
@@ -76,6 +77,7 @@ GROUPS: dict[str, str] = {
 COMMANDS: tuple[Command, ...] = (
     *RUN_COMMANDS,
     *SYSTEM_COMMANDS,
+    *STATE_COMMANDS,
     *CONSOLE_COMMANDS,
     *POLICY_COMMANDS,
     *QUEUE_COMMANDS,

@@ -1,4 +1,4 @@
-"""The entries of the commands that show a system as it moves, and what was recorded of one."""
+"""The entries of the commands that take part in a system as it moves: look on, record, answer, replay."""
 
 from __future__ import annotations
 
@@ -29,6 +29,22 @@ CONSOLE_COMMANDS: tuple[Command, ...] = (
             "mas watch --count 10 --output jsonl",
             "mas watch --replay incident.jsonl --speed x10",
         ),
+    ),
+    Command(
+        "reply",
+        "Answer in place of an agent, to try what talks to it",
+        "write",
+        "reply:reply",
+        (
+            "mas reply 'math.*' --as calculator --echo",
+            """mas reply invoice.create --as ledger --data '{"booked":true}' --count 1""",
+            "mas reply text.count --as word-counter --command 'wc -w' --for 10m",
+        ),
+        {
+            5: "the gateway does not take the agent's token",
+            6: "there is no such agent",
+            7: "the agent runs, and would get a part of the messages",
+        },
     ),
     Command(
         "record",

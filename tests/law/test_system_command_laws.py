@@ -167,7 +167,7 @@ FILES = {
 CRUEL = {"text": HOSTILE, HOSTILE: [HOSTILE], "long": "\x1b[7m\u202e" * 10_000}
 """A payload and a state that nobody should look at with a terminal; 100 KB and more."""
 
-RUNNING = {"up", "down", "gateway run", "agent run", "audit notary run", "tui"} | {
+RUNNING = {"up", "down", "gateway run", "agent run", "audit notary run", "tui", "reply"} | {
     f"bench {name}" for name in ("send", "request", "discover", "dlp", "policy")
 }
 """Commands that run or end something themselves; they have tests of their own."""
@@ -375,7 +375,7 @@ def test_what_runs_fails_as_documented(entry: Command, capfd):
     capfd.readouterr()
     place = {"up": ["--dir", "nowhere"], "down": ["--dir", "nowhere"]}
     words = place.get(entry.name, ["--url", "redis://127.0.0.1:1"])
-    names = ["nobody"] if entry.name == "agent run" else []
+    names = {"agent run": ["nobody"], "reply": ["x", "--echo"]}.get(entry.name, [])
 
     code = app.main([*entry.name.split(), *names, *words, "-o", "json"])
 
