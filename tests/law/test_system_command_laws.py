@@ -172,6 +172,9 @@ RUNNING = {"up", "down", "gateway run", "agent run", "audit notary run", "tui", 
 }
 """Commands that run or end something themselves; they have tests of their own."""
 
+RUNNING_CALLS = {"agent run": ["nobody"], "reply": ["x", "--echo"]}
+"""What some of them cannot do without."""
+
 SYSTEM = [entry for entry in COMMANDS if entry.scope == "system" and entry.name not in RUNNING]
 system_commands = pytest.mark.parametrize("entry", SYSTEM, ids=lambda entry: entry.name.replace(" ", "-"))
 _numbers = itertools.count()
@@ -375,7 +378,7 @@ def test_what_runs_fails_as_documented(entry: Command, capfd):
     capfd.readouterr()
     place = {"up": ["--dir", "nowhere"], "down": ["--dir", "nowhere"]}
     words = place.get(entry.name, ["--url", "redis://127.0.0.1:1"])
-    names = {"agent run": ["nobody"], "reply": ["x", "--echo"]}.get(entry.name, [])
+    names = RUNNING_CALLS.get(entry.name, [])
 
     code = app.main([*entry.name.split(), *names, *words, "-o", "json"])
 
@@ -417,7 +420,7 @@ def test_nothing_is_changed_when_read_only(entry: Command, system_call, capfd):
 def test_nothing_is_changed_in_a_read_only_context(entry: Command, running_project, capfd):
     """Whatever the command, those that run or end something too; nothing is looked at before."""
     assert app.main(["context", "add", "ro", "--project", str(running_project), "--no-writes"]) == 0
-    words = [*entry.name.split(), *SYSTEM_CALLS.get(entry.name, ())]
+    words = [*entry.name.split(), *(SYSTEM_CALLS | RUNNING_CALLS).get(entry.name, ())]
     capfd.readouterr()
 
     assert app.main([*words, "--context", "ro", "-o", "json"]) == 2
