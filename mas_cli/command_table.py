@@ -11,6 +11,7 @@ from __future__ import annotations
 from mas_cli.backup_commands import BACKUP_COMMANDS
 from mas_cli.command_entry import Command, Impact, Scope
 from mas_cli.console_commands import CONSOLE_COMMANDS
+from mas_cli.coordination_commands import COORDINATION_COMMANDS
 from mas_cli.evidence_commands import EVIDENCE_COMMANDS
 from mas_cli.key_commands import KEY_COMMANDS
 from mas_cli.local_commands import LOCAL_COMMANDS
@@ -27,7 +28,7 @@ __all__ = ["COMMANDS", "GROUPS", "RARER", "SECTIONS", "Command", "Impact", "Scop
 SECTIONS: tuple[tuple[str, tuple[str, ...]], ...] = (
     ("Run", ("init", "up", "down", "status", "health", "metrics", "check", "gateway", "partitions", "agent")),
     ("Talk", ("discover", "send", "request", "reply", "watch", "record", "tui", "bench")),
-    ("Queues", ("bus", "schedule", "dlq")),
+    ("Queues", ("bus", "schedule", "dlq", "task", "leader")),
     ("Rules", ("rbac", "policy", "limit", "approval", "dlp", "breaker")),
     ("Evidence and state", ("trace", "audit", "key", "state", "backup")),
     ("Set-up", ("doctor", "config", "context", "completion", "spec", "man", "help", "version")),
@@ -53,6 +54,7 @@ GROUPS: dict[str, str] = {
     "audit retention": "How long audit records are kept, and where",
     "backup": "Backups: a system in one file, and back",
     "bench": "Measurements of a running system",
+    "leader": "Leaders: who leads which group of agents",
     "limit": "Rate limits: what agents may send, and how much is used",
     "bus": "Queues: what waits for agents, and what they have in hand",
     "breaker": "Circuits: what keeps messages from targets that fail",
@@ -71,6 +73,7 @@ GROUPS: dict[str, str] = {
     "rbac": "Rules: who may send what to whom",
     "schedule": "Messages that were sent for later",
     "state": "What agents remember",
+    "task": "Tasks: things to be done by whoever can",
 }
 """Words that only lead to commands, and what is found there."""
 
@@ -81,6 +84,7 @@ COMMANDS: tuple[Command, ...] = (
     *CONSOLE_COMMANDS,
     *POLICY_COMMANDS,
     *QUEUE_COMMANDS,
+    *COORDINATION_COMMANDS,
     *EVIDENCE_COMMANDS,
     *KEY_COMMANDS,
     *REPORT_COMMANDS,

@@ -19,6 +19,8 @@ from support.signed_export import PUBLIC_KEY, write_public_key, write_signed_exp
 from mas_cli import app
 from mas_cli.command_table import COMMANDS, Command
 from mas_cli.reference.command_spec import exit_codes
+from mas_core.agent.resources import ask
+from mas_core.agent.supervisor import Supervisor
 from mas_core.audit.checkpoint_keys import CheckpointKeys
 from mas_core.audit.payload_keys import PayloadKeys
 from mas_core.errors import DeadLetterNotFound
@@ -92,6 +94,16 @@ SYSTEM_CALLS = {
     "schedule list": [],
     "schedule get": ["{scheduled}", "--payload"],
     "schedule cancel": ["{scheduled}", "--yes"],
+    "leader status": ["{group}"],
+    "leader watch": ["{group}", "--for", "50ms"],
+    "leader resign": ["{group}"],
+    "task assign": ["lawful", "-F", "n=1"],
+    "task list": [],
+    "task get": ["{done}"],
+    "task watch": ["{done}"],
+    "task cancel": ["{waiting}"],
+    "task retry": ["{cancelled}"],
+    "task stats": [],
     "dlq list": [],
     "dlq get": ["{letter}", "--payload"],
     "dlq stats": [],
@@ -146,7 +158,7 @@ SYSTEM_CALLS = {
 
 `lawful-{n}` is an agent made for it, `{approval}` a message that waits, `{copy}` one whose payload is kept,
 `{scheduled}` one that is not due for an hour, `{letter}` a dead letter, `{dropped}` one that was dropped, and
-`{backup}` a backup.
+`{backup}` a backup, `{group}` a group that is led, `{waiting}`, `{done}` and `{cancelled}` tasks.
 """
 
 PREPARATIONS = {
@@ -218,6 +230,14 @@ def system_call(running_project, tmp_path, monkeypatch):
         if "{copy}" in words:
             copy = asyncio.run(_kept_message(running_project, {} if "fingerprint" in entry.name else CRUEL))
             words = [word.replace("{copy}", copy) for word in words]
+        for state in {"{waiting}", "{done}", "{cancelled}"} & set(words):
+            task_id = asyncio.run(_task(running_project, state.strip("{}")))
+            words = [word.replace(state, task_id) for word in words]
+        if "{group}" in words:
+            group = asyncio.run(_led_group(running_project))
+            words = [word.replace("{group}", group) for word in words]
+        if entry.name == "task assign":
+            asyncio.run(_let_operator_coordinate(running_project))
         if entry.name == "audit erase":
             PayloadKeys(running_project / ".mas" / "keys" / "payloads").key_for(name)
         if {"{letter}", "{dropped}"} & set(words):
@@ -252,6 +272,46 @@ async def _scheduled_message(folder: Path) -> str:
         return (await messages.send(system, "sleeper", "later.law", CRUEL, deliver_after=3600)).message_id
 
 
+async def _let_operator_coordinate(folder: Path) -> None:
+    """Let the operator do everything to every queue and group."""
+    async with System(resolve_target(config=folder, environ={})) as system:
+        await rbac.add_rules(system, "allow", "operator", ["task:>", "leader:>"])
+
+
+async def _task(folder: Path, state: str) -> str:
+    """Assign a task that nobody could show unchanged, and bring it into a state; its id."""
+    await _let_operator_coordinate(folder)
+    async with (
+        System(resolve_target(config=folder, environ={})) as system,
+        messages.connected(system) as client,
+    ):
+        boss = Supervisor(client)
+        task_id = await boss.assign("lawful", CRUEL, description=HOSTILE[:900], timeout=3600)
+        if state == "cancelled":
+            await boss.cancel(task_id, HOSTILE[:900])
+        if state == "done":
+            taken: list[str] = []
+            while task_id not in taken:
+                answer = await ask(client, "task", "default", "take", {"slots": 200, "types": ["lawful"]})
+                taken += [task["task_id"] for task in answer["tasks"]]
+            done = {"task_id": task_id, "attempt": 1, "result": CRUEL}
+            await ask(client, "task", "default", "finish", done)
+            await ask(client, "task", "default", "leave", {})
+        return task_id
+
+
+async def _led_group(folder: Path) -> str:
+    """Let the operator lead a group; its name."""
+    await _let_operator_coordinate(folder)
+    name = f"group-{next(_numbers)}"
+    async with (
+        System(resolve_target(config=folder, environ={})) as system,
+        messages.connected(system) as client,
+    ):
+        await ask(client, "leader", name, "campaign", {"lease_ms": 60_000})
+    return name
+
+
 async def _dead_letter(folder: Path, *, dropped: bool) -> str:
     """Send a message that is given up at once; its dead letter."""
     async with System(resolve_target(config=folder, environ={})) as system:
@@ -277,7 +337,7 @@ async def _kept_message(folder: Path, more: dict[str, object]) -> str:
         return (await messages.send(system, "calculator", "kept.law", {"kept": True, **more})).message_id
 
 
-MESSAGES = {"send", "request"}
+MESSAGES = {"send", "request", "leader resign", "task assign", "task cancel", "task retry"}
 """They write messages, which have records of their own."""
 CHANGES = [
     entry
