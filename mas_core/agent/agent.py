@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 import os
 import socket
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Any, ClassVar, Generic, Self, TypeVar, get_args
@@ -22,8 +22,10 @@ from mas_core.agent.handlers import Handler, HandlerMethod, handlers_of, on
 from mas_core.agent.heartbeat import Heartbeat
 from mas_core.agent.keeper import StateKeeper
 from mas_core.agent.leadership import Callback, Leadership
+from mas_core.agent.listeners import Listeners, subscribe, topic_handlers_of
 from mas_core.agent.obedience import Obedience
 from mas_core.agent.retries import Retries
+from mas_core.agent.subscription import NOW
 from mas_core.agent.talking import Talking
 from mas_core.agent.task_handlers import TaskMethod, task
 from mas_core.agent.task_worker import DEFAULT_QUEUE, TaskOptions, TaskWorker, start_task_worker
@@ -42,6 +44,7 @@ from mas_core.gateway.in_process import InProcessGateway
 from mas_core.model.delivery_mode import DeliveryMode, parse_delivery
 from mas_core.model.message import AgentMessage
 from mas_core.model.standing import ACTIVE, HOLDING
+from mas_core.model.topic import TopicGap
 from mas_core.resilience.retry_policy import RetryPolicy
 from mas_core.security.key_files import key_files
 from mas_core.settings.agent_environment import read_agent_environment
@@ -51,6 +54,7 @@ from mas_core.store.store import Store
 log = get_logger(__name__)
 
 State = TypeVar("State")
+TopicMethod = TypeVar("TopicMethod", bound=Callable[..., Awaitable[object]])
 
 DRAIN_TIMEOUT_S = 30.0
 HANDLER_TIMEOUT_S = 300.0
@@ -154,7 +158,10 @@ class Agent(Talking, Generic[State]):
         if retry is None and environment.max_retries is not None:
             retry = RetryPolicy(attempts=1 + environment.max_retries)
         self._retries = Retries(retry, self._handlers)
-        self._handler_calls = HandlerCalls(self, self._handlers, handler_timeout)
+        self._topic_handlers = topic_handlers_of(type(self))
+        self._handler_calls = HandlerCalls(
+            self, self._handlers, handler_timeout, [item.handler for item in self._topic_handlers]
+        )
         self._task_options = TaskOptions(task_queue, task_slots, task_limit, task_lease)
         self._tasks: TaskWorker | None = None
         self._gateway: InProcessGateway | None = None
@@ -162,6 +169,7 @@ class Agent(Talking, Generic[State]):
         self._client: Client | None = None
         self._keeper: StateKeeper[State] | None = None
         self._dispatch: Dispatch | None = None
+        self._listeners: Listeners | None = None
         self._heartbeat: Heartbeat | None = None
         self._looking: asyncio.Task[None] | None = None
         self._obedience: Obedience | None = None
@@ -196,6 +204,32 @@ class Agent(Talking, Generic[State]):
             timeout: Seconds until it is ended and its message has failed; 0 for never; the agent's when left out.
         """
         return on(message_type, model=model, retry=retry, timeout=timeout)
+
+    @staticmethod
+    def subscribe(
+        pattern: str,
+        *,
+        durable: bool = False,
+        start: str | int = NOW,
+        model: type[BaseModel] | None = None,
+        retry: RetryPolicy | None = None,
+        timeout: float | None = None,
+    ) -> Callable[[TopicMethod], TopicMethod]:
+        """Mark an async method as the handler of what is published to topics.
+
+        The method takes `(self, message, payload)` or `(self, message)`; `message.topic` tells the topic. A message
+        that it fails on is tried again here, and then reported and passed over.
+
+        Args:
+            pattern: `orders.created`, `orders.*` for one more word, `orders.>` for one or more.
+            durable: Whether the agent keeps its place: it goes on where it stopped, its instances share what comes,
+                and what one of them had in hand when it died comes again.
+            start: Where topics are read from that are there already: `now`, `beginning`, or a message's number.
+            model: Pydantic model of the payload.
+            retry: When it runs again after it failed.
+            timeout: Seconds until it is ended and has failed; 0 for never; the agent's when left out.
+        """
+        return subscribe(pattern, durable=durable, start=start, model=model, retry=retry, timeout=timeout)
 
     @staticmethod
     def on_proposal(method: VoterMethod) -> VoterMethod:
@@ -294,11 +328,22 @@ class Agent(Talking, Generic[State]):
                 self._delivery,
                 ordered=self._ordered,
             )
+            self._listeners = Listeners(
+                client,
+                agent_store,
+                self._keeper,
+                self._topic_handlers,
+                self._handler_calls.call_handler,
+                self._max_in_flight,
+                self._retries,
+                self.on_gap,
+            )
             self._handler_calls.start()
             await self.on_start()
             if self._obedience.standing in HOLDING:
-                self._dispatch.hold()
+                self._hold()
             self._dispatch.start()
+            await self._listeners.start()
             self._tasks = start_task_worker(self, client, self._capabilities, self._task_options)
             self._obedience.start()
             heartbeat.start()
@@ -352,9 +397,15 @@ class Agent(Talking, Generic[State]):
         return drained
 
     async def _drain(self, timeout: float) -> bool:
-        """Whether all handlers of messages and of tasks have finished."""
-        working = [part.drain(timeout) for part in (self._dispatch, self._tasks) if part is not None]
+        """Whether all handlers of messages, topics and tasks have finished."""
+        parts = (self._dispatch, self._listeners, self._tasks)
+        working = [part.drain(timeout) for part in parts if part is not None]
         return all(await asyncio.gather(*working))
+
+    async def _stop_handlers(self) -> None:
+        for part in (self._listeners, self._dispatch):
+            if part is not None:
+                await part.stop()
 
     def _begin_to_end(self) -> None:
         self._is_ending = True
@@ -375,9 +426,8 @@ class Agent(Talking, Generic[State]):
         if self._tasks is not None:
             await self._tasks.stop()
             self._tasks = None
-        if self._dispatch is not None:
-            await self._dispatch.stop()
-            self._dispatch = None
+        await self._stop_handlers()
+        self._dispatch = self._listeners = None
         await self._handler_calls.stop()
         if self._client is not None:
             await self._client.stop()
@@ -414,6 +464,9 @@ class Agent(Talking, Generic[State]):
 
     async def on_stop(self) -> None:
         """Override: runs when all handlers have finished, before the agent disconnects."""
+
+    def on_gap(self, gap: TopicGap) -> None:
+        """Override: called where messages of a topic are missing that were trimmed before a handler heard them."""
 
     async def on_message(self, message: AgentMessage) -> object:
         """Override: takes messages of types that have no handler. Refuses them unless overridden.
@@ -514,7 +567,7 @@ class Agent(Talking, Generic[State]):
             "capabilities": list(self._capabilities),
             "metadata": self.get_metadata(),
             "slot": self._slot,
-            "in_hand": dispatch.in_hand if dispatch else 0,
+            "in_hand": sum(part.in_hand for part in (dispatch, self._listeners) if part is not None),
             "status": "draining" if self._is_draining else "active",
             "host": socket.gethostname(),
             "pid": os.getpid(),
@@ -531,12 +584,14 @@ class Agent(Talking, Generic[State]):
                     self._heartbeat.hurry()
 
     def _hold(self) -> None:
-        if self._dispatch is not None:
-            self._dispatch.hold()
+        for part in (self._dispatch, self._listeners):
+            if part is not None:
+                part.hold()
 
     def _resume(self) -> None:
-        if self._dispatch is not None:
-            self._dispatch.resume()
+        for part in (self._dispatch, self._listeners):
+            if part is not None:
+                part.resume()
 
     def _be_replaced(self) -> None:
         if self._obedience is not None:
@@ -562,8 +617,7 @@ class Agent(Talking, Generic[State]):
             return
         self._begin_to_end()
         try:
-            if self._dispatch is not None:
-                await self._dispatch.stop()
+            await self._stop_handlers()
             await self.on_stop()
             if is_known and self._heartbeat is not None:
                 await self._heartbeat.detach()

@@ -16,20 +16,23 @@ from mas_core.agent.link import Link
 from mas_core.agent.outbox import SEND_TIMEOUT_S, Outbox
 from mas_core.agent.outcomes import failure
 from mas_core.agent.peers import Peers
+from mas_core.agent.publishing import Publishing
 from mas_core.agent.received import message_of
 from mas_core.agent.replies import Replies
 from mas_core.agent.submitter import Submitter
+from mas_core.agent.subscription import BEGINNING, NOW, Subscription
 from mas_core.agent.token_check import check_token
+from mas_core.agent.topics import ASK_TIMEOUT_S, TopicDesk
 from mas_core.agent.tracing import AgentTracing
-from mas_core.base.ids import (
-    check_agent_id,
-)
+from mas_core.base.ids import check_agent_id, check_message_id, new_message_id, partition_of
+from mas_core.base.resources import check_pattern, check_target
 from mas_core.errors import (
     GatewayDown,
     MasError,
     NotStarted,
     Refused,
     RequestTimedOut,
+    UsageError,
 )
 from mas_core.model.decision import Receipt
 from mas_core.model.message import (
@@ -45,6 +48,7 @@ from mas_core.model.message import (
 from mas_core.model.priority import NORMAL
 from mas_core.model.rehearsal import Rehearsal
 from mas_core.model.standing import Directive
+from mas_core.model.topic import TOPIC, TopicGap
 from mas_core.security.key_files import load_private_keys
 from mas_core.security.tokens import derive_keys
 from mas_core.store.store import Store
@@ -52,7 +56,7 @@ from mas_core.store.store import Store
 REQUEST_TIMEOUT_S = 30.0
 
 
-class Client:
+class Client(Publishing):
     """Sends as `agent_id`. It receives replies only; `Agent` receives messages too.
 
     Args:
@@ -81,7 +85,11 @@ class Client:
         self._link = Link(agent_id, derive_keys(token, agent_id), store.namespace)
         self._outbox = Outbox(self._link, self._agent_store)
         self._replies = Replies(
-            self._link, self._agent_store, self._outbox.take_receipts, self._take_directive
+            self._link,
+            self._agent_store,
+            self._outbox.take_receipts,
+            self._take_directive,
+            self._take_news,
         )
         self._envelopes = Envelopes(agent_id, self._outbox.now_ms)
         self.tracing = AgentTracing(agent_id)
@@ -98,6 +106,17 @@ class Client:
             requires_signatures=require_signatures,
         )
         self._submitter = Submitter(self._link, self._outbox, self._peers, self._token_refused)
+        self.topics = TopicDesk(
+            agent_id,
+            self._link.instance,
+            store.namespace,
+            store.topics,
+            ask=self._ask_about_topics,
+            tell=self._tell_about_topics,
+            now_ms=self._outbox.now_ms,
+            received=self.received,
+        )
+        """Its subscriptions."""
 
     @property
     def signs(self) -> bool:
@@ -141,6 +160,7 @@ class Client:
     async def stop(self) -> None:
         """Stop; requests that are still waiting fail."""
         if self._replies.is_started:
+            await self.topics.stop()
             await self._outbox.stop()
             await self._replies.stop()
 
@@ -261,6 +281,98 @@ class Client:
             if span is not None:
                 span.end(receipt=receipt)
         return receipts
+
+    async def send_to_all(
+        self,
+        targets: Sequence[str],
+        message_type: str,
+        data: object = None,
+        *,
+        priority: int | str = NORMAL,
+        ttl: float = DEFAULT_TTL_MS / 1000,
+        message_ids: Iterable[str] = (),
+        timeout: float = SEND_TIMEOUT_S,
+    ) -> list[Receipt]:
+        """Send one message to many targets, in as few frames as possible; each is judged on its own.
+
+        Args:
+            targets: Ids of agents.
+            message_type: Type of the message.
+            data: A dict or a pydantic model; it is encoded once.
+            priority: 0 to 10, or a name.
+            ttl: Seconds after which it is of no use any more.
+            message_ids: Ids of your own, one for each target, or none.
+            timeout: Seconds to wait for the receipts.
+
+        Returns:
+            For each target its receipt, also where it was refused.
+
+        Raises:
+            UsageError, InvalidPayload, GatewayDown: As for `send`.
+        """
+        submitter = self._started()
+        if not targets:
+            return []
+        ids = iter(message_ids)
+        first = self._envelopes.make(targets[0], message_type, data, priority, ttl, next(ids, ""), None)
+        envelopes = [first]
+        for target in targets[1:]:
+            message_id = next(ids, "")
+            envelopes.append(
+                msgspec.structs.replace(
+                    first,
+                    id=check_message_id(message_id) if message_id else new_message_id(),
+                    target=check_target(target),
+                )
+            )
+        spans = [self.tracing.begin(envelope) for envelope in envelopes]
+        by_partition: dict[int, list[int]] = {}
+        for at, envelope in enumerate(envelopes):
+            partition = partition_of(envelope.target, self._store.partitions)
+            by_partition.setdefault(partition, []).append(at)
+        answers = await asyncio.gather(
+            *(
+                submitter.submit_many([envelopes[at] for at in places], timeout)
+                for places in by_partition.values()
+            )
+        )
+        receipts: dict[int, Receipt] = {}
+        for places, answer in zip(by_partition.values(), answers, strict=True):
+            receipts.update(zip(places, answer, strict=True))
+        for at, span in enumerate(spans):
+            if span is not None:
+                span.end(receipt=receipts[at])
+        return [receipts[at] for at in range(len(envelopes))]
+
+    def subscribe(
+        self,
+        pattern: str,
+        *,
+        durable: bool = False,
+        start: str | int = NOW,
+        on_gap: Callable[[TopicGap], None] | None = None,
+    ) -> Subscription:
+        """Hear what is published to topics: `async for message in client.subscribe("orders.>")`.
+
+        As a context (`async with client.subscribe(...) as messages`) it has begun when the block does, and ends
+        with it; without, it begins with the first message that is asked for, and ends with the client.
+
+        Args:
+            pattern: `orders.created`, `orders.*` for one more word, `orders.>` for one or more.
+            durable: Whether the agent keeps its place: it goes on where it stopped, and its instances share what
+                comes. A message counts as handled when the next one is asked for.
+            start: Where topics are read from that are there already: `now`, `beginning`, or a message's number. A
+                place that the agent has is not left.
+            on_gap: Called where messages are missing that were trimmed before they were read.
+
+        Raises:
+            InvalidIdentifier: It is no pattern.
+            UsageError: There is no such start.
+        """
+        check_pattern(TOPIC, pattern)
+        if start not in (NOW, BEGINNING) and not (isinstance(start, int) and start > 0):
+            raise UsageError(f"{start!r} is no start", hint=f"{NOW}, {BEGINNING} or the number of a message")
+        return Subscription(self.topics, pattern, durable=durable, start=start, on_gap=on_gap)
 
     async def request(
         self,
@@ -488,6 +600,16 @@ class Client:
         if not self._replies.is_started:
             raise NotStarted
         return self._submitter
+
+    async def _ask_about_topics(self, message_type: str, data: object, route: str) -> AgentMessage:
+        return await self._ask(self._envelopes.to_gateway(message_type, data), ASK_TIMEOUT_S, route)
+
+    async def _tell_about_topics(self, message_type: str, data: object, route: str) -> Receipt:
+        envelope = self._envelopes.to_gateway(message_type, data)
+        return await self._started().submit(envelope, SEND_TIMEOUT_S, route)
+
+    def _take_news(self, delivery: Delivery) -> None:
+        self.topics.take_news(delivery)
 
     def _token_refused(self) -> None:
         if self.on_token_refused is not None:

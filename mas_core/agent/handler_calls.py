@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from typing import Any, Protocol, cast
 
 from mas_core.agent.dispatch import NO_ANSWER
@@ -27,17 +27,22 @@ class HandlerCalls:
         agent: Has them as methods.
         handlers: Which method is for which message type.
         timeout: Seconds until a handler is ended that has no limit of its own; 0 for never.
+        others: Handlers that are for other things than messages of a type.
     """
 
-    def __init__(self, agent: TakesMessages, handlers: Mapping[str, Handler], timeout: float) -> None:
+    def __init__(
+        self,
+        agent: TakesMessages,
+        handlers: Mapping[str, Handler],
+        timeout: float,
+        others: Iterable[Handler] = (),
+    ) -> None:
         self._agent = agent
         self._handlers = handlers
         self._timeout = timeout or NO_LIMIT
-        self._timeouts = {
-            name: self._timeout if handler.timeout is None else handler.timeout or NO_LIMIT
-            for name, handler in handlers.items()
-        }
-        self._time_limits = TimeLimits((self._timeout, *self._timeouts.values()))
+        self._timeouts = {name: self._limit_of(handler) for name, handler in handlers.items()}
+        others_limits = [self._limit_of(handler) for handler in others]
+        self._time_limits = TimeLimits((self._timeout, *self._timeouts.values(), *others_limits))
 
     def start(self) -> None:
         """Start to look at the time."""
@@ -55,10 +60,19 @@ class HandlerCalls:
         """
         message_type = message.message_type
         limit = self._timeouts.get(message_type, self._timeout)
+        return await self._call(self._handlers.get(message_type), message, limit)
+
+    async def call_handler(self, handler: Handler, message: AgentMessage) -> object:
+        """What this very handler returns; raises as `call`."""
+        return await self._call(handler, message, self._limit_of(handler))
+
+    def _limit_of(self, handler: Handler) -> float:
+        return self._timeout if handler.timeout is None else handler.timeout or NO_LIMIT
+
+    async def _call(self, handler: Handler | None, message: AgentMessage, limit: float) -> object:
         worker = cast("asyncio.Task[Any]", asyncio.current_task())
         self._time_limits.begin(worker, limit)
         try:
-            handler = self._handlers.get(message_type)
             if handler is None:
                 result = await self._agent.on_message(message)
                 return NO_ANSWER if result is None else result
@@ -69,7 +83,7 @@ class HandlerCalls:
             if not self._time_limits.end(worker):
                 raise
             raise HandlerTimedOut(
-                f"the handler of {message_type} did not end within {limit:g} s", seconds=limit
+                f"the handler of {message.message_type} did not end within {limit:g} s", seconds=limit
             ) from None
         finally:
             self._time_limits.end(worker)

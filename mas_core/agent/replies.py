@@ -16,6 +16,7 @@ from mas_core.errors import DecryptionFailed, MasError, NotStarted
 from mas_core.model.frame import DELIVERIES_DECODER, RECEIPTS_DECODER, UNREADABLE, Frame, FrameReceipt, Place
 from mas_core.model.message import STANDING, UNAUTHENTIC_DELIVERY, Delivery, Flag
 from mas_core.model.standing import Directive
+from mas_core.model.topic import NEWS
 from mas_core.store.agents import AgentStore
 
 log = get_logger(__name__)
@@ -38,6 +39,7 @@ class Replies:
         store: The agent's streams.
         on_receipts: Takes the receipts of frames.
         on_directive: Takes what an operator said of the agent.
+        on_news: Takes what the gateway tells of topics.
     """
 
     def __init__(
@@ -46,11 +48,13 @@ class Replies:
         store: AgentStore,
         on_receipts: Callable[[Sequence[FrameReceipt]], None],
         on_directive: Callable[[Directive], None],
+        on_news: Callable[[Delivery], None],
     ) -> None:
         self._link = link
         self._store = store
         self._on_receipts = on_receipts
         self._on_directive = on_directive
+        self._on_news = on_news
         self._expected: dict[str, asyncio.Future[Delivery]] = {}
         self._late: OrderedDict[str, Delivery | None] = OrderedDict()
         """Ids that may be asked for again, and the reply where it came after all."""
@@ -130,6 +134,9 @@ class Replies:
     def _take_reply(self, delivery: Delivery) -> None:
         if delivery.sender == GATEWAY and delivery.type == STANDING:
             self._on_directive(msgspec.json.decode(delivery.data, type=Directive))
+            return
+        if delivery.sender == GATEWAY and delivery.type == NEWS:
+            self._on_news(delivery)
             return
         if delivery.flags & Flag.PARTIAL:
             return

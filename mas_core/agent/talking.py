@@ -6,13 +6,15 @@ from collections.abc import Iterable, Sequence
 from datetime import datetime
 
 from mas_core.agent.client import Client
+from mas_core.agent.publishing import Publishing
+from mas_core.agent.subscription import NOW, Subscription
 from mas_core.agent.turn import current_turn
 from mas_core.model.decision import Receipt
 from mas_core.model.message import DEFAULT_TTL_MS, AgentMessage
 from mas_core.model.priority import NORMAL
 
 
-class Talking:
+class Talking(Publishing):
     """The part of an agent that sends and asks; ids of what a handler sends derive from what it handles."""
 
     id: str
@@ -85,6 +87,35 @@ class Talking:
         return await client.send_many(
             target, message_type, payloads, priority=priority, ttl=ttl, message_ids=ids, delivery=delivery
         )
+
+    async def send_to_all(
+        self,
+        targets: Sequence[str],
+        message_type: str,
+        data: object = None,
+        *,
+        priority: int | str = NORMAL,
+        ttl: float = DEFAULT_TTL_MS / 1000,
+    ) -> list[Receipt]:
+        """Send one message to many targets; a receipt for each, also where it was refused.
+
+        As `Client.send_to_all`.
+        """
+        client = self._started()
+        turn = current_turn.get()
+        ids: list[str] = []
+        if turn is not None and turn.agent_id == self.id:
+            ids = [turn.next_message_id() for _ in targets]
+        return await client.send_to_all(
+            targets, message_type, data, priority=priority, ttl=ttl, message_ids=ids
+        )
+
+    def listen(self, pattern: str, *, durable: bool = False, start: str | int = NOW) -> Subscription:
+        """Hear topics in a loop of one's own: `async for message in agent.listen("orders.>")`.
+
+        As `Client.subscribe`; for handlers see `Agent.subscribe`.
+        """
+        return self._started().subscribe(pattern, durable=durable, start=start)
 
     async def request(
         self,

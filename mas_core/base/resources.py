@@ -122,3 +122,17 @@ def check_resource(kind: str, name: str) -> str:
             hint=f"names are words of letters, digits, '_' and '-', joined by dots, of at most {MAX_NAME} in all",
         )
     return resource
+
+
+def check_pattern(kind: str, pattern: str) -> str:
+    """Return `pattern` when it stands for names of a kind, with wildcards or without.
+
+    Raises:
+        InvalidIdentifier: It does not.
+    """
+    if not RESOURCE_PATTERN.fullmatch(f"{kind}:{pattern}"):
+        raise InvalidIdentifier(
+            f"{pattern!r} is no pattern for the name of a {kind}",
+            hint="patterns look like orders.created, orders.* for one more word, orders.> for one or more",
+        )
+    return pattern

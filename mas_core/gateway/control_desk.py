@@ -17,6 +17,7 @@ from mas_core.gateway.opening import OpenedFrame
 from mas_core.gateway.presence import Presence
 from mas_core.gateway.redelivery import Redelivery
 from mas_core.gateway.rehearsal import Rehearsals, read_rehearsal
+from mas_core.gateway.subscribing import Subscribing
 from mas_core.gateway.transit import Surroundings, Transit, Verdict
 from mas_core.model.decision import Decision
 from mas_core.model.message import (
@@ -31,6 +32,7 @@ from mas_core.model.message import (
     REHEARSE,
     Envelope,
 )
+from mas_core.model.topic import REPORT, SUBSCRIBE
 from mas_core.store.partitions import Lookups
 
 VITAL_TYPES = frozenset({ATTACH, BEAT, DETACH, NACK})
@@ -46,6 +48,7 @@ class ControlDesk:
         redelivery: Redelivery,
         rehearsals: Rehearsals,
         key_answers: KeyAnswers,
+        subscribing: Subscribing,
         breakers: Breakers,
         ledger: Ledger,
         budget: ControlBudget,
@@ -57,6 +60,7 @@ class ControlDesk:
         self._redelivery = redelivery
         self._rehearsals = rehearsals
         self._key_answers = key_answers
+        self._subscribing = subscribing
         self._breakers = breakers
         self._ledger = ledger
         self._budget = budget
@@ -106,6 +110,10 @@ class ControlDesk:
                 if partition_of(rehearsed.target, self._partitions) != self._partition:
                     return Verdict(Decision.INVALID, "the target belongs to another partition")
                 return self._rehearsals.rehearse(transit, rehearsed, lookups, batch)
+            if message_type == SUBSCRIBE:
+                return self._subscribing.subscribe(transit)
+            if message_type == REPORT:
+                return self._subscribing.report(transit)
             if partition_of(sender, self._partitions) != self._partition:
                 return Verdict(Decision.INVALID, "this belongs to the partition of the agent")
             if message_type == NACK:

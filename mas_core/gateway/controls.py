@@ -13,6 +13,7 @@ from mas_core.model.decision import Decision
 from mas_core.model.json_text import parse_json
 from mas_core.model.retry import MAX_DELAY_MS, RetryTerms
 from mas_core.model.standing import ACTIVE, StandingKind
+from mas_core.model.topic import ReportData, SubscribeData
 
 MAX_METADATA_BYTES = 16 * 1024
 MAX_METADATA_DEPTH = 8
@@ -90,7 +91,9 @@ class KeysData(msgspec.Struct, forbid_unknown_fields=True):
     agents: Annotated[tuple[str, ...], msgspec.Meta(max_length=MAX_ASKED_AGENTS)]
 
 
-ControlData = TypeVar("ControlData", AttachData, NackData, OutcomeData, DiscoverData, KeysData)
+ControlData = TypeVar(
+    "ControlData", AttachData, NackData, OutcomeData, DiscoverData, KeysData, SubscribeData, ReportData
+)
 
 
 def read_control(text: bytes, kind: type[ControlData]) -> ControlData:

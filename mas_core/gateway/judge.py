@@ -38,9 +38,12 @@ from mas_core.gateway.sessions import Session
 from mas_core.gateway.stages.check_breaker import CheckBreaker
 from mas_core.gateway.stages.check_fence import CheckFence
 from mas_core.gateway.stages.check_inbox import CheckInbox
+from mas_core.gateway.stages.check_topic import CheckTopic
 from mas_core.gateway.stages.hold_for_approval import HoldForApproval
 from mas_core.gateway.stages.hold_until_due import HoldUntilDue
 from mas_core.gateway.stages.limit_totals import LimitTotals
+from mas_core.gateway.topic_records import StoredTopics
+from mas_core.gateway.topics import Topics
 from mas_core.gateway.totals import Totals
 from mas_core.gateway.tracing import GatewayTracing
 from mas_core.gateway.transit import Stage, Surroundings, Transit, Verdict
@@ -50,6 +53,7 @@ from mas_core.model.frame import FrameHeader
 from mas_core.model.message import Delivery, Envelope, Flag
 from mas_core.model.priority import lane_of
 from mas_core.model.retry import RetryTerms
+from mas_core.model.topic import is_topic
 from mas_core.security.gateway_keys import GatewayKeys
 from mas_core.store.commits import Commit
 from mas_core.store.partitions import Lookups
@@ -79,6 +83,7 @@ class Judge:
         controls: ControlBudget,
         scheduled: Iterable[tuple[str, int]],
         resources: StoredResources,
+        topics: StoredTopics,
         schedule_bounds: ScheduleBounds,
         retry: RetryTerms,
         frames_since: int = 0,
@@ -133,6 +138,7 @@ class Judge:
             signing_keys=directory,
             namespace=directory.namespace,
         )
+        self._topics = Topics(directory, keys, ledger, outbound, self._effects, topics, partition=partition)
         fences = Fences(keys, resources.fences, self._effects)
         stages: tuple[Stage, ...] = (*directory.stages, CheckFence(fences))
         if totals:
@@ -142,7 +148,7 @@ class Judge:
             stages = (*stages, HoldForApproval(self._kept.approvals))
         if breakers.enabled:
             stages = (*stages, CheckBreaker(breakers))
-        stages = (*stages, CheckInbox(inboxes))
+        stages = (*stages, CheckTopic(self._topics), CheckInbox(inboxes))
         self._kept.use(stages)
         self._screening = Screening(stages)
         self._closed: Verdict | None = None
@@ -156,6 +162,7 @@ class Judge:
             self._kept.redelivery,
             Rehearsals(stages, directory, totals, ledger, outbound),
             KeyAnswers(directory, outbound),
+            self._topics.subscribing,
             breakers,
             ledger,
             controls,
@@ -170,6 +177,7 @@ class Judge:
             self._decided,
             self._kept.approvals,
             self._desk,
+            self._topics,
             partition=partition,
             partitions=partitions,
             layout=layout,
@@ -185,11 +193,15 @@ class Judge:
     @property
     def alarms(self) -> list[str]:
         """What is wrong with what it knows of the partition, and needs an operator."""
-        return self._resources.alarms
+        return [*self._resources.alarms, *self._topics.alarms]
 
     def is_due(self, now: int) -> bool:
         """Whether something has to be done though no message came."""
         return self._has_directives_for(now) or self._resources.is_due(now)
+
+    def take_answers(self, lookups: Lookups) -> None:
+        """Take over what was found, whether or not there is anything to judge."""
+        self._topics.take_sizes(lookups)
 
     def needs_registry(self, frames: Sequence[OpenedFrame], now: int) -> bool:
         """Whether a message in the batch asks who is there."""
@@ -226,6 +238,7 @@ class Judge:
         for name, body in lookups.due:
             self._kept.take_up(name, body, lookups)
         self._resources.tick(lookups.now)
+        self._topics.prepare(lookups.now)
         if self._has_directives_for(lookups.now):
             self._presence.direct_all(lookups.now)
             self._has_directives = False
@@ -377,6 +390,8 @@ class Judge:
                     self._places.owe(transit.sender)
                 continue
             if transit.is_for_resource:
+                if is_topic(transit.envelope.target):
+                    self._topics.publish(self._delivery(transit))
                 continue
             delivery = self._delivery(transit)
             if watched:

@@ -43,6 +43,8 @@ from mas_core.gateway.places import Places
 from mas_core.gateway.preparer import PreparedBatch, Preparer
 from mas_core.gateway.read_ahead import ReadAhead
 from mas_core.gateway.sessions import Sessions
+from mas_core.gateway.subscriptions import Subscriptions
+from mas_core.gateway.topic_records import StoredTopics
 from mas_core.gateway.transit import Verdict
 from mas_core.model.decision import Decision
 from mas_core.security.gateway_keys import GatewayKeys
@@ -110,6 +112,7 @@ class PartitionOwner:
         self._layout = store.keys.layout
         self._places = Places(partition, self._layout.partitions)
         self._controls = ControlBudget(settings.control_per_minute)
+        self._subscriptions = Subscriptions()
         self._stopping = asyncio.Event()
         self._read_ahead = ReadAhead(self._partition, settings.lane_weights)
         self._careful_batches = 0
@@ -281,6 +284,13 @@ class PartitionOwner:
             answers_after_commit=self._store.replicas > 0,
             scheduled=await self._partition.scheduled_messages(),
             resources=await load_resources(self._store.connection, self._store.keys, self.partition),
+            topics=StoredTopics(
+                await self._partition.topics(),
+                self._settings.topics,
+                self._subscriptions,
+                self._store.namespace,
+                self._now,
+            ),
             schedule_bounds=self._settings.schedule,
             places=self._places,
             controls=self._controls,
@@ -357,6 +367,7 @@ class PartitionOwner:
             raise StartOver
         # The clock never goes backwards for decisions, whatever the server's does.
         self._now = lookups.now = max(self._now, lookups.now)
+        self._judge.take_answers(lookups)
         has_more = self._breakers.records.has_writes or self._judge.is_due(self._now)
         if not opened and not lookups.due and not has_more and not entries:
             self._places.keep(lookups.grants)

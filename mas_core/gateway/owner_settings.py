@@ -10,6 +10,7 @@ from mas_core.gateway.schedule import ScheduleBounds
 from mas_core.gateway.tracing import GatewayTracing
 from mas_core.model.priority import LANE_WEIGHTS
 from mas_core.model.retry import AS_EVER, RetryTerms
+from mas_core.model.topic import TopicRules
 from mas_core.settings.gateway_settings import AuditSettings
 
 
@@ -28,6 +29,8 @@ class OwnerSettings:
     """Files that records have to be in before anything is delivered."""
     retry: RetryTerms = AS_EVER
     """When messages come again that could not be handled, where their agent does not say."""
+    topics: TopicRules = field(default_factory=TopicRules)
+    """How much is kept of which topics."""
     schedule: ScheduleBounds = field(default_factory=ScheduleBounds)
     """How many messages may be scheduled at a time."""
     payload_keys: Path | None = None

@@ -13,6 +13,7 @@ from mas_core.gateway.directory import Directory
 from mas_core.gateway.inboxes import Inboxes
 from mas_core.gateway.opening import OpenedFrame
 from mas_core.gateway.places import Places, is_counted
+from mas_core.gateway.topics import Topics
 from mas_core.gateway.totals import Totals
 from mas_core.store.partitions import Lookups
 
@@ -29,6 +30,7 @@ class Questions:
         decided: DecidedIds,
         approvals: Approvals,
         desk: ControlDesk,
+        topics: Topics,
         *,
         partition: int,
         partitions: int,
@@ -41,6 +43,7 @@ class Questions:
         self._decided = decided
         self._approvals = approvals
         self._desk = desk
+        self._topics = topics
         self._partition = partition
         self._partitions = partitions
         self._layout = layout
@@ -82,6 +85,7 @@ class Questions:
         self._places.ask(lookups, senders if is_limited else {}, self._directory.limits)
         if is_limited and self._totals is not None:
             lookups.ask_totals = partial(self._totals.reservation, frames)
+        self._topics.ask(targets, lookups, now)
         targets.update([backup for name, backup in self._directory.policy.backups.items() if name in targets])
         for target in targets:
             is_here = partition_of(target, self._partitions) == self._partition

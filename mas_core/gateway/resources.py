@@ -27,6 +27,7 @@ from mas_core.gateway.transit import Transit
 from mas_core.model.decision import Decision
 from mas_core.model.message import Delivery, Flag
 from mas_core.model.resource_record import finished_purpose, record_purpose
+from mas_core.model.topic import is_topic
 from mas_core.security.gateway_keys import GatewayKeys
 from mas_core.security.seals import AtRest
 from mas_core.store.commits import Commit
@@ -191,5 +192,7 @@ class Resources:
 
 
 def of_resources(transits: Sequence[Transit]) -> list[Transit]:
-    """Those that are addressed to resources."""
-    return [transit for transit in transits if transit.is_for_resource]
+    """Those that are addressed to resources with a machine; topics have logs."""
+    return [
+        transit for transit in transits if transit.is_for_resource and not is_topic(transit.envelope.target)
+    ]

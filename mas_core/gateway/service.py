@@ -92,6 +92,7 @@ class Gateway:
             control_per_minute=self.settings.rate_limit.control_per_minute,
             audit=self.settings.audit,
             retry=self.settings.retry.as_terms(),
+            topics=self.settings.topics.as_rules(),
             schedule=ScheduleBounds(self.settings.schedule.per_sender, self.settings.schedule.total),
             payload_keys=payload_keys,
             tracing=GatewayTracing(target, self.gateway_id) if target is not None else None,

@@ -14,6 +14,7 @@ from mas_core.model.decision import Receipt
 from mas_core.model.json_text import encode_json
 from mas_core.model.priority import NORMAL
 from mas_core.model.signature import Proof, Signature, SignedStatement
+from mas_core.model.topic import REPORT, SUBSCRIBE
 
 Payload = dict[str, object]
 
@@ -145,7 +146,7 @@ REHEARSE = "mas.rehearse"
 """Asks what would become of a message, which is its data, packed as it would travel."""
 STANDING = "mas.standing"
 """What the gateway tells an instance: the standing that an operator gave to its agent."""
-CONTROL_TYPES = frozenset({ATTACH, BEAT, DETACH, NACK, OUTCOME, DISCOVER, KEYS, REHEARSE})
+CONTROL_TYPES = frozenset({ATTACH, BEAT, DETACH, NACK, OUTCOME, DISCOVER, KEYS, REHEARSE, SUBSCRIBE, REPORT})
 """What an agent's own runtime says to the gateway; such messages go no further."""
 
 
@@ -197,6 +198,14 @@ class AgentMessage(msgspec.Struct):
     """What the sender signed, where it signs its messages."""
     is_traced: bool = False
     """Whether the gateway exports a span of it."""
+    number: int = 0
+    """Of a message from a topic: its number there, from 1."""
+
+    @property
+    def topic(self) -> str:
+        """Name of the topic that it was published to; empty when it was sent to the agent."""
+        kind, _, name = self.target_id.partition(":")
+        return name if kind == "topic" else ""
 
     @property
     def payload(self) -> Payload:

@@ -21,6 +21,7 @@ from mas_core.settings.masking import masked
 from mas_core.settings.permissions import DlpAction
 from mas_core.settings.private_files import write_private
 from mas_core.settings.retries import DefaultRetrySettings
+from mas_core.settings.topic_settings import TopicSettings
 from mas_core.settings.tracing import TracingSettings
 from mas_core.settings.yaml_documents import read_yaml, validated
 
@@ -253,6 +254,7 @@ class GatewaySettings(BaseSettings):
     priority_queue: PriorityQueueSettings = PriorityQueueSettings()
     message_signing: MessageSigningSettings = MessageSigningSettings()
     schedule: ScheduleSettings = ScheduleSettings()
+    topics: TopicSettings = TopicSettings()
     retry: DefaultRetrySettings = DefaultRetrySettings()
     tracing: TracingSettings = TracingSettings()
     max_payload_bytes: int = Field(default=1_000_000, ge=1024, le=1_000_000)

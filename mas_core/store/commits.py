@@ -8,6 +8,7 @@ from enum import Enum
 
 from mas_core.model.frame import Frame
 from mas_core.model.operator_entry import OPERATOR_LANE
+from mas_core.model.topic import TopicLimits
 from mas_core.store.keys import Keys
 from mas_core.store.limits import Grant
 from mas_core.store.wire import Argument
@@ -186,6 +187,25 @@ class Commit:
         key = self.keys.letter_order(self.partition, order_id)
         self._add("HSET", "hash", key, "outcome", outcome)
         self._add("PEXPIRE", "hash", key, OUTCOME_EXPIRY_MS)
+
+    def append_to_topic(
+        self, name: str, frame: Frame, *, last: int, count: int, now: int, limits: TopicLimits
+    ) -> None:
+        """Add a frame to a topic's log, and take off what is more than its limits let stay."""
+        sizes = self._index(self.keys.topic_sizes(self.partition), "hash")
+        oldest, first = now - limits.age_ms, last - limits.max_messages + 1
+        self._add(
+            "LOG", "any", self.keys.topic(self.partition, name), sizes, name, last, frame.header, frame.body,
+            count, now, oldest, first, limits.max_bytes,
+        )  # fmt: skip
+
+    def set_topic(self, field: str, record: bytes | None) -> None:
+        """Write a record about topics, or remove it."""
+        key = self.keys.topics(self.partition)
+        if record is None:
+            self._add("HDEL", "hash", key, field)
+        else:
+            self._add("HSET", "hash", key, field, record)
 
     def add_later(self, name: str, due_ms: int, body: bytes) -> None:
         """Keep a message until it is due."""

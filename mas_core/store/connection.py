@@ -26,7 +26,18 @@ if TYPE_CHECKING:
     from mas_core.store.cluster import ClusterWires
 
 _SCRIPTS: Final = {
-    "commit": ("note_change_function", "settle_function", "commit"),
+    "commit": (
+        "note_change_function",
+        "settle_function",
+        "trim_log_function",
+        "append_log_function",
+        "commit",
+    ),
+    "trim_log": ("trim_log_function", "trim_log"),
+    "look_at_log": ("look_at_log",),
+    "look_at_group": ("look_at_group",),
+    "take_over_log": ("take_over_log",),
+    "leave_log": ("leave_log",),
     "settle": ("settle_function", "settle"),
     "acquire": ("acquire",),
     "renew": ("renew",),

@@ -212,6 +212,18 @@ class Keys:
         """Hash with expiry: what became of a held message."""
         return f"{self._prefix[partition]}approval:{approval_id}"
 
+    def topics(self, partition: int) -> str:
+        """Hash: what is known of each topic, and who keeps a place in which logs."""
+        return self._prefix[partition] + "topics"
+
+    def topic_sizes(self, partition: int) -> str:
+        """Hash: bytes of each topic's log."""
+        return self._prefix[partition] + "topics:sizes"
+
+    def topic(self, partition: int, name: str) -> str:
+        """Stream: the log of a topic; the id of an entry is the number of its last message."""
+        return f"{self._prefix[partition]}topic:{name}"
+
     def agents(self, partition: int) -> str:
         """Set: ids of the agents registered in this partition."""
         return self._prefix[partition] + "agents"

@@ -81,6 +81,15 @@ class LeaseHeld:
     remaining_ms: int
 
 
+@dataclass(frozen=True, slots=True)
+class LogSize:
+    """What a topic's log holds."""
+
+    bytes: int
+    oldest: int
+    """When its first entry was added, in Unix milliseconds; 0 when it is empty."""
+
+
 class PartitionStore:
     """One partition as its owner sees it."""
 
@@ -221,6 +230,10 @@ class PartitionStore:
         """
         return hash_of(await self._connection.call("HGETALL", self.keys.breakers(self.partition)))
 
+    async def topics(self) -> dict[str, bytes]:
+        """What is known of topics and of who keeps a place in their logs, sealed."""
+        return hash_of(await self._connection.call("HGETALL", self.keys.topics(self.partition)))
+
     async def held_messages(self) -> int:
         """How many messages wait for a person, at most."""
         return int(await self._connection.call("HLEN", self.keys.held(self.partition)))
@@ -296,6 +309,8 @@ class Lookups:
         """Name of a due message that was held -> what a person decided."""
         self.cancellations: dict[str, bytes] = {}
         """Name of a due message that was scheduled -> that somebody cancelled it."""
+        self.log_sizes: dict[str, LogSize] = {}
+        """Topic -> what its log holds, where that was asked."""
         self.letters: dict[str, StoredLetter] = {}
         """Name of what is due about a dead letter -> that dead letter, as long as it is there."""
 
@@ -360,6 +375,12 @@ class Lookups:
         self._connection.add_script(self._pipeline, "due", keys, [now, most, most_bytes])
         self._readers.append(("due", None))
 
+    def trim_log(self, name: str, oldest: int, first: int, most: int) -> None:
+        """Take off a topic's log what is more than may stay, and ask what is left; as `Commit.append_to_topic`."""
+        keys = [self._keys.topic(self._partition, name), self._keys.topic_sizes(self._partition)]
+        self._connection.add_script(self._pipeline, "trim_log", keys, [name, oldest, first, most])
+        self._readers.append(("log", name))
+
     async def run(self) -> None:
         """Ask; the answers are in the attributes.
 
@@ -390,6 +411,8 @@ class Lookups:
                     self.uses.update(subject.uses([reply]))
                 case "handled":
                     self.handled[subject] = _number(reply)
+                case "log":
+                    self.log_sizes[subject] = LogSize(int(reply[0]), int(reply[1]))
                 case "due":
                     self.has_more_due = bool(reply[0])
                     await self._fetch_due([name.decode() for name in reply[1]])

@@ -19,6 +19,7 @@ from mas_core.store.queues import Queues
 from mas_core.store.records import Records
 from mas_core.store.runners import Runners
 from mas_core.store.schedule import ScheduledMessages
+from mas_core.store.topics import TopicLogs
 
 
 class Store:
@@ -42,6 +43,7 @@ class Store:
         self.queues = Queues(self.connection, self.keys)
         self.runners = Runners(self.connection, self.keys)
         self.schedule = ScheduledMessages(self.connection, self.keys)
+        self.topics = TopicLogs(self.connection, self.keys)
         self.limits = LimitCounts(self.connection, self.keys)
         self.backups = Backups(self.connection, self.keys)
 

@@ -33,7 +33,7 @@ async def test_a_message_that_would_pass_is_neither_delivered_nor_remembered(sys
 
     assert found.would_pass
     assert [item.stage for item in found.stages] == [
-        "authenticate", *(stage.name for stage in _stages(system)), "schedule", "inbox",
+        "authenticate", *(stage.name for stage in _stages(system)), "fence", "schedule", "topic", "inbox",
     ]  # fmt: skip
     assert all(item.is_reached for item in found.stages)
     assert said(found)["access"].rule == "r1"

@@ -16,6 +16,7 @@ from mas_core.base.ids import (
     check_message_type,
     partition_of,
 )
+from mas_core.base.resources import KINDS
 from mas_core.errors import InvalidIdentifier
 from mas_core.model.priority import LANES
 from mas_core.store.keys import CLUSTER_SLOTS, Keys, Layout, partition_tag
@@ -39,6 +40,8 @@ arguments = {
     "window": st.sampled_from(["second", "minute", "hour"]),
     "approval_id": st.from_regex(r"[0-9]{1,5}-[0-9]{1,16}", fullmatch=True),
     "scheduled": st.from_regex(r"[a-z0-9]{1,20}/[a-z0-9]{1,20}/[A-Za-z0-9._-]{1,40}", fullmatch=True),
+    "kind": st.sampled_from(KINDS),
+    "name": st.from_regex(r"[A-Za-z0-9_-]{1,20}(\.[A-Za-z0-9_-]{1,20}){0,3}", fullmatch=True),
     "order_id": st.from_regex(r"[0-9a-f]{32}", fullmatch=True),
 }
 BUILDERS = sorted(

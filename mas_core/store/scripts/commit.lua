@@ -2,7 +2,8 @@
 -- Scripts are not rolled back, so nothing may be written before all checks have passed.
 -- KEYS[1]  meta; the others are what the commands write
 -- SETTLE (key: work; arguments: key index of the inbox, lane, frame, total, positions) is settle_function.lua,
--- NOTE (key: log of changed agents; arguments: agent, entries to keep) note_change_function.lua.
+-- NOTE (key: log of changed agents; arguments: agent, entries to keep) note_change_function.lua,
+-- LOG (key: log of a topic; arguments: key index of the sizes, the rest of append_log) append_log_function.lua.
 -- ARGV     lease in ms, number of expected meta fields, (field, value)*,
 --          (type of KEYS[2], or "any" where a wrong one stops nothing)*,
 --          then commands: (name, number of arguments, key index, arguments...)*
@@ -77,6 +78,10 @@ for _, position in ipairs(others) do
     end
   elseif name == 'NOTE' then
     note_change(key, ARGV[position + 3], ARGV[position + 4])
+  elseif name == 'LOG' then
+    append_log(key, KEYS[tonumber(ARGV[position + 3])], ARGV[position + 4], ARGV[position + 5], ARGV[position + 6],
+      ARGV[position + 7], ARGV[position + 8], ARGV[position + 9], tonumber(ARGV[position + 10]),
+      tonumber(ARGV[position + 11]), tonumber(ARGV[position + 12]))
   else
     local reply = redis.pcall(name, key, unpack(ARGV, position + 3, position + 2 + size))
     if type(reply) == 'table' and reply.err then

@@ -1,0 +1,222 @@
+"""A client's subscriptions: asks every partition for topics and keys, and passes on what it is told."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import time
+from collections.abc import Awaitable, Callable
+from typing import Final
+
+import msgspec
+
+from mas_core.agent.subscription import Subscription
+from mas_core.base.ids import partition_of
+from mas_core.base.logs import get_logger
+from mas_core.errors import MasError
+from mas_core.model.message import AgentMessage, Delivery
+from mas_core.model.topic import RENEW_S, REPORT, SUBSCRIBE, Told, ToldTopic
+from mas_core.store.topics import TopicLogs, partition_of_topic
+
+log = get_logger(__name__)
+
+ASK_TIMEOUT_S: Final = 10.0
+REFRESH_S: Final = 1.0
+"""How often an entry with a key that nobody knows makes us ask at most."""
+MAX_REPORTS: Final = 32
+"""Reports that are on their way at the same time; more are not made."""
+
+Ask = Callable[[str, object, str], Awaitable[AgentMessage]]
+"""Asks the gateway: type, data, and a name whose partition it goes to."""
+Tell = Callable[[str, object, str], Awaitable[object]]
+
+
+class TopicDesk:
+    """The subscriptions of one client.
+
+    Args:
+        group: Id of the agent; instances of it share durable subscriptions.
+        instance: Id of this one.
+        namespace: Of the system.
+        logs: The logs.
+        ask, tell: Reach the gateway.
+        now_ms: The server's clock.
+        received: Makes messages of deliveries.
+    """
+
+    def __init__(
+        self,
+        group: str,
+        instance: str,
+        namespace: str,
+        logs: TopicLogs,
+        *,
+        ask: Ask,
+        tell: Tell,
+        now_ms: Callable[[], int],
+        received: Callable[[Delivery], Awaitable[AgentMessage]],
+    ) -> None:
+        self.group = group
+        self.instance = instance
+        self.namespace = namespace
+        self.logs = logs
+        self._ask = ask
+        self._tell = tell
+        self._now_ms = now_ms
+        self._received = received
+        self._subscriptions: list[Subscription] = []
+        self._renewing: asyncio.Task[None] | None = None
+        self._asking = asyncio.Lock()
+        self._asked_at = 0.0
+        self._layout = logs.layout
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._forget: tuple[str, ...] = ()
+
+    def now_ms(self) -> int:
+        """The server's clock in Unix milliseconds, by estimate."""
+        return self._now_ms()
+
+    async def received(self, delivery: Delivery) -> AgentMessage:
+        """A delivery as the message that it is, its signature checked."""
+        return await self._received(delivery)
+
+    async def add(self, subscription: Subscription) -> None:
+        """Ask for what a subscription wants, now and from then on.
+
+        Raises:
+            GatewayDown: No gateway answers.
+        """
+        self._subscriptions.append(subscription)
+        await self._renew()
+        if self._renewing is None:
+            self._renewing = asyncio.create_task(self._keep_up())
+
+    async def remove(self, subscription: Subscription) -> None:
+        """Ask for it no more; the gateway forgets it."""
+        with contextlib.suppress(ValueError):
+            self._subscriptions.remove(subscription)
+
+    async def forget(self, pattern: str) -> None:
+        """Give up the place that the agent keeps in the logs that match a pattern.
+
+        Raises:
+            GatewayDown: No gateway answers.
+        """
+        for partition in range(self.logs.partitions):
+            await self._ask(
+                SUBSCRIBE, {**self._wanted(), "forget": [pattern]}, route_to(partition, self.logs)
+            )
+            for name in await self.logs.names(partition):
+                await self.logs.drop_group(partition, name, f"{self.group}/{pattern}")
+
+    async def stop(self) -> None:
+        """End all subscriptions."""
+        if self._renewing is not None:
+            self._renewing.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await self._renewing
+            self._renewing = None
+        for subscription in list(self._subscriptions):
+            await subscription.stop()
+        for task in list(self._tasks):
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+
+    async def refresh(self) -> None:
+        """Ask again, unless that was just done; errors are left to the next time."""
+        if time.monotonic() - self._asked_at < REFRESH_S:
+            await asyncio.sleep(REFRESH_S)
+        with contextlib.suppress(MasError):
+            await self._renew()
+
+    def take_news(self, delivery: Delivery) -> None:
+        """The gateway tells of topics that have appeared, or whose key was replaced."""
+        told = msgspec.json.decode(delivery.data, type=Told)
+        self._start(self._take_topics(told))
+
+    def report(self, topic: str, entry: str, code: str, message_id: str = "") -> None:
+        """Tell the gateway what is wrong with an entry; it does not matter if that is lost."""
+        if len(self._tasks) < MAX_REPORTS:
+            data = {"topic": topic, "entry": entry, "code": code[:64], "message_id": message_id}
+            partition = partition_of_topic(topic, self.logs.partitions)
+            self._start(self._report(data, route_to(partition, self.logs)))
+
+    async def _report(self, data: dict[str, str], route: str) -> None:
+        with contextlib.suppress(MasError):
+            await self._tell(REPORT, data, route)
+
+    def _start(self, work: Awaitable[None]) -> None:
+        async def carried_out() -> None:
+            with contextlib.suppress(MasError):
+                await work
+
+        task = asyncio.create_task(carried_out())
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    async def _keep_up(self) -> None:
+        while True:
+            await asyncio.sleep(RENEW_S)
+            try:
+                await self._renew()
+            except MasError as error:
+                log.warning("subscription.unconfirmed", agent=self.group, reason=error.message)
+            for subscription in list(self._subscriptions):
+                await subscription.look_after()
+
+    def _wanted(self) -> dict[str, list[str]]:
+        wanted: dict[str, list[str]] = {"live": [], "durable": []}
+        for subscription in self._subscriptions:
+            patterns = wanted["durable" if subscription.durable else "live"]
+            if subscription.pattern not in patterns:
+                patterns.append(subscription.pattern)
+        return wanted
+
+    async def _renew(self) -> None:
+        async with self._asking:
+            if self._layout != self.logs.layout:
+                self._layout = self.logs.layout
+                for subscription in self._subscriptions:
+                    subscription.forget_places()
+            asked = list(self._subscriptions)
+            wanted = self._wanted()
+            partitions = range(self.logs.partitions)
+            answers = await asyncio.gather(*(self._renew_in(partition, wanted) for partition in partitions))
+            self._asked_at = time.monotonic()
+            told = {topic.name for topics, _ in answers for topic in topics}
+            for subscription in asked:
+                for name in subscription.topics():
+                    if name not in told:
+                        subscription.lost(name)
+                subscription.began(min(now for _, now in answers))
+
+    async def _renew_in(self, partition: int, wanted: dict[str, list[str]]) -> tuple[list[ToldTopic], int]:
+        """Ask one partition, page by page; the topics, and when it answered first."""
+        found: list[ToldTopic] = []
+        after, now = "", 0
+        while True:
+            reply = await self._ask(SUBSCRIBE, {**wanted, "after": after}, route_to(partition, self.logs))
+            told = msgspec.convert(reply.data, Told)
+            now = now or told.now
+            for subscription in list(self._subscriptions):
+                if subscription.pattern in told.refused:
+                    subscription.refused(told.refused[subscription.pattern])
+            await self._take_topics(told)
+            found += told.topics
+            after = told.more
+            if not after:
+                return found, now
+
+    async def _take_topics(self, told: Told) -> None:
+        for topic in told.topics:
+            for subscription in list(self._subscriptions):
+                if subscription.fits(topic.name):
+                    await subscription.told(topic, told.since.get(subscription.pattern, 0))
+
+
+def route_to(partition: int, logs: TopicLogs) -> str:
+    """A name that belongs to a partition."""
+    number = 0
+    while partition_of(f"route-{number}", logs.partitions) != partition:
+        number += 1
+    return f"route-{number}"
