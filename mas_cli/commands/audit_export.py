@@ -26,6 +26,7 @@ from mas_cli.invocation import Invocation
 from mas_cli.output.columns import Column
 from mas_cli.output.exit_codes import ExitCode
 from mas_cli.output.formats import Format
+from mas_cli.output.progress import Progress
 from mas_core.errors import Conflict, UsageError
 
 if TYPE_CHECKING:
@@ -117,15 +118,17 @@ async def export(
             audit_bookmarks.bookmark_path(system, bookmark)
         request = audit_exports.ExportRequest(format_name, wanted, cloudevents, after)
         manifest = None
-        if path is None:
-            done = await audit_exports.Export(system, request, warn=call.talk.warn).run(call.out.write_bytes)
-        else:
-            if not resume and audit_files.interrupted(path):
-                call.talk.warn(f"an export to {path} was interrupted; this one begins anew")
-            written = await audit_files.export_to_file(
-                system, request, path, resume=resume, warn=call.talk.warn
-            )
-            done, manifest = written.result, written.manifest
+        if path is not None and not resume and audit_files.interrupted(path):
+            call.talk.warn(f"an export to {path} was interrupted; this one begins anew")
+        with Progress(call.talk, 0, "records") as progress:
+            if path is None:
+                export = audit_exports.Export(system, request, warn=call.talk.warn, told=progress)
+                done = await export.run(call.out.write_bytes)
+            else:
+                written = await audit_files.export_to_file(
+                    system, request, path, resume=resume, warn=call.talk.warn, told=progress
+                )
+                done, manifest = written.result, written.manifest
         code = _concluded(call, done)
         if bookmark and code is ExitCode.OK:
             audit_bookmarks.keep_bookmark(system, bookmark, done.positions)

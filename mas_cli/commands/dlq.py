@@ -30,6 +30,7 @@ from mas_cli.output.dead_letter_rows import (
 from mas_cli.output.exit_codes import ExitCode
 from mas_cli.output.formats import Format
 from mas_cli.output.moments import moment
+from mas_cli.output.progress import Progress
 from mas_core.errors import UsageError
 
 if TYPE_CHECKING:
@@ -38,7 +39,6 @@ if TYPE_CHECKING:
 
 _KINDS: dict[str, Kind] = {"ends_in": "duration"}
 SHOWN = 100
-PROGRESS = 100
 """So many are done before it is said how far it is."""
 
 Letter = Annotated[
@@ -326,10 +326,11 @@ async def _carry_out(
     from mas_core.ops import dead_letters
 
     done: list[Carried] = []
-    async for carried in dead_letters.order(system, act, list(chosen), data=data, approve=approve, rate=rate):
-        done.append(carried)
-        if len(done) % PROGRESS == 0:
-            call.talk.progress(f"{len(done)} of {len(chosen)}")
+    orders = dead_letters.order(system, act, list(chosen), data=data, approve=approve, rate=rate)
+    with Progress(call.talk, len(chosen), "dead letters") as progress:
+        async for carried in orders:
+            done.append(carried)
+            progress(len(done))
     errors = [carried.error for carried in done if carried.error is not None]
     if errors and len(done) == 1 and names and errors[0].code != "gateway_down":
         raise errors[0]

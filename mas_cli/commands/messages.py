@@ -30,6 +30,7 @@ from mas_cli.input.sending_flags import (
 from mas_cli.input.time_ranges import parse_coming
 from mas_cli.invocation import Invocation
 from mas_cli.output.exit_codes import ExitCode
+from mas_cli.output.progress import Progress
 from mas_cli.output.refusals import refusals_in_words
 from mas_cli.output.rehearsals import show_rehearsal
 from mas_cli.output.sent_rows import SENT_COLUMNS, SENT_MANY_COLUMNS, Tally, sent_row
@@ -161,7 +162,8 @@ async def send(
             deliver_at=deliver_at,
             deliver_after=deliver_after,
         )
-        await call.out.listed(SENT_MANY_COLUMNS, tally.rows(outcomes))
+        with Progress(call.talk, 0 if lines else count, "messages") as progress:
+            await call.out.listed(SENT_MANY_COLUMNS, tally.rows(outcomes, progress))
     tally.conclude()
     return ExitCode.OK
 

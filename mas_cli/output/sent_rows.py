@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from typing import TYPE_CHECKING
 
 from mas_cli.errors import PartlyFailed
@@ -31,10 +31,20 @@ class Tally:
         self._failed = 0
         self._fatal: Unreachable | None = None
 
-    async def rows(self, outcomes: AsyncIterator[Outcome]) -> AsyncIterator[Record]:
-        """A row for each outcome, until nothing can be reached any more."""
+    async def rows(
+        self, outcomes: AsyncIterator[Outcome], told: Callable[[int], None] = lambda _: None
+    ) -> AsyncIterator[Record]:
+        """A row for each outcome, until nothing can be reached any more; `told` is told how many there are."""
+        # a line that is written over would be in the way of rows that appear one by one
+        shows = not self._call.out.is_terminal or self._call.out.format in {
+            Format.TABLE,
+            Format.JSON,
+            Format.YAML,
+        }
         async for outcome in outcomes:
             self._total += 1
+            if shows:
+                told(self._total)
             if outcome.receipt is not None:
                 yield {**sent_row(outcome.receipt, outcome.target or self._target, self._type), "error": None}
                 continue

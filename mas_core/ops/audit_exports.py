@@ -115,6 +115,7 @@ class Export:
         request: What is exported.
         progress: How far it came before.
         warn: Told in words what is damaged or missing.
+        told: Told now and then how many records are written.
 
     Raises:
         UnknownFormat: The format is none of `FORMATS`, or needs something that is not installed.
@@ -127,8 +128,10 @@ class Export:
         *,
         progress: Progress | None = None,
         warn: Warn = log_warning,
+        told: Callable[[int], None] = lambda _: None,
     ) -> None:
         self._request = request
+        self._told = told
         self._sources = sources_of(system, warn)
         self._records = system.store.records
         self._has_folder = evidence_folder(system.target) is not None
@@ -216,6 +219,7 @@ class Export:
             if last_seq - marked >= MARK_EVERY and verifier.is_settled:
                 marked = last_seq
                 mark(self.progress)
+            self._told(self.progress.rows)
             await asyncio.sleep(0)
         part.result = verifier.finish() if is_cut else verifier.finish(part.end.head, part.end.seq)
 

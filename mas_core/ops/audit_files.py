@@ -9,7 +9,7 @@ from __future__ import annotations
 import fcntl
 import hashlib
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, BinaryIO, Final, NamedTuple
@@ -65,6 +65,7 @@ async def export_to_file(
     *,
     resume: bool = False,
     warn: Warn = log_warning,
+    told: Callable[[int], None] = lambda _: None,
 ) -> FileExport:
     """Export to a file, mode 0600, with a manifest beside it.
 
@@ -74,6 +75,7 @@ async def export_to_file(
         path: The file; one that is there is replaced when the export is complete.
         resume: Go on with an export to this file that was interrupted.
         warn: Told in words what is damaged or missing.
+        told: Told now and then how many records are written.
 
     Raises:
         ConfigurationError: The folder does not take it, as on a full disk; the file is as it was.
@@ -86,7 +88,7 @@ async def export_to_file(
         mark = _mark_of(path, file, about, log) if resume else None
         if resume and mark is None:
             warn(f"no export to {path} that was interrupted fits, so it begins anew")
-        export = Export(system, request, progress=mark.progress if mark else None, warn=warn)
+        export = Export(system, request, progress=mark.progress if mark else None, warn=warn, told=told)
         digest = _kept(file, export.progress.size)
         _mark_path(path).unlink(missing_ok=True) if mark is None else None
 

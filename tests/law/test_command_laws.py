@@ -18,6 +18,7 @@ import pytest
 import yaml
 from support.backups import write_empty_backup
 from support.followed_evidence import write_archive, write_proof
+from support.running_system import HOSTILE, OBEYED
 
 import mas_cli.errors
 import mas_core.errors
@@ -374,6 +375,45 @@ def test_json_lines_and_yaml_parse_for_every_command(entry: Command, capfd):
         else:
             for line in out.splitlines():
                 json.loads(line)
+
+
+@pytest.mark.usefixtures("local_project")
+@local_commands
+def test_s28_no_local_command_obeys_what_it_is_given(entry: Command, capfd):
+    """Names, files and values of hostile text: a documented exit code, and nothing that a terminal would obey."""
+    words = [word if word.startswith("-") else HOSTILE for word in LOCAL_CALLS.get(entry.name, [])]
+    for format_ in ("table", "json"):
+        capfd.readouterr()
+        code = app.main([*entry.name.split(), *(words or [HOSTILE]), "-o", format_, "--color=never"])
+        out, err = capfd.readouterr()
+
+        assert code in exit_codes(entry)
+        assert code != ExitCode.BUG
+        assert not OBEYED.search(out + err)
+
+
+@pytest.mark.usefixtures("local_project")
+def test_s28_what_stands_in_files_is_text(capfd):
+    """Settings, specs and contexts that others may have written."""
+    Path("mas.yaml").write_text(json.dumps({"name": HOSTILE[:64], "url": HOSTILE, HOSTILE: 1}))
+    Path("agents.d").mkdir(exist_ok=True)
+    Path("agents.d/x.yaml").write_text(
+        json.dumps({"agent_id": HOSTILE, "class_path": HOSTILE, HOSTILE: HOSTILE})
+    )
+    (Path.home() / ".config/mas/contexts/one.yaml").write_text(json.dumps({"url": HOSTILE, HOSTILE: 1}))
+    for words in (
+        ["config", "show"],
+        ["config", "validate"],
+        ["agent", "validate"],
+        ["context", "list"],
+        ["doctor"],
+        [],
+    ):
+        for format_ in ("table", "json", "csv"):
+            capfd.readouterr()
+            assert app.main([*words, *(["-o", format_, "--color=never"] if words else [])]) in {0, 1, 2}
+            out, err = capfd.readouterr()
+            assert not OBEYED.search(out + err)
 
 
 @pytest.mark.usefixtures("local_project")
