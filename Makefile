@@ -39,7 +39,7 @@ check: $(DEV)  ## format, lint, types, floors, generated files
 	@$(BIN)/lint-imports
 	@$(BIN)/python -m mas_cli.generated_files --check
 
-gen: $(DEV)    ## write generated files: completions, reference pages
+gen: $(DEV)    ## write generated files: completions, reference pages, pictures of the dashboard
 	@$(BIN)/python -m mas_cli.generated_files
 
 docs: $(DEV)   ## build the site of docs/ into site/; a broken link fails

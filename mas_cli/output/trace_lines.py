@@ -19,6 +19,8 @@ STATUS_STYLES: dict[str, Style] = {
     "answered": "good", "delivered": "good", "held": "warn", "scheduled": "warn", "retrying": "warn",
 }  # fmt: skip
 Line = tuple[Cell, ...]
+NAMED_STAGES = 4
+"""Stages that a line of the tree names."""
 
 
 def status_style(status: str) -> Style:
@@ -132,9 +134,12 @@ def _since(time: int, start: int) -> str:
 
 
 def stages_text(stages_us: dict[str, int]) -> str:
-    """Times of stages, the slowest first."""
+    """Times of the slowest stages, and of all others together."""
     slowest = sorted(stages_us.items(), key=lambda item: -item[1])
-    return " · ".join(f"{safe_text(name, 30)} {microseconds} µs" for name, microseconds in slowest)
+    told = [f"{safe_text(name, 30)} {microseconds} µs" for name, microseconds in slowest[:NAMED_STAGES]]
+    if others := slowest[NAMED_STAGES:]:
+        told.append(f"{len(others)} more {sum(took for _, took in others)} µs")
+    return " · ".join(told)
 
 
 def painted(line: Line, palette: Palette) -> str:

@@ -151,7 +151,14 @@ class Dispatch:
             else:
                 message = await self._client.received(delivery)
         except (SignatureInvalid, DecryptionFailed, InvalidPayload) as error:
-            log.error("delivery.refused", agent=delivery.target, sender=delivery.sender, reason=error.message)
+            log.error(
+                "delivery.refused",
+                agent=delivery.target,
+                sender=delivery.sender,
+                message_id=delivery.id,
+                trace_id=self._client.tracing.trace_of(delivery),
+                reason=error.message,
+            )
             if delivery.flags & Flag.EXPECTS_REPLY and not isinstance(error, SignatureInvalid):
                 await self._fail(held, self._unread(delivery), error)
             else:
@@ -191,7 +198,8 @@ class Dispatch:
         if mode is DeliveryMode.EXACTLY_ONCE:
             if not await self._was_handled(delivery):
                 return True
-            log.info("message.repeated", agent=delivery.target, message_id=delivery.id)
+            trace_id = self._client.tracing.trace_of(delivery)
+            log.info("message.repeated", agent=delivery.target, message_id=delivery.id, trace_id=trace_id)
             self._settler.settle(held.lane, held.entry, held.total, held.position)
             return False
         starts = held.starts or await self._inbox.mark_started(held)
@@ -288,7 +296,13 @@ class Dispatch:
                 message, f"{message.message_type}.error", error_payload(error), final=True, error=True
             )
         except MasError as refused:
-            log.error("reply.refused", agent=message.target_id, reason=refused.message)
+            log.error(
+                "reply.refused",
+                agent=message.target_id,
+                message_id=message.message_id,
+                trace_id=self._client.tracing.context_of(message).trace_id,
+                reason=refused.message,
+            )
             return refused
         return None
 
@@ -330,6 +344,7 @@ class Dispatch:
                 agent=message.target_id,
                 type=message.message_type,
                 message_id=message.message_id,
+                trace_id=self._client.tracing.context_of(message).trace_id,
                 trace=trace_of(error),
             )
         code = error.code if isinstance(error, MasError) else "handler_failed"

@@ -146,6 +146,13 @@ class AgentTracing:
             span_id = span_id_of("gateway", message.sender_id, message.message_id)
         return TraceContext(trace_id, span_id, is_sampled, given.state if given else "")
 
+    def trace_of(self, delivery: Delivery) -> str:
+        """The trace that a delivered message belongs to, for logs."""
+        given = context_in(delivery.headers)
+        if given is not None:
+            return given.trace_id
+        return implied_trace(delivery.sender, delivery.id, delivery.target, delivery.correlation)
+
     def put_reply(self, envelope: Envelope, message: AgentMessage) -> None:
         """Let an answer carry the context of what it answers, whoever sends it and when.
 

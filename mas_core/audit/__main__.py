@@ -43,5 +43,5 @@ def _read(loop: asyncio.AbstractEventLoop, stop: asyncio.Event) -> None:
 
 if __name__ == "__main__":
     os.umask(0o077)
-    log_to_stderr()
+    log_to_stderr(of_everybody=True)
     sys.exit(run(_main()))

@@ -6,14 +6,21 @@ they are used to. Log values are ids, counts and reasons; never payloads, tokens
 
 from __future__ import annotations
 
+import json
 import logging
 import sys
 from collections.abc import MutableMapping
-from typing import Any, cast
+from datetime import UTC, datetime
+from types import TracebackType
+from typing import Any, Final, cast
 
 import structlog
 
+from mas_core.base.traces import trace_of
+
 ROOT = "mas_core"
+MAX_FOREIGN_TEXT: Final = 1_000
+"""Characters of what another library logs."""
 
 # without a handler, logging would write warnings to standard error by itself
 logging.getLogger(ROOT).addHandler(logging.NullHandler())
@@ -37,14 +44,44 @@ def get_logger(name: str) -> structlog.stdlib.BoundLogger:
     )
 
 
-def log_to_stderr(level: int = logging.INFO) -> None:
-    """Write the logs of mas to standard error, a JSON line each."""
+def log_to_stderr(level: int = logging.INFO, *, of_everybody: bool = False) -> None:
+    """Write the logs of mas to standard error, a JSON line each.
+
+    Args:
+        level: From which level on.
+        of_everybody: Whether what other libraries log is written so as well, from warnings on; for processes in
+            which nobody else has a say.
+    """
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(logging.Formatter("%(message)s"))
     root = logging.getLogger(ROOT)
     root.handlers[:] = [handler]
     root.setLevel(level)
     root.propagate = False
+    if of_everybody:
+        others = logging.StreamHandler(sys.stderr)
+        others.setFormatter(_JsonLine())
+        others.setLevel(logging.WARNING)
+        logging.getLogger().handlers[:] = [others]
+        logging.captureWarnings(capture=True)
+        sys.excepthook = _log_crash
+
+
+class _JsonLine(logging.Formatter):
+    """What somebody else logged, as one line like ours; of an exception where it was, never what it says."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        time = datetime.fromtimestamp(record.created, UTC).isoformat().replace("+00:00", "Z")
+        facts = {"time": time, "level": record.levelname.lower(), "event": "log", "logger": record.name}
+        facts["message"] = record.getMessage()[:MAX_FOREIGN_TEXT]
+        if record.exc_info and record.exc_info[1] is not None:
+            facts["message"] = str(record.msg).partition("\n")[0][:MAX_FOREIGN_TEXT]
+            facts["trace"] = trace_of(record.exc_info[1])
+        return json.dumps(facts, ensure_ascii=True)
+
+
+def _log_crash(_kind: type[BaseException], error: BaseException, _trace: TracebackType | None) -> None:
+    get_logger(ROOT).critical("crashed", trace=trace_of(error))
 
 
 def _first_things_first(

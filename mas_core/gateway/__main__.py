@@ -53,5 +53,5 @@ def _read(loop: asyncio.AbstractEventLoop, stop: asyncio.Event) -> None:
 
 
 if __name__ == "__main__":
-    log_to_stderr()
+    log_to_stderr(of_everybody=True)
     sys.exit(run(_main()))

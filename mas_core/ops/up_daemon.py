@@ -62,7 +62,7 @@ async def _main(told: Daemon) -> int:
 
 
 if __name__ == "__main__":
-    log_to_stderr()
+    log_to_stderr(of_everybody=True)
     os.umask(0o077)
     signal.signal(signal.SIGPIPE, signal.SIG_IGN)
     sys.exit(run(_main(msgspec.json.decode(sys.stdin.buffer.readline(), type=Daemon))))

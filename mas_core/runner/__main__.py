@@ -39,5 +39,5 @@ async def _main() -> int:
 
 
 if __name__ == "__main__":
-    log_to_stderr()
+    log_to_stderr(of_everybody=True)
     sys.exit(run(_main()))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import json
 import os
 import subprocess
 import sys
@@ -118,15 +119,18 @@ def _handled(found, name):
     return name in found.names()
 
 
-async def test_what_fails_is_an_error_without_its_words(server_url, monkeypatch):
-    """A handler's exception shows by its code; its text, which may be of the payload, is nowhere."""
+async def test_what_fails_is_an_error_without_its_words(server_url, monkeypatch, caplog):
+    """A handler's exception shows by its code, in the log with the trace; its text is nowhere."""
     async with traced(server_url, monkeypatch) as (running, found):
         await running.run("worker", Worker, retry=None)
         asker = await running.client("asker")
         with contextlib.suppress(Exception):
             await asker.request("worker", "work.fail", {})
         await until(lambda: _handled(found, "handle work.fail"))
-    assert found.named("handle work.fail").error == "handler_failed"
+    handled = found.named("handle work.fail")
+    assert handled.error == "handler_failed"
+    logged = [json.loads(line) for line in caplog.messages if "handler.failed" in line]
+    assert [record["trace_id"] for record in logged] == [handled.trace_id]
     assert found.named("request work.fail").error == "agent_failed"
     assert not any(b"of-the-payload" in body for body in found.bodies)
 

@@ -136,9 +136,16 @@ class Rules(TablePane):
     async def load(self, system: System) -> None:
         """The policy, and what is used of it."""
         from mas_core.ops import breakers, limits, rbac
+
+        self.take_policy(await rbac.load(system))
+        self._limits = [_limit_row(found) for found in await limits.list_limits(system)]
+        self._breakers = [_breaker_row(found) for found in await breakers.list_circuits(system)]
+
+    def take_policy(self, document: PolicyDocument) -> None:
+        """Work out what this policy lets through, between the agents that there are."""
+        from mas_core.ops import rbac
         from mas_core.ops.rbac_matrix import matrix
 
-        document = await rbac.load(system)
         status = self.board.status
         names = sorted(agent.id for agent in status.agents) if status is not None else []
         now = status.now if status is not None else 0
@@ -148,8 +155,6 @@ class Rules(TablePane):
         self._reach = self._in_force if wanted is document else matrix(wanted, names, now)
         self._document, self._names = document, names
         self.records = [rule_row(rule) for rule in rbac.rules_for(document)]
-        self._limits = [_limit_row(found) for found in await limits.list_limits(system)]
-        self._breakers = [_breaker_row(found) for found in await breakers.list_circuits(system)]
 
     def draw(self) -> None:
         """Show what is known."""

@@ -89,7 +89,11 @@ class Trace(Pane):
             self._problem = error.message
             return
         if wanted == self._message_id:
-            self._hop, self._problem = found, ""
+            self.take_story(found)
+
+    def take_story(self, found: Hop) -> None:
+        """Show this one."""
+        self._message_id, self._hop, self._problem = self._message_id or found.id, found, ""
 
     def draw(self) -> None:
         """Show the tree and the waterfall."""
