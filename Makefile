@@ -26,7 +26,8 @@ run: $(STAMP)  ## start the sample system: server, gateway and the agents of age
 COUNT ?= 10000
 WORKERS ?= 3
 test: $(DEV)   ## run all tests against real servers; they wait a lot, so WORKERS processes share them
-	@$(BIN)/python -m pytest -q --numprocesses $(WORKERS) --dist loadfile --max-worker-restart 0; code=$$?; \
+	@$(BIN)/python -m pytest -q --numprocesses $(WORKERS) --dist loadfile --no-loadscope-reorder --max-worker-restart 0; \
+	  code=$$?; \
 	  test $$code -eq 1 || exit $$code; \
 	  echo; echo "What failed beside others is run a second time, alone; what fails again has failed."; \
 	  $(BIN)/python -m pytest -q -rpfE --maxfail 5 --last-failed --last-failed-no-failures none && \

@@ -21,6 +21,13 @@ __all__ = [
 CRASHED = pytest.StashKey[bool]()
 
 
+def pytest_collection_modifyitems(config, items):
+    """Begin with the files of slow tests where processes share the files, so that none waits for one at the end."""
+    if hasattr(config, "workerinput"):
+        slow = {item.path for item in items if item.get_closest_marker("slow")}
+        items.sort(key=lambda item: item.path not in slow)
+
+
 @pytest.hookimpl(optionalhook=True)
 def pytest_testnodedown(node, error):
     """Note that a process of tests has crashed: what it still had to do did not run."""
