@@ -62,6 +62,8 @@ _BY_PATH = (
     ("gateway/outbound", "seal"),
     ("store/commits", "commit"),
     ("store/partitions", "wire"),
+    ("store/lookups", "wire"),
+    ("store/stored", "wire"),
     ("store/connection", "wire"),
     ("store/wire", "wire"),
     ("gateway/stages/", "other stages"),

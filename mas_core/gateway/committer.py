@@ -21,8 +21,9 @@ from mas_core.gateway.owner_settings import OwnerSettings
 from mas_core.gateway.places import Places
 from mas_core.model.operator_entry import OPERATOR_LANE
 from mas_core.store.commits import Commit, CommitResult
-from mas_core.store.partitions import Meta, PartitionStore, StoredFrame
+from mas_core.store.partitions import Meta, PartitionStore
 from mas_core.store.store import Store
+from mas_core.store.stored import StoredFrame
 
 log = get_logger(__name__)
 

@@ -33,7 +33,7 @@ from mas_core.model.message import (
     Envelope,
 )
 from mas_core.model.topic import REPORT, SUBSCRIBE
-from mas_core.store.partitions import Lookups
+from mas_core.store.lookups import Lookups
 
 VITAL_TYPES = frozenset({ATTACH, BEAT, DETACH, NACK})
 """Without these an agent is not there or loses messages, so the others leave a part of the budget to them."""

@@ -48,7 +48,7 @@ from mas_core.registry.signed import signed, verified
 from mas_core.security.gateway_keys import GatewayKeys
 from mas_core.security.seals import AtRest
 from mas_core.store.commits import Commit
-from mas_core.store.partitions import StoredLetter
+from mas_core.store.stored import StoredLetter
 from mas_core.store.wire import Argument
 
 log = get_logger(__name__)

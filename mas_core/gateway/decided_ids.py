@@ -17,7 +17,7 @@ from mas_core.model.decision import Decision, Receipt
 from mas_core.model.encrypted_payload import E2E_KEY
 from mas_core.model.message import Envelope, Flag
 from mas_core.store.commits import Commit
-from mas_core.store.partitions import Lookups
+from mas_core.store.lookups import Lookups
 
 REPLAY_WINDOW_MS = 3_600_000
 """Frames older than this are refused, and ids are remembered for at least this long."""

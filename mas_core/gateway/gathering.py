@@ -15,7 +15,7 @@ from mas_core.gateway.places import Grants
 from mas_core.model.frame import Frame
 from mas_core.model.trace_context import TraceContext
 from mas_core.store.commits import Commit
-from mas_core.store.partitions import Lookups
+from mas_core.store.lookups import Lookups
 
 
 @dataclass(frozen=True, slots=True)

@@ -56,7 +56,7 @@ from mas_core.model.retry import RetryTerms
 from mas_core.model.topic import is_topic
 from mas_core.security.gateway_keys import GatewayKeys
 from mas_core.store.commits import Commit
-from mas_core.store.partitions import Lookups
+from mas_core.store.lookups import Lookups
 from mas_core.store.resources import StoredResources
 
 _ALLOWED = Decision.ALLOWED  # the members of an enum are slow to look up, and this one is asked for most

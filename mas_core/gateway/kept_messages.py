@@ -29,7 +29,7 @@ from mas_core.model.scheduled import SCHEDULE_PREFIX
 from mas_core.security.gateway_keys import GatewayKeys
 from mas_core.security.seals import AtRest
 from mas_core.store.commits import Commit
-from mas_core.store.partitions import Lookups
+from mas_core.store.lookups import Lookups
 
 POSTPONED_MS = 60_000
 """How long a message that was due and could not be gone on with is kept."""

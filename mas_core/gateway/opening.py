@@ -20,7 +20,7 @@ from mas_core.model.frame import (
 )
 from mas_core.model.message import Envelope
 from mas_core.security.seals import read_header
-from mas_core.store.partitions import StoredFrame
+from mas_core.store.stored import StoredFrame
 
 
 @dataclass(slots=True)

@@ -19,7 +19,7 @@ from mas_core.gateway.ledger import Ledger
 from mas_core.model.decision import Decision
 from mas_core.model.operator_entry import MAC_PURPOSE, MAX_ENTRY_BYTES, OperatorEntry
 from mas_core.security.gateway_keys import GatewayKeys
-from mas_core.store.partitions import StoredFrame
+from mas_core.store.stored import StoredFrame
 
 log = get_logger(__name__)
 

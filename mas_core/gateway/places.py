@@ -23,7 +23,7 @@ from mas_core.model.policy import RateLimit
 from mas_core.security.rate_limits import RateLimits
 from mas_core.store.keys import Keys
 from mas_core.store.limits import MAX_ENTRIES, Grant, Reservation
-from mas_core.store.partitions import Lookups
+from mas_core.store.lookups import Lookups
 
 Grants = dict[str, Grant]
 

@@ -12,7 +12,9 @@ from mas_core.gateway.judge import Judge
 from mas_core.gateway.opening import OpenedFrame, Opener
 from mas_core.gateway.places import Places
 from mas_core.gateway.read_ahead import ReadAhead
-from mas_core.store.partitions import Lookups, PartitionStore, StoredFrame
+from mas_core.store.lookups import Lookups
+from mas_core.store.partitions import PartitionStore
+from mas_core.store.stored import StoredFrame
 
 MAX_DUE_MESSAGES = 500
 MAX_DUE_BYTES = 1_000_000

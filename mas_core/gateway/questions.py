@@ -15,7 +15,7 @@ from mas_core.gateway.opening import OpenedFrame
 from mas_core.gateway.places import Places, is_counted
 from mas_core.gateway.topics import Topics
 from mas_core.gateway.totals import Totals
-from mas_core.store.partitions import Lookups
+from mas_core.store.lookups import Lookups
 
 
 class Questions:

@@ -31,7 +31,7 @@ from mas_core.registry.signed import signed
 from mas_core.security.gateway_keys import GatewayKeys
 from mas_core.security.seals import AtRest
 from mas_core.store.commits import Commit
-from mas_core.store.partitions import Lookups
+from mas_core.store.lookups import Lookups
 
 MAX_REMEMBERED = 10_000
 

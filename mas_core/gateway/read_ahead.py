@@ -18,7 +18,8 @@ from mas_core.model.frame import MAX_FRAME_BYTES, MAX_FRAME_MESSAGES
 from mas_core.model.operator_entry import OPERATOR_LANE
 from mas_core.model.priority import LANES
 from mas_core.security.seals import read_header
-from mas_core.store.partitions import WAITING_READ_FRAMES, PartitionStore, StoredFrame
+from mas_core.store.partitions import WAITING_READ_FRAMES, PartitionStore
+from mas_core.store.stored import StoredFrame
 
 log = get_logger(__name__)
 

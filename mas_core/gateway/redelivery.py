@@ -33,7 +33,7 @@ from mas_core.model.retry import RetryTerms
 from mas_core.model.standing import ISOLATING
 from mas_core.security.seals import AtRest
 from mas_core.store.commits import Commit
-from mas_core.store.partitions import Lookups
+from mas_core.store.lookups import Lookups
 
 _ENTRY = re.compile(r"([0-9]{1,20})-([0-9]{1,20})")
 

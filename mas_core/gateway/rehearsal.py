@@ -21,7 +21,7 @@ from mas_core.model.decision import Decision
 from mas_core.model.message import Delivery, Envelope, Flag
 from mas_core.model.rehearsal import Rehearsal, StageVerdict
 from mas_core.model.standing import ISOLATING
-from mas_core.store.partitions import Lookups
+from mas_core.store.lookups import Lookups
 
 log = get_logger(__name__)
 

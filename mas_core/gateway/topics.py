@@ -28,7 +28,7 @@ from mas_core.security.gateway_keys import GatewayKeys
 from mas_core.security.seals import AtRest
 from mas_core.security.topic_keys import TopicKey
 from mas_core.store.commits import Commit
-from mas_core.store.partitions import Lookups
+from mas_core.store.lookups import Lookups
 
 MAX_LOG_FRAME_BYTES: Final = 256 * 1024
 """Payload bytes after which a frame of a log is closed; one larger message travels alone."""

@@ -11,7 +11,7 @@ from mas_core.gateway.opening import OpenedFrame
 from mas_core.gateway.places import is_counted
 from mas_core.model.message import Flag
 from mas_core.store.limits import Reservation
-from mas_core.store.partitions import Lookups
+from mas_core.store.lookups import Lookups
 
 
 class Totals:

@@ -22,7 +22,7 @@ from mas_core.model.message import Delivery, Payload
 from mas_core.ops.system import System
 from mas_core.registry.signed import verified
 from mas_core.security.seals import AtRest
-from mas_core.store.partitions import StoredLetter
+from mas_core.store.stored import StoredLetter
 
 
 @dataclass(frozen=True, slots=True)

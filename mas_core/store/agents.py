@@ -18,7 +18,7 @@ from mas_core.store.commits import REPLIES_EXPIRY_MS
 from mas_core.store.connection import Connection, Pipeline
 from mas_core.store.keys import Keys, Layout
 from mas_core.store.layouts import Layouts
-from mas_core.store.partitions import StoredFrame, frame_of, hash_of
+from mas_core.store.stored import StoredFrame, frame_of, hash_of
 from mas_core.store.wire import Argument
 
 P = ParamSpec("P")

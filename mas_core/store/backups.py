@@ -14,8 +14,8 @@ from mas_core.model.scheduled import SCHEDULE_PREFIX, cancel_field
 from mas_core.model.scheduled import item_field as scheduled_field
 from mas_core.store.connection import Connection, Pipeline
 from mas_core.store.keys import Keys
-from mas_core.store.partitions import hash_of
 from mas_core.store.records import dict_of
+from mas_core.store.stored import hash_of
 from mas_core.store.wire import Argument
 
 PART = 16

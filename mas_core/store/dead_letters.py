@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from mas_core.model.dead_letter import ORDER_PREFIX, Act
 from mas_core.store.connection import Connection, Pipeline
 from mas_core.store.keys import Keys
-from mas_core.store.partitions import StoredLetter, letter_of
+from mas_core.store.stored import StoredLetter, letter_of
 
 PAGE = 500
 

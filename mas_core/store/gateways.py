@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from mas_core.store.connection import Connection, Pipeline
 from mas_core.store.keys import Keys, Layout
 from mas_core.store.layouts import layout_of
-from mas_core.store.partitions import hash_of
+from mas_core.store.stored import hash_of
 
 KEPT_NEWS = 16
 """News are there to wake up by; what they are about is read anew."""

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 from mas_core.store.connection import Connection
 from mas_core.store.keys import MAX_PARTITIONS, Keys, Layout
-from mas_core.store.partitions import hash_of
+from mas_core.store.stored import hash_of
 
 
 class Layouts:

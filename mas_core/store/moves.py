@@ -18,7 +18,7 @@ from mas_core.model.priority import LANES
 from mas_core.store.commits import KEPT_CHANGES
 from mas_core.store.connection import Connection, Pipeline
 from mas_core.store.keys import Keys, Layout
-from mas_core.store.partitions import hash_of
+from mas_core.store.stored import hash_of
 from mas_core.store.wire import Argument
 
 MARK_STAYS_MS = 24 * 3_600_000

@@ -13,7 +13,7 @@ from mas_core.model.priority import LANES
 from mas_core.model.queue_order import RELEASED, TRIMMER, trim_name
 from mas_core.store.connection import Connection, Pipeline
 from mas_core.store.keys import Keys
-from mas_core.store.partitions import frame_of
+from mas_core.store.stored import frame_of
 from mas_core.store.wire import Argument
 
 FIRST = "-"

@@ -15,7 +15,7 @@ from mas_core.store.commits import KEPT_CHANGES
 from mas_core.store.connection import Connection, Pipeline
 from mas_core.store.keys import Keys
 from mas_core.store.layouts import Layouts
-from mas_core.store.partitions import hash_of
+from mas_core.store.stored import hash_of
 from mas_core.store.wire import Argument
 
 log = get_logger(__name__)

@@ -9,7 +9,7 @@ from mas_core.base.ids import partition_of
 from mas_core.model.priority import LANES
 from mas_core.store.connection import Connection, Pipeline
 from mas_core.store.keys import Keys
-from mas_core.store.partitions import hash_of
+from mas_core.store.stored import hash_of
 
 
 class Runners:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from mas_core.model.scheduled import cancel_field, due_name, item_field
 from mas_core.store.connection import Connection, Pipeline
 from mas_core.store.keys import Keys
-from mas_core.store.partitions import hash_of
+from mas_core.store.stored import hash_of
 
 
 class ScheduledMessages:

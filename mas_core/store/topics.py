@@ -12,7 +12,7 @@ from mas_core.errors import InternalError, LockHeld
 from mas_core.model.frame import Frame
 from mas_core.store.connection import Connection, Pipeline
 from mas_core.store.keys import Keys
-from mas_core.store.partitions import frame_of, hash_of
+from mas_core.store.stored import frame_of, hash_of
 
 READ_FRAMES: Final = 16
 """Frames of each log that one reading brings."""

@@ -59,7 +59,7 @@ from mas_core.security.seals import SealKey, read_header, seal_for
 from mas_core.security.tokens import agent_key, derive_keys, new_token
 from mas_core.settings.agent_spec import read_specs
 from mas_core.settings.policy_file import load_policy_file
-from mas_core.store.partitions import StoredFrame
+from mas_core.store.stored import StoredFrame
 
 MAX_PAYLOAD = 1_000_000
 SESSION = "00000000000000ab"

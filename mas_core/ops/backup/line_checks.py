@@ -33,7 +33,7 @@ from mas_core.ops.backup.contents import (
 from mas_core.registry.signed import verified
 from mas_core.security.gateway_keys import GatewayKeys
 from mas_core.security.seals import AtRest
-from mas_core.store.partitions import ENTRY
+from mas_core.store.stored import ENTRY
 
 MAX_NAME: Final = 512
 _MOST: Final = 2**63
