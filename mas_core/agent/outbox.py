@@ -10,14 +10,17 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import time
-from collections import OrderedDict, deque
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
-from itertools import chain, count
-
-import msgspec
+from itertools import count
 
 from mas_core.agent.link import Link
+from mas_core.agent.sending_queue import (
+    PACKER,
+    SendingQueue,
+    SentFrame,
+    Waiting,
+    pack_envelope,
+)
 from mas_core.base.clock import CarriedClock
 from mas_core.base.failpoints import failpoint
 from mas_core.base.ids import new_instance_id, partition_of
@@ -29,9 +32,7 @@ from mas_core.model.frame import (
     FRAME_VERSION,
     LAYOUT_ENDED,
     MAX_FRAME_BYTES,
-    MAX_FRAME_MESSAGES,
     MAX_UNANSWERED_FRAMES,
-    Frame,
     FrameHeader,
     FrameReceipt,
     Place,
@@ -39,12 +40,8 @@ from mas_core.model.frame import (
 from mas_core.model.json_text import MAX_BYTES
 from mas_core.model.message import Envelope
 from mas_core.model.priority import Lane, lane_of
-from mas_core.security.seals import SealKey
 from mas_core.store.agents import LAYOUT_LOOK_S, AgentStore
 
-RESEND_AFTER_S = 2.0
-"""Seconds without a receipt until the first probe; each further one waits twice as long as the one before."""
-MAX_RESEND_AFTER_S = 60.0
 SWEEP_INTERVAL_S = 0.5
 SEND_TIMEOUT_S = 30.0
 MAX_MESSAGE_BYTES = 3 * MAX_FRAME_BYTES
@@ -53,73 +50,6 @@ MAX_MESSAGE_BYTES = 3 * MAX_FRAME_BYTES
 log = get_logger(__name__)
 
 _ALLOWED = Decision.ALLOWED
-_PACKER = msgspec.msgpack.Encoder()
-
-
-class _Waiting(msgspec.Struct, eq=False):
-    """Messages that were submitted together; they travel in one frame and get their receipts together."""
-
-    ids: list[str]
-    packed: list[msgspec.Raw]
-    size: int
-    answer: asyncio.Future[list[Receipt]]
-    deadline: float
-    route: str
-    """The agent whose partition they go to."""
-    lane: Lane
-    order: int
-    """Grows with every submission, so that what has to go another way keeps its turn."""
-
-
-@dataclass(slots=True)
-class _SentFrame:
-    frame: Frame
-    counter: int
-    groups: list[_Waiting]
-    sent_at: float
-    may_be_there: bool = False
-    """Whether the server took it, or may have taken it."""
-
-
-@dataclass(slots=True)
-class _Queue:
-    """Messages for one partition and lane; one sending session."""
-
-    partition: int
-    lane: Lane
-    session: str
-    seal_key: SealKey
-    waiting: deque[_Waiting] = field(default_factory=deque)
-    unanswered: OrderedDict[int, _SentFrame] = field(default_factory=OrderedDict)
-    counter: int = 0
-    answered_at: float = 0.0
-    """When the last receipt came, by the monotonic clock."""
-    probes: int = 0
-    """How often frames were added again since then."""
-    trouble: MasError | None = None
-    """Why the last frame could not be added."""
-
-    @property
-    def has_room(self) -> bool:
-        """Whether the gateway still has the receipt of every unanswered frame once one more is sent."""
-        return self.counter - next(iter(self.unanswered), self.counter) < MAX_UNANSWERED_FRAMES - 1
-
-    def is_overdue(self, now: float) -> bool:
-        """Whether it is time to ask for receipts again; seldom once nobody waits for one any more."""
-        oldest = next(iter(self.unanswered.values()), None)
-        if oldest is None:
-            return False
-        waited_s = now - max(oldest.sent_at, self.answered_at)
-        if waited_s <= RESEND_AFTER_S:
-            return False
-        is_awaited = any(not waiting.answer.done() for waiting in self.all_waiting())
-        delay = RESEND_AFTER_S * 2.0 ** min(self.probes, 16) if is_awaited else MAX_RESEND_AFTER_S
-        return waited_s > min(delay, MAX_RESEND_AFTER_S)
-
-    def all_waiting(self) -> list[_Waiting]:
-        """Messages without a receipt."""
-        sent = [waiting for frame in self.unanswered.values() for waiting in frame.groups]
-        return [*sent, *self.waiting]
 
 
 class Outbox:
@@ -131,14 +61,14 @@ class Outbox:
         self._layout = store.layout.number
         self._is_moving = False
         """Whether the layout is another one: nothing new is sent until every frame of the old one is answered."""
-        self._held: list[_Waiting] = []
+        self._held: list[Waiting] = []
         """What waits for that."""
         self._all_answered = asyncio.Event()
         """Set when no session has frames without a receipt."""
         self._following: asyncio.Task[None] | None = None
         self._orders = count(1)
-        self._queues: dict[tuple[int, Lane], _Queue] = {}
-        self._sessions: dict[str, _Queue] = {}
+        self._queues: dict[tuple[int, Lane], SendingQueue] = {}
+        self._sessions: dict[str, SendingQueue] = {}
         """The queues, and those whose session takes no more messages but lacks receipts."""
         self._wake = asyncio.Event()
         self._tasks: list[asyncio.Task[None]] = []
@@ -191,7 +121,7 @@ class Outbox:
         Raises:
             InvalidPayload: A message is too large to be sent at all, or holds what no frame can carry.
         """
-        packed = [_pack_envelope(envelope) for envelope in envelopes]
+        packed = [pack_envelope(envelope) for envelope in envelopes]
         size = sum(map(len, packed))
         if size > MAX_MESSAGE_BYTES:
             raise InvalidPayload(
@@ -202,7 +132,7 @@ class Outbox:
         ids = [envelope.id for envelope in envelopes]
         deadline = time.monotonic() + timeout_s
         lane = lane_of(first.priority)
-        waiting = _Waiting(
+        waiting = Waiting(
             ids, packed, size, answer, deadline, route or first.target, lane, next(self._orders)
         )
         if self._layout != self._store.layout.number:
@@ -231,15 +161,8 @@ class Outbox:
             if sent is None:
                 continue
             failpoint("outbox.receipt")
-            queue.answered_at = time.monotonic()
-            queue.probes = 0
             self._forget_if_ended(queue)
-            # Frames are judged in order, so the receipts of earlier ones were lost: they are asked for again.
-            for counter, earlier in queue.unanswered.items():
-                if counter > receipt.counter:
-                    break
-                if queue.answered_at - earlier.sent_at > RESEND_AFTER_S:
-                    earlier.sent_at = 0.0
+            queue.answered(receipt.counter, time.monotonic())
             special = dict(zip(receipt.positions, receipt.receipts, strict=True))
             position = 0
             for waiting in sent.groups:
@@ -251,14 +174,14 @@ class Outbox:
                 position += len(waiting.ids)
         self._wake.set()
 
-    def _all_waiting(self) -> list[_Waiting]:
+    def _all_waiting(self) -> list[Waiting]:
         return [*self._held, *(item for queue in self._sessions.values() for item in queue.all_waiting())]
 
-    def _queue_of(self, waiting: _Waiting) -> _Queue:
+    def _queue_of(self, waiting: Waiting) -> SendingQueue:
         partition = partition_of(waiting.route, self._store.layout.partitions)
         return self._queues.get((partition, waiting.lane)) or self._new_queue(partition, waiting.lane)
 
-    def _take_back(self, queue: _Queue, counter: int) -> None:
+    def _take_back(self, queue: SendingQueue, counter: int) -> None:
         """Nothing of these frames was taken: their messages go another way."""
         for late in [number for number in queue.unanswered if number >= counter]:
             self._held += queue.unanswered.pop(late).groups
@@ -300,13 +223,13 @@ class Outbox:
         log.info("layout.entered", agent=self._link.agent_id, layout=self._layout)
         self._wake.set()
 
-    def _new_queue(self, partition: int, lane: Lane) -> _Queue:
+    def _new_queue(self, partition: int, lane: Lane) -> SendingQueue:
         session = new_instance_id()
-        queue = _Queue(partition, lane, session, self._link.sending_key(session))
+        queue = SendingQueue(partition, lane, session, self._link.sending_key(session))
         self._queues[partition, lane] = self._sessions[session] = queue
         return queue
 
-    def _end_session(self, queue: _Queue, unsent: Sequence[_Waiting] = ()) -> None:
+    def _end_session(self, queue: SendingQueue, unsent: Sequence[Waiting] = ()) -> None:
         """Let a new session take these messages and all that wait; the old one only gets its receipts."""
         if self._is_moving:
             self._held += unsent
@@ -319,13 +242,13 @@ class Outbox:
         current.waiting.extendleft(reversed(unsent))
         self._forget_if_ended(queue)
 
-    def _forget_if_ended(self, queue: _Queue) -> None:
+    def _forget_if_ended(self, queue: SendingQueue) -> None:
         if not queue.unanswered and self._queues.get((queue.partition, queue.lane)) is not queue:
             self._sessions.pop(queue.session, None)
             if not self._sessions:
                 self._all_answered.set()
 
-    def _resynchronise(self, queue: _Queue, expected: int) -> None:
+    def _resynchronise(self, queue: SendingQueue, expected: int) -> None:
         if expected in queue.unanswered:
             for sent in queue.unanswered.values():
                 sent.sent_at = 0.0
@@ -350,7 +273,7 @@ class Outbox:
                 await asyncio.sleep(SWEEP_INTERVAL_S)
                 self._wake.set()
 
-    async def _add(self, frames: Sequence[tuple[_Queue, _SentFrame]]) -> None:
+    async def _add(self, frames: Sequence[tuple[SendingQueue, SentFrame]]) -> None:
         is_new = [not sent.may_be_there for _, sent in frames]
         for _, sent in frames:
             sent.may_be_there = True
@@ -362,7 +285,7 @@ class Outbox:
         except StoreUnreachable as lost:
             refusals = [lost] * len(frames)
         failpoint("outbox.after_add")
-        unknown: list[_SentFrame] = []
+        unknown: list[SentFrame] = []
         for (queue, sent), is_first_try, error in zip(frames, is_new, refusals, strict=True):
             queue.trouble = error
             if isinstance(error, StoreUnreachable):
@@ -373,7 +296,7 @@ class Outbox:
             await asyncio.sleep(SWEEP_INTERVAL_S)
             self._mark_for_resending(unknown)
 
-    def _give_up(self, queue: _Queue, refused: _SentFrame, error: MasError) -> None:
+    def _give_up(self, queue: SendingQueue, refused: SentFrame, error: MasError) -> None:
         """The server has not taken a frame, so it will never be added: its senders are free to try again."""
         for waiting in refused.groups:
             if not waiting.answer.done():
@@ -382,7 +305,7 @@ class Outbox:
         # Its number may not be used again: something was sealed under it.
         self._end_session(queue)
 
-    def _unanswered(self, trouble: MasError | None, waiting: _Waiting) -> MasError:
+    def _unanswered(self, trouble: MasError | None, waiting: Waiting) -> MasError:
         """What is known of messages that got no receipt in time."""
         details = {"message_id": waiting.ids[0]}
         if trouble is not None:
@@ -397,8 +320,8 @@ class Outbox:
             **details,
         )
 
-    def _next_frames(self) -> list[tuple[_Queue, _SentFrame]]:
-        frames: list[tuple[_Queue, _SentFrame]] = []
+    def _next_frames(self) -> list[tuple[SendingQueue, SentFrame]]:
+        frames: list[tuple[SendingQueue, SentFrame]] = []
         now = time.monotonic()
         for queue in self._sessions.values():
             for sent in queue.unanswered.values():
@@ -413,22 +336,11 @@ class Outbox:
                     return frames
         return frames
 
-    def _pack(self, queue: _Queue, now: float) -> _SentFrame | None:
-        groups: list[_Waiting] = []
-        packed: list[msgspec.Raw] = []
-        size = 0
-        while queue.waiting:
-            waiting = queue.waiting[0]
-            size += waiting.size
-            is_full = size > MAX_FRAME_BYTES or len(packed) + len(waiting.packed) > MAX_FRAME_MESSAGES
-            if groups and is_full:
-                break
-            queue.waiting.popleft()
-            if not waiting.answer.done():
-                groups.append(waiting)
-                packed += waiting.packed
+    def _pack(self, queue: SendingQueue, now: float) -> SentFrame | None:
+        groups = queue.take_groups()
         if not groups:
             return None
+        packed = [message for group in groups for message in group.packed]
         queue.counter += 1
         header = FrameHeader(
             FRAME_VERSION,
@@ -446,8 +358,8 @@ class Outbox:
             self.now_ms(),
             layout=self._layout,
         )
-        frame = queue.seal_key.seal(header, _PACKER.encode(packed))
-        sent = queue.unanswered[queue.counter] = _SentFrame(frame, queue.counter, groups, now)
+        frame = queue.seal_key.seal(header, PACKER.encode(packed))
+        sent = queue.unanswered[queue.counter] = SentFrame(frame, queue.counter, groups, now)
         return sent
 
     async def _sweep(self) -> None:
@@ -470,19 +382,7 @@ class Outbox:
                 if now > waiting.deadline and not waiting.answer.done():
                     waiting.answer.set_exception(self._unanswered(None, waiting))
 
-    def _mark_for_resending(self, frames: Iterable[_SentFrame]) -> None:
+    def _mark_for_resending(self, frames: Iterable[SentFrame]) -> None:
         for sent in frames:
             sent.sent_at = 0.0
         self._wake.set()
-
-
-def _pack_envelope(envelope: Envelope) -> msgspec.Raw:
-    """The message as it stands in a frame. Packed here, one that cannot be packed spoils no frame."""
-    if envelope.headers:
-        for text in chain.from_iterable(envelope.headers.items()):
-            if not isinstance(text, str):
-                raise InvalidPayload(f"names and values of headers must be str, not {type(text).__name__}")
-    try:
-        return msgspec.Raw(_PACKER.encode(envelope))
-    except (TypeError, ValueError, OverflowError) as error:
-        raise InvalidPayload(f"the message cannot be put into a frame: {error}") from None

@@ -8,7 +8,7 @@ import pytest
 from support.systems import Recorder, live_system
 from support.waiting import until
 
-from mas_core.agent import dispatch, inbox, outbox
+from mas_core.agent import dispatch, inbox, outbox, sending_queue
 from mas_core.errors import AgentFailed, GatewayDown, InternalError, InvalidPayload, StoreFull, UsageError
 from mas_core.model.frame import HEADER_ENCODER, Frame, FrameHeader, Place
 from mas_core.model.message import Envelope
@@ -124,8 +124,8 @@ async def test_replies_are_read_on_after_an_error_of_the_server(system, monkeypa
 def quick_probes(monkeypatch):
     """Frames without a receipt are asked for within parts of a second, and at most every 0.3 s."""
     monkeypatch.setattr(outbox, "SWEEP_INTERVAL_S", 0.01)
-    monkeypatch.setattr(outbox, "RESEND_AFTER_S", 0.05)
-    monkeypatch.setattr(outbox, "MAX_RESEND_AFTER_S", 0.3)
+    monkeypatch.setattr(sending_queue, "RESEND_AFTER_S", 0.05)
+    monkeypatch.setattr(sending_queue, "MAX_RESEND_AFTER_S", 0.3)
 
 
 async def test_frames_without_receipts_are_added_again_ever_more_seldom(system, quick_probes, monkeypatch):
@@ -133,7 +133,7 @@ async def test_frames_without_receipts_are_added_again_ever_more_seldom(system, 
     bob = await system.run("bob")
     alice = await system.client("alice")
     await system.gateways[0].stop()
-    monkeypatch.setattr(outbox, "MAX_FRAME_MESSAGES", 1)
+    monkeypatch.setattr(sending_queue, "MAX_FRAME_MESSAGES", 1)
     calls = fail_first(monkeypatch, alice._outbox._store, "add_frames")
 
     sending = [asyncio.create_task(alice.send("bob", "x", {"n": number})) for number in range(10)]
@@ -156,7 +156,7 @@ async def test_frames_that_nobody_waits_for_any_more_are_asked_for_seldom(system
     await system.gateways[0].stop()
     with pytest.raises(GatewayDown):
         await alice.send("bob", "x", {"n": 1}, timeout=0.01)
-    monkeypatch.setattr(outbox, "MAX_RESEND_AFTER_S", 60.0)
+    monkeypatch.setattr(sending_queue, "MAX_RESEND_AFTER_S", 60.0)
     calls = fail_first(monkeypatch, alice._outbox._store, "add_frames")
 
     await asyncio.sleep(0.4)
@@ -171,8 +171,8 @@ async def test_all_frames_that_were_lost_come_soon(system, quick_probes, monkeyp
     """The oldest is what the gateway expects; the newest makes it ask for those between them."""
     bob = await system.run("bob")
     alice = await system.client("alice")
-    monkeypatch.setattr(outbox, "MAX_FRAME_MESSAGES", 1)
-    monkeypatch.setattr(outbox, "RESEND_AFTER_S", 0.5)
+    monkeypatch.setattr(sending_queue, "MAX_FRAME_MESSAGES", 1)
+    monkeypatch.setattr(sending_queue, "RESEND_AFTER_S", 0.5)
     lost = []
     add = alice._outbox._store.add_frames
 
