@@ -8,7 +8,8 @@ from collections.abc import Awaitable, Callable
 from typing import Any, Final
 
 from mas_core.agent.client import Client
-from mas_core.agent.inbox import Held, Inbox
+from mas_core.agent.held_frames import Held
+from mas_core.agent.inbox import Inbox
 from mas_core.agent.keeper import StateKeeper
 from mas_core.agent.outcomes import error_payload
 from mas_core.agent.received import message_of

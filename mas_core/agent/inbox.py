@@ -9,6 +9,7 @@ from collections.abc import Awaitable, Callable, Coroutine
 
 import msgspec
 
+from mas_core.agent.held_frames import Held, HeldFrames
 from mas_core.agent.link import Link
 from mas_core.agent.sender_order import SenderOrder
 from mas_core.base.backoff import exponential_delays
@@ -16,9 +17,8 @@ from mas_core.base.failpoints import failpoint
 from mas_core.base.fair_queue import FairQueue
 from mas_core.base.logs import get_logger
 from mas_core.base.traces import trace_of
-from mas_core.errors import DecryptionFailed, MasError
-from mas_core.model.frame import DELIVERIES_DECODER, UNREADABLE, Frame, FrameHeader, Place
-from mas_core.model.message import REPEATED_DELIVERY, UNAUTHENTIC_DELIVERY, Delivery
+from mas_core.errors import MasError
+from mas_core.model.frame import Frame
 from mas_core.model.priority import LANE_WEIGHTS
 from mas_core.store.agents import SETTLED_ELSEWHERE, AgentStore
 
@@ -30,7 +30,6 @@ ALIVE_MS = 60_000
 ALONE_S = 5.0
 """How long a message of an instance that died is handled before the next of them is started beside it."""
 PAUSE_AFTER = 32
-MAX_SESSIONS = 256
 _BLOCK_MS = 1000
 _RECONNECT_S = 0.3
 _READ_FRAMES = {"high": 20, "normal": 8, "low": 3}
@@ -39,23 +38,6 @@ _READ_AFTER = sum(_READ_FRAMES.values())
 """Messages started at most until a lane that runs out is looked at again, while there are others."""
 _MAX_READ_AFTER = 512
 """The same once nothing was found in such lanes for a while."""
-
-
-class Held(msgspec.Struct, frozen=True):
-    """One message in this instance's hands."""
-
-    lane: str
-    entry: str
-    total: int
-    position: int
-    delivery: Delivery | None
-    """None: its frame is sealed for a key that this instance does not have, or refused."""
-    refusal: str = ""
-    """Why the whole frame is refused: the gateway did not put it there."""
-    starts: int = 0
-    """How often a start of it was noted, this one included; 0 where starts are not noted."""
-    takeovers: int = 0
-    """How often it was taken over from an instance that is gone and may have started it."""
 
 
 _InTurn = Held | asyncio.Future[None]
@@ -108,11 +90,7 @@ class Inbox:
         self._noted: dict[tuple[str, str, int], Held] = {}
         """Messages that are handled and whose start was noted."""
         self._must_look_back = False
-        self._let_go: set[tuple[str, str]] = set()
-        """Frames that left our hands since we began to look back."""
-        self._held: dict[tuple[str, str], int] = {}
-        self._newest: dict[tuple[str, str], int] = {}
-        """(Session of the gateway, lane) -> counter of its newest frame here."""
+        self._held = HeldFrames(link, store.agent_id)
         self._room = asyncio.Event()
         self._room.set()
         self._gate = asyncio.Event()
@@ -183,10 +161,11 @@ class Inbox:
             try:
                 if self._must_look_back:
                     # A reply that was lost with the connection may have put frames into our hands unseen.
-                    self._let_go.clear()
-                    for frame in await self._store.read_pending(consumer):
+                    with self._held.noting_released() as released:
+                        pending = await self._store.read_pending(consumer)
+                    for frame in pending:
                         # What was settled while we asked was still open when the server looked.
-                        if (frame.lane, frame.entry) not in self._let_go:
+                        if (frame.lane, frame.entry) not in released:
                             self._take_frame(frame.lane, frame.entry, frame.frame, frame.marks)
                     self._must_look_back = False
                 is_full = self._is_full
@@ -216,60 +195,12 @@ class Inbox:
                 self._room.clear()
 
     def _take_frame(self, lane: str, entry: str, frame: Frame, marks: str, *, is_new: bool = False) -> None:
-        self._ready.extend(lane, self._hold(lane, entry, frame, marks, is_new=is_new))
+        self._ready.extend(lane, self._held.take(lane, entry, frame, marks, is_new=is_new))
         self._pump()
-
-    def _hold(self, lane: str, entry: str, frame: Frame, marks: str, *, is_new: bool = False) -> list[Held]:
-        if (lane, entry) in self._held:
-            return []
-        messages = self._open(lane, entry, frame, marks, is_new=is_new)
-        if messages:
-            self._held[lane, entry] = len(messages)
-        return messages
-
-    def _open(self, lane: str, entry: str, frame: Frame, marks: str, *, is_new: bool) -> list[Held]:
-        refusal = UNAUTHENTIC_DELIVERY
-        try:
-            header, body = self._link.open(frame, Place.INBOX)
-            deliveries: list[Delivery | None] = []
-            if header.lane == lane:
-                if is_new and self._is_repeated(header):
-                    refusal = REPEATED_DELIVERY
-                else:
-                    deliveries.extend(DELIVERIES_DECODER.decode(body))
-        except (DecryptionFailed, *UNREADABLE):
-            deliveries = [None] * self._link.count_for_other_key(frame, lane)
-        if not deliveries:
-            log.error("delivery.refused", agent=self._store.agent_id, lane=lane, entry=entry, code=refusal)
-            return [Held(lane, entry, 1, 0, None, refusal)]
-        return [
-            Held(lane, entry, len(deliveries), position, delivery)
-            for position, delivery in enumerate(deliveries)
-            if marks[position : position + 1] != "x"
-        ]
-
-    def _is_repeated(self, header: FrameHeader) -> bool:
-        """Whether a frame that is delivered for the first time is one that was here before.
-
-        The gateway counts, so in the order of a stream its frames have ever higher numbers.
-        """
-        name = (header.session, header.lane)
-        if header.counter <= self._newest.get(name, 0):
-            return True
-        if len(self._newest) >= MAX_SESSIONS:
-            self._newest.clear()
-        self._newest[name] = header.counter
-        return False
 
     def release(self, lane: str, entry: str, count: int) -> None:
         """Messages of a frame are settled or handed back; they are no longer in our hands."""
-        left = self._held.get((lane, entry), 0) - count
-        if left > 0:
-            self._held[lane, entry] = left
-        else:
-            self._held.pop((lane, entry), None)
-            if self._must_look_back:
-                self._let_go.add((lane, entry))
+        self._held.release(lane, entry, count)
 
     def _pump(self) -> None:
         if not self._gate.is_set():
@@ -391,7 +322,7 @@ class Inbox:
                     failpoint("agent.claimed")
                 for frame in claimed:
                     log.info("frame.claimed", agent=self._store.agent_id, lane=frame.lane, entry=frame.entry)
-                    messages += self._hold(frame.lane, frame.entry, frame.frame, frame.marks)
+                    messages += self._held.take(frame.lane, frame.entry, frame.frame, frame.marks)
                 await self._run_claimed(messages)
                 if claimed:
                     continue

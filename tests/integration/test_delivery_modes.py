@@ -336,7 +336,7 @@ async def test_r3_an_older_holder_can_neither_settle_nor_hand_back(system, quick
     old = await system.run("worker", Slow, slot="worker-0")
     await alice.send("worker", "x", {"n": 1})
     await until(lambda: old.messages)
-    (entry,) = (frame for _, frame in old._dispatch._inbox._held)
+    (entry,) = (frame for _, frame in old._dispatch._inbox._held._open)
     new = await system.run("worker", Slow, slot="worker-0")
     await until(lambda: new.messages)
     data = {"lane": "normal", "entry": entry, "position": 0, "code": "x", "reason": "late", "retryable": True}
