@@ -14,6 +14,7 @@ from mas_core.agent.keeper import StateKeeper
 from mas_core.agent.outcomes import error_payload
 from mas_core.agent.received import message_of
 from mas_core.agent.retries import Retries
+from mas_core.agent.returns import Returns
 from mas_core.agent.settling import Settler
 from mas_core.agent.turn import MustRunAlone, Turn, current_turn
 from mas_core.base.backoff import exponential_delays
@@ -33,17 +34,7 @@ from mas_core.errors import (
 )
 from mas_core.model.decision import Receipt
 from mas_core.model.delivery_mode import DeliveryMode, mode_of
-from mas_core.model.message import (
-    NACK,
-    OUTCOME,
-    POISON,
-    AgentMessage,
-    Delivery,
-    Envelope,
-    Flag,
-    payload_bytes,
-)
-from mas_core.model.retry import MAX_DELAY_MS
+from mas_core.model.message import POISON, AgentMessage, Delivery, Envelope, Flag, payload_bytes
 from mas_core.resilience.retry_policy import wait_of
 from mas_core.store.agents import SETTLED_ELSEWHERE, STATE_CHANGED, AgentStore, Settlement
 
@@ -51,8 +42,6 @@ log = get_logger(__name__)
 
 NO_ANSWER: Final = object()
 """What a handler gives back that answers later, or not at all."""
-MAX_TELLING = 64
-"""Outcomes that are on their way to the gateway at the same time; more are not told."""
 _RETRY_S = 0.5
 _MAX_RETRY_S = 30.0
 
@@ -94,7 +83,7 @@ class Dispatch:
         )
         self._settler = Settler(store, client.instance, self._inbox.release)
         self._stateful_types: set[str] = set()
-        self._telling: set[asyncio.Task[None]] = set()
+        self._returns = Returns(client, retries, self._inbox.release)
 
     @property
     def in_hand(self) -> int:
@@ -129,22 +118,22 @@ class Dispatch:
         await self._inbox.forget_starts(self._may_start_again)
         await self._inbox.stop()
         await self._settler.stop()
-        for task in list(self._telling):
-            task.cancel()
-        await asyncio.gather(*self._telling, return_exceptions=True)
+        await self._returns.stop()
 
     async def _take(self, held: Held) -> None:
         delivery = held.delivery
         if held.refusal:
-            await self._hand_back(held, held.refusal, "", retryable=False)
+            await self._returns.hand_back(held, held.refusal, "", retryable=False)
             return
         if delivery is None:
-            await self._hand_back(
+            await self._returns.hand_back(
                 held, "unopenable", "it is sealed for a key that the instance does not have", retryable=True
             )
             return
         if self._client.now_ms() > delivery.expires_at:
-            await self._hand_back(held, "expired", "its time to live ended in the inbox", retryable=False)
+            await self._returns.hand_back(
+                held, "expired", "its time to live ended in the inbox", retryable=False
+            )
             return
         try:
             if self._client.is_plain(delivery):
@@ -163,10 +152,10 @@ class Dispatch:
             if delivery.flags & Flag.EXPECTS_REPLY and not isinstance(error, SignatureInvalid):
                 await self._fail(held, self._unread(delivery), error)
             else:
-                await self._hand_back(held, error.code, error.message, retryable=False)
+                await self._returns.hand_back(held, error.code, error.message, retryable=False)
             return
         except MasError as error:
-            await self._hand_back(held, error.code, error.message, retryable=True)
+            await self._returns.hand_back(held, error.code, error.message, retryable=True)
             return
         message.replier = self._reply
         message.takeovers = held.takeovers
@@ -270,7 +259,7 @@ class Dispatch:
                 await self._keeper.load()
             return True
         if held.delivery is not None and held.delivery.flags & Flag.TRIAL:
-            self._tell_outcome(message, "")
+            self._returns.tell_outcome(message, "")
         if turn.has_changed_state:
             # Only now is it certain that this is the run whose state counts, and so its answer.
             turn.has_committed = True
@@ -354,15 +343,17 @@ class Dispatch:
         if message.expects_reply and not isinstance(error, GatewayDown | StoreUnreachable):
             refused = await self._answer_with_error(message, error)
             if refused is not None and refused.retryable:
-                await self._hand_back(held, refused.code, refused.message, retryable=True, is_spent=is_spent)
+                await self._returns.hand_back(
+                    held, refused.code, refused.message, retryable=True, is_spent=is_spent
+                )
                 return code
             self._settler.settle(held.lane, held.entry, held.total, held.position)
-            self._tell_outcome(message, code)
+            self._returns.tell_outcome(message, code)
             return code
         reason = error.message if isinstance(error, MasError) else type(error).__name__
         policy = self._retries.of(message.message_type)
         retryable = policy.retries(error) if policy is not None else not expected
-        await self._hand_back(
+        await self._returns.hand_back(
             held, code, reason, retryable=retryable, wait_s=wait_of(error), is_spent=is_spent
         )
         return code
@@ -374,61 +365,11 @@ class Dispatch:
         """Another instance has begun it and died."""
         if self._mode(held) is DeliveryMode.AT_MOST_ONCE:
             reason = "an instance that ended before it was done may have begun it"
-            await self._hand_back(held, "interrupted", reason, retryable=False, is_spent=True)
+            await self._returns.hand_back(held, "interrupted", reason, retryable=False, is_spent=True)
         else:
             # It comes again after a while like any that failed, so that it does not take down one after the other.
             reason = "the instance that started it died before it was done"
-            await self._hand_back(held, POISON, reason, retryable=True)
-
-    def _tell_outcome(self, message: AgentMessage, code: str) -> None:
-        """Tell the gateway what became of a settled message, for its circuits; it does not matter if it is lost."""
-        if len(self._telling) < MAX_TELLING:
-            data = {"message_id": message.message_id, "sender": message.sender_id, "code": code[:64]}
-            task = asyncio.create_task(self._tell(OUTCOME, data))
-            self._telling.add(task)
-            task.add_done_callback(self._telling.discard)
-
-    async def _tell(self, message_type: str, data: object) -> None:
-        with contextlib.suppress(MasError):
-            await self._client.tell(message_type, data)
-
-    async def _hand_back(
-        self,
-        held: Held,
-        code: str,
-        reason: str,
-        *,
-        retryable: bool,
-        wait_s: float = 0.0,
-        is_spent: bool = False,
-    ) -> None:
-        data: dict[str, object] = {
-            "lane": held.lane,
-            "entry": held.entry,
-            "position": held.position,
-            "code": code,
-            "reason": reason,
-            "retryable": retryable,
-            "is_spent": is_spent,
-        }
-        policy = self._retries.of(held.delivery.type) if held.delivery is not None else None
-        if policy is not None:
-            data["retry"] = policy.terms
-        if wait_s:
-            data["wait_ms"] = min(MAX_DELAY_MS, round(wait_s * 1000))
-        for delay in exponential_delays(_RETRY_S, _MAX_RETRY_S):
-            try:
-                failpoint("agent.before_hand_back")
-                await self._client.tell(NACK, data)
-                failpoint("agent.after_hand_back")
-                break
-            except MasError as error:
-                # Handing back twice is harmless, so it is tried until a gateway confirms it.
-                log.error("message.kept", lane=held.lane, entry=held.entry, reason=error.message)
-                if not error.retryable:
-                    break
-                await asyncio.sleep(delay)
-        self._inbox.release(held.lane, held.entry, 1)
+            await self._returns.hand_back(held, POISON, reason, retryable=True)
 
     async def _reply(
         self, message: AgentMessage, message_type: str, data: object, *, final: bool, error: bool

@@ -8,7 +8,7 @@ import pytest
 from support.systems import Recorder, live_system
 from support.waiting import until
 
-from mas_core.agent import dispatch, inbox, outbox, sending_queue
+from mas_core.agent import inbox, outbox, returns, sending_queue
 from mas_core.errors import AgentFailed, GatewayDown, InternalError, InvalidPayload, StoreFull, UsageError
 from mas_core.model.frame import HEADER_ENCODER, Frame, FrameHeader, Place
 from mas_core.model.message import Envelope
@@ -235,7 +235,7 @@ async def test_sending_goes_on_after_what_nobody_foresaw(system, monkeypatch):
 def quick(monkeypatch):
     """Claims that do not take seconds."""
     monkeypatch.setattr(inbox, "CLAIM_INTERVAL_S", 0.05)
-    monkeypatch.setattr(dispatch, "_RETRY_S", 0.01)
+    monkeypatch.setattr(returns, "_RETRY_S", 0.01)
 
 
 class Impatient(Recorder):

@@ -212,7 +212,7 @@ async def test_saying_that_others_died_of_it_is_an_attempt_too(system):
 
     async def hand_back(self, held):
         handed_back.append(held.delivery.attempt)
-        await self._hand_back(held, POISON, "it is not my fault", retryable=True)
+        await self._returns.hand_back(held, POISON, "it is not my fault", retryable=True)
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(Dispatch, "_take", hand_back)
