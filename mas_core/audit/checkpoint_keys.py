@@ -7,11 +7,7 @@ and the new key, so that whoever pinned the first key can follow. A key that is 
 
 from __future__ import annotations
 
-import fcntl
 import hashlib
-import os
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
 
@@ -27,6 +23,7 @@ from cryptography.hazmat.primitives.serialization import (
 from mas_core.audit.durable_files import append_durably, sync_folder
 from mas_core.audit.note import Note, SignerKey, VerifierKey, sign_note
 from mas_core.errors import ConfigurationError, NoteInvalid, SecretUnavailable
+from mas_core.settings.file_locks import file_lock
 from mas_core.settings.private_files import private_dir, read_private, write_private
 
 PUBLIC_FILE: Final = "audit.pub"
@@ -56,7 +53,7 @@ class CheckpointKeys:
         self._namespace = namespace
         self._signer: SignerKey | None = None
         self._stamp: tuple[int, int, int] | None = None
-        with self._locked():
+        with file_lock(self._folder / _LOCK_FILE):
             if not self._public_path.exists():
                 self._establish()
         self.public: tuple[VerifierKey, ...] = self._read_public()
@@ -96,7 +93,7 @@ class CheckpointKeys:
         Raises:
             SecretUnavailable: The old key cannot be used.
         """
-        with self._locked():
+        with file_lock(self._folder / _LOCK_FILE):
             self.public = self._read_public()
             signers = [] if is_old_lost else [self._current()]
             number = len(self.public)
@@ -182,16 +179,3 @@ class CheckpointKeys:
         if not isinstance(key, Ed25519PrivateKey):
             raise ConfigurationError(f"{path} holds no Ed25519 key", path=str(path))
         return key
-
-    @contextmanager
-    def _locked(self) -> Iterator[None]:
-        path = self._folder / _LOCK_FILE
-        try:
-            lock = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
-        except OSError as error:
-            raise ConfigurationError(f"{path} cannot be used: {error.strerror}", path=str(path)) from error
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX)
-            yield
-        finally:
-            os.close(lock)

@@ -7,10 +7,7 @@ works on a folder.
 from __future__ import annotations
 
 import asyncio
-import fcntl
-import os
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -20,8 +17,9 @@ from mas_core.audit.archive_target import ArchiveTarget
 from mas_core.audit.deletion import Deleted, Deletion
 from mas_core.audit.trimming import Trimmed, Trimmer
 from mas_core.base.clock import now_ms
-from mas_core.errors import ConfigurationError, LockHeld, MasError
+from mas_core.errors import LockHeld, MasError
 from mas_core.model.retention import DAY_MS, RetentionRule
+from mas_core.settings.file_locks import file_lock
 from mas_core.store.records import Records
 
 LOCK_FILE: Final = "archive.lock"
@@ -94,7 +92,7 @@ class Keeper:
             LockHeld: Another run is at work on this folder.
             ConfigurationError: The folder cannot be used.
         """
-        with _locked(self._folder / LOCK_FILE):
+        with file_lock(self._folder / LOCK_FILE, lambda _: _taken(self._folder)):
             return [await self._keep(number, rule, dry_run, on_copied) for number in partitions]
 
     async def _keep(
@@ -140,19 +138,7 @@ class Keeper:
         )
 
 
-@contextmanager
-def _locked(path: Path) -> Iterator[None]:
-    try:
-        lock = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
-    except OSError as error:
-        raise ConfigurationError(f"{path} cannot be used: {error.strerror}", path=str(path)) from error
-    try:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise LockHeld(
-                f"another run works on {path.parent}", hint="mas audit notary status", path=str(path)
-            ) from None
-        yield
-    finally:
-        os.close(lock)
+def _taken(folder: Path) -> LockHeld:
+    return LockHeld(
+        f"another run works on {folder}", hint="mas audit notary status", path=str(folder / LOCK_FILE)
+    )

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import fcntl
 import hashlib
 import os
 import socket
@@ -31,6 +30,7 @@ from mas_core.audit.witnesses import witness_of
 from mas_core.base.logs import get_logger
 from mas_core.base.traces import trace_of
 from mas_core.errors import ConfigurationError, LockHeld, MasError
+from mas_core.settings.file_locks import file_lock
 from mas_core.settings.gateway_settings import AuditSettings
 from mas_core.settings.private_files import private_dir
 from mas_core.store.records import AuditBlock
@@ -356,24 +356,17 @@ def locked(folder: Path) -> Iterator[None]:
         LockHeld: Another one is.
         ConfigurationError: The folder cannot be used.
     """
-    path = private_dir(folder) / LOCK_FILE
-    try:
-        lock = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
-    except OSError as error:
-        raise ConfigurationError(f"{path} cannot be used: {error.strerror}", path=str(path)) from error
-    try:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
-            owner = os.pread(lock, 32, 0).decode(errors="replace").strip()
-            raise LockHeld(
-                f"another notary has {folder}, under process {owner or 'unknown'}",
-                hint="mas audit notary status",
-                owner=owner,
-            ) from None
+
+    def taken(lock: int) -> LockHeld:
+        owner = os.pread(lock, 32, 0).decode(errors="replace").strip()
+        return LockHeld(
+            f"another notary has {folder}, under process {owner or 'unknown'}",
+            hint="mas audit notary status",
+            owner=owner,
+        )
+
+    with file_lock(private_dir(folder) / LOCK_FILE, taken) as lock:
         with contextlib.suppress(OSError):
             os.ftruncate(lock, 0)
             os.pwrite(lock, f"{os.getpid()}\n".encode(), 0)
         yield
-    finally:
-        os.close(lock)

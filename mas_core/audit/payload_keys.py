@@ -9,12 +9,9 @@ unlinked; file systems and disks may keep old blocks, so backups of this folder 
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import hmac
 import os
 import secrets
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
@@ -24,6 +21,7 @@ from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
 from mas_core.audit.durable_files import sync_folder
 from mas_core.errors import ConfigurationError, DecryptionFailed, UsageError
+from mas_core.settings.file_locks import file_lock
 from mas_core.settings.private_files import private_dir, read_private, write_private
 
 FOLDER_NAME: Final = "payloads"
@@ -80,7 +78,7 @@ class PayloadKeys:
 
     def __init__(self, folder: Path) -> None:
         self._folder = private_dir(folder)
-        with self._locked():
+        with file_lock(self._folder / _LOCK_FILE):
             path = folder / _NAMING_FILE
             if not path.exists():
                 write_private(path, secrets.token_hex(_KEY_SIZE).encode() + b"\n")
@@ -107,7 +105,7 @@ class PayloadKeys:
         found = self._read(path)
         if found is not None:
             return found
-        with self._locked():
+        with file_lock(self._folder / _LOCK_FILE):
             found = self._read(path)
             if found is None:
                 found = PayloadKey(secrets.token_hex(_ID_SIZE), secrets.token_bytes(_KEY_SIZE))
@@ -130,7 +128,7 @@ class PayloadKeys:
             ConfigurationError: It could not be destroyed; it may be there still.
         """
         path = self._path(subject)
-        with self._locked():
+        with file_lock(self._folder / _LOCK_FILE):
             key_id = ""
             with contextlib.suppress(ConfigurationError):
                 found = self._read(path)
@@ -174,16 +172,3 @@ class PayloadKeys:
         if len(key) != _KEY_SIZE or len(key_id) != 2 * _ID_SIZE:
             raise ConfigurationError(f"{path} holds no key of payloads", path=str(path))
         return PayloadKey(key_id, key)
-
-    @contextmanager
-    def _locked(self) -> Iterator[None]:
-        path = self._folder / _LOCK_FILE
-        try:
-            lock = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
-        except OSError as error:
-            raise ConfigurationError(f"{path} cannot be used: {error.strerror}", path=str(path)) from error
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX)
-            yield
-        finally:
-            os.close(lock)
