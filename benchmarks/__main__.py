@@ -31,6 +31,7 @@ ROWS = (
     "audit_verify",
     "first_paint",
     "live_pane",
+    "votes",
 )
 
 

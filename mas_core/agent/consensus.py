@@ -20,9 +20,18 @@ from mas_core.agent.client import Client
 from mas_core.agent.resources import ask
 from mas_core.base.ids import new_message_id
 from mas_core.coordination.ballots import ballot_bytes, sign_sheet
+from mas_core.coordination.packing import packed, unpacked
+from mas_core.coordination.vote_book import document
 from mas_core.coordination.vote_requests import MAX_TOGETHER, signature_text
 from mas_core.coordination.voting import KIND
-from mas_core.errors import CoordinationRefused, DeadlineExceeded, MasError, RequestTimedOut, ResourceNotFound
+from mas_core.errors import (
+    CoordinationRefused,
+    DeadlineExceeded,
+    InvalidPayload,
+    MasError,
+    RequestTimedOut,
+    ResourceNotFound,
+)
 from mas_core.model.json_text import encode_json
 from mas_core.model.vote import PROPOSAL_TYPE, Motion, Proposal, Result
 
@@ -54,11 +63,6 @@ class _View(msgspec.Struct):
     voted: list[str] = []
     excluded: list[str] = []
     result: Result | None = None
-    proposal: Proposal | None = None
-
-
-class _Views(msgspec.Struct):
-    votes: list[_View]
 
 
 @dataclass(slots=True)
@@ -122,14 +126,15 @@ class Consensus:
             terms: Other fields of `Motion`, such as `strategy`, `deadline` or `options`.
 
         Raises:
-            CoordinationRefused: It contradicts itself, or the id is that of another proposal.
+            InvalidPayload: It contradicts itself, or leaves bounds.
+            CoordinationRefused: The id is that of another proposal.
             Forbidden: No rule lets this agent propose it.
         """
         named: object = dict(participants) if isinstance(participants, Mapping) else list(participants)
         data = {"title": title, "participants": named, **terms}
         answer = await ask(self._client, KIND, proposal_id or new_message_id(), "open", data)
-        [view] = msgspec.convert(answer, _Views).votes
-        vote = OpenVote(_document(view), self, view.round)
+        [view], [proposal] = _views(answer), _documents(answer)
+        vote = OpenVote(proposal, self, view.round)
         if is_asking and view.result is None:
             await self._ask_all([(vote, view)])
         return vote
@@ -145,7 +150,8 @@ class Consensus:
             is_asking: Whether messages go to the participants.
 
         Raises:
-            CoordinationRefused: One of them cannot be opened; the others are.
+            InvalidPayload: One of them contradicts itself; the others are open.
+            CoordinationRefused: An id is that of another proposal; the others are open.
             Forbidden: No rule lets this agent propose them.
         """
         resource = name or new_message_id()
@@ -154,20 +160,18 @@ class Consensus:
             for number, motion in enumerate(motions)
         ]
         opened: list[tuple[OpenVote, _View]] = []
-        problem = ""
+        problem: MasError | None = None
         for chunk in _chunks([msgspec.to_builtins(motion) for motion in named]):
-            answer = await ask(self._client, KIND, resource, "open", {"proposals": chunk})
-            votes = answer["votes"]
-            for told in votes if isinstance(votes, list) else ():
-                if "error" in told:
-                    problem = problem or str(told["error"]["message"])
-                else:
-                    view = msgspec.convert(told, _View)
-                    opened.append((OpenVote(_document(view), self, view.round), view))
+            answer = await ask(self._client, KIND, resource, "open", {"proposals": packed(chunk)})
+            for view, proposal in zip(_views(answer), _documents(answer), strict=True):
+                opened.append((OpenVote(proposal, self, view.round), view))
+            errors = answer.get("errors")
+            for error in errors if isinstance(errors, list) else ():
+                problem = problem or _problem(error, resource)
         if is_asking:
             await self._ask_all([(vote, view) for vote, view in opened if view.result is None])
         if problem:
-            raise CoordinationRefused(problem, resource=f"{KIND}:{resource}", agent_code="invalid_payload")
+            raise problem
         return [vote for vote, _ in opened]
 
     async def vote(self, proposal: Proposal | str, choice: Choice, *, round_number: int = 0) -> str:
@@ -187,9 +191,9 @@ class Consensus:
             Forbidden: No rule lets this agent vote on it.
         """
         if isinstance(proposal, str) or not round_number:
-            view = await self._view(proposal if isinstance(proposal, str) else proposal.id)
+            view, known = await self._known(proposal if isinstance(proposal, str) else proposal.id)
             round_number = round_number or view.round
-            proposal = _document(view) if isinstance(proposal, str) else proposal
+            proposal = known if isinstance(proposal, str) else proposal
         outcomes = await self.vote_many([(proposal, choice, round_number)])
         return outcomes[proposal.id]
 
@@ -214,9 +218,8 @@ class Consensus:
             for at in range(0, len(items), MAX_TOGETHER):
                 sheet = self._sheet(items[at : at + MAX_TOGETHER])
                 answer = await ask(self._client, KIND, resource, "cast", sheet)
-                told = answer["ballots"]
-                if isinstance(told, list):
-                    outcomes.update((str(one["id"]), str(one["outcome"])) for one in told)
+                for outcome, names in msgspec.convert(answer["ballots"], dict[str, list[str]]).items():
+                    outcomes.update(dict.fromkeys(names, outcome))
         return outcomes
 
     async def status(self, proposal_id: str) -> dict[str, object]:
@@ -225,7 +228,9 @@ class Consensus:
         Raises:
             ResourceNotFound: It is neither.
         """
-        return _without_empty(msgspec.to_builtins(await self._view(proposal_id)))
+        view, proposal = await self._known(proposal_id)
+        told = {"proposal": msgspec.to_builtins(proposal), **msgspec.to_builtins(view)}
+        return {name: value for name, value in told.items() if value is not None}
 
     async def close(self, proposal_id: str, choice: str | None = None) -> dict[str, object]:
         """End a vote of one's own now, by the ballots that are there; or decide one that waits for this agent.
@@ -286,7 +291,7 @@ class Consensus:
                 await asyncio.sleep(min(RETRY_S, max(0.0, left)))
                 continue
             begun = []
-            for view in msgspec.convert(answer, _Views).votes:
+            for view in _views(answer):
                 word = view.id.partition("/")[2]
                 vote = waiting[word]
                 if view.result is not None:
@@ -300,50 +305,61 @@ class Consensus:
             await self._ask_all(begun)
         return results
 
-    async def _view(self, proposal_id: str) -> _View:
+    async def _known(self, proposal_id: str) -> tuple[_View, Proposal]:
         resource, _, word = proposal_id.partition("/")
         answer = await ask(self._client, KIND, resource, "get", {"proposals": {word: 0}})
-        [view] = msgspec.convert(answer, _Views).votes
-        return view
+        [view], [proposal] = _views(answer), _documents(answer)
+        return view, proposal
 
     async def _ask_all(self, votes: Sequence[tuple[OpenVote, _View]]) -> None:
         """Show the proposals to those who may vote now."""
-        shown: dict[str, list[tuple[OpenVote, dict[str, object]]]] = {}
+        shown: dict[str, list[OpenVote]] = {}
+        items: dict[str, dict[str, object]] = {}
         for vote, view in votes:
-            item = {
-                "proposal": msgspec.to_builtins(vote.proposal),
-                "round": view.round,
-                "options": view.options,
+            items[vote.id] = {
+                **document(vote.proposal),
+                "this_round": view.round,
+                "these_options": view.options,
             }
             for voter in view.electorate:
                 if voter != self._client.agent_id:
-                    shown.setdefault(voter, []).append((vote, item))
-        await asyncio.gather(*(self._show(voter, items) for voter, items in shown.items()))
+                    shown.setdefault(voter, []).append(vote)
+        # Mostly all voters are shown the same.
+        bodies: dict[tuple[str, ...], list[dict[str, object]]] = {}
+        for open_votes in shown.values():
+            names = tuple(vote.id for vote in open_votes)
+            if names not in bodies:
+                chunks = _chunks([items[name] for name in names])
+                bodies[names] = [{"proposals": packed(chunk)} for chunk in chunks]
+        await asyncio.gather(
+            *(
+                self._show(voter, open_votes, bodies[tuple(vote.id for vote in open_votes)])
+                for voter, open_votes in shown.items()
+            )
+        )
 
-    async def _show(self, voter: str, items: Sequence[tuple[OpenVote, dict[str, object]]]) -> None:
-        ttl = max(vote.proposal.deadline_ms for vote, _ in items) / 1000
-        for chunk in _chunks([item for _, item in items]):
+    async def _show(self, voter: str, votes: Sequence[OpenVote], bodies: Sequence[dict[str, object]]) -> None:
+        ttl = max(1.0, max(vote.proposal.deadline_ms for vote in votes) / 1000)
+        for body in bodies:
             try:
-                await self._client.send(voter, PROPOSAL_TYPE, {"proposals": chunk}, ttl=max(1.0, ttl))
+                await self._client.send(voter, PROPOSAL_TYPE, body, ttl=ttl)
             except MasError as error:
-                for vote, _ in items:
+                for vote in votes:
                     vote.unreached[voter] = error.code
 
     def _sheet(self, items: Sequence[tuple[Proposal, Choice, int]]) -> dict[str, object]:
         keys = self._client.link.keys
-        me, leaves, ballots = self._client.agent_id, [], []
+        me = self._client.agent_id
+        leaves: list[bytes] = []
+        ballots: list[dict[str, object]] = []
+        words: list[str] = []
         for proposal, choice, round_number in items:
             ranking = ranking_of(choice)
-            digest = proposal.digest()
-            leaves.append(ballot_bytes(proposal.id, digest, round_number, me, ranking))
-            ballots.append(
-                {
-                    "proposal": proposal.id.partition("/")[2],
-                    "digest": digest,
-                    "round": round_number,
-                    "ranking": ranking,
-                }
-            )
+            leaves.append(ballot_bytes(proposal.id, proposal.digest(), round_number, me, ranking))
+            if not ballots or (ballots[-1]["round"], ballots[-1]["ranking"]) != (round_number, ranking):
+                words = []
+                ballots.append({"round": round_number, "ranking": ranking, "proposals": words})
+            words.append(proposal.id.partition("/")[2])
         signature = sign_sheet(keys.signing_key, self._client.link.namespace, me, keys.key_id, leaves)
         return {"key_id": keys.key_id, "signature": signature_text(signature), "ballots": ballots}
 
@@ -360,19 +376,23 @@ def ranking_of(choice: Choice) -> list[str]:
     return list(choice)
 
 
-def _document(view: _View) -> Proposal:
-    if view.proposal is None:
-        raise ResourceNotFound(f"there is no proposal {view.id}", resource=view.id)
-    return view.proposal
+def _views(answer: Mapping[str, object]) -> list[_View]:
+    return msgspec.convert(unpacked(answer["votes"], MAX_TOGETHER), list[_View])
 
 
-def _without_empty(view: dict[str, object]) -> dict[str, object]:
-    return {name: value for name, value in view.items() if value is not None}
+def _documents(answer: Mapping[str, object]) -> list[Proposal]:
+    return msgspec.convert(unpacked(answer["proposals"], MAX_TOGETHER), list[Proposal])
 
 
-def _chunks(items: Sequence[object]) -> Iterable[list[object]]:
+def _problem(error: Mapping[str, str], resource: str) -> MasError:
+    if error["code"] == InvalidPayload.code:
+        return InvalidPayload(error["message"])
+    return CoordinationRefused(error["message"], resource=f"{KIND}:{resource}", agent_code=error["code"])
+
+
+def _chunks(items: Sequence[dict[str, object]]) -> Iterable[list[dict[str, object]]]:
     """In parts that fit into one message."""
-    part: list[object] = []
+    part: list[dict[str, object]] = []
     size = 0
     for item in items:
         length = len(encode_json(item))

@@ -12,6 +12,8 @@ import msgspec
 from mas_core.agent.consensus import Choice, Consensus
 from mas_core.agent.handlers import on
 from mas_core.base.logs import get_logger
+from mas_core.coordination.packing import unpacked
+from mas_core.coordination.vote_requests import MAX_TOGETHER
 from mas_core.errors import AgentFailed, InvalidPayload, UsageError
 from mas_core.model.message import AgentMessage
 from mas_core.model.vote import PROPOSAL_TYPE, Proposal
@@ -21,17 +23,12 @@ log = get_logger(__name__)
 VoterMethod = TypeVar("VoterMethod", bound=Callable[..., Awaitable[Any]])
 
 
-class _Shown(msgspec.Struct):
-    """One proposal as its proposer shows it."""
+class _Turn(msgspec.Struct):
+    """What a proposer shows beside the proposal itself."""
 
-    proposal: Proposal
-    round: int
-    options: tuple[str, ...]
+    this_round: int
+    these_options: tuple[str, ...]
     """Those that can be chosen in this round."""
-
-
-class _Asked(msgspec.Struct):
-    proposals: list[_Shown]
 
 
 def on_proposal(method: VoterMethod) -> VoterMethod:
@@ -52,16 +49,17 @@ def on_proposal(method: VoterMethod) -> VoterMethod:
 
 async def _vote(agent: Any, message: AgentMessage, decide: Callable[[Proposal], Awaitable[Choice]]) -> None:
     try:
-        asked = msgspec.convert(message.data, _Asked)
+        shown = unpacked(message.data.get("proposals"), MAX_TOGETHER)
+        proposals = msgspec.convert(shown, list[Proposal])
+        turns = msgspec.convert(shown, list[_Turn])
     except msgspec.ValidationError as error:
         raise InvalidPayload(f"these are no proposals: {error}") from None
     ballots: list[tuple[Proposal, Choice, int]] = []
-    for shown in asked.proposals:
-        proposal = shown.proposal
+    for proposal, turn in zip(proposals, turns, strict=True):
         if proposal.proposer != message.sender_id:
             log.warning("proposal.ignored", proposal=proposal.id[:170], sender=message.sender_id)
             continue
-        ballots.append((proposal, await decide(proposal), shown.round))
+        ballots.append((proposal, await decide(proposal), turn.this_round))
     consensus = Consensus(agent)
     try:
         outcomes = await consensus.vote_many(ballots)

@@ -8,11 +8,9 @@ proposal (`on_tie: order`); otherwise these two are tied.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Collection, Mapping, Sequence
-from fractions import Fraction
 
-from mas_core.model.vote import ESCALATE, RANKED, REVOTE, STATUS_QUO, Count, Proposal, Round, Tally
+from mas_core.model.vote import ESCALATE, RANKED, REVOTE, STATUS_QUO, Count, Proposal, Round, Tally, share_of
 
 Rankings = Mapping[str, Sequence[str]]
 """Voter -> options by preference; empty for an abstention."""
@@ -77,15 +75,17 @@ def tally(proposal: Proposal, rankings: Rankings, excluded: Collection[str] = ()
 def needed_weight(proposal: Proposal, base: int) -> int:
     """The least weight that wins where so much weight voiced a choice."""
     share, is_more = proposal.needed_share
-    needed = math.floor(share * base) + 1 if is_more else max(1, math.ceil(share * base))
+    part, whole = share.numerator * base, share.denominator
+    needed = part // whole + 1 if is_more else max(1, -(-part // whole))
     if proposal.is_byzantine:
-        needed = max(needed, math.floor(Fraction(2, 3) * proposal.total_weight) + 1)
+        needed = max(needed, 2 * proposal.total_weight // 3 + 1)
     return needed
 
 
 def has_quorum(proposal: Proposal, cast: int) -> bool:
     """Whether enough weight was cast; abstentions count for this."""
-    return cast >= Fraction(proposal.quorum) * proposal.total_weight
+    share = share_of(proposal.quorum)
+    return cast * share.denominator >= share.numerator * proposal.total_weight
 
 
 def is_certain(proposal: Proposal, rankings: Rankings, excluded: Collection[str] = ()) -> bool:

@@ -12,6 +12,7 @@ from typing import Final
 import msgspec
 
 from mas_core.coordination.machine import Answer, Command, Event, Step
+from mas_core.coordination.packing import packed
 from mas_core.model.vote import Proposal, Result, Round, Trail
 
 KNOWN_FOR_MS: Final = 3_600_000
@@ -32,6 +33,8 @@ class Ended(msgspec.Struct, frozen=True):
     result: Result
     voted: int
     """Ballots of the last round."""
+    digest: str
+    """Of the proposal."""
     until: int
     """Unix milliseconds until which it is known."""
 
@@ -105,6 +108,14 @@ class VoteBook:
             known = self._digests[name] = trail.proposal.digest()
         return known
 
+    def digest_of(self, name: str) -> str | None:
+        """Of a proposal that is open or was lately."""
+        trail = self.open.get(name)
+        if trail is not None:
+            return self.digest(trail)
+        found = self.ended.get(name)
+        return None if found is None else found.digest
+
     def next_due(self) -> int:
         """When a round ends or something is forgotten; 0 for never."""
         while self._due and not self._is_due_still(*self._due[0]):
@@ -151,14 +162,15 @@ class VoteBook:
         name = trail.proposal.id
         self._finished[name] = msgspec.msgpack.encode(trail)
         del self.open[name]
-        self._digests.pop(name, None)
         self.ended[name] = Ended(
             trail.proposal,
             len(trail.rounds),
             result,
             len(trail.rounds[-1].ballots),
+            self.digest(trail),
             result.at + KNOWN_FOR_MS,
         )
+        self._digests.pop(name, None)
         self.changed(trail)
         self.stir(trail)
         while len(self.ended) > MAX_KNOWN:
@@ -209,27 +221,28 @@ class VoteBook:
                 is_open = True
         return not is_open
 
-    def views(self, resource: str, words: Iterable[str], *, documents: bool) -> dict[str, object]:
-        """What is told of proposals."""
-        return {"votes": [self.view(vote_id(resource, word), documents=documents) for word in words]}
+    def views(self, names: Iterable[str], *, documents: bool) -> dict[str, object]:
+        """What is told of proposals, and the proposals themselves where `documents` are wanted."""
+        names = list(names)
+        told: dict[str, object] = {"votes": packed([self._view(name) for name in names])}
+        if documents:
+            known = [self.open.get(name) or self.ended.get(name) for name in names]
+            told["proposals"] = packed([document(item.proposal) for item in known if item is not None])
+        return told
 
-    def view(self, name: str, *, documents: bool) -> dict[str, object]:
-        """What is told of one."""
+    def _view(self, name: str) -> dict[str, object]:
         trail = self.open.get(name)
         if trail is not None:
-            return open_view(trail, documents=documents)
+            return open_view(trail)
         found = self.ended.get(name)
         if found is None:
             return {"id": name, "state": "unknown"}
-        view: dict[str, object] = {
+        return {
             "id": name,
             "state": found.result.outcome,
             "round": found.round,
             "result": msgspec.to_builtins(found.result),
         }
-        if documents:
-            view["proposal"] = msgspec.to_builtins(found.proposal)
-        return view
 
     # The step
 
@@ -263,7 +276,8 @@ class VoteBook:
         for key in keys:
             waiter = self._waiters[key]
             if self.is_news(waiter.resource, waiter.rounds):
-                data = self.views(waiter.resource, waiter.rounds, documents=waiter.documents)
+                names = [vote_id(waiter.resource, word) for word in waiter.rounds]
+                data = self.views(names, documents=waiter.documents)
                 self._answers.append(Answer(waiter.agent, waiter.instance, waiter.request, data))
                 del self._waiters[key]
                 for word in waiter.rounds:
@@ -283,10 +297,16 @@ def vote_id(resource: str, word: str) -> str:
     return f"{resource}/{word}" if word else resource
 
 
-def open_view(trail: Trail, *, documents: bool) -> dict[str, object]:
+def document(proposal: Proposal) -> dict[str, object]:
+    """A proposal as it travels."""
+    found: dict[str, object] = msgspec.to_builtins(proposal)
+    return found
+
+
+def open_view(trail: Trail) -> dict[str, object]:
     """What is told of a vote that is open."""
     turn = trail.rounds[-1]
-    view: dict[str, object] = {
+    return {
         "id": trail.proposal.id,
         "state": trail.state,
         "round": turn.number,
@@ -296,9 +316,13 @@ def open_view(trail: Trail, *, documents: bool) -> dict[str, object]:
         "voted": [ballot.voter for ballot in turn.ballots],
         "excluded": sorted(trail.excluded),
     }
-    if documents:
-        view["proposal"] = msgspec.to_builtins(trail.proposal)
-    return view
+
+
+def is_in_electorate(trail: Trail, turn: Round, voter: str) -> bool:
+    """Whether an agent may vote in a round."""
+    if turn.is_delegated:
+        return voter == trail.proposal.delegate
+    return voter in trail.proposal.participants and voter not in trail.excluded
 
 
 def electorate(trail: Trail, turn: Round) -> list[str]:

@@ -16,15 +16,13 @@ MAX_TOGETHER = 1_000
 _Request = TypeVar("_Request", bound="CastRequest | GetRequest | CloseRequest")
 
 
-class CastItem(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """One ballot of a sheet."""
+class SameChoice(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Ballots of a sheet that say the same: all that follow each other with one round and one choice."""
 
-    digest: str
-    """Of the proposal as its voter saw it."""
     round: int
     ranking: tuple[str, ...]
-    proposal: str = ""
-    """The word that the proposal's id ends with, where several were opened together."""
+    proposals: tuple[str, ...] = ("",)
+    """The words that the proposals' ids end with; empty for one that was opened alone."""
 
 
 class CastRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -33,7 +31,7 @@ class CastRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     key_id: str
     signature: str
     """URL-safe base64."""
-    ballots: tuple[CastItem, ...]
+    ballots: tuple[SameChoice, ...]
     voter: str = ""
     """Nobody else than the sender; may be left out."""
 
@@ -69,7 +67,7 @@ def read_request(data: object, kind: type[_Request]) -> _Request:
         raise InvalidPayload(f"this is not what is expected here: {error}") from None
     items: Sized = ()
     if isinstance(found, CastRequest):
-        items = found.ballots
+        items = [word for group in found.ballots for word in group.proposals]
     elif isinstance(found, GetRequest):
         items = found.proposals
     if len(items) > MAX_TOGETHER:

@@ -1,33 +1,29 @@
-"""The machine of votes: opens proposals, takes signed ballots, ends rounds, and keeps the trail.
+"""The machine of votes: opens proposals, has ballots taken, ends rounds, and keeps the trail.
 
-Each ballot gets a definite answer: counted, repeated (the same again), or a refusal. What was refused is in the
-trail too, as far as there is room. A finished vote leaves its trail and stays known for a while, so that late
-ballots and late questions are told what became of it.
+A finished vote leaves its trail and stays known for a while, so that late ballots and late questions are told what
+became of it.
 """
 
 from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from typing import Final, Protocol
+from typing import Final
 
-from mas_core.coordination.ballots import Sheet, ballot_bytes, is_signed, sheet_bytes
+from mas_core.coordination.casting import Casting, SigningKeys
 from mas_core.coordination.machine import Command, Refusal, Step
-from mas_core.coordination.proposals import check_ranking, motion_of, proposal_of
+from mas_core.coordination.packing import unpacked
+from mas_core.coordination.proposals import motion_of, proposal_of
 from mas_core.coordination.tally import is_certain, tally_of
 from mas_core.coordination.trail import decided_by, next_step, result_of
-from mas_core.coordination.vote_book import VoteBook, electorate, open_view, vote_id
+from mas_core.coordination.vote_book import VoteBook, vote_id
 from mas_core.coordination.vote_requests import (
     MAX_TOGETHER,
-    CastItem,
-    CastRequest,
     CloseRequest,
     GetRequest,
     read_request,
-    signature_bytes,
 )
 from mas_core.errors import InvalidPayload
-from mas_core.model.registration import AgentKey
 from mas_core.model.vote import (
     BY_CERTAINTY,
     BY_DEADLINE,
@@ -35,28 +31,15 @@ from mas_core.model.vote import (
     ESCALATE,
     ESCALATED,
     REVOTE,
-    BallotSignature,
-    CastBallot,
-    Equivocation,
-    Rejection,
     Round,
     Trail,
 )
 
 MAX_OPEN: Final = 50_000
-MAX_REJECTIONS: Final = 64
-"""Refused ballots that a round keeps; of more only the number."""
 _WORD: Final = re.compile(r"[A-Za-z0-9-]{1,64}")
 
 
 KIND: Final = "vote"
-
-
-class SigningKeys(Protocol):
-    """Knows the public keys of agents."""
-
-    def key(self, agent_id: str, key_id: str) -> AgentKey | None:
-        """One key of an agent, valid or not."""
 
 
 class VotingMachine:
@@ -71,9 +54,9 @@ class VotingMachine:
 
     def __init__(self, namespace: str, keys: SigningKeys) -> None:
         self._namespace = namespace
-        self._keys = keys
         self._book = VoteBook()
-        self._verbs = {"open": self._open, "cast": self._cast, "get": self._get, "close": self._close}
+        self._casting = Casting(namespace, keys, self._book, self._end_if_certain)
+        self._verbs = {"open": self._open, "cast": self._casting.cast, "get": self._get, "close": self._close}
 
     def load(self, records: Mapping[str, bytes]) -> None:
         """Start from what is stored."""
@@ -103,23 +86,23 @@ class VotingMachine:
     # Opening
 
     def _open(self, command: Command) -> str:
-        listed = command.data.get("proposals")
-        if listed is None:
-            self._book.answer(command, {"votes": [self._open_one(command, command.data)]})
+        if "proposals" not in command.data:
+            name = self._open_one(command, command.data)
+            self._book.answer(command, self._book.views([name], documents=True))
             return "opened"
-        if not isinstance(listed, list) or not 0 < len(listed) <= MAX_TOGETHER:
-            raise InvalidPayload(f"a list has 1 to {MAX_TOGETHER} proposals")
-        views, refused = [], ""
-        for data in listed:
+        names: list[str] = []
+        errors: list[dict[str, str]] = []
+        for data in unpacked(command.data["proposals"], MAX_TOGETHER):
             try:
-                views.append(self._open_one(command, data, is_listed=True))
+                names.append(self._open_one(command, data, is_listed=True))
             except (Refusal, InvalidPayload) as error:
-                views.append({"error": {"code": error.code, "message": error.message}})
-                refused = refused or error.code
-        self._book.answer(command, {"votes": views})
-        return refused or "opened"
+                errors.append(
+                    {"name": str(data.get("name"))[:100], "code": error.code, "message": error.message}
+                )
+        self._book.answer(command, {**self._book.views(names, documents=True), "errors": errors})
+        return errors[0]["code"] if errors else "opened"
 
-    def _open_one(self, command: Command, data: object, *, is_listed: bool = False) -> dict[str, object]:
+    def _open_one(self, command: Command, data: object, *, is_listed: bool = False) -> str:
         motion = motion_of(data)
         word = motion.name
         if is_listed != bool(word) or (word and not _WORD.fullmatch(word)):
@@ -133,7 +116,7 @@ class VotingMachine:
                 raise Refusal(
                     "already_open", f"{name} is another proposal already; what was opened does not change"
                 )
-            return book.view(name, documents=True)
+            return name
         if len(book.open) >= MAX_OPEN:
             raise Refusal("too_many", f"{MAX_OPEN} proposals are open already")
         proposal = proposal_of(motion, name, command.sender, command.now)
@@ -147,131 +130,7 @@ class VotingMachine:
             digest=book.digest(trail),
             reason=f"{command.sender} proposes it to {len(proposal.participants)} participants",
         )
-        return open_view(trail, documents=True)
-
-    # Casting
-
-    def _cast(self, command: Command) -> str:
-        request = read_request(command.data, CastRequest)
-        ids = [vote_id(command.resource, item.proposal) for item in request.ballots]
-        if not ids or len(set(ids)) < len(ids):
-            raise InvalidPayload("a sheet has at least one ballot, and one for each proposal")
-        refusal = ""
-        if request.voter and request.voter != command.sender:
-            refusal = f"{command.sender} cannot vote for {request.voter[:70]}"
-            code = "not_your_vote"
-        key = self._keys.key(command.sender, request.key_id)
-        leaves = [
-            ballot_bytes(name, item.digest, item.round, command.sender, item.ranking)
-            for name, item in zip(ids, request.ballots, strict=True)
-        ]
-        sheet = Sheet(leaves)
-        value = signature_bytes(request.signature)
-        if not refusal:
-            code = "forged_ballot"
-            signed = sheet_bytes(self._namespace, command.sender, request.key_id, len(leaves), sheet.root)
-            if key is None or not key.is_valid(command.now):
-                refusal = "the signature is not under a key of its sender that counts"
-            elif not is_signed(key.signing_key, signed, value):
-                refusal = "the signature does not fit the ballot, its proposal, its round and its voter"
-        if refusal or key is None:
-            for name, item in zip(ids, request.ballots, strict=True):
-                if (trail := self._book.open.get(name)) is not None:
-                    self._reject(trail, command, item, code, refusal)
-            raise Refusal(code, refusal)
-        results = []
-        worst = ""
-        for index, (name, item) in enumerate(zip(ids, request.ballots, strict=True)):
-            signature = BallotSignature(
-                request.key_id, key.signing_key, value, index, len(leaves), sheet.path(index)
-            )
-            code, reason = self._take(name, command, item, signature)
-            results.append({"id": name, "outcome": code, **({"reason": reason} if reason else {})})
-            if code not in {"counted", "repeated"}:
-                worst = worst or code
-        if len(results) == 1 and worst:
-            raise Refusal(worst, str(results[0]["reason"]))
-        self._book.answer(command, {"ballots": results})
-        return worst or str(results[0]["outcome"])
-
-    def _take(
-        self, name: str, command: Command, item: CastItem, signature: BallotSignature
-    ) -> tuple[str, str]:
-        """One ballot whose signature is right: what becomes of it, and why."""
-        trail = self._book.open.get(name)
-        if trail is None:
-            if name in self._book.ended:
-                return "late_vote", f"{name} is decided already"
-            return "not_found", f"there is no proposal {name}"
-        turn, voter = trail.rounds[-1], command.sender
-        ballot = CastBallot(voter, item.ranking, command.now, signature)
-        if voter not in electorate(trail, turn) and not (
-            turn.is_delegated and voter in trail.proposal.participants
-        ):
-            code, reason = (
-                ("excluded", "it signed two different ballots before")
-                if voter in trail.excluded
-                else ("not_a_participant", f"{voter} is no participant of {name}")
-            )
-        elif item.digest != self._book.digest(trail):
-            code, reason = "other_proposal", "the ballot is for another proposal than this"
-        elif problem := check_ranking(trail.proposal, item.ranking, trail.proposal.options):
-            code, reason = "invalid_ballot", problem
-        elif not 0 < item.round <= turn.number:
-            code, reason = (
-                "wrong_round",
-                f"the ballot is for round {item.round}, and this is round {turn.number}",
-            )
-        elif second := self._second(trail, trail.rounds[item.round - 1], ballot):
-            return second
-        elif item.round < turn.number or turn.closed:
-            code, reason = "late_vote", f"round {item.round} is over"
-        elif voter not in electorate(trail, turn):
-            code, reason = "not_a_participant", f"the delegate {trail.proposal.delegate} decides now"
-        elif problem := check_ranking(trail.proposal, item.ranking, turn.options):
-            code, reason = "invalid_ballot", problem
-        else:
-            turn.ballots.append(ballot)
-            self._book.changed(trail)
-            self._end_if_certain(trail, command.now)
-            return "counted", ""
-        self._reject(trail, command, item, code, reason)
-        return code, reason
-
-    def _second(self, trail: Trail, turn: Round, ballot: CastBallot) -> tuple[str, str] | None:
-        """What a ballot is of a voter who has voted in that round; None for one who has not."""
-        voter = ballot.voter
-        first = next((found for found in turn.ballots if found.voter == voter), None)
-        if first is None or (trail.rounds[-1].closed and first.ranking != ballot.ranking):
-            return None
-        if first.ranking == ballot.ranking:
-            return "repeated", ""
-        if not trail.proposal.is_byzantine:
-            reason = f"{voter} has voted already in this round"
-            self._note(trail, Rejection(voter, ballot.at, "double_vote", reason, ballot.ranking))
-            return "double_vote", reason
-        now = trail.rounds[-1]
-        now.ballots = [found for found in now.ballots if found.voter != voter]
-        now.equivocations.append(Equivocation(voter, first, ballot, turn.number))
-        reason = f"{voter} signed two different ballots for round {turn.number} and is excluded"
-        self._book.event(
-            "vote.equivocation", trail.proposal.id.partition("/")[0], reason, voter, id=trail.proposal.id
-        )
-        self._book.changed(trail)
-        self._end_if_certain(trail, ballot.at)
-        return "equivocation", reason
-
-    def _reject(self, trail: Trail, command: Command, item: CastItem, code: str, reason: str) -> None:
-        ranking = tuple(option[:100] for option in item.ranking[:64])
-        self._note(trail, Rejection(command.sender, command.now, code, reason, ranking))
-
-    def _note(self, trail: Trail, rejection: Rejection) -> None:
-        turn = trail.rounds[-1]
-        if len(turn.rejections) < MAX_REJECTIONS:
-            turn.rejections.append(rejection)
-        else:
-            turn.rejections_left_out += 1
-        self._book.changed(trail)
+        return name
 
     # Asking and closing
 
@@ -285,9 +144,7 @@ class VotingMachine:
             request.wait and command.wants_answer and not self._book.is_news(command.resource, rounds)
         )
         if not is_to_wait or not self._book.wait(command, rounds, documents=request.documents):
-            self._book.answer(
-                command, self._book.views(command.resource, rounds, documents=request.documents)
-            )
+            self._book.answer(command, self._book.views(ids, documents=request.documents))
         return "told"
 
     def _close(self, command: Command) -> str:
@@ -316,7 +173,7 @@ class VotingMachine:
             if request.choice is not None:
                 raise Refusal("not_escalated", f"{name} is still open, so its participants choose")
             self._end_round(trail, proposal.proposer, command.now)
-        self._book.answer(command, self._book.view(name, documents=True))
+        self._book.answer(command, self._book.views([name], documents=True))
         return "closed"
 
     # Rounds

@@ -15,10 +15,11 @@ from mas_core.base.ids import GATEWAY
 from mas_core.base.logs import get_logger
 from mas_core.base.resources import kind_of, name_of
 from mas_core.base.traces import trace_of
+from mas_core.coordination.casting import SigningKeys
 from mas_core.coordination.election import Election
 from mas_core.coordination.machine import Answer, Command, Machine, Refusal, Step
 from mas_core.coordination.task_queues import TaskQueues
-from mas_core.coordination.voting import SigningKeys, VotingMachine
+from mas_core.coordination.voting import VotingMachine
 from mas_core.errors import DecryptionFailed
 from mas_core.gateway.fences import make_fence
 from mas_core.gateway.ledger import Ledger

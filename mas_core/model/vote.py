@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import hashlib
 from fractions import Fraction
+from functools import lru_cache
 from typing import Final
 
 import msgspec
@@ -41,6 +42,12 @@ PROPOSAL_TYPE: Final = "consensus.proposal"
 """Type of the message by which a proposer asks participants for their votes."""
 
 _DIGEST_KIND: Final = b"mas proposal v1\x00"
+
+
+share_of = lru_cache(maxsize=1024)(Fraction)
+"""The fraction that a share such as `2/3` says."""
+_ALL: Final = Fraction(1)
+_HALF: Final = Fraction(1, 2)
 
 
 class Motion(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
@@ -113,8 +120,8 @@ class Proposal(msgspec.Struct, frozen=True):
     def needed_share(self) -> tuple[Fraction, bool]:
         """The share of the cast weight that an option needs, and whether it has to be more than that."""
         if self.threshold:
-            return Fraction(self.threshold), False
-        return (Fraction(1), False) if self.strategy == UNANIMOUS else (Fraction(1, 2), True)
+            return share_of(self.threshold), False
+        return (_ALL, False) if self.strategy == UNANIMOUS else (_HALF, True)
 
     def digest(self) -> str:
         """What every ballot names, so that it counts for exactly this proposal; SHA-256, hex."""
@@ -262,6 +269,8 @@ class Trail(msgspec.Struct):
     @property
     def excluded(self) -> frozenset[str]:
         """Voters that were caught with two different ballots in a round."""
+        if not self.proposal.is_byzantine:
+            return frozenset()
         return frozenset(found.voter for turn in self.rounds for found in turn.equivocations)
 
     def digest(self) -> str:

@@ -11,10 +11,10 @@ from mas_core.agent.resources import ask
 from mas_core.coordination.ballots import ballot_bytes, sign_sheet
 from mas_core.coordination.trail import verify
 from mas_core.errors import (
-    AgentFailed,
     CoordinationRefused,
     DeadlineExceeded,
     Forbidden,
+    InvalidPayload,
     ResourceNotFound,
     UsageError,
 )
@@ -264,7 +264,7 @@ async def test_many_proposals_in_one_message(server_url):
         assert verify(await records.trail(live.system, "batch/17")).is_right
         cast = await live.audit(target="vote:batch", type="vote.cast")
         assert len(cast) == 3
-        with pytest.raises(CoordinationRefused):
+        with pytest.raises(InvalidPayload):
             await boss.consensus.propose_many([Motion("", list(VOTERS))], name="other")
 
 
@@ -277,10 +277,10 @@ async def test_a_proposal_that_somebody_else_shows_gets_no_vote(server_url):
         ann = await live.run("ann", Voter)
         vote = await boss.propose("t", ["ann"], is_asking=False)
         document = msgspec.to_builtins(vote.proposal)
-        shown = {"proposal": document, "round": 1, "options": ["yes", "no"]}
+        shown = {**document, "this_round": 1, "these_options": ["yes", "no"]}
         stranger, proposer = await live.client("stranger"), await live.client("boss")
         await stranger.send("ann", "consensus.proposal", {"proposals": [shown]})
-        other = {**shown, "proposal": {**document, "title": "harmless"}}
+        other = {**shown, "title": "harmless"}
         await proposer.send("ann", "consensus.proposal", {"proposals": [other]})
         while not ann.seen:
             await asyncio.sleep(0.01)
@@ -321,5 +321,5 @@ async def test_votes_need_no_server(own_namespace):
         vote = await ann.consensus.propose("t", ["ann"])
         assert await ann.consensus.vote(vote.id, ("yes",)) == "counted"
         assert (await vote.wait(5)).choice == "yes"
-        with pytest.raises(AgentFailed):
+        with pytest.raises(InvalidPayload):
             await ann.consensus.propose("t", [])

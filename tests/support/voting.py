@@ -10,6 +10,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from mas_core.coordination.ballots import ballot_bytes, sign_sheet
 from mas_core.coordination.machine import Answer, Command, Event, Step
+from mas_core.coordination.packing import unpacked
 from mas_core.coordination.vote_requests import signature_text
 from mas_core.coordination.voting import VotingMachine
 from mas_core.model.registration import AgentKey
@@ -66,7 +67,11 @@ class Hall:
         """Open a proposal of `boss`; it has to go well."""
         data = {"title": "Shall we?", "participants": ["a", "b", "c"], **motion}
         answer = self.say("boss", "open", data, resource)
-        return msgspec.convert(answer["votes"][0]["proposal"], Proposal)
+        return self.documents(answer)[0]
+
+    def documents(self, answer: dict[str, Any]) -> list[Proposal]:
+        """The proposals that an answer holds."""
+        return msgspec.convert(unpacked(answer["proposals"], 1000), list[Proposal])
 
     def ballot(
         self, voter: str, proposal: Proposal, *choice: str, turn: int = 1, signer: str = "", **changes: object
@@ -75,27 +80,19 @@ class Hall:
         by = signer or voter
         leaf = ballot_bytes(proposal.id, proposal.digest(), turn, voter, choice)
         signature = sign_sheet(self.voters.signer(by), NAMESPACE, voter, f"key-{voter}", [leaf])
-        item = {"digest": proposal.digest(), "round": turn, "ranking": list(choice)}
+        item = {"round": turn, "ranking": list(choice)}
         return {
             "key_id": f"key-{voter}",
             "signature": signature_text(signature),
             "ballots": [{**item, **changes}],
         }
 
-    def sheet(self, voter: str, proposals: list[Any], *choice: str) -> dict[str, object]:
+    def sheet(self, voter: str, proposals: list[Proposal], *choice: str) -> dict[str, object]:
         """Ballots on several proposals of one list, under one signature."""
-        read = [msgspec.convert(item, Proposal) for item in proposals]
-        leaves = [ballot_bytes(item.id, item.digest(), 1, voter, choice) for item in read]
+        leaves = [ballot_bytes(item.id, item.digest(), 1, voter, choice) for item in proposals]
         signature = sign_sheet(self.voters.signer(voter), NAMESPACE, voter, f"key-{voter}", leaves)
-        ballots = [
-            {
-                "proposal": item.id.partition("/")[2],
-                "digest": item.digest(),
-                "round": 1,
-                "ranking": list(choice),
-            }
-            for item in read
-        ]
+        words = [item.id.partition("/")[2] for item in proposals]
+        ballots = [{"round": 1, "ranking": list(choice), "proposals": words}]
         return {"key_id": f"key-{voter}", "signature": signature_text(signature), "ballots": ballots}
 
     def vote(self, voter: str, proposal: Proposal, *choice: str, turn: int = 1, **changes: object) -> str:
@@ -103,7 +100,7 @@ class Hall:
         answer = self.say(
             voter, "cast", self.ballot(voter, proposal, *choice, turn=turn, **changes), proposal.id
         )
-        return answer.get("error") or answer["ballots"][0]["outcome"]
+        return str(answer.get("error") or next(iter(answer["ballots"])))
 
     def wait(self, milliseconds: int) -> None:
         """Let time pass; what falls due happens."""

@@ -189,8 +189,8 @@ def test_a_list_opens_many_and_one_sheet_votes_on_all(hall):
         {"title": "t", "participants": ["a", "b", "c"], "name": str(number)} for number in range(11)
     ] + [{"title": "", "participants": ["a"], "name": "x"}]
     answer = hall.say("boss", "open", {"proposals": listed}, "batch")
-    opened = [view["proposal"] for view in answer["votes"][:-1]]
-    assert answer["votes"][-1]["error"]["code"] == "invalid_payload"
+    opened = hall.documents(answer)
+    assert [(error["name"], error["code"]) for error in answer["errors"]] == [("x", "invalid_payload")]
 
     for voter in "ab":
         hall.say(voter, "cast", hall.sheet(voter, opened, "yes"), "batch")
@@ -203,11 +203,11 @@ def test_a_list_opens_many_and_one_sheet_votes_on_all(hall):
 def test_who_waits_is_told_when_all_is_decided(hall):
     """A question that waits is answered with the last of the decisions it waits for, and not before."""
     listed = [{"title": "t", "participants": ["a"], "name": name} for name in "xy"]
-    views = hall.say("boss", "open", {"proposals": listed}, "batch")["votes"]
+    opened = hall.documents(hall.say("boss", "open", {"proposals": listed}, "batch"))
     assert hall.say("boss", "get", {"proposals": {"x": 1, "y": 1}, "wait": True}, "batch") == {}
-    for view in views:
+    for proposal in opened:
         before = len(hall.answers)
-        hall.say("a", "cast", hall.sheet("a", [view["proposal"]], "yes"), "batch")
+        hall.say("a", "cast", hall.sheet("a", [proposal], "yes"), "batch")
 
     told = [answer for answer in hall.answers[before:] if answer.agent == "boss"]
     assert [vote["state"] for vote in told[0].data["votes"]] == ["accepted", "accepted"]
