@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import inspect
+from collections import Counter
 from collections.abc import Awaitable, Callable
 from typing import Any, TypeVar
 
@@ -67,6 +68,7 @@ async def _vote(agent: Any, message: AgentMessage, decide: Callable[[Proposal], 
         # The vote is over, or this is no choice: trying again would not help.
         log.warning("ballot.refused", proposals=len(ballots), reason=error.message)
         return
-    for name, outcome in outcomes.items():
-        if outcome not in {"counted", "repeated"}:
-            log.warning("ballot.refused", proposal=name, outcome=outcome)
+    for outcome, count in Counter(outcomes.values()).items():
+        # Late is usual: others have decided it already.
+        if outcome not in {"counted", "repeated", "late_vote"}:
+            log.warning("ballot.refused", proposals=count, outcome=outcome)
