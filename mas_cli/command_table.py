@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from mas_cli.backup_commands import BACKUP_COMMANDS
 from mas_cli.command_entry import Command, Impact, Scope
+from mas_cli.consensus_commands import CONSENSUS_COMMANDS
 from mas_cli.console_commands import CONSOLE_COMMANDS
 from mas_cli.coordination_commands import COORDINATION_COMMANDS
 from mas_cli.evidence_commands import EVIDENCE_COMMANDS
@@ -28,7 +29,7 @@ __all__ = ["COMMANDS", "GROUPS", "RARER", "SECTIONS", "Command", "Impact", "Scop
 SECTIONS: tuple[tuple[str, tuple[str, ...]], ...] = (
     ("Run", ("init", "up", "down", "status", "health", "metrics", "check", "gateway", "partitions", "agent")),
     ("Talk", ("discover", "send", "request", "reply", "watch", "record", "tui", "bench")),
-    ("Queues", ("bus", "schedule", "dlq", "task", "leader")),
+    ("Queues", ("bus", "schedule", "dlq", "task", "leader", "consensus")),
     ("Rules", ("rbac", "policy", "limit", "approval", "dlp", "breaker")),
     ("Evidence and state", ("trace", "audit", "key", "state", "backup")),
     ("Set-up", ("doctor", "config", "context", "completion", "spec", "man", "help", "version")),
@@ -59,6 +60,7 @@ GROUPS: dict[str, str] = {
     "bus": "Queues: what waits for agents, and what they have in hand",
     "breaker": "Circuits: what keeps messages from targets that fail",
     "completion": "Completion scripts for the shell",
+    "consensus": "Votes of agents, and proof of what was decided",
     "config": "Settings and where each comes from",
     "context": "Named servers to work with",
     "dlq": "Dead letters: messages that were given up",
@@ -85,6 +87,7 @@ COMMANDS: tuple[Command, ...] = (
     *POLICY_COMMANDS,
     *QUEUE_COMMANDS,
     *COORDINATION_COMMANDS,
+    *CONSENSUS_COMMANDS,
     *EVIDENCE_COMMANDS,
     *KEY_COMMANDS,
     *REPORT_COMMANDS,

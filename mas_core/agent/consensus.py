@@ -132,6 +132,15 @@ class Consensus:
         """
         named: object = dict(participants) if isinstance(participants, Mapping) else list(participants)
         data = {"title": title, "participants": named, **terms}
+        return await self._propose(data, proposal_id, is_asking=is_asking)
+
+    async def propose_motion(
+        self, motion: Motion, proposal_id: str = "", *, is_asking: bool = True
+    ) -> OpenVote:
+        """As `propose`, for what is put into words already."""
+        return await self._propose(msgspec.to_builtins(motion), proposal_id, is_asking=is_asking)
+
+    async def _propose(self, data: dict[str, object], proposal_id: str, *, is_asking: bool) -> OpenVote:
         answer = await ask(self._client, KIND, proposal_id or new_message_id(), "open", data)
         [view], [proposal] = _views(answer), _documents(answer)
         vote = OpenVote(proposal, self, view.round)

@@ -10,12 +10,15 @@ from pathlib import Path
 import msgspec
 
 from mas_core.agent.consensus import Choice, Consensus, OpenVote, ranking_of
+from mas_core.base.clock import now_ms
 from mas_core.base.ids import new_message_id
 from mas_core.base.resources import check_resource
+from mas_core.coordination.proposals import proposal_of
+from mas_core.coordination.tally import needed_weight, tally_of
 from mas_core.coordination.trail import Verification, verify
-from mas_core.coordination.vote_book import Kept, read_kept
+from mas_core.coordination.vote_book import Kept, document, read_kept
 from mas_core.coordination.voting import KIND
-from mas_core.errors import DecryptionFailed, EvidenceDamaged, ResourceNotFound
+from mas_core.errors import Conflict, CoordinationRefused, DecryptionFailed, EvidenceDamaged, ResourceNotFound
 from mas_core.model.resource_record import finished_purpose, record_purpose
 from mas_core.model.vote import Motion, Proposal, Result, Trail
 from mas_core.ops import audit
@@ -23,12 +26,13 @@ from mas_core.ops.audit_filter import AuditFilter
 from mas_core.ops.messages import connected
 from mas_core.ops.system import OPERATOR, System
 from mas_core.security.seals import AtRest
+from mas_core.settings.private_files import write_private
 from mas_core.store.resources import finished_resource, load_resources, open_resource
 
 __all__ = [
     "AuditProof", "Choice", "Motion", "OpenVote", "Proposal", "Result", "Trail", "Verification", "VoteRow",
-    "consensus", "known_keys", "new_proposal_id", "proof", "ranking_of", "read_trail", "trail", "verify",
-    "votes", "write_trail",
+    "as_document", "check", "consensus", "document", "keys_of", "known_keys", "new_proposal_id", "proof",
+    "ranking_of", "read_trail", "standing", "trail", "verify", "votes", "write_trail",
 ]  # fmt: skip
 
 MAX_TRAIL_BYTES = 50_000_000
@@ -62,16 +66,36 @@ class AuditProof:
     """Of the trail by the audit's record of the decision; empty without one."""
 
 
+_CONFLICTS = frozenset({"already_open", "already_decided", "double_vote", "late_vote", "wrong_round"})
+"""Codes of refusals because somebody, or time, was first."""
+
+
+def check(motion: Motion, proposal_id: str = "plan", proposer: str = OPERATOR) -> Proposal:
+    """What a motion would be as a proposal.
+
+    Raises:
+        InvalidPayload: It contradicts itself, or leaves bounds.
+    """
+    return proposal_of(motion, proposal_id, proposer, now_ms())
+
+
 @asynccontextmanager
 async def consensus(system: System, as_agent: str = OPERATOR) -> AsyncIterator[Consensus]:
     """Votes of an agent whose token is at hand.
 
     Raises:
+        Conflict: Somebody, or time, was first: it is open, decided or voted on already.
         SecretUnavailable: It is not.
         GatewayDown: No gateway runs.
     """
     async with connected(system, as_agent) as client:
-        yield Consensus(client)
+        try:
+            yield Consensus(client)
+        except CoordinationRefused as error:
+            code = error.details.get("agent_code")
+            if code not in _CONFLICTS:
+                raise
+            raise Conflict(error.message, hint="mas consensus list", agent_code=code) from error
 
 
 def new_proposal_id() -> str:
@@ -141,9 +165,18 @@ async def proof(system: System, found: Trail) -> AuditProof:
     return AuditProof(digest == recorded, digest, recorded)
 
 
-def write_trail(found: Trail) -> bytes:
-    """A trail as a file that needs nothing else to be verified."""
-    return msgspec.json.format(msgspec.json.encode(found)) + b"\n"
+def as_document(found: Trail) -> object:
+    """A trail as JSON says it; it needs nothing else to be verified."""
+    return msgspec.to_builtins(found)
+
+
+def write_trail(path: Path, found: Trail) -> None:
+    """Write a trail to a file that only its owner can read.
+
+    Raises:
+        ConfigurationError: The file cannot be written.
+    """
+    write_private(path, msgspec.json.format(msgspec.json.encode(found)) + b"\n")
 
 
 def read_trail(path: Path) -> Trail:
@@ -172,6 +205,24 @@ def keys_of(found: Trail) -> Mapping[str, Collection[str]]:
         for ballot in turn.ballots:
             keys.setdefault(ballot.voter, set()).add(ballot.signature.public_key)
     return keys
+
+
+def standing(found: Trail) -> dict[str, object]:
+    """How a vote stands: weights of the last count, what is needed, and who has not voted."""
+    proposal, turn = found.proposal, found.rounds[-1]
+    tally = turn.tally or tally_of(proposal, turn, found.excluded)
+    electorate = [proposal.delegate] if turn.is_delegated else list(proposal.participants)
+    voted = {ballot.voter for ballot in turn.ballots}
+    weights = tally.counts[-1].weights
+    return {
+        "weights": weights,
+        "needed": tally.needed if turn.closed else needed_weight(proposal, proposal.total_weight),
+        "total": tally.total,
+        "voted": [voter for voter in electorate if voter in voted],
+        "missing": [voter for voter in electorate if voter not in voted and voter not in found.excluded],
+        "excluded": sorted(found.excluded),
+        "refused": sum(len(item.rejections) + item.rejections_left_out for item in found.rounds),
+    }
 
 
 def _opened(at_rest: AtRest, purpose: str, name: str, sealed: bytes) -> Kept:

@@ -91,6 +91,13 @@ SYSTEM_CALLS = {
     "bus inspect": ["sleeper", "--payload"],
     "bus claim": ["lawful-{n}"],
     "bus trim": ["lawful-{n}", "--keep", "0", "--yes"],
+    "consensus open": ["A law?", "--voters", "operator"],
+    "consensus vote": ["lawful-{n}", "yes"],
+    "consensus status": ["lawful-{n}"],
+    "consensus list": [],
+    "consensus close": ["lawful-{n}"],
+    "consensus verify": ["lawful-{n}"],
+    "consensus export": ["lawful-{n}"],
     "schedule list": [],
     "schedule get": ["{scheduled}", "--payload"],
     "schedule cancel": ["{scheduled}", "--yes"],
@@ -161,6 +168,7 @@ SYSTEM_CALLS = {
 `{backup}` a backup, `{group}` a group that is led, `{waiting}`, `{done}` and `{cancelled}` tasks.
 """
 
+OPEN_VOTE = ["consensus", "open", HOSTILE, "--voters", "operator", "--id", "lawful-{n}"]
 PREPARATIONS = {
     "agent untrust": ["agent", "trust", "lawful-{n}"],
     "agent unblock": ["agent", "block", "lawful-{n}"],
@@ -168,6 +176,7 @@ PREPARATIONS = {
     "rbac role unassign": ["rbac", "role", "create", "lawful-{n}", "sleeper"],
     "rbac capability free": ["rbac", "capability", "bind", "lawful-{n}", "sleeper"],
     "policy shadow report": ["policy", "shadow", "clear"],
+    **{f"consensus {verb}": OPEN_VOTE for verb in ("vote", "status", "close", "verify", "export")},
 }
 """What has to be done before a command can succeed."""
 
@@ -337,7 +346,10 @@ async def _kept_message(folder: Path, more: dict[str, object]) -> str:
         return (await messages.send(system, "calculator", "kept.law", {"kept": True, **more})).message_id
 
 
-MESSAGES = {"send", "request", "leader resign", "task assign", "task cancel", "task retry"}
+MESSAGES = {
+    *("send", "request", "leader resign", "task assign", "task cancel", "task retry"),
+    *("consensus open", "consensus vote", "consensus close"),
+}
 """They write messages, which have records of their own."""
 CHANGES = [
     entry

@@ -116,7 +116,7 @@ async def run(folder: Path) -> None:
         )
         for name in ("operator", "calculator", "silent", "notebook", "outsider", "sleeper"):
             await agents.register(system, name)
-        await rbac.add_rules(system, "allow", "operator", ["*"])
+        await rbac.add_rules(system, "allow", "operator", ["*", "vote:>"])
         await rbac.add_rules(system, "allow", "outsider", ["notebook"], message_type="note.*")
         for agent in (
             Calculator("calculator", redis_url=server.url, token=system.token_of("calculator")),
