@@ -39,7 +39,7 @@ SECTIONS: tuple[tuple[str, tuple[str, ...]], ...] = (
 RARER: frozenset[str] = frozenset(
     {
         *("metrics", "check", "partitions", "record", "bench", "schedule", "approval", "breaker", "key"),
-        *("limit", "config", "completion", "spec", "man", "help", "version"),
+        *("limit", "config", "completion", "spec", "man", "help", "version", "leader", "consensus", "reply"),
     }
 )
 """First words that `mas --help` names without their summaries, so that it stays one screen."""
