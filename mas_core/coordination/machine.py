@@ -90,6 +90,8 @@ class Step(msgspec.Struct):
     events: list[Event] = []
     outcome: str = ""
     """What became of the command in a word, for its audit record."""
+    details: dict[str, object] = {}
+    """What else its audit record tells."""
 
     def answer(self, command: Command, data: dict[str, object], error: str = "") -> None:
         """Answer a command, if its sender waits."""

@@ -277,6 +277,7 @@ class TaskQueues:
         else:
             self._board.end(step, task, command.now, "failed", error=told.error)
         step.outcome = task.status
+        step.details = {"task": task.id, "attempt": told.attempt}
         self._board.give_out(step, task.queue, command.now)
         step.answer(command, task.summary())
         return step

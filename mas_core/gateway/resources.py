@@ -96,9 +96,9 @@ class Resources:
         """Let machines take the messages that came through to them; what became of each is in its details."""
         for transit in transits:
             if transit.decision.is_delivered and not transit.is_repeat:
-                outcome = self._carry_out(transit)
-                if outcome:
-                    transit.details = {**(transit.details or {}), "outcome": outcome}
+                step = self._carry_out(transit)
+                if step.outcome:
+                    transit.details = {**(transit.details or {}), "outcome": step.outcome, **step.details}
 
     def tick(self, now: int) -> None:
         """Carry out what falls due by itself."""
@@ -106,7 +106,7 @@ class Resources:
             if 0 < machine.next_due() <= now:
                 self._follow(machine.kind, machine.tick(now), now)
 
-    def _carry_out(self, transit: Transit) -> str:
+    def _carry_out(self, transit: Transit) -> Step:
         envelope = transit.envelope
         kind, name = kind_of(envelope.target), name_of(envelope.target)
         prefix, _, verb = envelope.type.partition(".")
@@ -127,7 +127,7 @@ class Resources:
             step = Step(outcome=refusal.code)
             step.answer(command, {"message": refusal.message}, refusal.code)
         self._follow(kind, step, transit.now)
-        return step.outcome
+        return step
 
     def _step(self, machine: Machine | None, command: Command, kind: str) -> Step:
         if machine is None:
