@@ -145,9 +145,10 @@ async def test_a_stored_state_that_does_not_fit_is_said_at_the_start(system):
         await system.agent("counter", Counter).start()
 
 
-async def test_a_stored_state_that_does_not_fit_costs_no_message(system, caplog):
+async def test_a_stored_state_that_does_not_fit_costs_no_message(system, caplog, monkeypatch):
     """Each change comes again until the state is right; the log says what is wrong, and no sender is to blame."""
-    counter = await system.run("counter", Counter, retry=RetryPolicy(attempts=100, base=0.5, max_delay=0.5))
+    monkeypatch.setattr("mas_core.agent.agent.STATE_LOOK_S", 0.1)
+    counter = await system.run("counter", Counter, retry=RetryPolicy(attempts=100, base=0.2, max_delay=0.2))
     alice = await system.run("alice")
     await alice.request("counter", "count.add", {"n": 1})
     await states.set_part(system.system, "counter", "total", "many")
