@@ -1,4 +1,4 @@
-"""`python -m benchmarks`: measure, print the table, and write it as JSON and Markdown."""
+"""`python -m benchmarks`: measure, print the table, and write it as JSON, Markdown and a picture."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ import msgspec
 
 from benchmarks.machine import this_machine
 from benchmarks.options import Options
+from benchmarks.plot import as_svg
 from benchmarks.processes import ROOT
 from benchmarks.table import Row, as_markdown, as_text, not_measured
 from mas_core.base.event_loop import run
@@ -73,8 +74,13 @@ def main() -> None:
     (arguments.out / "results.json").write_bytes(msgspec.json.format(msgspec.json.encode(document)) + b"\n")
     facts = [*machine.facts(), f"`{command}`; {arguments.rounds} rounds; median, smallest and largest."]
     (arguments.out / "results.md").write_text(as_markdown(rows, machine.date[:10], facts))
+    picture = as_svg(rows, f"mas, {machine.date[:10]}")
+    (arguments.out / "results.svg").write_text(picture)
+    if not arguments.rows and arguments.scale >= 1:
+        # What is measured as a whole stands beside the results that are kept.
+        (ROOT / "benchmarks" / "RESULTS.svg").write_text(picture)
     print(as_text(rows))
-    print(f"\nwritten to {arguments.out}/results.json and results.md")
+    print(f"\nwritten to {arguments.out}/results.json, results.md and results.svg")
 
 
 if __name__ == "__main__":

@@ -140,7 +140,7 @@ RUN_COMMANDS: tuple[Command, ...] = (
         (
             "mas bench send",
             "mas bench send --count 1000 --rate 200 --size 1000 --concurrency 1",
-            "mas bench send --for 10s --agents 4 --budget 'p99<5ms' --budget 'rate>1000'",
+            "mas bench send --for 10s --agents 4 --budget 'p99<5ms' --budget 'rate>1000' --plot bench.svg",
         ),
         {1: "messages were refused, lost or handled twice, or a budget was missed"},
         own_timeout=True,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Coroutine, Sequence
 from dataclasses import asdict
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Protocol
 
 import typer
@@ -20,6 +21,7 @@ from mas_core.errors import UsageError
 if TYPE_CHECKING:
     from _typeshed import DataclassInstance
 
+    from mas_core.ops.bench.budget import Budget
     from mas_core.ops.bench.load import Load
     from mas_core.ops.system import System
 
@@ -43,6 +45,10 @@ Concurrency = Annotated[int, typer.Option(metavar="N", min=1, help="How many may
 Budgets = Annotated[
     list[str] | None,
     typer.Option("--budget", metavar="FIGURE<BOUND", help="Exit code 1 beyond it: p99<5ms; repeatable."),
+]
+
+Plot = Annotated[
+    Path | None, typer.Option("--plot", metavar="FILE", help="Draw the times as bars into this SVG file too.")
 ]
 
 _TIMES = tuple(Column(name, kind="number") for name in ("p50_ms", "p95_ms", "p99_ms"))
@@ -101,6 +107,7 @@ def send(
     rate: Rate = 0,
     concurrency: Concurrency = 1024,
     budget: Budgets = None,
+    plot: Plot = None,
 ) -> ExitCode:
     """Send messages through the gateway to agents made for it, and count and time every one.
 
@@ -115,7 +122,7 @@ def send(
         load = _load(count, duration, size, rate, concurrency)
         return await bench.send(system, load, agents=agents, on_progress=on_progress)
 
-    return _measured(call, work, count or (0 if duration else DEFAULT_COUNT), "messages", _SEND, budget)
+    return _measured(call, work, count or (0 if duration else DEFAULT_COUNT), "messages", _SEND, budget, plot)
 
 
 def request(
@@ -128,6 +135,7 @@ def request(
     rate: Rate = 0,
     concurrency: Concurrency = 64,
     budget: Budgets = None,
+    plot: Plot = None,
 ) -> ExitCode:
     """Ask agents that answer at once, and check and time every answer.
 
@@ -140,7 +148,9 @@ def request(
         load = _load(count, duration, size, rate, concurrency)
         return await bench.request(system, load, agents=agents, on_progress=on_progress)
 
-    return _measured(call, work, count or (0 if duration else DEFAULT_COUNT), "questions", _REQUEST, budget)
+    return _measured(
+        call, work, count or (0 if duration else DEFAULT_COUNT), "questions", _REQUEST, budget, plot
+    )
 
 
 def discover(
@@ -152,6 +162,7 @@ def discover(
     rate: Rate = 0,
     concurrency: Concurrency = 1,
     budget: Budgets = None,
+    plot: Plot = None,
 ) -> ExitCode:
     """Run agents, ten to a capability, ask for one capability after the other, and check what is found."""
 
@@ -161,7 +172,7 @@ def discover(
         load = _load(count or (0 if duration else 1000), duration, 300, rate, concurrency)
         return await bench.discover(system, load, agents=agents, on_progress=on_progress)
 
-    return _measured(call, work, count or (0 if duration else 1000), "questions", _DISCOVER, budget)
+    return _measured(call, work, count or (0 if duration else 1000), "questions", _DISCOVER, budget, plot)
 
 
 def dlp(
@@ -174,6 +185,7 @@ def dlp(
     rate: Rate = 0,
     concurrency: Concurrency = 1024,
     budget: Budgets = None,
+    plot: Plot = None,
 ) -> ExitCode:
     """Send ordinary messages and, one in ten, one with the number of a card, and count what is caught.
 
@@ -186,7 +198,7 @@ def dlp(
         load = _load(count, duration, size, rate, concurrency)
         return await bench.dlp(system, load, agents=agents, on_progress=on_progress)
 
-    return _measured(call, work, count or (0 if duration else DEFAULT_COUNT), "messages", _DLP, budget)
+    return _measured(call, work, count or (0 if duration else DEFAULT_COUNT), "messages", _DLP, budget, plot)
 
 
 def policy(
@@ -196,6 +208,7 @@ def policy(
     count: Annotated[int, typer.Option(metavar="N", min=0, help="Changes; without --for 20.")] = 0,
     duration: For = "",
     budget: Budgets = None,
+    plot: Plot = None,
 ) -> ExitCode:
     """Forbid and allow again, and time from each change to the first decision under it in every partition.
 
@@ -212,7 +225,7 @@ def policy(
             system, changes=changes, seconds=seconds, size=size, on_progress=on_progress
         )
 
-    return _measured(call, work, count or (0 if duration else 20), "changes", _POLICY, budget)
+    return _measured(call, work, count or (0 if duration else 20), "changes", _POLICY, budget, plot)
 
 
 def _measured(
@@ -222,6 +235,7 @@ def _measured(
     unit: str,
     columns: Sequence[Column],
     budgets: Sequence[str] | None,
+    plot: Path | None,
 ) -> ExitCode:
     from mas_core.ops.bench.budget import parse_budget
 
@@ -235,12 +249,26 @@ def _measured(
         figures = asdict(result)
         missed = [budget for budget in parsed if not budget.is_kept(figures)]
         call.out.record(columns, figures)
+        if plot is not None:
+            _draw(call, plot, figures, parsed)
         for budget in missed:
             name = budget.field_of(figures)
             call.talk.say(f"budget missed: {budget.text}, and {name} is {figures[name]}")
         return result.is_complete and not missed
 
     return ExitCode.OK if run_until_stopped(call, work, call.flags.timeout_seconds()) else ExitCode.NO
+
+
+def _draw(call: Invocation, path: Path, figures: dict[str, object], budgets: Sequence[Budget]) -> None:
+    from mas_cli.output.bar_plot import bars_svg, time_bars
+
+    done = figures.get("handled", figures.get("answered", figures.get("sent", 0)))
+    told = f"{done:,} in {figures.get('seconds', '-')} s, {figures.get('rate_per_s', '-')} a second"
+    try:
+        path.write_text(bars_svg(f"mas {call.command.name}", told, time_bars(figures, budgets)))
+    except OSError as error:
+        raise UsageError(f"{path} cannot be written: {error.strerror}", hint="--plot bench.svg") from None
+    call.talk.say(f"drawn to {path}")
 
 
 def _load(count: int, duration: str, size: int, rate: float, concurrency: int) -> Load:

@@ -44,5 +44,6 @@ def test_every_row_is_measured_and_counts_right(tmp_path):
     figures = {name: count for row in rows for name, count in row["figures"].items()}
     assert figures["wrong"] == figures["decisions under the old policy after it returned"] == 0
     assert all(row["values"] for row in rows)
+    assert "first frame of mas tui" in (tmp_path / "results.svg").read_text()
     table = (tmp_path / "results.md").read_text()
     assert all(row["name"] in table for row in rows)

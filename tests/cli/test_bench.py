@@ -38,11 +38,11 @@ def what_is_there(mas, running_project):
 
 
 @pytest.mark.parametrize("name", TINY)
-def test_a_measurement_counts_all_and_leaves_nothing(name, bench, what_is_there):
-    """Every message is accounted for; agents and rules of the run are gone after it."""
+def test_a_measurement_counts_all_and_leaves_nothing(name, bench, what_is_there, tmp_path):
+    """Every message is accounted for, agents and rules of the run are gone after it; its times can be drawn."""
     before = what_is_there()
 
-    ran = bench(name, *TINY[name])
+    ran = bench(name, *TINY[name], "--plot", str(tmp_path / "bench.svg"))
 
     assert ran.code == 0, ran.err
     assert what_is_there() == before
@@ -55,6 +55,9 @@ def test_a_measurement_counts_all_and_leaves_nothing(name, bench, what_is_there)
     }[name]
     assert {field: ran.json[field] for field in expected} == expected
     assert 0 < ran.json["p50_ms"] <= ran.json["p95_ms"] <= ran.json["p99_ms"]
+    drawn = (tmp_path / "bench.svg").read_text()
+    assert f"<title>mas bench {name}</title>" in drawn
+    assert f"{ran.json['p99_ms']:,.3g} ms" in drawn
 
 
 def test_a_run_for_a_time_ends_after_it(bench):

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import re
+
+from benchmarks.plot import as_svg
 from benchmarks.table import Row, as_markdown, as_text, not_measured
 
 
@@ -29,3 +32,19 @@ def test_a_row_shows_median_and_spread():
     )
 
     assert "| a | at least 3 | 3.00 (2.00 to 4.00) | met | b 1,234 |" in text
+
+
+def test_the_picture_shows_how_far_a_row_is_from_its_target():
+    """Half of what is asked is half way to the line; a hostile name stays text; others are left out."""
+    rows = [
+        Row("<script>", "at least 4", [2.0], at_least=4.0),
+        Row("fast", "at most 8 us", [4.0], unit="us", at_most=8.0),
+        not_measured("gone", "at least 1", "no network"),
+    ]
+    picture = as_svg(rows, "today")
+    widths = re.findall(r'<rect [^>]*width="([0-9.]+)"[^>]*class="(\w+)"', picture)
+    assert [kind for _, kind in widths] == ["bad", "good"]
+    assert float(widths[1][0]) == 4 * float(widths[0][0])
+    assert "&lt;script&gt;" in picture
+    assert "<script>" not in picture
+    assert "gone" not in picture

@@ -43,12 +43,17 @@ class Budget:
             hint=f"figures: {', '.join(figures_of(result))}",
         )
 
+    @property
+    def bound_ms(self) -> float:
+        """The bound in the unit of results: milliseconds for a time."""
+        return self.bound * _IN_MS.get(self.unit, 1.0)
+
     def is_kept(self, result: Mapping[str, object]) -> bool:
         """Whether a result stays within this bound; raises as `field_of` does."""
         value = result[self.field_of(result)]
         if not isinstance(value, int | float):
             return False
-        bound = self.bound * _IN_MS.get(self.unit, 1.0)
+        bound = self.bound_ms
         if value == bound:
             return self.includes_bound
         return value < bound if self.is_ceiling else value > bound
