@@ -7,10 +7,12 @@ sessions stay where they are, since records are never moved and senders ask ther
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from functools import partial
 
 import msgspec
 
 from mas_core.base.failpoints import failpoint
+from mas_core.base.resources import KINDS
 from mas_core.errors import Conflict, DecryptionFailed
 from mas_core.model.approval import HeldFacts, item_in
 from mas_core.model.approval import mac_purpose as approval_purpose
@@ -82,6 +84,7 @@ class LayoutChange:
         await self._move_letters()
         failpoint("partitions.letters_moved")
         await self._move_fields()
+        await self._move_resources()
         return len(moved)
 
     async def check_approvals(self) -> None:
@@ -206,16 +209,31 @@ class LayoutChange:
 
     async def _move_fields(self) -> None:
         """Circuits, and facts of messages that are sent for later."""
-        names = self._names
-        for key_of, agent_in in ((names.breakers, circuit_target), (names.scheduled, scheduled_target)):
-            for partition in range(self._before.width):
-                going: dict[int, list[str]] = {}
-                for name in await self.moves.fields(key_of(partition)):
-                    target = belongs(agent_in(name), self._after)
-                    if target != partition:
-                        going.setdefault(target, []).append(name)
-                for target, fields in going.items():
-                    await self.moves.move_fields(key_of(partition), key_of(target), fields)
+        await self._move_hash(self._names.breakers, circuit_target)
+        await self._move_hash(self._names.scheduled, scheduled_target)
+
+    async def _move_resources(self) -> None:
+        """Resources, what is left of those that are over, and fences."""
+        for kind in KINDS:
+            await self._move_hash(partial(self._names.resources, kind=kind), partial(_resource_in, kind))
+        await self._move_hash(self._names.fences, lambda name: name.rpartition("/")[0])
+        for partition in range(self._before.width):
+            for name in await self.moves.names(partition):
+                resource = resource_of(name)
+                target = belongs(resource, self._after) if resource else partition
+                if target != partition:
+                    await self.moves.move_key(name, partition, target)
+
+    async def _move_hash(self, key_of: Callable[[int], str], subject_in: Callable[[str], str]) -> None:
+        """Move those fields of a hash of each partition that belong elsewhere."""
+        for partition in range(self._before.width):
+            going: dict[int, list[str]] = {}
+            for name in await self.moves.fields(key_of(partition)):
+                target = belongs(subject_in(name), self._after)
+                if target != partition:
+                    going.setdefault(target, []).append(name)
+            for target, fields in going.items():
+                await self.moves.move_fields(key_of(partition), key_of(target), fields)
 
     def _facts(self, partition: int, letter: Letter) -> LetterFacts | None:
         """The facts of a dead letter, if they are this system's own."""
@@ -245,6 +263,19 @@ def circuit_target(field: str) -> str:
         if field.startswith(prefix):
             return field.removeprefix(prefix)
     return field
+
+
+def _resource_in(kind: str, field: str) -> str:
+    """The resource that a record of this kind is about."""
+    return f"{kind}:{field.partition('/')[0]}"
+
+
+def resource_of(name: str) -> str:
+    """The resource that a key, given without the prefix of its partition, is about; empty where it is of none."""
+    if name.startswith("finished:"):
+        kind, _, rest = name.removeprefix("finished:").partition(":")
+        return _resource_in(kind, rest)
+    return ""
 
 
 def _identity(facts: LetterFacts) -> tuple[int, str, int]:

@@ -146,6 +146,10 @@ class Moves:
                 pipeline.add("SREM", self._keys.agents(source), subject)
                 await self._connection.run_safely(pipeline)
 
+    async def move_key(self, name: str, source: int, target: int) -> None:
+        """Move a key that no running agent touches."""
+        await self._bring_in(self._keys.prefix(source) + name, self._keys.prefix(target) + name)
+
     async def _bring_in(self, source: str, target: str) -> None:
         pipeline = Pipeline()
         pipeline.add("DUMP", source)

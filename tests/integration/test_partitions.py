@@ -10,9 +10,12 @@ from support.systems import Recorder, live_system
 from support.waiting import until
 
 from mas_core.agent import Agent
+from mas_core.agent.client import Client
+from mas_core.agent.leadership import Leadership
+from mas_core.agent.supervisor import Supervisor
 from mas_core.base.ids import partition_of
-from mas_core.errors import Conflict, InvalidPayload, UsageError
-from mas_core.ops import dead_letters, partitions
+from mas_core.errors import Conflict, Forbidden, InvalidPayload, UsageError
+from mas_core.ops import dead_letters, leaders, partitions
 from mas_core.ops.dead_letter_views import Wanted, list_letters, payload
 from mas_core.ops.system import System
 from mas_core.store.keys import Layout
@@ -190,6 +193,38 @@ asyncio.run(main())
 
 
 PLACES = ["agent_moved:3", "due_moved", "letters_written", "letters_moved", "opened"]
+
+
+async def test_what_was_agreed_moves_along(server_url):
+    """Terms go on where they were, tasks stay assigned, and former leaders stay shut out."""
+    groups, ids = [f"group{number}" for number in range(8)], [f"task{number}" for number in range(8)]
+    async with system_of(server_url) as system:
+        resources = ("leader:>", "task:>")
+        await system.allow(*(("alice", resource) for resource in resources))
+        alice = await system.client("alice")
+        first = [Leadership(alice, group, lease=60) for group in groups]
+        for leading in first:
+            await leading.campaign()
+        fences = {leading.group: leading.headers for leading in first}
+        for number, name in enumerate(ids):
+            await Supervisor(alice, f"queue{number}").assign("work", task_id=name, timeout=600)
+        await asyncio.gather(*(leading.resign() for leading in first))
+
+        for count in (4, 1, 3):
+            await partitions.set_partitions(system.system, count)
+            terms = {group.name: group.term for group in await leaders.groups(system.system)}
+            assert terms == dict.fromkeys(groups, 1)
+
+        async with Client(system.store, "alice", system.tokens["alice"]) as again:
+            for number, name in enumerate(ids):
+                assert (await Supervisor(again, f"queue{number}").get(name)).status == "waiting"
+            for group in groups:
+                later = Leadership(again, group, lease=60)
+                await later.campaign()
+                assert later.term == 2
+                await again.send("asleep", "x", {}, headers=later.headers)
+                with pytest.raises(Forbidden):
+                    await again.send("asleep", "x", {}, headers=fences[group])
 
 
 @pytest.mark.parametrize("place", PLACES)
