@@ -58,6 +58,17 @@ QUEUE_COMMANDS: tuple[Command, ...] = (
         {**_NO_AGENT, 8: "some stay, or no gateway has carried it out yet"},
     ),
     Command(
+        "bus replay",
+        "Send again what was delivered, as new messages",
+        "write",
+        "bus_replay:replay",
+        (
+            "mas bus replay --agent billing --since 1h --dry-run",
+            "mas bus replay --agent billing --since 1h --to billing-test --rate 10",
+        ),
+        {6: "there is no such agent, or no copy of what it got", 8: "some were not sent"},
+    ),
+    Command(
         "schedule list",
         "List messages that wait for their time, the next first",
         "read",

@@ -98,6 +98,7 @@ SYSTEM_CALLS = {
     "consensus close": ["lawful-{n}"],
     "consensus verify": ["lawful-{n}"],
     "consensus export": ["lawful-{n}"],
+    "bus replay": ["--agent", "calculator", "--type", "kept.law", "--to", "notebook"],
     "schedule list": [],
     "schedule get": ["{scheduled}", "--payload"],
     "schedule cancel": ["{scheduled}", "--yes"],
@@ -236,7 +237,7 @@ def system_call(running_project, tmp_path, monkeypatch):
         if "{scheduled}" in words:
             scheduled = asyncio.run(_scheduled_message(running_project))
             words = [word.replace("{scheduled}", scheduled) for word in words]
-        if "{copy}" in words:
+        if "{copy}" in words or entry.name == "bus replay":
             copy = asyncio.run(_kept_message(running_project, {} if "fingerprint" in entry.name else CRUEL))
             words = [word.replace("{copy}", copy) for word in words]
         for state in {"{waiting}", "{done}", "{cancelled}"} & set(words):
