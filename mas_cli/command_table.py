@@ -13,6 +13,7 @@ from mas_cli.command_entry import Command, Impact, Scope
 from mas_cli.consensus_commands import CONSENSUS_COMMANDS
 from mas_cli.console_commands import CONSOLE_COMMANDS
 from mas_cli.coordination_commands import COORDINATION_COMMANDS
+from mas_cli.event_commands import EVENT_COMMANDS
 from mas_cli.evidence_commands import EVIDENCE_COMMANDS
 from mas_cli.key_commands import KEY_COMMANDS
 from mas_cli.local_commands import LOCAL_COMMANDS
@@ -29,7 +30,7 @@ __all__ = ["COMMANDS", "GROUPS", "RARER", "SECTIONS", "Command", "Impact", "Scop
 SECTIONS: tuple[tuple[str, tuple[str, ...]], ...] = (
     ("Run", ("init", "up", "down", "status", "health", "metrics", "check", "gateway", "partitions", "agent")),
     ("Talk", ("discover", "send", "request", "reply", "watch", "record", "tui", "bench")),
-    ("Queues", ("bus", "schedule", "dlq", "task", "leader", "consensus")),
+    ("Queues", ("bus", "event", "schedule", "dlq", "task", "leader", "consensus")),
     ("Rules", ("rbac", "policy", "limit", "approval", "dlp", "breaker")),
     ("Evidence and state", ("trace", "audit", "key", "state", "backup")),
     ("Set-up", ("doctor", "config", "context", "completion", "spec", "man", "help", "version")),
@@ -38,8 +39,9 @@ SECTIONS: tuple[tuple[str, tuple[str, ...]], ...] = (
 
 RARER: frozenset[str] = frozenset(
     {
-        *("metrics", "check", "partitions", "record", "bench", "schedule", "approval", "breaker", "key"),
-        *("limit", "config", "completion", "spec", "man", "help", "version", "leader", "consensus", "reply"),
+        *("metrics", "check", "partitions", "record", "bench", "event", "schedule", "approval", "breaker"),
+        *("key", "limit", "config", "completion", "spec", "man", "help", "version", "leader", "consensus"),
+        "reply",
     }
 )
 """First words that `mas --help` names without their summaries, so that it stays one screen."""
@@ -65,6 +67,7 @@ GROUPS: dict[str, str] = {
     "context": "Named servers to work with",
     "dlq": "Dead letters: messages that were given up",
     "dlp": "Sensitive data: what is looked for, and what is found",
+    "event": "What happened: events that agents emit, and the system's own",
     "gateway": "Gateways: what takes, judges and delivers messages",
     "partitions": "Partitions: how agents are spread over gateways",
     "key": "Public keys of agents, and their own keys to decrypt with",
@@ -88,6 +91,7 @@ COMMANDS: tuple[Command, ...] = (
     *QUEUE_COMMANDS,
     *COORDINATION_COMMANDS,
     *CONSENSUS_COMMANDS,
+    *EVENT_COMMANDS,
     *EVIDENCE_COMMANDS,
     *KEY_COMMANDS,
     *REPORT_COMMANDS,

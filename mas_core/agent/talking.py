@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 
 from mas_core.agent.client import Client
@@ -10,6 +10,8 @@ from mas_core.agent.publishing import Publishing
 from mas_core.agent.subscription import NOW, Subscription
 from mas_core.agent.turn import current_turn
 from mas_core.model.decision import Receipt
+from mas_core.model.event import Extension
+from mas_core.model.event_messages import RECORDER, emitted
 from mas_core.model.message import DEFAULT_TTL_MS, AgentMessage
 from mas_core.model.priority import NORMAL
 
@@ -116,6 +118,34 @@ class Talking(Publishing):
         As `Client.subscribe`; for handlers see `Agent.subscribe`.
         """
         return self._started().subscribe(pattern, durable=durable, start=start)
+
+    async def emit(
+        self,
+        event_type: str,
+        data: object = None,
+        *,
+        topic: str = "",
+        extensions: Mapping[str, Extension] | None = None,
+        ttl: float = DEFAULT_TTL_MS / 1000,
+    ) -> Receipt:
+        """Tell that something happened: a message to the recorder of events, which keeps it for whoever asks.
+
+        The event's source is this agent. A handler that runs a second time tells nothing twice.
+
+        Args:
+            event_type: Such as `order.created`.
+            data: What there is to know: anything that JSON can say.
+            topic: Where it belongs, such as `orders.eu`.
+            extensions: Further attributes as CloudEvents has them, such as `subject`.
+            ttl: Seconds after which it is of no use any more.
+
+        Raises:
+            EventInvalid: The topic or an extension cannot be.
+            AgentNotFound: No recorder was ever started in this system.
+            Refused: The gateway said no; the subclass says which stage.
+        """
+        payload = emitted(data, topic=topic, extensions=extensions)
+        return await self.send(RECORDER, event_type, payload, ttl=ttl)
 
     async def request(
         self,

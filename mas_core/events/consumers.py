@@ -6,7 +6,7 @@ time; two of one name both get everything.
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
 from dataclasses import replace
 from typing import NamedTuple
 
@@ -15,8 +15,8 @@ from sqlalchemy import Connection
 from mas_core.errors import InvalidIdentifier
 from mas_core.events import tables
 from mas_core.events.database import Database
-from mas_core.events.query import EventQuery
-from mas_core.events.store import EventStore, StoredEvent
+from mas_core.events.query import EventQuery, StoredEvent
+from mas_core.events.store import EventStore
 from mas_core.model.event import VISIBLE
 
 
@@ -54,7 +54,7 @@ class EventConsumer:
         self._open: set[int] = set()
         self._read_to = 0
 
-    async def unprocessed(self, *, follow: bool = False) -> AsyncIterator[StoredEvent]:
+    async def unprocessed(self, *, follow: bool = False) -> AsyncGenerator[StoredEvent]:
         """Events that are not marked yet, in their order.
 
         Args:

@@ -5,10 +5,18 @@ from __future__ import annotations
 from collections.abc import Collection
 from dataclasses import dataclass
 from functools import cached_property
+from typing import NamedTuple
 
 from mas_core.events.patterns import ANYTHING
 from mas_core.events.selection import EventFilter, Selection, select
 from mas_core.model.event import Event
+
+
+class StoredEvent(NamedTuple):
+    """An event and its number in the store."""
+
+    seq: int
+    event: Event
 
 
 @dataclass(frozen=True)

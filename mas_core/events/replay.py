@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
 
 from mas_core.errors import UsageError
-from mas_core.events.query import EventQuery
-from mas_core.events.store import EventStore, StoredEvent
+from mas_core.events.query import EventQuery, StoredEvent
+from mas_core.events.store import EventStore
 
 
 async def replay(
@@ -16,7 +16,7 @@ async def replay(
     *,
     speed: float = 0.0,
     longest_pause: float | None = None,
-) -> AsyncIterator[StoredEvent]:
+) -> AsyncGenerator[StoredEvent]:
     """Events that are wanted, in the order in which they came, with the pauses that there were between them.
 
     Args:

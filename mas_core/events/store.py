@@ -8,17 +8,17 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Callable, Iterable, Sequence
+from collections.abc import AsyncGenerator, Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
 from types import TracebackType
-from typing import Final, NamedTuple, Self, TypeVar
+from typing import Final, Self, TypeVar
 
 from mas_core.errors import EventInvalid, NotStarted
 from mas_core.events import tables
 from mas_core.events.database import Database
-from mas_core.events.query import EventQuery
+from mas_core.events.query import EventQuery, StoredEvent
 from mas_core.events.writing import Row, row_of, write
 from mas_core.model.cloud_events import decode_cloudevent
 from mas_core.model.event import Event
@@ -29,13 +29,6 @@ _THREADS: Final = 4
 _ALL: Final = EventQuery()
 _LAST: Final = (1 << 63) - 1
 _T = TypeVar("_T")
-
-
-class StoredEvent(NamedTuple):
-    """An event and its number in the store."""
-
-    seq: int
-    event: Event
 
 
 class EventStore:
@@ -108,7 +101,7 @@ class EventStore:
 
     async def query(
         self, query: EventQuery = _ALL, *, limit: int | None = None
-    ) -> AsyncIterator[StoredEvent]:
+    ) -> AsyncGenerator[StoredEvent]:
         """Events that are wanted, in the order in which they came, or the newest first.
 
         Those that come while it reads are not among them.
@@ -141,13 +134,20 @@ class EventStore:
                 after = rows[-1][0]
 
     async def follow(
-        self, query: EventQuery = _ALL, *, every: float = 0.25
-    ) -> AsyncIterator[StoredEvent | None]:
+        self,
+        query: EventQuery = _ALL,
+        *,
+        every: float = 0.25,
+        most_behind: int | None = None,
+        skipped: Callable[[int], None] = lambda _count: None,
+    ) -> AsyncGenerator[StoredEvent | None]:
         """Events as they come, from after `query.after` on; None now and then while there are none.
 
         Args:
             query: Which.
             every: Seconds between looks for what other processes wrote.
+            most_behind: A reader that is further behind the newest event than this skips the oldest.
+            skipped: Told how many numbers were skipped, each time.
 
         Raises:
             EventStoreUnavailable: The database failed.
@@ -156,7 +156,10 @@ class EventStore:
         after = query.after
         while True:
             self._grown.clear()
-            rows = await self.read(query, after, _LAST, _PAGE)
+            if most_behind is not None and (missed := await self.head() - most_behind - after) > 0:
+                after += missed
+                skipped(missed)
+            rows = await self.read(query, after, _LAST, min(_PAGE, most_behind or _PAGE))
             for seq, text in rows:
                 after = seq
                 event = _decoded(seq, text)

@@ -36,14 +36,15 @@ class EventType(StrEnum):
     AGENT_UNHEALTHY = "mas.agent.unhealthy"
     AGENT_RECOVERED = "mas.agent.recovered"
     AGENT_STARTED = "mas.agent.started"
+    AGENT_STOPPED = "mas.agent.stopped"
     AGENT_GONE = "mas.agent.gone"
     GATEWAY_UNHEALTHY = "mas.gateway.unhealthy"
     GATEWAY_RECOVERED = "mas.gateway.recovered"
     SYSTEM_UNHEALTHY = "mas.system.unhealthy"
     SYSTEM_RECOVERED = "mas.system.recovered"
     BREAKER_OPENED = "mas.breaker.opened"
-    BREAKER_HALF_OPENED = "mas.breaker.half_opened"
     BREAKER_CLOSED = "mas.breaker.closed"
+    MESSAGE_DEAD = "mas.message.dead"
     SUBSCRIPTION_DISABLED = "mas.subscription.disabled"
 
 

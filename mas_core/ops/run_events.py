@@ -11,7 +11,7 @@ import msgspec
 from mas_core.runner.supervised_instance import AgentEvent
 
 EventKind = Literal[
-    "server", "gateway", "notary", "agent", "problem", "ready", "stopping", "stopped", "failed"
+    "server", "gateway", "notary", "recorder", "agent", "problem", "ready", "stopping", "stopped", "failed"
 ]
 
 

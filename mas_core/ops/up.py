@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from mas_core.errors import ConfigurationError, GatewayDown, StoreUnreachable
+from mas_core.model.event_messages import RECORDER
 from mas_core.ops.agent_runs import (
     READY_SECONDS,
     OnEvent,
@@ -24,6 +25,7 @@ from mas_core.ops.agent_runs import (
     stopping,
     supervisor_of,
 )
+from mas_core.ops.agents import ensure_registered
 from mas_core.ops.health.endpoint import Readiness, configured_address, serving_health
 from mas_core.ops.run_events import RunEvent, ending
 from mas_core.ops.scan_rules import scan_problems
@@ -114,6 +116,7 @@ async def _run(
         project, "gateway", "mas_core.gateway", on_event, ("--force",) if options.force else ()
     )
     notary = _service(project, "notary", "mas_core.audit", on_event)
+    recorder = _service(project, "recorder", "mas_core.ops.event_recorder", on_event)
     ready = Readiness()
     async with System(target) as system, serving_health(target, configured_address(project, "runner"), ready):
         await check_profile(system, on_event, force=options.force)
@@ -122,13 +125,19 @@ async def _run(
         _tell_others(target, is_embedded=loaded.url is None)
         try:
             await put_in_force(system, loaded, specs, loaded.policy(specs))
+            if loaded.config.events.record:
+                await ensure_registered(system, RECORDER, source="project")
             await gateway.start()
             await _until_owned(system, deadline)
             on_event(RunEvent("gateway", "takes messages", state="ready", pid=gateway.pid))
             await supervisor.start()
-            async with _later(notary, enabled=loaded.config.gateway.audit.notary) as start_notary:
+            async with (
+                _later(notary, enabled=loaded.config.gateway.audit.notary) as start_notary,
+                _later(recorder, enabled=loaded.config.events.record) as start_recorder,
+            ):
                 on_event(readiness(await supervisor.wait_ready(max(0.1, deadline - time.monotonic()))))
                 start_notary.set()
+                start_recorder.set()
             async with (
                 making_rounds(supervisor, system, ready),
                 reloading(supervisor, system, project, on_event, enabled=options.reload),
@@ -139,6 +148,8 @@ async def _run(
             try:
                 drained = await ended(supervisor, stop)
             finally:
+                # It settles what it has taken while there is a gateway.
+                await recorder.stop()
                 await gateway.stop()
                 # The last one, so that it signs all that was recorded.
                 await notary.stop()
@@ -228,7 +239,7 @@ async def _until_owned(system: System, deadline: float) -> None:
 
 def _service(
     project: Project,
-    kind: Literal["gateway", "notary"],
+    kind: Literal["gateway", "notary", "recorder"],
     module: str,
     on_event: OnEvent,
     arguments: Sequence[str] = (),

@@ -51,6 +51,11 @@ class Project:
         return private_dir(self.data_dir / "logs")
 
     @property
+    def events_dir(self) -> Path:
+        """Events that were kept."""
+        return private_dir(self.data_dir / "events")
+
+    @property
     def server_dir(self) -> Path:
         """Data of the embedded server."""
         return private_dir(self.data_dir / "server")

@@ -13,6 +13,7 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from mas_core.errors import ConfigurationError, SpecInvalid
 from mas_core.settings.agent_spec import AgentSpec, problems_in, read_specs, spec_files
+from mas_core.settings.event_settings import EventSettings
 from mas_core.settings.gateway_settings import GatewaySettings
 from mas_core.settings.health_settings import HealthSettings
 from mas_core.settings.layers import environment_layer, flattened, merged
@@ -76,6 +77,8 @@ class ProjectConfig(BaseSettings):
     """Settings of the gateway."""
     health: HealthSettings = HealthSettings()
     """Where health and metrics are served, and when something counts as stuck."""
+    events: EventSettings = EventSettings()
+    """Where events are kept, and who keeps them."""
     tui: TuiSettings = TuiSettings()
     """How the dashboard is used."""
     agents: list[AgentSpec] = []

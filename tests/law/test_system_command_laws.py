@@ -99,6 +99,8 @@ SYSTEM_CALLS = {
     "consensus verify": ["lawful-{n}"],
     "consensus export": ["lawful-{n}"],
     "bus replay": ["--agent", "calculator", "--type", "kept.law", "--to", "notebook"],
+    "event emit": ["order.created", '{"amount":120}'],
+    "event replay": ["--type", "order.*", "--to", "sleeper"],
     "schedule list": [],
     "schedule get": ["{scheduled}", "--payload"],
     "schedule cancel": ["{scheduled}", "--yes"],
@@ -189,7 +191,7 @@ FILES = {
 CRUEL = {"text": HOSTILE, HOSTILE: [HOSTILE], "long": "\x1b[7m\u202e" * 10_000}
 """A payload and a state that nobody should look at with a terminal; 100 KB and more."""
 
-RUNNING = {"up", "down", "gateway run", "agent run", "audit notary run", "tui", "reply"} | {
+RUNNING = {"up", "down", "gateway run", "agent run", "audit notary run", "event record", "tui", "reply"} | {
     f"bench {name}" for name in ("send", "request", "discover", "dlp", "policy")
 }
 """Commands that run or end something themselves; they have tests of their own."""
@@ -248,6 +250,8 @@ def system_call(running_project, tmp_path, monkeypatch):
             words = [word.replace("{group}", group) for word in words]
         if entry.name == "task assign":
             asyncio.run(_let_operator_coordinate(running_project))
+        if entry.name == "event emit":
+            app.main(["agent", "register", "event-recorder"])
         if entry.name == "audit erase":
             PayloadKeys(running_project / ".mas" / "keys" / "payloads").key_for(name)
         if {"{letter}", "{dropped}"} & set(words):
@@ -349,7 +353,7 @@ async def _kept_message(folder: Path, more: dict[str, object]) -> str:
 
 MESSAGES = {
     *("send", "request", "leader resign", "task assign", "task cancel", "task retry"),
-    *("consensus open", "consensus vote", "consensus close"),
+    *("consensus open", "consensus vote", "consensus close", "event emit", "event replay"),
 }
 """They write messages, which have records of their own."""
 CHANGES = [

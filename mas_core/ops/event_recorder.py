@@ -1,0 +1,150 @@
+"""The recorder: an agent that keeps the events which others emit, and what happens to the system itself.
+
+`python -m mas_core.ops.event_recorder` runs it for the project that the environment leads to. With
+`--until-input-ends` it also ends when its standard input does: whoever started it is gone then.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import sys
+from typing import Any, Final
+
+from mas_core.agent.agent import Agent
+from mas_core.base.clock import now_ms
+from mas_core.base.event_loop import run
+from mas_core.base.logs import get_logger, log_to_stderr
+from mas_core.errors import MasError, ProjectNotFound
+from mas_core.events.consumers import trim
+from mas_core.events.store import EventStore
+from mas_core.model.event_messages import RECORDER, event_of
+from mas_core.model.message import AgentMessage
+from mas_core.ops.agent_runs import OnEvent
+from mas_core.ops.agents import ensure_registered
+from mas_core.ops.event_sources import SystemEvents
+from mas_core.ops.events import store_place
+from mas_core.ops.run_events import RunEvent
+from mas_core.ops.system import System
+from mas_core.resilience.retry_policy import RetryPolicy
+from mas_core.settings.project import Project
+from mas_core.settings.project_config import load_config
+from mas_core.settings.target import Target, resolve_target
+
+log = get_logger("mas_core.events")
+
+_AT_ONCE: Final = 512
+_TRIM_S: Final = 3600.0
+_DAY_MS: Final = 86_400_000
+_RETRIES: Final = RetryPolicy(strategy="exponential", attempts=100, base=1, max_delay=60)
+"""A database that is away for an hour costs no event."""
+
+
+class EventRecorder(Agent[Any]):
+    """Keeps each message that it gets as an event, and settles it once that is on the disk.
+
+    Args:
+        store: An open store.
+        agent_id: Under which it takes messages.
+        options: As for `Agent`.
+    """
+
+    def __init__(self, store: EventStore, agent_id: str = RECORDER, **options: Any) -> None:
+        super().__init__(agent_id, max_in_flight=_AT_ONCE, retry=_RETRIES, **options)
+        self._events = store
+
+    async def on_message(self, message: AgentMessage) -> object:
+        """Keep it; who asked gets its number."""
+        return {"seq": await self._events.append(event_of(message))}
+
+
+async def record_events(
+    target: Target,
+    stop: asyncio.Event,
+    on_event: OnEvent = lambda _event: None,
+) -> None:
+    """Record the events of a system until `stop` is set.
+
+    Raises:
+        ProjectNotFound: The system has no project, which says where events are kept.
+        GatewayDown: No gateway runs.
+        SecretUnavailable: The gateway's keys are not at hand, and the recorder is not registered.
+        EventStoreUnavailable: The database does not answer.
+    """
+    project = target.project
+    if project is None:
+        raise ProjectNotFound("events are kept where a project says", hint="mas init DIR")
+    async with System(target) as system:
+        await system.require_gateway()
+        await ensure_registered(system, RECORDER, source="project")
+        async with EventStore(store_place(project)) as store:
+            recorder = EventRecorder(
+                store,
+                redis_url=target.url,
+                namespace=target.namespace,
+                partitions=target.partitions,
+                token=system.token_of(RECORDER),
+            )
+            async with recorder:
+                beside = [
+                    asyncio.create_task(SystemEvents(system, store).run()),
+                    asyncio.create_task(_trim(store, project)),
+                ]
+                try:
+                    on_event(RunEvent("ready", "events are kept", agent_id=RECORDER))
+                    await _until(stop, recorder.evicted, *beside)
+                finally:
+                    for task in beside:
+                        task.cancel()
+                    await asyncio.gather(*beside, return_exceptions=True)
+    on_event(RunEvent("stopped", "the recorder has ended"))
+
+
+async def _trim(store: EventStore, project: Project) -> None:
+    while True:
+        try:
+            keep_days = load_config(project).config.events.keep_days
+            if keep_days is not None:
+                await trim(store, now_ms() - int(keep_days * _DAY_MS))
+        except MasError as error:
+            log.warning("events.untrimmed", code=error.code, reason=error.message)
+        await asyncio.sleep(_TRIM_S)
+
+
+async def _until(stop: asyncio.Event, evicted: asyncio.Event, *beside: asyncio.Task[None]) -> None:
+    ends = [asyncio.create_task(event.wait()) for event in (stop, evicted)]
+    try:
+        done, _ = await asyncio.wait([*ends, *beside], return_when=asyncio.FIRST_COMPLETED)
+        for task in done.intersection(beside):
+            task.result()
+    finally:
+        for waiting in ends:
+            waiting.cancel()
+
+
+async def _main() -> int:
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stop.set)
+    if "--until-input-ends" in sys.argv[1:]:
+        loop.add_reader(sys.stdin.fileno(), _read, loop, stop)
+    try:
+        await record_events(resolve_target(), stop)
+    except MasError as error:
+        log.error("recorder.failed", code=error.code, reason=error.message, hint=error.hint)
+        return 1
+    return 0
+
+
+def _read(loop: asyncio.AbstractEventLoop, stop: asyncio.Event) -> None:
+    if not os.read(sys.stdin.fileno(), 1024):
+        loop.remove_reader(sys.stdin.fileno())
+        stop.set()
+
+
+if __name__ == "__main__":
+    os.umask(0o077)
+    log_to_stderr()
+    sys.exit(run(_main()))
