@@ -528,15 +528,23 @@ class Agent(Talking, Generic[State]):
         """The state: in a handler its own copy of it, else what was last loaded or committed."""
         return self._keeping().state
 
-    async def update_state(self, changes: Mapping[str, object]) -> None:
+    async def update_state(self, changes: Mapping[str, object], *, leading: Leadership | None = None) -> None:
         """Change fields of the state.
 
         In a handler the change is committed together with the handling of its message; elsewhere at once.
 
+        Args:
+            changes: Field -> new value.
+            leading: Only if no leader of a later term of this group has changed it before; not in handlers.
+
         Raises:
             InvalidPayload: The result does not fit the model; nothing is changed.
+            LeadershipLost: The term is over.
         """
-        await self._keeping().update(changes)
+        if leading is not None:
+            leading.check()
+        fence = None if leading is None else (leading.group, leading.term)
+        await self._keeping().update(changes, fence)
 
     async def reset_state(self) -> None:
         """Set the state back to its defaults, as `update_state` does."""

@@ -11,7 +11,7 @@ import msgspec
 
 from mas_core.agent.turn import MustRunAlone, Turn, current_turn
 from mas_core.base.logs import get_logger
-from mas_core.errors import InvalidPayload, StateChanged, StateInvalid
+from mas_core.errors import InvalidPayload, StateChanged, StateInvalid, UsageError
 from mas_core.state.state_shape import StateShape
 from mas_core.store.agents import AgentStore
 
@@ -91,9 +91,13 @@ class StateKeeper(Generic[S]):
         self.looked_at = ordered
         return True
 
-    async def update(self, changes: Mapping[str, object]) -> None:
-        """Change fields of the state, in the turn or at once."""
-        await self._change(lambda state: self._shape.updated(state, changes))
+    async def update(self, changes: Mapping[str, object], fence: tuple[str, int] | None = None) -> None:
+        """Change fields of the state, in the turn or at once; with a fence only at once.
+
+        Raises:
+            LeadershipLost: The fence is of a term that is over.
+        """
+        await self._change(lambda state: self._shape.updated(state, changes), fence)
 
     async def reset(self) -> None:
         """Set the state back to its defaults, in the turn or at once."""
@@ -108,8 +112,10 @@ class StateKeeper(Generic[S]):
         """The text of a turn's state."""
         return self._shape.encode(turn.state)
 
-    async def _change(self, edit: Callable[[object], Any]) -> None:
+    async def _change(self, edit: Callable[[object], Any], fence: tuple[str, int] | None = None) -> None:
         turn = self._turn()
+        if turn is not None and fence is not None:
+            raise UsageError("in a handler the state is committed with its message, and takes no fence")
         if turn is not None:
             if not turn.is_alone:
                 await self._let_be_alone(turn)
@@ -119,7 +125,9 @@ class StateKeeper(Generic[S]):
             return
         for _ in range(ATTEMPTS):
             changed = edit(self._state)
-            done, revision = await self._store.set_state(self._revision, self._shape.encode(changed))
+            done, revision = await self._store.set_state(
+                self._revision, self._shape.encode(changed), fence=fence
+            )
             if done:
                 self._state, self._revision = changed, revision
                 return

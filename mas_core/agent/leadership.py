@@ -84,9 +84,17 @@ class Leadership:
         Raises:
             LeadershipLost: It does not lead any more.
         """
+        self.check()
+        return self._fence
+
+    def check(self) -> None:
+        """Make sure that it leads, as far as this process can know.
+
+        Raises:
+            LeadershipLost: It does not lead any more.
+        """
         if not self.is_leader:
             raise self._lost()
-        return self._fence
 
     @property
     def headers(self) -> dict[str, str]:

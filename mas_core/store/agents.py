@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Any, Concatenate, ParamSpec, TypeVar
 
 from mas_core.base.ids import partition_of
-from mas_core.errors import InternalError, LockHeld, MasError, StoreUnreachable
+from mas_core.errors import InternalError, LeadershipLost, LockHeld, MasError, StoreUnreachable
 from mas_core.model.frame import Frame
 from mas_core.model.priority import LANES
 from mas_core.store.commits import REPLIES_EXPIRY_MS
@@ -338,13 +338,37 @@ class AgentStore:
 
     @_following
     async def set_state(
-        self, expected_revision: int | None, data: bytes, *, by_operator: bool = False
+        self,
+        expected_revision: int | None,
+        data: bytes,
+        *,
+        by_operator: bool = False,
+        fence: tuple[str, int] | None = None,
     ) -> tuple[bool, int]:
-        """Replace the state if its revision is still the expected one; the revision now stored."""
+        """Replace the state if its revision is still the expected one; the revision now stored.
+
+        Args:
+            expected_revision: None takes any.
+            data: The new state.
+            by_operator: Whether a person sets it.
+            fence: Group and term of the leader who writes it.
+
+        Raises:
+            LeadershipLost: A leader of a later term has written it before.
+        """
         expected = "" if expected_revision is None else expected_revision
         pipeline = Pipeline()
-        self._connection.add_script(pipeline, "set_state", [self._state], [expected, data, int(by_operator)])
+        arguments = [expected, data, int(by_operator), *(fence or ())]
+        self._connection.add_script(pipeline, "set_state", [self._state], arguments)
         ((done, revision),) = await self._connection.run_safely(pipeline)
+        if fence is not None and done == -1:
+            group, term = fence
+            raise LeadershipLost(
+                f"term {term} of {group} is over: the state was written in term {int(revision)}",
+                hint=f"mas leader status {group}",
+                group=group,
+                term=term,
+            )
         return bool(done), int(revision)
 
     @_following

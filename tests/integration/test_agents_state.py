@@ -250,9 +250,9 @@ async def test_a_state_that_others_change_all_the_time_is_an_error_not_a_loop(sy
 
     original = agent_store.set_state
 
-    async def interfere(expected, data):
+    async def interfere(expected, data, **options):
         await store.set_state(None, b"{}")
-        return await original(expected, data)
+        return await original(expected, data, **options)
 
     agent_store.set_state = interfere
     with pytest.raises(StateChanged):

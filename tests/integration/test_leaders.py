@@ -82,3 +82,23 @@ async def test_s36_refuses_what_a_former_leader_sends(server_url: str) -> None:
             await asyncio.sleep(0.01)
         assert ledger.numbers == [1, 2]
         await leading.resign()
+
+
+async def test_s36_a_former_leader_changes_no_state(server_url: str) -> None:
+    """Instances of one agent share a state; the one that led before cannot change what the present leader has."""
+    async with live_system(server_url, agents=["one"]) as live:
+        await live.allow(("one", "leader:books"))
+        paused, present = await live.run("one"), await live.run("one")
+        first = paused.leadership("books", lease=60)
+        await first.campaign()
+        await paused.update_state({"n": 1}, leading=first)
+        await ask(await live.client("one"), "leader", "books", "depose")
+        second = present.leadership("books", lease=60)
+        await second.campaign()
+        await present.update_state({"n": 2}, leading=second)
+        # It has not heard of its end.
+        assert first.is_leader
+        with pytest.raises(LeadershipLost):
+            await paused.update_state({"n": 3}, leading=first)
+        await present.refresh_state()
+        assert present.state == {"n": 2}
