@@ -352,6 +352,7 @@ async def _kept_message(folder: Path, more: dict[str, object]) -> str:
 
 
 MESSAGES = {
+    "bus replay",
     *("send", "request", "leader resign", "task assign", "task cancel", "task retry"),
     *("consensus open", "consensus vote", "consensus close", "event emit", "event replay"),
 }
