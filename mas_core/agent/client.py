@@ -163,6 +163,7 @@ class Client(Publishing):
             await self.topics.stop()
             await self._outbox.stop()
             await self._replies.stop()
+            await self.tracing.end()
 
     async def __aenter__(self) -> Self:
         await self.start()

@@ -102,6 +102,11 @@ class AgentTracing:
         self._ratio = target.ratio if target is not None else 0.0
         self._exporter = SpanExporter.to(target.url) if target is not None else None
 
+    async def end(self) -> None:
+        """Export the last spans, as far as that is possible in a moment."""
+        if self._exporter is not None:
+            await self._exporter.end()
+
     def begin(self, envelope: Envelope) -> OpenSpan | None:
         """Let a message carry the context that it is sent in; its span, where spans are exported."""
         turn, api = current_turn.get(), _api_in_use()

@@ -6,7 +6,7 @@ queue, or is not taken by the collector, is dropped and counted.
 
 from __future__ import annotations
 
-import atexit
+import asyncio
 import logging
 import os
 import threading
@@ -28,8 +28,8 @@ INTERVAL_S: Final = 0.5
 """How long spans are gathered before they are exported."""
 TIMEOUT_S: Final = 5.0
 """Seconds that a collector may take; OTEL_EXPORTER_OTLP_TIMEOUT says otherwise."""
-AT_EXIT_S: Final = 2.0
-"""How long the end of a process waits for its last spans."""
+AT_END_S: Final = 1.0
+"""How long who stops waits for the last spans."""
 TELL_EVERY_S: Final = 60.0
 """How often it is said that spans are dropped, while that is so."""
 
@@ -58,6 +58,7 @@ class SpanExporter:
         self._changed = threading.Condition()
         self._thread: threading.Thread | None = None
         self._is_busy = False
+        self._is_idle = False
         self._is_closing = False
         self._told_at = -TELL_EVERY_S
 
@@ -86,10 +87,12 @@ class SpanExporter:
                 return False
             self._queue.append((make, count))
             self._waiting += count
+            if self._is_idle:
+                self._is_idle = False
+                self._changed.notify_all()
             if self._thread is None:
                 self._thread = threading.Thread(target=self._work, name="mas-spans", daemon=True)
                 self._thread.start()
-                atexit.register(self.flush, AT_EXIT_S)
         return True
 
     def flush(self, within_s: float) -> bool:
@@ -105,14 +108,19 @@ class SpanExporter:
             finally:
                 self._is_closing = False
 
+    async def end(self) -> None:
+        """Export what waits, as far as that is possible in a moment; for who stops."""
+        if self._waiting or self._is_busy:
+            await asyncio.to_thread(self.flush, AT_END_S)
+
     def _work(self) -> None:
         export = _exporting(self.url)
         while True:
             with self._changed:
                 if not self._queue:
-                    self._is_busy = False
+                    self._is_busy, self._is_idle = False, True
                     self._changed.notify_all()
-                    self._changed.wait()
+                    self._changed.wait_for(lambda: self._queue)
                 if not self._is_closing:
                     self._changed.wait_for(lambda: self._is_closing, INTERVAL_S)
                 taken: list[Making] = []

@@ -158,6 +158,8 @@ class Gateway:
             log.error("gateway.undrained", gateway=self.gateway_id, partitions=sorted(self._owners))
             await self._cut_short()
         self._lag.stop()
+        if self._owner_settings.tracing is not None:
+            await self._owner_settings.tracing.end()
         for detector in self._detectors:
             detector.close()
 

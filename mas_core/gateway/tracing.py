@@ -50,6 +50,10 @@ class GatewayTracing:
         """Spans of this process that nobody got."""
         return self._exporter.dropped
 
+    async def end(self) -> None:
+        """Export the last spans, as far as that is possible in a moment."""
+        await self._exporter.end()
+
     def takes(self, transit: Transit) -> bool:
         """Whether a message is sampled: as its sender says, or by its trace."""
         envelope = transit.envelope

@@ -298,3 +298,34 @@ async def test_a_trace_context_is_no_card(server_url):
         ):
             with pytest.raises(PayloadBlocked):
                 await asker.send("worker", "x", {}, headers=headers)
+
+
+async def test_spans_leave_by_themselves():
+    """Nobody has to flush: what is put later leaves within a second or so."""
+    with collector() as found:
+        exporter = SpanExporter(f"{found.url}/v1/traces")
+        for number in range(3):
+            exporter.put(lambda number=number: [span(number)])
+            await until(lambda number=number: len(found.spans) == number + 1)
+        await until(lambda: exporter.exported == 3)
+
+
+async def test_a_command_exports_its_spans_before_it_ends(server_url):
+    """A process that sends one message and ends has exported its span."""
+    program = (
+        "import asyncio, sys\n"
+        "from mas_core.agent.client import Client\n"
+        "from mas_core.store.store import Store\n"
+        "async def main(url, namespace, token):\n"
+        "    async with Store(url, namespace=namespace) as store, Client(store, 'asker', token) as client:\n"
+        "        await client.send('worker', 'x', {})\n"
+        "asyncio.run(main(*sys.argv[1:]))\n"
+    )
+    async with live_system(server_url, agents=AGENTS, allow=PAIRS) as running:
+        await running.run("worker")
+        with collector() as found:
+            words = (running.system.target.url, running.store.namespace, running.tokens["asker"])
+            environ = {**os.environ, "OTEL_EXPORTER_OTLP_ENDPOINT": found.url}
+            done = await asyncio.create_subprocess_exec(sys.executable, "-c", program, *words, env=environ)
+            assert await done.wait() == 0
+            assert found.names() == {"send x"}
