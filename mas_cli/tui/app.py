@@ -22,11 +22,11 @@ from mas_cli.tui.dialogs import Palette, ReadWindow
 from mas_cli.tui.feed import Feed
 from mas_cli.tui.frame_style import FRAME_CSS
 from mas_cli.tui.frame_text import crumbs, hints, time_line, top_line
-from mas_cli.tui.key_table import KEYS, bindings, keymap, shown_key
+from mas_cli.tui.key_table import KEYS, action_of, bindings, keymap, shown_key
 from mas_cli.tui.pane import Pane, TablePane
 from mas_cli.tui.replay import Replay
 from mas_cli.tui.screens import PANES
-from mas_cli.tui.widgets.bars import Bar, TabBar
+from mas_cli.tui.widgets.bars import Bar, KeyBar, TabBar
 from mas_cli.tui.widgets.line_table import LineTable
 from mas_cli.tui.widgets.typed_line import TypedLine
 from mas_core.errors import MasError, UsageError
@@ -90,7 +90,7 @@ class Dashboard(Acting):
         self._filter_problem = ""
         self.panes: list[Pane] = [kind(id=f"screen-{number}") for number, kind in enumerate(PANES, 1)]
         self._top, self._crumbs_bar = Bar(id="top"), Bar(id="crumbs")
-        self._command, self._hints_bar = Bar(id="command"), Bar(id="hints")
+        self._command, self._hints_bar = Bar(id="command"), KeyBar(id="hints")
         self._tabs = TabBar([pane.title for pane in self.panes], ascii_only=self.is_ascii, id="tabs")
         self._screens = ContentSwitcher(initial=f"screen-{first}")
         self._filter_line, self._filter_name = Horizontal(id="filter-line"), Bar(id="filter-name")
@@ -192,7 +192,7 @@ class Dashboard(Acting):
         commands = self.board.commands
         self._command.say(Text(f" $ {safe_text(commands[-1], 400)}" if commands else "", "dim"))
         self._command.display = bool(commands)
-        self._hints_bar.say(hints(self.pane, self.keys))
+        self._hints_bar.say_keys(hints(self.pane, self.keys))
         self.pane.draw()
 
     # What screens load for themselves
@@ -237,6 +237,10 @@ class Dashboard(Acting):
     @on(TabBar.Picked)
     def _tab(self, event: TabBar.Picked) -> None:
         self.action_screen(event.number)
+
+    @on(KeyBar.Picked)
+    async def _key_clicked(self, event: KeyBar.Picked) -> None:
+        await self.run_action(action_of(event.key_id))
 
     def action_last_screen(self) -> None:
         """Back to the screen before."""

@@ -88,10 +88,7 @@ def crumbs(pane: Pane) -> Text:
     return text
 
 
-def hints(pane: Pane, keys: Mapping[str, str]) -> Text:
-    """The keys that are of use here."""
-    text = Text(no_wrap=True)
-    for key_id, label in [*pane.hints[: MAX_HINTS - len(_COMMON_HINTS)], *_COMMON_HINTS]:
-        text.append(f" {shown_key(key_id, keys)}", "bold cyan")
-        text.append(f" {label} ")
-    return text
+def hints(pane: Pane, keys: Mapping[str, str]) -> list[tuple[str, str, str]]:
+    """The keys that are of use here: names of their actions, the keys, and what they do."""
+    found = [*pane.hints[: MAX_HINTS - len(_COMMON_HINTS)], *_COMMON_HINTS]
+    return [(key_id, shown_key(key_id, keys), label) for key_id, label in found]

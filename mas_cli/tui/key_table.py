@@ -87,6 +87,11 @@ def keymap(chosen: Mapping[str, str]) -> dict[str, str]:
     return dict(chosen)
 
 
+def action_of(key_id: str) -> str:
+    """What Textual runs for a key of this name."""
+    return _BY_ID[key_id].action
+
+
 def shown_key(key_id: str, chosen: Mapping[str, str]) -> str:
     """How the first key of an action is written in hints."""
     first = chosen.get(key_id, _BY_ID[key_id].keys).split(",")[0].strip()

@@ -34,6 +34,38 @@ class Bar(Widget):
         return self._text
 
 
+class KeyBar(Bar):
+    """Keys and what they do; a click on one is as good as the key."""
+
+    class Picked(Message):
+        """A key was clicked, by the name of its action."""
+
+        def __init__(self, key_id: str) -> None:
+            super().__init__()
+            self.key_id = key_id
+
+    def __init__(self, *, id: str | None = None) -> None:
+        super().__init__(id=id)
+        self._edges: list[tuple[int, str]] = []
+
+    def say_keys(self, keys: Sequence[tuple[str, str, str]]) -> None:
+        """Show keys: the name of the action, the key, and what it does."""
+        text = Text(no_wrap=True)
+        self._edges = []
+        for key_id, key, label in keys:
+            text.append(f" {key}", "bold cyan")
+            text.append(f" {label} ")
+            self._edges.append((display_width(text.plain), key_id))
+        self.say(text)
+
+    def on_click(self, event: events.Click) -> None:
+        """Do what the key does that stands there."""
+        for edge, key_id in self._edges:
+            if event.x < edge:
+                self.post_message(self.Picked(key_id))
+                return
+
+
 class TabBar(Widget):
     """Names of the screens; a click goes there."""
 
