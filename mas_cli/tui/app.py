@@ -12,7 +12,8 @@ from textual import on, work
 from textual.app import ComposeResult
 from textual.containers import Horizontal
 from textual.filter import LineFilter
-from textual.widgets import ContentSwitcher, Input
+from textual.screen import ModalScreen
+from textual.widgets import ContentSwitcher, Input, TextArea
 
 from mas_cli.output.safe_text import safe_text
 from mas_cli.tui.acting import Acting
@@ -22,7 +23,7 @@ from mas_cli.tui.dialogs import Palette, ReadWindow
 from mas_cli.tui.feed import Feed
 from mas_cli.tui.frame_style import FRAME_CSS
 from mas_cli.tui.frame_text import crumbs, hints, time_line, top_line
-from mas_cli.tui.key_table import KEYS, action_of, bindings, keymap, shown_key
+from mas_cli.tui.key_table import KEYS, MOVING, action_of, bindings, keymap, shown_key
 from mas_cli.tui.pane import Pane, TablePane
 from mas_cli.tui.replay import Replay
 from mas_cli.tui.screens import PANES
@@ -219,6 +220,14 @@ class Dashboard(Acting):
 
     # Keys
 
+    def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
+        """Whether a key does something now: while something is typed in, it is a character."""
+        if action in MOVING and (
+            isinstance(self.screen, ModalScreen) or isinstance(self.focused, (Input, TextArea))
+        ):
+            return False
+        return super().check_action(action, parameters)
+
     def action_screen(self, number: int) -> None:
         """Go to a screen."""
         if not 1 <= number <= len(self.panes):
@@ -230,7 +239,8 @@ class Dashboard(Acting):
         self._tabs.pick(number)
         self._close_filter()
         if self.pane.home is not None:
-            self.pane.home.focus()
+            # At once, so that it takes nothing from what is gone to next.
+            self.screen.set_focus(self.pane.home)
         self.reload()
         self.mark_dirty()
 
@@ -260,10 +270,11 @@ class Dashboard(Acting):
         if not self.pane.fields:
             return
         line = self._filter
-        self._filter_line.add_class("-open")
+        self._filter_line.display = True
         line.value = self.pane.row_filter.text or self.pane.last_filter
         line.placeholder = "word  field:glob  !not  bytes>100  · fields: " + " ".join(self.pane.fields)
-        line.focus()
+        # At once: what is typed next belongs to the filter, and would be keys of the table.
+        self.screen.set_focus(line)
         line.action_end()
 
     @on(Input.Changed, "#filter")
@@ -284,15 +295,15 @@ class Dashboard(Acting):
     def _close_filter(self) -> None:
         line = self._filter_line
         self._filter_problem = ""
-        if line.has_class("-open"):
-            line.remove_class("-open")
+        if line.display:
+            line.display = False
             if self.pane.table is not None:
-                self.pane.table.focus()
+                self.screen.set_focus(self.pane.table)
         self.mark_dirty()
 
     async def action_back(self) -> None:
         """Leave the filter line; take the filter away; else nothing."""
-        if self._filter_line.has_class("-open"):
+        if self._filter_line.display:
             self._close_filter()
         elif self.pane.row_filter:
             self.pane.set_filter("")

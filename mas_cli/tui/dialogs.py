@@ -211,6 +211,7 @@ class Palette(Window):
     def __init__(self, places: Sequence[tuple[str, str]]) -> None:
         super().__init__()
         self._places = places
+        self._typed_early = ""
 
     def compose(self) -> ComposeResult:
         """A line to type in and what fits."""
@@ -222,7 +223,10 @@ class Palette(Window):
         """Start typing."""
         self.query_one(LineTable).styles.height = 14
         self._narrow("")
-        self.query_one(Input).focus()
+        line = self.query_one(Input)
+        line.value = self._typed_early
+        self.set_focus(line)
+        line.action_end()
 
     @on(Input.Changed)
     def _typed(self, event: Input.Changed) -> None:
@@ -242,8 +246,11 @@ class Palette(Window):
         )
 
     def on_key(self, event: Key) -> None:
-        """The arrows choose while the line is typed in."""
-        if event.key in ("up", "down"):
+        """The arrows choose while the line is typed in; what comes before there is one is kept for it."""
+        if self.focused is None and event.is_printable and event.character:
+            self._typed_early += event.character
+            event.stop()
+        elif event.key in ("up", "down"):
             self.query_one(LineTable).move(1 if event.key == "down" else -1)
             event.stop()
 

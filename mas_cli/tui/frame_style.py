@@ -7,7 +7,6 @@ FRAME_CSS = """
 #crumbs { color: $text-muted; }
 #hints { background: $panel; }
 #filter-line { height: 1; display: none; }
-#filter-line.-open { display: block; }
 #filter-line Bar { width: 10; }
 #filter { height: 1; border: none; padding: 0; }
 #filter:focus { border: none; background: $primary 30%; }

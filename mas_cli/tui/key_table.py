@@ -60,12 +60,27 @@ KEYS: Final[tuple[KeyAction, ...]] = (
 )
 """All of them; nothing that destroys has a key of its own."""
 
+MOVING: Final = frozenset({"screen", "filter", "palette", "jump", "last_screen"})
+"""Actions after which keys mean something else: they are done before the next key is looked at, however fast it
+comes. While something is typed in, their keys are characters."""
+
+
+def action_name(action: str) -> str:
+    """The name of an action without what it is given."""
+    return action.partition("(")[0]
+
+
 _BY_ID: Final = {key.id: key for key in KEYS}
 
 
 def bindings() -> list[Binding]:
     """The keys as Textual wants them."""
-    return [Binding(key.keys, key.action, key.label, id=key.id, show=False) for key in KEYS]
+    return [
+        Binding(
+            key.keys, key.action, key.label, id=key.id, show=False, priority=action_name(key.action) in MOVING
+        )
+        for key in KEYS
+    ]
 
 
 def keymap(chosen: Mapping[str, str]) -> dict[str, str]:

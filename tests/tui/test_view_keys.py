@@ -1,6 +1,8 @@
 """Keys that change how a screen is looked at, and plain signs; on a board without a system."""
 
 from support import tui_boards as boards
+from textual import events
+from textual.keys import _character_to_key as character_to_key
 from textual.widgets import Input, TabbedContent
 
 from mas_cli.tui.app import Dashboard
@@ -96,3 +98,19 @@ async def test_plain_signs_are_all_that_is_drawn(monkeypatch):
             await pilot.pause()
             assert text_of(app).isascii(), text_of(app)
             app.pop_screen()
+
+
+async def test_keys_that_come_at_once_mean_what_they_would_one_by_one():
+    """What is typed after `/` belongs to the filter, even where all of it comes in one burst; so after `:`."""
+    app = Dashboard(boards.board("sample"), None)
+    async with app.run_test(size=(120, 40)) as pilot:
+        for key in "6/a:q1":
+            app.post_message(events.Key(character_to_key(key), key))
+        await pilot.pause(0.2)
+        assert (app.pane.title, app._filter.value, app.is_running) == ("Rules", "a:q1", True)
+        await pilot.press("escape", "escape")
+        for key in ":live":
+            app.post_message(events.Key(character_to_key(key), key))
+        await pilot.pause(0.2)
+        await pilot.press("enter")
+        assert app.pane.title == "Live"

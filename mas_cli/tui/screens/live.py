@@ -56,9 +56,9 @@ class Live(Pane):
     DEFAULT_CSS = """
     Live #live-box { width: 1fr; }
     Live #event-box { width: 42; }
-    .-narrow Live Horizontal { layout: vertical; }
-    .-narrow Live #live-box { width: 100%; height: 2fr; }
-    .-narrow Live #event-box { width: 100%; height: 1fr; }
+    .-narrow Live Horizontal, .-normal Live Horizontal { layout: vertical; }
+    .-narrow Live #live-box, .-normal Live #live-box { width: 100%; height: 2fr; }
+    .-narrow Live #event-box, .-normal Live #event-box { width: 100%; height: 1fr; min-height: 6; }
     .-narrow.-low Live #event-box { display: none; }
     """
 
@@ -69,7 +69,7 @@ class Live(Pane):
                 yield TimeBar(ascii_only=self.dashboard.is_ascii)
                 yield LineTable(
                     [
-                        Layout("TIME", least=12, fixed=True),
+                        Layout("TIME", least=12, fixed=True, whole=True),
                         Layout("FROM"),
                         Layout("TO"),
                         Layout("TYPE"),
