@@ -183,7 +183,7 @@ class Dashboard(Acting):
         """Draw the frame and the screen that is seen."""
         if not self.pane.is_attached:
             return
-        self._top.say(top_line(self.board))
+        self._top.say(top_line(self.board, self.size.width))
         self._top.set_class(self.board.target.protected, "-protected")
         if (replay := self.board.replay) is not None:
             width = self.size.width

@@ -18,11 +18,14 @@ if TYPE_CHECKING:
     from mas_cli.tui.replay import Replay
 
 MAX_HINTS: Final = 7
+NARROW: Final = 100
+"""Columns below which the first line says only what matters most."""
 _COMMON_HINTS: Final = (("filter.open", "filter"), ("row.actions", "actions"), ("help.context", "keys"))
 
 
-def top_line(board: Board) -> Text:
-    """Where one is, and how it goes."""
+def top_line(board: Board, width: int) -> Text:
+    """Where one is, and how it goes; in a narrow terminal without what can be seen elsewhere."""
+    is_narrow = width < NARROW
     status = board.status
     text = Text(no_wrap=True)
     text.append(f" mas ▸ {safe_text(board.target.name, 40)} ", "bold")
@@ -43,9 +46,12 @@ def top_line(board: Board) -> Text:
     running = sum(agent.status == "running" for agent in status.agents)
     others = sum(agent.status not in ("running", "stopped") for agent in status.agents)
     wanted = len({partition.owner for partition in status.partitions if partition.owner})
-    if board.replay is None:
+    if board.replay is None and not is_narrow:
         text.append(f"  server {board.server_ms:.1f} ms", "" if board.server_ms < 50 else "yellow")
-    text.append(f"  gateways {wanted}/{len(status.gateways)}", "" if status.gateways else "red bold")
+    text.append(
+        f"  {'gw' if is_narrow else 'gateways'} {wanted}/{len(status.gateways)}",
+        "" if status.gateways else "red bold",
+    )
     text.append(f"  agents {running}/{len(status.agents)}")
     if others:
         text.append(f" {others} held", "yellow")
@@ -53,7 +59,7 @@ def top_line(board: Board) -> Text:
     text.append(f"  refused {refused:.1f}/s", "yellow" if refused else "")
     if board.live.sampling > 1:
         text.append(f"  showing 1 in {board.live.sampling}", "yellow")
-    if board.replay is None:
+    if board.replay is None and not is_narrow:
         text.append(f"  {time.strftime('%H:%M:%S')} ●live", "green")
     return text
 

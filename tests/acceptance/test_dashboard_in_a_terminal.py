@@ -69,7 +69,6 @@ class Terminal:
             assert time.monotonic() < latest, f"not seen: {texts}, without {without}\n{shown}"
             time.sleep(0.1)
 
-
     def chosen(self, text, seconds=30):
         """The line of the chosen row, once it holds a text."""
         latest = time.monotonic() + seconds

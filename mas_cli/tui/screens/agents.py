@@ -69,10 +69,9 @@ class Agents(TablePane):
     Agents #agents-box { width: 3fr; }
     Agents TabbedContent { width: 2fr; min-width: 46; height: 1fr; }
     Agents TabPane { padding: 0 1; }
-    .-narrow Agents Horizontal { layout: vertical; }
-    .-narrow Agents #agents-box { width: 100%; height: 3fr; }
-    .-narrow Agents TabbedContent { width: 100%; height: 2fr; }
-    .-narrow.-low Agents TabbedContent { display: none; }
+    .-narrow Agents > Horizontal { layout: vertical; }
+    .-narrow Agents #agents-box { width: 100%; height: 1fr; }
+    .-narrow Agents TabbedContent { width: 100%; height: 1fr; }
     """
 
     def compose(self) -> ComposeResult:

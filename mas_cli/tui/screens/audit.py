@@ -70,7 +70,6 @@ class Audit(TablePane):
     .-narrow Audit Horizontal { layout: vertical; }
     .-narrow Audit #audit-box { width: 100%; height: 2fr; }
     .-narrow Audit #record-box { width: 100%; height: 1fr; }
-    .-narrow.-low Audit #record-box { display: none; }
     """
 
     def compose(self) -> ComposeResult:

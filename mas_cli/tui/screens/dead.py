@@ -61,7 +61,9 @@ class Dead(TablePane):
     .-narrow Dead #dead-lower { layout: vertical; height: 3fr; }
     .-narrow Dead #letters-box { width: 100%; height: 3fr; }
     .-narrow Dead #letter-box { width: 100%; height: 2fr; }
-    .-narrow.-low Dead #letter-box { display: none; }
+    .-narrow.-low Dead #dead-lower { height: 12; }
+    .-narrow.-low Dead #letters-box { height: 6; }
+    .-narrow.-low Dead #letter-box { height: 6; }
     """
 
     def compose(self) -> ComposeResult:

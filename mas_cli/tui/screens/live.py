@@ -59,7 +59,6 @@ class Live(Pane):
     .-narrow Live Horizontal, .-normal Live Horizontal { layout: vertical; }
     .-narrow Live #live-box, .-normal Live #live-box { width: 100%; height: 2fr; }
     .-narrow Live #event-box, .-normal Live #event-box { width: 100%; height: 1fr; min-height: 6; }
-    .-narrow.-low Live #event-box { display: none; }
     """
 
     def compose(self) -> ComposeResult:

@@ -94,12 +94,13 @@ class TabBar(Widget):
         """The line; names get shorter where there is no room."""
         width = self.size.width
         room = max(map(len, self._titles))
-        while room > 1 and sum(min(len(title), room) + 5 for title in self._titles) > width:
+        pad = " " if sum(len(title) + 5 for title in self._titles) <= width else ""
+        while room > 1 and sum(min(len(title), room) + 4 + len(pad) for title in self._titles) > width:
             room -= 1
         text = Text(no_wrap=True)
         self._edges = []
         for number, title in enumerate(self._titles, 1):
-            name = f" {number} {title[:room]} "
+            name = f" {number} {title[:room]}{pad}"
             text.append(name, "reverse bold" if number == self._shown else "")
             text.append(self._between, "dim")
             self._edges.append(display_width(text.plain))
