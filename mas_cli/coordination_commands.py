@@ -69,7 +69,7 @@ COORDINATION_COMMANDS: tuple[Command, ...] = (
         "read",
         "task:watch",
         ("mas task watch 01M7ZYQ8W3N5J6V0T4B2K9XCDE --wait 5m",),
-        {1: "it failed or was cancelled", 4: "it was not over in time", **_NO_TASK},
+        {1: "it failed or was cancelled", 4: "it was not over in time", **_REFUSED, **_NO_TASK},
     ),
     Command(
         "task cancel",
