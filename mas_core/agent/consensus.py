@@ -19,6 +19,7 @@ import msgspec
 from mas_core.agent.client import Client
 from mas_core.agent.resources import ask
 from mas_core.base.ids import new_message_id
+from mas_core.base.logs import get_logger
 from mas_core.coordination.ballots import ballot_bytes, sign_sheet
 from mas_core.coordination.packing import packed, unpacked
 from mas_core.coordination.vote_book import document
@@ -29,7 +30,6 @@ from mas_core.errors import (
     DeadlineExceeded,
     InvalidPayload,
     MasError,
-    RequestTimedOut,
     ResourceNotFound,
 )
 from mas_core.model.json_text import encode_json
@@ -38,8 +38,13 @@ from mas_core.model.vote import PROPOSAL_TYPE, Motion, Proposal, Result
 WAIT_S = 10.0
 """How long a question waits at the gateway before it is asked again: who waits is in the gateway's memory."""
 RETRY_S = 0.5
+"""Pause after the gateway could not be reached, or did not let us wait."""
+ANSWER_S = 5.0
+"""How long an answer may take beyond the waiting."""
 MAX_TOGETHER_BYTES = 400_000
 """Of proposals that one message shows or opens."""
+
+log = get_logger(__name__)
 
 Choice = str | bool | Sequence[str] | None
 """An option; options by preference in a ranked vote; True and False for yes and no; None for an abstention."""
@@ -282,23 +287,25 @@ class Consensus:
     async def _results(self, resource: str, waiting: dict[str, OpenVote], until: float) -> dict[str, Result]:
         results: dict[str, Result] = {}
         while waiting:
-            left = until - time.monotonic()
+            began = time.monotonic()
+            left = until - began
             if left <= 0:
                 raise DeadlineExceeded(
                     f"{len(waiting)} of {len(waiting) + len(results)} proposals are not decided yet",
                     hint=f"mas consensus status {resource}",
                 )
             rounds = {word: vote.round for word, vote in list(waiting.items())[:MAX_TOGETHER]}
-            data = {"proposals": rounds, "wait": True, "documents": False}
+            wait_s = min(WAIT_S, left)
+            data = {"proposals": rounds, "wait_ms": int(wait_s * 1000), "documents": False}
             try:
-                answer = await ask(self._client, KIND, resource, "get", data, timeout=min(WAIT_S, left))
-            except RequestTimedOut:
-                continue
+                answer = await ask(self._client, KIND, resource, "get", data, timeout=wait_s + ANSWER_S)
             except MasError as error:
                 if not error.retryable:
                     raise
-                await asyncio.sleep(min(RETRY_S, max(0.0, left)))
+                log.warning("votes.unreachable", votes=resource, reason=error.message)
+                await asyncio.sleep(min(RETRY_S, left))
                 continue
+            before = len(waiting)
             begun = []
             for view in _views(answer):
                 word = view.id.partition("/")[2]
@@ -312,6 +319,9 @@ class Consensus:
                     vote.round = view.round
                     begun.append((vote, view))
             await self._ask_all(begun)
+            if len(waiting) == before and not begun and time.monotonic() - began < wait_s / 2:
+                # Too many wait at the gateway, so that it answers at once.
+                await asyncio.sleep(RETRY_S)
         return results
 
     async def _known(self, proposal_id: str) -> tuple[_View, Proposal]:

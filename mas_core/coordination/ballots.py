@@ -11,11 +11,12 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Sequence
-from typing import Protocol
+from typing import Final, Protocol
 
 from mas_core.model.signature import length_prefixed
 from mas_core.model.vote import BallotSignature, CastBallot
 
+MAX_ON_SHEET: Final = 1_000
 _SHEET_KIND = b"application/vnd.mas.ballots.v1"
 
 
@@ -104,7 +105,7 @@ class Sheet:
 def _root_over(leaf: bytes, signature: BallotSignature) -> bytes | None:
     """The root that a way leads to; None where there is no such way on a sheet of that size."""
     index, width = signature.index, signature.count
-    if not 0 <= index < width:
+    if not 0 <= index < width <= MAX_ON_SHEET:
         return None
     beside = iter(signature.path)
     found = leaf

@@ -122,7 +122,7 @@ def is_well_formed(proposal: Proposal) -> bool:
     )
     try:
         return proposal_of(motion, proposal.id, proposal.proposer, proposal.opened) == proposal
-    except InvalidPayload:
+    except (InvalidPayload, OverflowError):
         return False
 
 

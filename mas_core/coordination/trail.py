@@ -31,6 +31,8 @@ from mas_core.model.vote import (
 )
 
 DECIDED = "decided"
+VERSION = 1
+"""Of trails."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,7 +77,8 @@ def next_step(proposal: Proposal, rounds: list[Round]) -> Step:
             else f"it has {tally.counts[-1].weights[tally.winner]}"
         )
         return Step(DECIDED, tally.winner, reason=f"{how}, and {tally.needed} were needed")
-    cause = next(item.tally for item in reversed(rounds) if not item.is_delegated and item.tally is not None)
+    votes = (item.tally for item in reversed(rounds) if not item.is_delegated and item.tally is not None)
+    cause = next(votes, tally)
     reason = {
         "tie": f"{' and '.join(cause.tied)} have the same weight",
         "no_quorum": f"{cause.cast} of {cause.total} were cast, which is no quorum",
@@ -118,6 +121,9 @@ def verify(trail: Trail, keys: Mapping[str, Collection[str]] | None = None) -> V
     """
     found = Verification()
     proposal = trail.proposal
+    if trail.version != VERSION:
+        found.problems.append("the trail is of a version that is not known here")
+        return found
     if not is_well_formed(proposal):
         found.problems.append("the proposal contradicts itself, so it was never opened")
         return found
@@ -146,6 +152,7 @@ class _Check:
         self._keys = keys
         self._found = found
         self._excluded: set[str] = set()
+        self._counted: list[Round] = []
         self._last: Step | None = None
 
     def round(self, place: int, turn: Round) -> None:
@@ -187,8 +194,8 @@ class _Check:
         tally = tally_of(proposal, turn, self._excluded)
         self._require(tally == turn.tally, f"{name}: the tally is not what the ballots say")
         counted = Round(turn.number, turn.opened, turn.deadline, turn.options, turn.is_delegated, tally=tally)
-        earlier = self._trail.rounds[:place]
-        self._last = next_step(proposal, [*earlier, counted])
+        self._counted.append(counted)
+        self._last = next_step(proposal, self._counted)
         self._require(self._last.kind == turn.step, f"{name}: what followed is not what the proposal says")
         last = ", ".join(f"{option} {weight}" for option, weight in tally.counts[-1].weights.items())
         self._found.recomputed.append(
@@ -220,7 +227,9 @@ class _Check:
             self._require(
                 trail.operator_choice is None, "there is an operator's choice that nobody asked for"
             )
-            made = result_of(proposal, step.choice, decided_by(proposal, step, turn), step.reason, at)
+            made = result_of(
+                proposal, step.choice, decided_by(proposal, step, turn), step.reason, turn.closed
+            )
         self._found.result = made
         self._found.recomputed.append(f"result: {made.outcome} {made.choice} ({made.decided_by})")
         self._require(made == recorded, "the result is not what follows from the rounds")

@@ -13,12 +13,12 @@ import msgspec
 
 from mas_core.coordination.machine import Answer, Command, Event, Step
 from mas_core.coordination.packing import packed
+from mas_core.coordination.vote_waiters import Waiter, Waiters
 from mas_core.model.vote import Proposal, Result, Round, Trail
 
 KNOWN_FOR_MS: Final = 3_600_000
 """How long a finished vote stays known to the machine; its trail is kept elsewhere for longer."""
 MAX_KNOWN: Final = 10_000
-MAX_WAITERS: Final = 10_000
 MAX_IN_EVENT: Final = 100
 """Votes that one event names."""
 _OPEN: Final = b"o"
@@ -50,18 +50,6 @@ def read_kept(record: bytes) -> Kept:
     return msgspec.msgpack.decode(record[1:], type=Trail)
 
 
-class Waiter(msgspec.Struct):
-    """Somebody who asked and gets the answer later."""
-
-    agent: str
-    instance: str
-    request: str
-    resource: str
-    rounds: dict[str, int]
-    """Word of a proposal -> the round that the asker knows of."""
-    documents: bool
-
-
 class VoteBook:
     """The memory of one partition's votes."""
 
@@ -71,8 +59,7 @@ class VoteBook:
         """In the order in which they ended."""
         self._digests: dict[str, str] = {}
         self._due: list[tuple[int, str]] = []
-        self._waiters: dict[tuple[str, str, str], Waiter] = {}
-        self._waited_for: dict[str, set[tuple[str, str, str]]] = {}
+        self._waiters = Waiters()
         self._changed: dict[str, None] = {}
         self._removed: dict[str, None] = {}
         self._finished: dict[str, bytes] = {}
@@ -83,8 +70,9 @@ class VoteBook:
 
     def load(self, records: Mapping[str, bytes]) -> None:
         """Start from what is stored."""
-        for memory in (self.open, self.ended, self._digests, self._waiters, self._waited_for):
+        for memory in (self.open, self.ended, self._digests):
             memory.clear()
+        self._waiters.clear()
         self._due.clear()
         self._forget_changes()
         ended = []
@@ -120,9 +108,10 @@ class VoteBook:
         """When a round ends or something is forgotten; 0 for never."""
         while self._due and not self._is_due_still(*self._due[0]):
             heapq.heappop(self._due)
-        moments = [self._due[0][0]] if self._due else []
-        moments += [found.until for found in self.ended.values()][:1]
-        return min(moments, default=0)
+        moments = [self._due[0][0] if self._due else 0, self._waiters.next_due()]
+        if self.ended:
+            moments.append(next(iter(self.ended.values())).until)
+        return min((moment for moment in moments if moment), default=0)
 
     def take_due(self, now: int) -> Iterator[Trail]:
         """The votes whose round is over by now."""
@@ -201,15 +190,15 @@ class VoteBook:
         if command.wants_answer:
             self._answers.append(Answer(command.sender, command.instance, command.request, data, error))
 
-    def wait(self, command: Command, rounds: dict[str, int], *, documents: bool) -> bool:
-        """Remember somebody who waits; False when too many do."""
-        if len(self._waiters) >= MAX_WAITERS:
-            return False
-        key = (command.sender, command.instance, command.request)
-        self._waiters[key] = Waiter(*key, command.resource, rounds, documents)
-        for word in rounds:
-            self._waited_for.setdefault(vote_id(command.resource, word), set()).add(key)
-        return True
+    def wait(self, command: Command, rounds: dict[str, int], *, documents: bool, wait_ms: int) -> bool:
+        """Answer later; False when too many wait already."""
+        names = tuple(vote_id(command.resource, word) for word in rounds)
+        return self._waiters.add(Waiter(command, names, rounds, documents, command.now + wait_ms))
+
+    def end_waiting(self, now: int) -> None:
+        """Tell those who have waited long enough how it stands."""
+        for waiter in self._waiters.due(now):
+            self._tell(waiter)
 
     def is_news(self, resource: str, rounds: Mapping[str, int]) -> bool:
         """Whether every one of these has a result, or one a round that the asker does not know."""
@@ -272,20 +261,13 @@ class VoteBook:
         return made
 
     def _wake(self) -> None:
-        keys = {key for name in self._stirred for key in self._waited_for.get(name, ())}
-        for key in keys:
-            waiter = self._waiters[key]
-            if self.is_news(waiter.resource, waiter.rounds):
-                names = [vote_id(waiter.resource, word) for word in waiter.rounds]
-                data = self.views(names, documents=waiter.documents)
-                self._answers.append(Answer(waiter.agent, waiter.instance, waiter.request, data))
-                del self._waiters[key]
-                for word in waiter.rounds:
-                    waiting = self._waited_for.get(vote_id(waiter.resource, word))
-                    if waiting is not None:
-                        waiting.discard(key)
-                        if not waiting:
-                            del self._waited_for[vote_id(waiter.resource, word)]
+        for waiter in self._waiters.of(self._stirred):
+            if self.is_news(waiter.command.resource, waiter.rounds):
+                self._tell(waiter)
+
+    def _tell(self, waiter: Waiter) -> None:
+        self._waiters.remove(waiter)
+        self.answer(waiter.command, self.views(waiter.names, documents=waiter.documents))
 
     def _forget_changes(self) -> None:
         self._changed, self._removed, self._finished, self._stirred = {}, {}, {}, {}

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from base64 import urlsafe_b64decode, urlsafe_b64encode
 from collections.abc import Sized
-from typing import TypeVar
+from typing import Annotated, TypeVar
 
 import msgspec
 
+from mas_core.coordination.ballots import MAX_ON_SHEET
 from mas_core.errors import InvalidPayload
 
-MAX_TOGETHER = 1_000
+MAX_WAIT_MS = 60_000
+MAX_TOGETHER = MAX_ON_SHEET
 """Proposals, or ballots, in one message."""
 
 _Request = TypeVar("_Request", bound="CastRequest | GetRequest | CloseRequest")
@@ -41,8 +43,8 @@ class GetRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     proposals: dict[str, int] = {}
     """Word, empty for a proposal that was opened alone -> the round that the asker knows of."""
-    wait: bool = False
-    """Answer only once each has a result, or one a round that the asker does not know."""
+    wait_ms: Annotated[int, msgspec.Meta(ge=0, le=MAX_WAIT_MS)] = 0
+    """Wait so long for each to have a result, or one a round that the asker does not know."""
     documents: bool = True
     """Whether the proposals themselves are wanted."""
 

@@ -69,6 +69,7 @@ class VotingMachine:
     def tick(self, now: int) -> Step:
         """End the rounds whose deadline has passed."""
         self._end_due(now)
+        self._book.end_waiting(now)
         self._book.forget_old(now)
         return self._book.step("time")
 
@@ -141,9 +142,11 @@ class VotingMachine:
         if len(ids) == 1 and ids[0] not in self._book.open and ids[0] not in self._book.ended:
             raise Refusal("not_found", f"there is no proposal {ids[0]} that is open or was lately")
         is_to_wait = (
-            request.wait and command.wants_answer and not self._book.is_news(command.resource, rounds)
+            request.wait_ms and command.wants_answer and not self._book.is_news(command.resource, rounds)
         )
-        if not is_to_wait or not self._book.wait(command, rounds, documents=request.documents):
+        if not is_to_wait or not self._book.wait(
+            command, rounds, documents=request.documents, wait_ms=request.wait_ms
+        ):
             self._book.answer(command, self._book.views(ids, documents=request.documents))
         return "told"
 

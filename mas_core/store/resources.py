@@ -41,16 +41,20 @@ async def load_resources(connection: Connection, keys: Keys, partition: int) -> 
 
 async def open_resource(connection: Connection, keys: Keys, kind: str, name: str) -> bytes | None:
     """The sealed record of one resource that is not over."""
-    partition = partition_of(f"{kind}:{name}", keys.partitions)
+    partition = _partition_of(keys, kind, name)
     reply: bytes | None = await connection.call("HGET", keys.resources(partition, kind), name)
     return reply
 
 
 async def finished_resource(connection: Connection, keys: Keys, kind: str, name: str) -> bytes | None:
     """The last sealed record of one resource that is over, while it is kept."""
-    # What was opened together lies where its resource does.
-    partition = partition_of(f"{kind}:{name.partition('/')[0]}", keys.partitions)
+    partition = _partition_of(keys, kind, name)
     reply: bytes | None = await connection.call(
         "HGET", keys.finished_resource(partition, kind, name), "record"
     )
     return reply
+
+
+def _partition_of(keys: Keys, kind: str, name: str) -> int:
+    """Where a record lies; one of several that belong together, `resource/word`, lies where its resource does."""
+    return partition_of(f"{kind}:{name.partition('/')[0]}", keys.partitions)

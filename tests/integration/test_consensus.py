@@ -250,7 +250,7 @@ async def test_s35_a_fabricated_tally_is_not_what_the_audit_has(server_url):
 
 async def test_many_proposals_in_one_message(server_url):
     """A list is opened, asked and decided with one message each way, and each proposal has a trail of its own."""
-    async with await hall(server_url) as live:
+    async with await hall(server_url, partitions=3) as live:
         await permit(live)
         boss = await live.run("boss")
         voters = [await live.run(name, Voter) for name in VOTERS]
@@ -262,6 +262,7 @@ async def test_many_proposals_in_one_message(server_url):
         assert {result.choice for result in results.values()} == {"yes"}
         assert [len(voter.seen) for voter in voters] == [40, 40, 40]
         assert verify(await records.trail(live.system, "batch/17")).is_right
+        assert len(await records.votes(live.system)) == 40
         cast = await live.audit(target="vote:batch", type="vote.cast")
         assert len(cast) == 3
         with pytest.raises(InvalidPayload):

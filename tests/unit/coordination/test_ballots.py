@@ -201,7 +201,7 @@ def test_rubbish_is_answered_and_changes_nothing(hall, verb, data):
 
 
 def decided(hall, **motion):
-    """A trail with two rounds and a rejected ballot."""
+    """A trail with two rounds and an equivocation."""
     proposal = hall.open(participants=list("abcd"), byzantine=True, on_tie="revote", **motion)
     for voter, choice in zip("abcd", ("yes", "yes", "no", "no"), strict=True):
         hall.vote(voter, proposal, choice)
@@ -312,6 +312,44 @@ def test_s35_a_fabricated_trail_is_found(hall, tamper):
     tamper(trail)
 
     assert verify(trail).problems
+
+
+def places(value, path=()):
+    """Where the leaves of a JSON value are."""
+    if isinstance(value, dict | list):
+        items = value.items() if isinstance(value, dict) else enumerate(value)
+        for key, item in items:
+            yield from places(item, (*path, key))
+    else:
+        yield path
+
+
+def test_no_single_change_of_a_trail_goes_unnoticed(hall):
+    """Each value of a trail, replaced: it cannot be read, does not verify, or is not what the audit has."""
+    trail = decided(hall)
+    text = msgspec.json.encode(trail)
+    unproven = []
+    for place in places(msgspec.json.decode(text)):
+        for other in ("", "x", "AAAA", 0, 1, 2, -1, 10**30, True, None, [], {}, ["no"]):
+            changed = msgspec.json.decode(text)
+            inner = changed
+            for key in place[:-1]:
+                inner = inner[key]
+            if inner[place[-1]] == other and type(inner[place[-1]]) is type(other):
+                continue
+            inner[place[-1]] = other
+            try:
+                read = msgspec.json.decode(msgspec.json.encode(changed), type=Trail)
+            except msgspec.ValidationError:
+                continue
+            if read == trail:
+                continue
+            assert read.digest() != trail.digest()
+            if not verify(read).problems:
+                unproven.append(".".join(map(str, place)))
+    # Times are the gateway's word, as is what it refused.
+    free = {"at", "closed", "rejections_left_out"}
+    assert [place for place in unproven if place.rpartition(".")[2] not in free] == []
 
 
 def test_keys_from_elsewhere_decide_whose_ballots_they_are(hall):

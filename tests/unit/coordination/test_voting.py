@@ -204,13 +204,38 @@ def test_who_waits_is_told_when_all_is_decided(hall):
     """A question that waits is answered with the last of the decisions it waits for, and not before."""
     listed = [{"title": "t", "participants": ["a"], "name": name} for name in "xy"]
     opened = hall.documents(hall.say("boss", "open", {"proposals": listed}, "batch"))
-    assert hall.say("boss", "get", {"proposals": {"x": 1, "y": 1}, "wait": True}, "batch") == {}
+    assert hall.say("boss", "get", {"proposals": {"x": 1, "y": 1}, "wait_ms": 9_000}, "batch") == {}
     for proposal in opened:
         before = len(hall.answers)
         hall.say("a", "cast", hall.sheet("a", [proposal], "yes"), "batch")
 
     told = [answer for answer in hall.answers[before:] if answer.agent == "boss"]
+    assert len(told) == 1
     assert [vote["state"] for vote in told[0].data["votes"]] == ["accepted", "accepted"]
+
+
+def test_who_waits_is_told_after_its_time_how_it_stands(hall):
+    """Nobody waits for longer than it said, and whoever has its answer gets no second one."""
+    proposal = hall.open(participants=["a"], deadline=600)
+    assert hall.say("boss", "get", {"proposals": {"": 1}, "wait_ms": 5_000}) == {}
+    assert hall.machine.next_due() == hall.now + 5_000
+
+    hall.wait(5_000)
+
+    assert hall.answers[-1].data["votes"][0]["state"] == "open"
+    before = len(hall.answers)
+    hall.vote("a", proposal, "yes")
+    assert [answer.agent for answer in hall.answers[before:]] == ["a"]
+
+
+def test_who_waits_hears_of_a_new_round(hall):
+    """A re-vote is news to whoever knows of the first round only."""
+    hall.open(on_stall="revote")
+    assert hall.say("boss", "get", {"proposals": {"": 1}, "wait_ms": 60_000}) == {}
+
+    hall.wait(60_000)
+
+    assert [answer.data["votes"][0]["round"] for answer in hall.answers if answer.agent == "boss"][-1] == 2
 
 
 def test_finished_votes_are_forgotten_after_a_while(hall):
