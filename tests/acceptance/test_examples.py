@@ -5,6 +5,8 @@ import io
 import json
 import re
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -87,3 +89,19 @@ def test_word_count_agrees_with_an_independent_count_and_leaves_a_complete_audit
     assert [(found["place"], found["ok"]) for found in verified] == [("store", True), ("folder", True)]
     kept = (path for path in (Path(run(shell, "pwd")[0]) / ".mas").rglob("*") if path.is_file())
     assert not [path for path in kept if CARD.search(path.read_bytes().decode(errors="replace"))]
+
+
+def test_the_voting_panel_decides_and_catches_who_votes_twice():
+    """The example prints what its README says, and needs no server."""
+    readme = (REPOSITORY / "examples/voting_panel/README.md").read_text()
+    said = readme.partition("```console\n$ python examples/voting_panel/panel.py\n")[2].partition("```")[0]
+
+    ran = subprocess.run(
+        [sys.executable, "examples/voting_panel/panel.py"],
+        cwd=REPOSITORY,
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+
+    assert (ran.returncode, ran.stdout) == (0, said), ran.stderr
