@@ -46,9 +46,12 @@ def event_of(message: AgentMessage) -> Event:
         "type": message.message_type,
         "time": rfc3339(int(message.timestamp * 1000)),
     }
+    if message.topic:
+        own["topic"] = message.topic
     if "specversion" not in payload:
         return from_cloudevent({"specversion": SPEC_VERSION, **own, "data": payload})
     told = {name: value for name, value in payload.items() if value is not None}
     if "id" in told and not isinstance(told["id"], str):
         raise EventInvalid("the id of an event is a text")
-    return from_cloudevent({**own, **told, "source": own["source"], "type": own["type"]})
+    decided: Payload = {name: own[name] for name in ("source", "type", "topic") if name in own}
+    return from_cloudevent({**own, **told, **decided})

@@ -10,6 +10,8 @@ import asyncio
 import os
 import signal
 import sys
+from collections.abc import Sequence
+from types import FunctionType
 from typing import Any, Final
 
 from mas_core.agent.agent import Agent
@@ -59,6 +61,26 @@ class EventRecorder(Agent[Any]):
         return {"seq": await self._events.append(event_of(message))}
 
 
+def recorder_of(topics: Sequence[str]) -> type[EventRecorder]:
+    """A recorder that keeps what is published to topics, too; it has a place of its own in each of their logs.
+
+    Raises:
+        InvalidIdentifier: One of these is no pattern.
+    """
+
+    async def keep(self: EventRecorder, message: AgentMessage) -> None:
+        await self.on_message(message)
+
+    handlers: dict[str, object] = {}
+    for number, pattern in enumerate(topics):
+        # Each pattern marks a function of its own.
+        handler = FunctionType(keep.__code__, keep.__globals__, f"topic_{number}")
+        handlers[handler.__name__] = Agent.subscribe(
+            pattern, durable=True, start="beginning", retry=_RETRIES
+        )(handler)
+    return type("EventRecorder", (EventRecorder,), handlers)
+
+
 async def record_events(
     target: Target,
     stop: asyncio.Event,
@@ -79,7 +101,7 @@ async def record_events(
         await system.require_gateway()
         await ensure_registered(system, RECORDER, source="project")
         async with EventStore(store_place(project)) as store:
-            recorder = EventRecorder(
+            recorder = recorder_of(load_config(project).config.events.topics)(
                 store,
                 redis_url=target.url,
                 namespace=target.namespace,

@@ -12,6 +12,8 @@ class EventSettings(BaseModel):
 
     record: bool = False
     """Whether `mas up` runs the recorder, which keeps what agents emit and what happens to the system."""
+    topics: list[str] = []
+    """Topics whose messages are kept too, such as `orders.>`; rules have to let event-recorder read them."""
     url: str | None = None
     """The database, as SQLAlchemy names it; .mas/events/events.sqlite when not given."""
     keep_days: float | None = Field(default=None, gt=0, le=36_500)

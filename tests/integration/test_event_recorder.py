@@ -18,17 +18,17 @@ from mas_core.model.event import EventType
 from mas_core.model.event_messages import RECORDER
 from mas_core.model.policy import BreakerLimits, Features
 from mas_core.ops import events, standings
-from mas_core.ops.event_recorder import EventRecorder
+from mas_core.ops.event_recorder import recorder_of
 from mas_core.ops.event_sources import SystemEvents
 from mas_core.ops.health import check
 from mas_core.settings.private_files import write_token
 
 
 @asynccontextmanager
-async def recording(live, place):
+async def recording(live, place, topics=()):
     """The store of a recorder that runs within the block."""
     async with EventStore(place) as store:
-        recorder = EventRecorder(
+        recorder = recorder_of(topics)(
             store,
             redis_url=live.system.target.url,
             namespace=live.store.namespace,
@@ -131,6 +131,28 @@ async def test_e5_what_came_while_no_recorder_ran_is_kept_after_its_start(server
         async with recording(live, tmp_path / "e.sqlite") as store:
             assert [event.data["n"] for event in await kept(store, 3)] == [0, 1, 2]
             assert (await alice.request(RECORDER, "late", {})).data == {"seq": 4}
+
+
+async def test_what_is_published_to_topics_is_kept_too(server_url, tmp_path):
+    """From the beginning of their logs, under their names, each once, also over a restart of the recorder."""
+    async with live_system(server_url, agents=["shop", RECORDER]) as live:
+        await live.allow(("shop", "topic:orders.>"), action="publish")
+        await live.allow((RECORDER, "topic:orders.>"), action="subscribe")
+        shop = await live.run("shop")
+        await shop.publish("orders.eu", {"n": 0}, message_type="order.created")
+        async with recording(live, tmp_path / "e.sqlite", ["orders.*", "orders.us.>"]) as store:
+            await kept(store, 1)
+            await shop.publish("orders.us.west", {"n": 1}, message_type="order.created")
+            await kept(store, 2)
+        await shop.publish("orders.eu", {"n": 2}, message_type="order.paid")
+        async with recording(live, tmp_path / "e.sqlite", ["orders.*", "orders.us.>"]) as store:
+            found = await kept(store, 3)
+
+    assert [(item.topic, item.type, item.source, item.data) for item in found] == [
+        ("orders.eu", "order.created", "shop", {"n": 0}),
+        ("orders.us.west", "order.created", "shop", {"n": 1}),
+        ("orders.eu", "order.paid", "shop", {"n": 2}),
+    ]
 
 
 async def test_what_happens_to_the_system_becomes_events_once(server_url, tmp_path, monkeypatch):
