@@ -29,7 +29,7 @@ __all__ = ["COMMANDS", "GROUPS", "RARER", "SECTIONS", "Command", "Impact", "Scop
 
 SECTIONS: tuple[tuple[str, tuple[str, ...]], ...] = (
     ("Run", ("init", "up", "down", "status", "health", "metrics", "check", "gateway", "partitions", "agent")),
-    ("Talk", ("discover", "send", "request", "reply", "watch", "record", "tui", "bench")),
+    ("Talk", ("discover", "send", "request", "reply", "topic", "watch", "record", "tui", "bench")),
     ("Queues", ("bus", "event", "schedule", "dlq", "task", "leader", "consensus")),
     ("Rules", ("rbac", "policy", "limit", "approval", "dlp", "breaker")),
     ("Evidence and state", ("trace", "audit", "key", "state", "backup")),
@@ -79,6 +79,7 @@ GROUPS: dict[str, str] = {
     "schedule": "Messages that were sent for later",
     "state": "What agents remember",
     "task": "Tasks: things to be done by whoever can",
+    "topic": "Topics: logs that some publish to and others read",
 }
 """Words that only lead to commands, and what is found there."""
 

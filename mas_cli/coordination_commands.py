@@ -1,4 +1,4 @@
-"""The entries of the commands about what agents agree on: leaders and tasks."""
+"""The entries of the commands about what agents share and agree on: topics, leaders and tasks."""
 
 from __future__ import annotations
 
@@ -8,6 +8,37 @@ _NO_TASK = {6: "there is no such task"}
 _REFUSED = {5: "the policy does not let this agent do it"}
 
 COORDINATION_COMMANDS: tuple[Command, ...] = (
+    Command(
+        "topic list",
+        "List topics, who listens, and how much is kept",
+        "read",
+        "topic:list_topics",
+        ("mas topic list", "mas topic list 'orders.>' --output json"),
+    ),
+    Command(
+        "topic publish",
+        "Publish messages for all who listen",
+        "write",
+        "topic:publish",
+        (
+            "mas topic publish orders.created -F id=17",
+            "mas topic publish orders.created @orders.jsonl --lines",
+            "mas topic publish orders.created --as shop --dry-run",
+        ),
+        {4: "no gateway answered", **_REFUSED, 8: "some were not published"},
+    ),
+    Command(
+        "topic subscribe",
+        "Show what is published, as it comes",
+        "read",
+        "topic:subscribe",
+        (
+            "mas topic subscribe 'orders.>'",
+            "mas topic subscribe orders.created --from beginning --count 10 --output json",
+            "mas topic subscribe 'orders.*' --as auditor --durable --for 1m",
+        ),
+        {4: "no gateway answered", **_REFUSED},
+    ),
     Command(
         "leader status",
         "Show who leads which group, in which term",

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Iterator
 from typing import Annotated
 
 import typer
 
 from mas_cli.connection import open_system
+from mas_cli.input.batches import batch
 from mas_cli.input.durations import parse_duration
-from mas_cli.input.line_feed import in_background, own_stream
-from mas_cli.input.payload import PayloadSource, payload_lines, payloads
+from mas_cli.input.payload import PayloadSource, payloads
 from mas_cli.input.prompts import announced
 from mas_cli.input.sending_flags import (
     OPERATOR,
@@ -34,7 +33,7 @@ from mas_cli.output.progress import Progress
 from mas_cli.output.refusals import refusals_in_words
 from mas_cli.output.rehearsals import show_rehearsal
 from mas_cli.output.sent_rows import SENT_COLUMNS, SENT_MANY_COLUMNS, Tally, sent_row
-from mas_core.errors import InvalidPayload, MasError, UsageError
+from mas_core.errors import UsageError
 
 
 async def send(
@@ -142,7 +141,7 @@ async def send(
         call.talk.count(f"follow it with: mas trace {receipt.message_id}")
         return ExitCode.OK
 
-    items = _batch(call, source, count)
+    items = batch(call, source, count)
     tally = Tally(call, target, message_type)
     async with open_system(call) as system:
         from mas_core.ops import messages
@@ -166,33 +165,3 @@ async def send(
             await call.out.listed(SENT_MANY_COLUMNS, tally.rows(outcomes, progress))
     tally.conclude()
     return ExitCode.OK
-
-
-def _batch(
-    call: Invocation, source: PayloadSource, count: int
-) -> AsyncIterator[dict[str, object] | MasError]:
-    """The payloads of a batch; what can be found wrong before anything is sent is raised here."""
-    if source.lines:
-        if count != 1:
-            raise UsageError("--lines and --count exclude each other")
-        if source.argument is None:
-            raise UsageError("--lines needs a source", hint="- for standard input, or @file.jsonl")
-        if source.argument == "-":
-            lines = payload_lines(source, own_stream(call.stdin), before_stdin=announced(call))
-            return in_background(lines)
-        return _as_they_are(payload_lines(source, call.stdin))
-    repeated = payloads(source, call.stdin, count=count, before_stdin=announced(call))
-    first = next(repeated)
-
-    def again() -> Iterator[dict[str, object]]:
-        yield first
-        yield from repeated
-
-    return _as_they_are(again())
-
-
-async def _as_they_are(
-    items: Iterator[dict[str, object]] | Iterator[dict[str, object] | InvalidPayload],
-) -> AsyncIterator[dict[str, object] | MasError]:
-    for item in items:
-        yield item

@@ -5,15 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from mas_core.base.ids import MESSAGE_TYPE
-from mas_core.base.resources import check_resource
 from mas_core.model.decision import Receipt
 from mas_core.model.message import DEFAULT_TTL_MS
 from mas_core.model.priority import NORMAL
-from mas_core.model.topic import TOPIC
-
-EVENT = "event"
-"""Type of a message to a topic whose name can be none."""
+from mas_core.model.topic import address
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,9 +117,10 @@ class Publishing:
             Backpressure: The log is full, and set to refuse then; or there are too many topics.
             Refused, InvalidPayload, GatewayDown: As for `send`.
         """
+        target, message_type = address(topic, message_type)
         return await self.send(
-            check_resource(TOPIC, topic),
-            message_type or _type_of(topic),
+            target,
+            message_type,
             data,
             priority=priority,
             ttl=ttl,
@@ -146,9 +142,10 @@ class Publishing:
         Returns:
             For each its receipt; one that was refused raises nothing here, its receipt says so.
         """
+        target, message_type = address(topic, message_type)
         return await self.send_many(
-            check_resource(TOPIC, topic),
-            message_type or _type_of(topic),
+            target,
+            message_type,
             payloads,
             priority=priority,
             ttl=ttl,
@@ -185,8 +182,3 @@ class Publishing:
         targets = sorted(str(item["id"]) for item in found)
         receipts = await self.send_to_all(targets, message_type, data, priority=priority, ttl=ttl)
         return BroadcastReceipt(dict(zip(targets, receipts, strict=True)))
-
-
-def _type_of(topic: str) -> str:
-    # Types that begin with the name of a resource mean something else.
-    return EVENT if topic.startswith("topic.") or not MESSAGE_TYPE.fullmatch(topic) else topic

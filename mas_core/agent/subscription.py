@@ -19,7 +19,7 @@ from mas_core.errors import DecryptionFailed, Forbidden, MasError, NotStarted
 from mas_core.model.message import UNAUTHENTIC_DELIVERY, AgentMessage, Delivery
 from mas_core.model.priority import LANE_WEIGHTS, lane_of
 from mas_core.model.topic import GONE_MS, ToldTopic, TopicGap
-from mas_core.store.topics import LogEntry, TopicLogs, partition_of_topic
+from mas_core.store.topics import RELEASED, LogEntry, TopicLogs, partition_of_topic
 
 log = get_logger(__name__)
 
@@ -361,7 +361,7 @@ class Subscription:
                 await asyncio.sleep(_FORGED_S)
 
     async def _read_durable(self, partition: int, changed: asyncio.Event) -> None:
-        must_look_back = True
+        looked_back: set[str] = set()
         desk = self._desk
         while True:
             await self._room.wait()
@@ -369,23 +369,24 @@ class Subscription:
             names = list(self._topics_in(partition))
             if not names:
                 await changed.wait()
-                must_look_back = True
                 continue
             try:
                 async with self._turns[partition]:
-                    if must_look_back:
-                        # What was given to us with an answer that never came.
-                        for name in names:
+                    for name in names:
+                        if name not in looked_back:
+                            # What others left, and what was given to us with an answer that never came.
+                            await self._take_over(partition, name)
                             await self._take_own(partition, name)
-                        must_look_back = False
+                            looked_back.add(name)
                     reading = desk.logs.read_group(partition, names, self._group, desk.instance, _BLOCK_MS)
                     found = await _unless(changed, reading)
                     for entry in found or ():
                         await self._take_entry(entry)
-                must_look_back = found is None
+                if found is None:
+                    looked_back.clear()
             except MasError as error:
                 log.warning("store.unavailable", agent=desk.group, reason=error.message)
-                must_look_back = True
+                looked_back.clear()
                 await asyncio.sleep(_RECONNECT_S)
                 with contextlib.suppress(MasError):
                     await self._create_groups(partition)
@@ -404,15 +405,19 @@ class Subscription:
         """Take over what instances of the agent had in hand that are gone, and say that this one is not."""
         if not self.durable:
             return
-        logs, own = self._desk.logs, self._desk.instance
         for name, place in list(self._places.items()):
             with contextlib.suppress(MasError):
-                for consumer in await logs.consumers(place.partition, name, self._group):
-                    if consumer.name != own and consumer.idle_ms > GONE_MS:
-                        await logs.take_over(place.partition, name, self._group, own, consumer.name)
                 async with self._turns[place.partition]:
+                    await self._take_over(place.partition, name)
                     # Also lets the others see that this one is there, though it has room for nothing.
                     await self._take_own(place.partition, name)
+
+    async def _take_over(self, partition: int, name: str) -> None:
+        logs, own = self._desk.logs, self._desk.instance
+        for consumer in await logs.consumers(partition, name, self._group):
+            is_gone = consumer.name == RELEASED or consumer.idle_ms > GONE_MS
+            if consumer.name != own and is_gone:
+                await logs.take_over(partition, name, self._group, own, consumer.name)
 
     async def _take_entry(self, found: LogEntry, *, is_new: bool = True) -> None:
         place = self._places.get(found.topic)

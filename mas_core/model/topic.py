@@ -11,12 +11,15 @@ from typing import Annotated, Final
 
 import msgspec
 
-from mas_core.base.resources import MAX_NAME, matches_name
+from mas_core.base.ids import MESSAGE_TYPE
+from mas_core.base.resources import MAX_NAME, check_resource, matches_name
 
 TOPIC: Final = "topic"
 """The kind of resource that topics are."""
 SUBSCRIBE: Final = "topic.subscribe"
 """Asks the gateway which topics match some patterns, for their keys, and to be told when either changes."""
+EVENT: Final = "event"
+"""Type of a message to a topic whose name can be none."""
 NEWS: Final = "topic.news"
 """Tells a subscribed instance of topics that have appeared and of keys that were replaced."""
 REPORT: Final = "topic.report"
@@ -36,6 +39,20 @@ MAX_GENERATIONS: Final = 64
 """Keys of a topic that are kept; what lies under older ones is a gap."""
 
 _MAX_PATTERN = MAX_NAME + 6
+
+
+def address(topic: str, message_type: str = "") -> tuple[str, str]:
+    """Target and type of what is published to a topic; the type is the topic's name when left out.
+
+    Raises:
+        InvalidIdentifier: The topic cannot have this name.
+    """
+    target = check_resource(TOPIC, topic)
+    if not message_type:
+        # Types that begin with the name of a resource mean something else.
+        is_type = MESSAGE_TYPE.fullmatch(topic) and not topic.startswith(f"{TOPIC}.")
+        message_type = topic if is_type else EVENT
+    return target, message_type
 
 
 def is_topic(target: str) -> bool:

@@ -16,6 +16,8 @@ from mas_core.store.stored import frame_of, hash_of
 
 READ_FRAMES: Final = 16
 """Frames of each log that one reading brings."""
+RELEASED: Final = "released"
+"""The consumer that has what others have left behind."""
 COUNTED_ENTRIES: Final = 2_000
 """Entries that are looked at to tell how fast messages come."""
 
@@ -169,11 +171,11 @@ class TopicLogs:
         return int(await self._connection.script("take_over_log", [key], [group, consumer, gone]))
 
     async def leave(self, places: Sequence[tuple[int, str]], group: str, consumer: str) -> None:
-        """Take a consumer that has nothing in its hands out of its group in these logs (partition, topic)."""
+        """Take a consumer out of its group in these logs (partition, topic); others get what it has in hand."""
         pipeline = Pipeline()
         for partition, topic in places:
             key = self._keys.topic(partition, topic)
-            self._connection.add_script(pipeline, "leave_log", [key], [group, consumer])
+            self._connection.add_script(pipeline, "leave_log", [key], [group, consumer, RELEASED])
         await self._connection.run(pipeline)
 
     async def names(self, partition: int) -> list[str]:

@@ -104,6 +104,9 @@ SYSTEM_CALLS = {
     "schedule list": [],
     "schedule get": ["{scheduled}", "--payload"],
     "schedule cancel": ["{scheduled}", "--yes"],
+    "topic list": [],
+    "topic publish": ["lawful.topic", "@cruel.json"],
+    "topic subscribe": ["lawful.topic", "--from", "beginning", "--count", "1", "--for", "9s"],
     "leader status": ["{group}"],
     "leader watch": ["{group}", "--for", "50ms"],
     "leader resign": ["{group}"],
@@ -248,6 +251,8 @@ def system_call(running_project, tmp_path, monkeypatch):
         if "{group}" in words:
             group = asyncio.run(_led_group(running_project))
             words = [word.replace("{group}", group) for word in words]
+        if entry.name.startswith("topic "):
+            asyncio.run(_publish_something(running_project))
         if entry.name == "task assign":
             asyncio.run(_let_operator_coordinate(running_project))
         if entry.name == "event emit":
@@ -289,7 +294,14 @@ async def _scheduled_message(folder: Path) -> str:
 async def _let_operator_coordinate(folder: Path) -> None:
     """Let the operator do everything to every queue and group."""
     async with System(resolve_target(config=folder, environ={})) as system:
-        await rbac.add_rules(system, "allow", "operator", ["task:>", "leader:>"])
+        await rbac.add_rules(system, "allow", "operator", ["task:>", "leader:>", "topic:>"])
+
+
+async def _publish_something(folder: Path) -> None:
+    """Publish what nobody could show unchanged."""
+    await _let_operator_coordinate(folder)
+    async with System(resolve_target(config=folder, environ={})) as system:
+        await messages.send(system, "topic:lawful.topic", "lawful.topic", CRUEL)
 
 
 async def _task(folder: Path, state: str) -> str:
@@ -352,7 +364,7 @@ async def _kept_message(folder: Path, more: dict[str, object]) -> str:
 
 
 MESSAGES = {
-    "bus replay",
+    *("bus replay", "topic publish"),
     *("send", "request", "leader resign", "task assign", "task cancel", "task retry"),
     *("consensus open", "consensus vote", "consensus close", "event emit", "event replay"),
 }
