@@ -26,6 +26,7 @@ from mas_core.agent.listeners import Listeners, subscribe, topic_handlers_of
 from mas_core.agent.obedience import Obedience
 from mas_core.agent.retries import Retries
 from mas_core.agent.subscription import NOW
+from mas_core.agent.supervisor import Supervisor
 from mas_core.agent.talking import Talking
 from mas_core.agent.task_handlers import TaskMethod, task
 from mas_core.agent.task_worker import DEFAULT_QUEUE, TaskOptions, TaskWorker, start_task_worker
@@ -42,7 +43,7 @@ from mas_core.errors import (
 )
 from mas_core.gateway.in_process import InProcessGateway
 from mas_core.model.delivery_mode import DeliveryMode, parse_delivery
-from mas_core.model.message import AgentMessage
+from mas_core.model.message import AgentMessage, TypedPayload
 from mas_core.model.standing import ACTIVE, HOLDING
 from mas_core.model.topic import TopicGap
 from mas_core.resilience.retry_policy import RetryPolicy
@@ -185,7 +186,7 @@ class Agent(Talking, Generic[State]):
 
     @staticmethod
     def on(
-        message_type: str,
+        message_type: str | type[TypedPayload],
         *,
         model: type[BaseModel] | None = None,
         retry: RetryPolicy | None = None,
@@ -198,7 +199,7 @@ class Agent(Talking, Generic[State]):
         returns is the reply to a message that expects one, unless it has replied itself; None is an empty reply.
 
         Args:
-            message_type: Such as `math.add`.
+            message_type: Such as `math.add`, or one of the known messages, which is its own model.
             model: Pydantic model of the payload.
             retry: When a message comes again that it failed on.
             timeout: Seconds until it is ended and its message has failed; 0 for never; the agent's when left out.
@@ -522,6 +523,15 @@ class Agent(Talking, Generic[State]):
     def client(self) -> Client:
         """What this agent sends with, once it is started."""
         return self._started()
+
+    def supervisor(self, queue: str = DEFAULT_QUEUE) -> Supervisor:
+        """Assigns tasks to a queue as this agent, and follows them."""
+        return Supervisor(self._started(), queue)
+
+    async def backlog(self) -> dict[str, int]:
+        """How many of this agent's messages are not handled yet, for each lane: high, normal, low."""
+        self._started()
+        return await self._keeping().backlog()
 
     @property
     def state(self) -> State:

@@ -44,6 +44,7 @@ from mas_core.model.message import (
     Delivery,
     Envelope,
     Flag,
+    TypedPayload,
 )
 from mas_core.model.priority import NORMAL
 from mas_core.model.rehearsal import Rehearsal
@@ -189,7 +190,7 @@ class Client(Publishing):
     async def send(
         self,
         target: str,
-        message_type: str,
+        message_type: str | TypedPayload,
         data: object = None,
         *,
         priority: int | str = NORMAL,
@@ -378,7 +379,7 @@ class Client(Publishing):
     async def request(
         self,
         target: str,
-        message_type: str,
+        message_type: str | TypedPayload,
         data: object = None,
         *,
         timeout: float = REQUEST_TIMEOUT_S,
@@ -438,7 +439,7 @@ class Client(Publishing):
             if span is not None:
                 span.end("request_timed_out")
             raise RequestTimedOut(
-                f"{target} did not answer {message_type} within {timeout:g} s",
+                f"{target} did not answer {envelope.type} within {timeout:g} s",
                 target=target,
                 seconds=timeout,
             ) from None

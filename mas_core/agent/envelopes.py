@@ -10,7 +10,7 @@ from mas_core.base.ids import GATEWAY, check_message_id, check_message_type, new
 from mas_core.base.resources import check_target
 from mas_core.errors import UsageError
 from mas_core.model.delivery_mode import DeliveryMode, parse_delivery
-from mas_core.model.message import MAX_TTL_MS, Envelope, Flag, payload_bytes
+from mas_core.model.message import MAX_TTL_MS, Envelope, Flag, TypedPayload, payload_bytes
 from mas_core.model.priority import parse_priority
 from mas_core.model.scheduled import MAX_AHEAD_MS
 
@@ -34,7 +34,7 @@ class Envelopes:
     def make(
         self,
         target: str,
-        message_type: str,
+        message_type: str | TypedPayload,
         data: object,
         priority: int | str,
         ttl: float,
@@ -45,6 +45,8 @@ class Envelopes:
         """A message to an agent; parameters and errors as for `Client.send`."""
         if not 0 < ttl * 1000 <= MAX_TTL_MS:
             raise UsageError(f"a message lives for more than 0 s and at most 30 days, not for {ttl} s")
+        if not isinstance(message_type, str):
+            message_type, data = message_type.TYPE, message_type
         if (target, message_type) not in self._known_addresses:
             check_target(target)
             check_message_type(message_type)

@@ -11,7 +11,7 @@ from pydantic import BaseModel, ValidationError
 
 from mas_core.base.ids import check_message_type
 from mas_core.errors import InvalidPayload, UsageError
-from mas_core.model.message import AgentMessage
+from mas_core.model.message import AgentMessage, TypedPayload
 from mas_core.resilience.retry_policy import RetryPolicy
 
 HandlerMethod = TypeVar("HandlerMethod", bound=Callable[..., Awaitable[object]])
@@ -51,13 +51,18 @@ class Handler:
 
 
 def on(
-    message_type: str,
+    message_type: str | type[TypedPayload],
     *,
     model: type[BaseModel] | None = None,
     retry: RetryPolicy | None = None,
     timeout: float | None = None,
 ) -> Callable[[HandlerMethod], HandlerMethod]:
     """Mark a method as the handler of a message type; see `Agent.on`."""
+    if not isinstance(message_type, str):
+        if not issubclass(message_type, BaseModel):
+            raise UsageError(f"{message_type.__name__} is no model of a payload")
+        model = message_type
+        message_type = model.TYPE
     check_message_type(message_type)
 
     def mark(method: HandlerMethod) -> HandlerMethod:

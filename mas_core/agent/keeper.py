@@ -103,6 +103,10 @@ class StateKeeper(Generic[S]):
         """Set the state back to its defaults, in the turn or at once."""
         await self._change(lambda _: self._shape.default())
 
+    async def backlog(self) -> dict[str, int]:
+        """Unsettled messages of each lane."""
+        return await self._store.backlog()
+
     def committed(self, turn: Turn) -> None:
         """Take over the state of a turn that was settled."""
         if turn.revision + 1 > self._revision:

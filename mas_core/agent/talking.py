@@ -12,7 +12,7 @@ from mas_core.agent.turn import current_turn
 from mas_core.model.decision import Receipt
 from mas_core.model.event import Extension
 from mas_core.model.event_messages import RECORDER, emitted
-from mas_core.model.message import DEFAULT_TTL_MS, AgentMessage
+from mas_core.model.message import DEFAULT_TTL_MS, AgentMessage, TypedPayload
 from mas_core.model.priority import NORMAL
 
 
@@ -34,7 +34,7 @@ class Talking(Publishing):
     async def send(
         self,
         target: str,
-        message_type: str,
+        message_type: str | TypedPayload,
         data: object = None,
         *,
         priority: int | str = NORMAL,
@@ -150,7 +150,7 @@ class Talking(Publishing):
     async def request(
         self,
         target: str,
-        message_type: str,
+        message_type: str | TypedPayload,
         data: object = None,
         *,
         timeout: float | None = None,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
-from typing import Final, Protocol
+from typing import ClassVar, Final, Protocol
 
 import msgspec
 
@@ -148,6 +148,12 @@ STANDING = "mas.standing"
 """What the gateway tells an instance: the standing that an operator gave to its agent."""
 CONTROL_TYPES = frozenset({ATTACH, BEAT, DETACH, NACK, OUTCOME, DISCOVER, KEYS, REHEARSE, SUBSCRIBE, REPORT})
 """What an agent's own runtime says to the gateway; such messages go no further."""
+
+
+class TypedPayload(Protocol):
+    """A payload that says of which type its message is, such as those of `mas_core.agent.known_messages`."""
+
+    TYPE: ClassVar[str]
 
 
 class Replier(Protocol):
