@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import itertools
+import os
 import re
+import secrets
 import shutil
 import subprocess
 import sys
@@ -80,7 +82,7 @@ def shell_in(folder: Path, bin_dir: Path, environ: Mapping[str, str]) -> Iterato
     script = bin_dir / "mas"
     script.write_text(f'#!/bin/sh\nexec "{sys.executable}" -m mas_cli "$@"\n')
     script.chmod(0o755)
-    call = [tmux, "-L", f"mas-{bin_dir.parent.name}", "-f", "/dev/null"]
+    call = [tmux, "-L", f"mas-{os.getpid()}-{secrets.token_hex(4)}", "-f", "/dev/null"]
     words = ["env", "-u", "TMUX", *(f"{name}={value}" for name, value in environ.items()), "PS1=$ "]
     words += [f"PATH={bin_dir}:/usr/bin:/bin", "bash", "--norc", "--noprofile", "-i"]
     subprocess.run([*call, "new-session", "-d", "-x", "120", "-y", "40", *words], check=True, cwd=folder)
