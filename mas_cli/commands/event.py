@@ -19,6 +19,7 @@ from mas_cli.output.columns import Column, Record
 from mas_cli.output.exit_codes import ExitCode
 from mas_cli.output.rehearsals import show_rehearsal
 from mas_cli.output.run_reports import RunReport
+from mas_cli.output.safe_text import safe_text
 from mas_cli.output.sent_rows import SENT_COLUMNS, sent_row
 from mas_cli.running import Lifetime, run_until_stopped
 from mas_core.errors import MasError, UsageError
@@ -289,9 +290,14 @@ def _query(
     from mas_core.ops.events import EventQuery
 
     first, last = parse_range(since, until, utc=call.flags.utc)
-    return EventQuery(
+    query = EventQuery(
         event_type, topic, source or (), expression or None, first, last, newest_first=newest_first
     )
+    for name in query.selection.unknown_names:
+        call.talk.warn(
+            f"no event has {safe_text(name, 40)!r}: fields are type, source, topic, data and so on"
+        )
+    return query
 
 
 async def _lines(played: AsyncIterator[StoredEvent]) -> AsyncIterator[Record]:

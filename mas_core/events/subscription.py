@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Generator
 from dataclasses import dataclass
 from types import TracebackType
 from typing import Self
@@ -63,6 +63,11 @@ class Subscription:
     def close(self) -> None:
         """End it: nothing is handed to it any more, and what waits for its handler is given up."""
         self._close(self)
+
+    def __await__(self) -> Generator[object, object, Self]:
+        """Nothing has to be waited for; `await dispatcher.subscribe(...)` may be written all the same."""
+        yield from ()
+        return self
 
     async def __aenter__(self) -> Self:
         return self

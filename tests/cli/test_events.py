@@ -73,6 +73,7 @@ def test_what_cannot_be_asked_is_refused_with_its_place(project, mas):
     assert (ran.code, ran.error["code"]) == (2, "filter_invalid")
     assert ran.error["details"] == {"line": 1, "column": 14}
     assert mas("event", "list", "--type", "a.>.b").code == 2
+    assert "no event has 'dta'" in mas("event", "list", "--filter", "dta.amount > 1").err
     assert mas("event", "tail", "--buffer", "0").code == 2
 
 

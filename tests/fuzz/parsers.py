@@ -17,10 +17,14 @@ from mas_core.errors import (
     BackupInvalid,
     ConfigurationError,
     DecryptionFailed,
+    EventInvalid,
+    FilterInvalid,
     InvalidPayload,
     MasError,
     UsageError,
 )
+from mas_core.events.expressions import Expression, Undecided
+from mas_core.events.patterns import compile_pattern
 from mas_core.gateway.controls import (
     AttachData,
     DiscoverData,
@@ -35,8 +39,10 @@ from mas_core.gateway.rehearsal import read_rehearsal
 from mas_core.gateway.sessions import Sessions
 from mas_core.gateway.stages.check_form import CheckForm
 from mas_core.gateway.transit import Surroundings, Transit
+from mas_core.model.cloud_events import decode_cloudevent, encode_cloudevent
 from mas_core.model.decision import Decision, Receipt
 from mas_core.model.encrypted_payload import MARK, read_encrypted
+from mas_core.model.event import Event
 from mas_core.model.frame import (
     DELIVERIES_DECODER,
     FRAME_VERSION,
@@ -188,6 +194,38 @@ def read_receipts(data: bytes) -> None:
             decode(data)
     with contextlib.suppress(InvalidPayload):
         AgentMessage.from_json(data)
+
+
+EVENT_SEEDS = (
+    (
+        b'{"specversion":"1.0","id":"i","source":"s","type":"a.b","topic":"t","time":"2026-01-31T09:30:00.25Z",'
+        b'"subject":"x","data":{"a":[1,null]}}'
+    ),
+    b'{"specversion":"1.0","id":"i","source":"s","type":"a","datacontenttype":"a/b","data_base64":"AAE="}',
+)
+FILTER_SEEDS = (
+    b'data.amount > 100 && type == "order.created" || !has(data.x) ? true : false',
+    b"data.tags.exists(tag, tag.matches('^a+$')) && size(topic) - -1 > 2.5e3",
+    b"orders.*.eu.>",
+)
+_SEEN = Event("a.b", "s", {"amount": 1, "tags": ["a"]}, "t")
+
+
+def read_event(data: bytes) -> None:
+    """A CloudEvent; what is read can be written, and read again as the same."""
+    with contextlib.suppress(EventInvalid):
+        event = decode_cloudevent(data)
+        again = decode_cloudevent(encode_cloudevent(event))
+        assert again == event
+
+
+def read_filter(data: bytes) -> None:
+    """An expression and a pattern, and what they say of an event."""
+    text = data.decode("utf-8", "replace")
+    with contextlib.suppress(FilterInvalid):
+        compile_pattern(text)("orders.a.eu.b")
+    with contextlib.suppress(FilterInvalid, Undecided, ArithmeticError, RuntimeError, TypeError):
+        Expression(text)(_SEEN)
 
 
 _CAPSULES = msgspec.msgpack.Decoder(Capsule)
@@ -360,6 +398,8 @@ def parsers() -> list[Parser]:
             read_receipts,
             [_ENCODER.encode([receipt]), _ENCODER.encode([delivery]), message],
         ),
+        Parser("event", read_event, EVENT_SEEDS),
+        Parser("filter of events", read_filter, FILTER_SEEDS),
         Parser("encrypted payload", read_ciphertext, [encrypted, *JSON_SEEDS[:1]]),
         Parser("token", read_token, [new_token(registry().keys.public_key).encode()]),
         Parser("scan", scan, JSON_SEEDS),

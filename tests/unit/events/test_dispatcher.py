@@ -20,6 +20,7 @@ async def test_each_subscription_gets_what_it_selects():
         seen["async"].append(event.data)
 
     async with EventDispatcher() as dispatcher:
+        assert await (found := dispatcher.subscribe("unused", later, type="nothing")) is found
         for name, wanted in {
             "type": {"type": "order.*"},
             "topic": {"topic": "shop.>"},
