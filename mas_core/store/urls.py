@@ -63,6 +63,8 @@ def read_store_url(url: str) -> StoreUrl:
 
 def safe_url(url: str) -> str:
     """`url` without its passwords, for messages and logs."""
+    if ":" not in url and "@" not in url and "?" not in url:
+        return url
     parts = urlsplit(url)
     netloc = parts.netloc
     if "@" in netloc:

@@ -403,3 +403,10 @@ def test_completion_is_printed_and_installed(mas, home, monkeypatch):
     assert Path(mas("completion", "install", "zsh", "-o", "json").json["path"]).name == "_mas"
     assert mas("completion", "install", "tcsh").code == 2
     assert json.loads(mas("completion", "zsh", "-o", "json").out)["shell"] == "zsh"
+
+
+def test_what_is_no_url_is_shown_as_it_was_typed(mas):
+    """But for the passwords in it."""
+    assert "'foo' is not the URL" in mas("--url", "foo", "status").err
+    assert "hunter2" not in mas("--url", "foo?password=hunter2", "status").err
+    assert "hunter2" not in mas("--url", "me:hunter2@foo", "status").err
