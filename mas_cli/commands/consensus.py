@@ -9,8 +9,8 @@ import typer
 from mas_cli.connection import open_system
 from mas_cli.input.durations import parse_duration
 from mas_cli.invocation import Invocation
-from mas_cli.output.colours import Style
-from mas_cli.output.columns import Column, Record, with_rest
+from mas_cli.output.columns import Column, with_rest
+from mas_cli.output.coordination_rows import VOTE_COLUMNS, vote_row, vote_style
 from mas_cli.output.exit_codes import ExitCode
 from mas_cli.output.moments import moment
 from mas_cli.watching import Count, For, Shown, Snapshot, Until, Watch, snapshot, watch_snapshots, watched
@@ -18,7 +18,7 @@ from mas_core.errors import UsageError
 from mas_core.model.vote import ACCEPTED, REJECTED, Motion
 
 if TYPE_CHECKING:
-    from mas_core.ops.consensus import Result, Trail, VoteRow
+    from mas_core.ops.consensus import Result, Trail
 
 OPERATOR = "operator"
 
@@ -28,25 +28,10 @@ As = Annotated[
 ]
 
 
-def _coloured(state: object) -> Style | None:
-    return {ACCEPTED: "good", REJECTED: "bad", "escalated": "warn"}.get(str(state))  # type: ignore[return-value]
-
-
-_LISTED = (
-    Column("id", style=lambda _: "name"),
-    Column("title", flexible=True),
-    Column("state", style=_coloured),
-    Column("choice"),
-    Column("strategy"),
-    Column("round", kind="number"),
-    Column("voted", kind="number"),
-    Column("participants", kind="number"),
-    Column("deadline", kind="time"),
-)
 _SHOWN = (
     Column("id", style=lambda _: "name"),
     Column("title", flexible=True),
-    Column("state", style=_coloured),
+    Column("state", style=vote_style),
     Column("choice"),
     Column("weights"),
     Column("needed", kind="number"),
@@ -155,7 +140,7 @@ async def open_vote(
         "participants": dict(opened.proposal.participants),
         "unreached": dict(opened.unreached),
     }
-    call.out.record((*_LISTED[:4], Column("deadline", kind="time")), record)
+    call.out.record((*VOTE_COLUMNS[:4], Column("deadline", kind="time")), record)
     if result is None:
         call.talk.say(f"follow it with: mas consensus status {name} --watch")
     return _code("" if result is None else result.outcome)
@@ -230,7 +215,7 @@ async def list_votes(
         from mas_core.ops import consensus
 
         rows = [row for row in await consensus.votes(system) if not state or row.state == state]
-    call.out.records(_LISTED, [_row(row) for row in rows])
+    call.out.records(VOTE_COLUMNS, [vote_row(row) for row in rows])
     call.talk.count("1 vote" if len(rows) == 1 else f"{len(rows)} votes")
     return ExitCode.OK
 
@@ -274,20 +259,6 @@ def _participants(voters: list[str], weights: list[str]) -> dict[str, int | floa
 
 def _code(state: str) -> ExitCode:
     return ExitCode.NO if state == REJECTED else ExitCode.OK
-
-
-def _row(row: VoteRow) -> Record:
-    return {
-        "id": row.id,
-        "title": row.title,
-        "state": row.state,
-        "choice": row.choice or None,
-        "strategy": row.strategy,
-        "round": row.round,
-        "voted": row.voted,
-        "participants": row.participants,
-        "deadline": moment(row.deadline) if row.deadline else None,
-    }
 
 
 def _standing(found: Trail) -> dict[str, object]:

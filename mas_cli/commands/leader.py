@@ -9,26 +9,16 @@ import typer
 from mas_cli.connection import open_system
 from mas_cli.input.sending_flags import As
 from mas_cli.invocation import Invocation
-from mas_cli.output.columns import Column, Record
+from mas_cli.output.columns import Record
+from mas_cli.output.coordination_rows import LEADER_COLUMNS, leader_row
 from mas_cli.output.exit_codes import ExitCode
-from mas_cli.output.moments import moment
 from mas_cli.watching import Count, For, Shown, Snapshot, Until, Watch, watch_snapshots, watched
 from mas_core.ops.system import OPERATOR
 
 if TYPE_CHECKING:
-    from mas_core.ops.leaders import Group
     from mas_core.ops.system import System
 
 Groups = Annotated[list[str] | None, typer.Argument(metavar="GROUP", help="Only these groups.")]
-
-_COLUMNS = (
-    Column("group", style=lambda _: "name"),
-    Column("leader"),
-    Column("term", kind="number"),
-    Column("since", kind="age"),
-    Column("lease", kind="duration"),
-    Column("instance"),
-)
 
 
 async def status(
@@ -51,7 +41,7 @@ async def status(
             await watch_snapshots(call, lambda: _snapshot(system, names), how)
             return ExitCode.OK
         rows = await _rows(system, names)
-    call.out.records(_COLUMNS, rows)
+    call.out.records(LEADER_COLUMNS, rows)
     return ExitCode.OK
 
 
@@ -88,28 +78,16 @@ async def resign(
 
         await leaders.depose(system, group, as_agent=as_agent)
         rows = await _rows(system, (group,))
-    call.out.records(_COLUMNS, rows)
+    call.out.records(LEADER_COLUMNS, rows)
     return ExitCode.OK
 
 
 async def _snapshot(system: System, names: tuple[str, ...]) -> Snapshot:
-    shown = Shown(_COLUMNS, await _rows(system, names), key="group")
+    shown = Shown(LEADER_COLUMNS, await _rows(system, names), key="group")
     return Snapshot((shown,), shown)
 
 
 async def _rows(system: System, names: tuple[str, ...]) -> list[Record]:
     from mas_core.ops import leaders
 
-    return [_row(group) for group in await leaders.groups(system, names)]
-
-
-def _row(group: Group) -> Record:
-    is_led = bool(group.leader)
-    return {
-        "group": group.name,
-        "leader": group.leader or None,
-        "term": group.term,
-        "since": moment(group.since) if is_led else None,
-        "lease": group.lease_ms / 1000,
-        "instance": group.instance or None,
-    }
+    return [leader_row(group) for group in await leaders.groups(system, names)]

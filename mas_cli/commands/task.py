@@ -13,8 +13,9 @@ from mas_cli.input.payload import PayloadSource, payloads
 from mas_cli.input.prompts import announced
 from mas_cli.input.sending_flags import Argument, As, Fields, JsonFields, Priority
 from mas_cli.invocation import Invocation
-from mas_cli.output.colours import Style
 from mas_cli.output.columns import Column, Record, with_rest
+from mas_cli.output.coordination_rows import DEFAULT_QUEUE as DEFAULT
+from mas_cli.output.coordination_rows import TASK_COLUMNS, task_row, task_style
 from mas_cli.output.exit_codes import ExitCode
 from mas_cli.output.formats import Format
 from mas_cli.output.moments import moment
@@ -26,7 +27,6 @@ if TYPE_CHECKING:
 
     from mas_core.ops.tasks import Supervisor, Task, TaskStatus
 
-DEFAULT = "default"
 SHOWN = 100
 
 Queue = Annotated[str, typer.Option(metavar="NAME", help="The queue of the tasks.")]
@@ -36,23 +36,9 @@ TaskIds = Annotated[list[str], typer.Argument(metavar="TASK", help="Ids of tasks
 Reason = Annotated[str, typer.Option(metavar="TEXT", help="Why; whoever waits for the task is told.")]
 
 
-def _coloured(status: object) -> Style | None:
-    return {"done": "good", "failed": "bad", "cancelled": "dim"}.get(str(status))  # type: ignore[return-value]
-
-
-_COLUMNS = (
-    Column("id", style=lambda _: "name"),
-    Column("type", flexible=True),
-    Column("agent"),
-    Column("status", style=_coloured),
-    Column("progress", kind="number"),
-    Column("age", kind="age"),
-    Column("tries", kind="number"),
-    Column("queue", usual=DEFAULT),
-)
 _CHANGED = (
     Column("id"),
-    Column("status", style=_coloured),
+    Column("status", style=task_style),
     Column("error.message", header="error", flexible=True),
 )
 _WORKERS = (
@@ -169,7 +155,7 @@ async def list_tasks(
             since_ms=now - int(within * 1000) if within else 0,
         )
     shown = found[-limit:] if limit > 0 else found
-    call.out.records(_COLUMNS, [_row(task) for task in shown])
+    call.out.records(TASK_COLUMNS, [task_row(task) for task in shown])
     if len(shown) < len(found):
         call.talk.warn(f"only {len(shown)} of {len(found)} are shown; --limit 0 shows all")
     return ExitCode.OK
@@ -181,7 +167,7 @@ async def get(call: Invocation, task_id: TaskId, *, queue: OnlyQueue = "") -> Ex
         from mas_core.ops import tasks
 
         record = _whole(await tasks.get_task(system, task_id, queue))
-    call.out.record(with_rest(_COLUMNS, record), record)
+    call.out.record(with_rest(TASK_COLUMNS, record), record)
     return ExitCode.OK
 
 
@@ -300,23 +286,10 @@ def _queue_flag(queue: str) -> str:
     return "" if queue == DEFAULT else f" --queue {queue}"
 
 
-def _row(task: Task) -> Record:
-    return {
-        "id": task.id,
-        "type": task.type,
-        "agent": task.worker or task.agent or None,
-        "status": task.status,
-        "progress": task.progress,
-        "age": moment(task.created),
-        "tries": task.attempt,
-        "queue": task.queue,
-    }
-
-
 def _whole(task: Task) -> Record:
     error = task.error
     return {
-        **_row(task),
+        **task_row(task),
         "description": task.description,
         "parameters": task.parameters,
         "assigner": task.assigner,

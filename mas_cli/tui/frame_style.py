@@ -14,5 +14,6 @@ ContentSwitcher { height: 1fr; }
 .titled { border: round $surface-lighten-2; border-title-color: $text; padding: 0 1; }
 .titled:focus-within { border: round $primary; }
 .-ascii .titled, .-ascii .titled:focus-within, .-ascii Window > Vertical { border: ascii $foreground; }
+.-low #pulse, .-low #pulse:focus-within { border: none; height: 4; }
 .-ascii Underline { display: none; }
 """

@@ -7,6 +7,7 @@ from typing import Any
 import msgspec
 from support.filled import filled
 
+from mas_cli.output.coordination_rows import leader_row, task_row, vote_row
 from mas_cli.output.dead_letter_rows import attempt_rows, letter_details, letter_row
 from mas_cli.output.queue_rows import message_row, queue_row
 from mas_cli.output.rule_rows import rule_row
@@ -20,10 +21,13 @@ from mas_core.model.message import Delivery
 from mas_core.model.policy import Rule
 from mas_core.ops.agents import AgentDescription
 from mas_core.ops.breakers import CircuitStatus
+from mas_core.ops.consensus import VoteRow
 from mas_core.ops.dead_letters import DeadLetter
+from mas_core.ops.leaders import Group
 from mas_core.ops.limits import LimitStatus
 from mas_core.ops.queues import Queue, QueuedMessage
 from mas_core.ops.status import SystemStatus
+from mas_core.ops.tasks import Task
 from mas_core.ops.trace import Hop
 from mas_core.ops.watch import LiveEvent
 from mas_core.settings.target import Target
@@ -87,6 +91,12 @@ def _fill_audit(pane: Any, text: str) -> None:
     pane._verified = "✓"
 
 
+def _fill_tasks(pane: Any, text: str) -> None:
+    pane.records = [task_row(filled(Task, text, created=0))]
+    pane._votes = [{**vote_row(filled(VoteRow, text)), "weights": {text: 2}, "needed": 4}]
+    pane._leaders = [leader_row(filled(Group, text, since=0))]
+
+
 def _fill_trace(pane: Any, text: str) -> None:
     pane.go_to(text)
     pane._hop = filled(Hop, text)
@@ -104,6 +114,7 @@ FILL = {
     "Dead": _fill_dead,
     "Rules": _fill_rules,
     "Audit": _fill_audit,
+    "Tasks": _fill_tasks,
     "Trace": _fill_trace,
 }
 """How each screen gets what it would load from a system."""

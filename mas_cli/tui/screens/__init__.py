@@ -10,7 +10,8 @@ from mas_cli.tui.screens.live import Live
 from mas_cli.tui.screens.overview import Overview
 from mas_cli.tui.screens.queues import Queues
 from mas_cli.tui.screens.rules import Rules
+from mas_cli.tui.screens.tasks import Tasks
 from mas_cli.tui.screens.trace import Trace
 
-PANES: tuple[type[Pane], ...] = (Overview, Live, Agents, Queues, Dead, Rules, Audit, Trace)
+PANES: tuple[type[Pane], ...] = (Overview, Live, Agents, Queues, Dead, Rules, Audit, Tasks, Trace)
 """In the order of their numbers."""

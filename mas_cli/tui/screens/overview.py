@@ -40,7 +40,7 @@ class Overview(Pane):
     Overview #lower { height: 3fr; }
     Overview #lower > Vertical { width: 1fr; }
     .-narrow Overview #lower { layout: vertical; }
-    .-low Overview #pulse { height: 5; border: none; padding: 0 1; }
+    .-narrow.-low Overview #problems-box { height: 3fr; }
     """
 
     def compose(self) -> ComposeResult:

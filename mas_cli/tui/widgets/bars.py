@@ -93,16 +93,19 @@ class TabBar(Widget):
     def render(self) -> Text:
         """The line; names get shorter where there is no room."""
         width = self.size.width
-        room = max(map(len, self._titles))
-        pad = " " if sum(len(title) + 5 for title in self._titles) <= width else ""
-        while room > 1 and sum(min(len(title), room) + 4 + len(pad) for title in self._titles) > width:
+        room, letters = max(map(len, self._titles)), sum(map(len, self._titles))
+        # A number and two spaces each; then what is nice to have.
+        spare = width - letters - 3 * len(self._titles)
+        between = self._between if spare >= len(self._titles) else ""
+        pad = " " if spare >= 2 * len(self._titles) else ""
+        while room > 1 and sum(min(len(title), room) + 3 for title in self._titles) > width:
             room -= 1
         text = Text(no_wrap=True)
         self._edges = []
         for number, title in enumerate(self._titles, 1):
             name = f" {number} {title[:room]}{pad}"
             text.append(name, "reverse bold" if number == self._shown else "")
-            text.append(self._between, "dim")
+            text.append(between, "dim")
             self._edges.append(display_width(text.plain))
         return text
 
