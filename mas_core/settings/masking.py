@@ -9,6 +9,8 @@ MASK = "****"
 _SUSPECT = r"password|passwd|secret|token|credential|api_?key"
 _SECRET_NAME = re.compile(_SUSPECT, re.IGNORECASE)
 _USER_PASSWORD = re.compile(r"(://[^:/?#@]*):.*@", re.DOTALL)
+_BARE_PASSWORD = re.compile(r"^([^:/?#@\s]*):(?!//)[^\s]*@")
+"""Of a URL whose scheme was forgotten."""
 _SECRET_PARAMETER = re.compile(rf"([?&][^=&#]*(?:{_SUSPECT})[^=&#]*=)[^&#]*", re.IGNORECASE)
 
 _SECRETS = re.compile(
@@ -26,7 +28,8 @@ def is_secret(name: str) -> bool:
 
 def mask_url(url: str) -> str:
     """`url` with its password and every parameter that is a secret replaced."""
-    return _SECRET_PARAMETER.sub(rf"\1{MASK}", _USER_PASSWORD.sub(rf"\1:{MASK}@", url))
+    bare = _BARE_PASSWORD.sub(rf"\1:{MASK}@", url)
+    return _SECRET_PARAMETER.sub(rf"\1{MASK}", _USER_PASSWORD.sub(rf"\1:{MASK}@", bare))
 
 
 def mask_urls(text: str) -> str:

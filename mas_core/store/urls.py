@@ -63,8 +63,10 @@ def read_store_url(url: str) -> StoreUrl:
 
 def safe_url(url: str) -> str:
     """`url` without its passwords, for messages and logs."""
-    if ":" not in url and "@" not in url and "?" not in url:
-        return url
+    if "://" not in url and not url.startswith("memory:"):
+        # no scheme: whatever stands before the host may be a password
+        user, at, rest = url.partition("?")[0].rpartition("@")
+        return f"***@{rest}" if at else user + rest
     parts = urlsplit(url)
     netloc = parts.netloc
     if "@" in netloc:

@@ -409,4 +409,6 @@ def test_what_is_no_url_is_shown_as_it_was_typed(mas):
     """But for the passwords in it."""
     assert "'foo' is not the URL" in mas("--url", "foo", "status").err
     assert "hunter2" not in mas("--url", "foo?password=hunter2", "status").err
-    assert "hunter2" not in mas("--url", "me:hunter2@foo", "status").err
+    for words in (("status",), ("config", "where"), ("context", "add", "x")):
+        ran = mas("--url", "me:hunter2@foo", *words)
+        assert "hunter2" not in ran.out + ran.err
