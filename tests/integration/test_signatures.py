@@ -253,8 +253,8 @@ def dishonest(monkeypatch):
     """The gateway changes what passes through it and says nothing."""
     honest = judge.delivery_of
 
-    def changed_on_the_way(transit, keys):
-        delivery = honest(transit, keys)
+    def changed_on_the_way(transit, keys, **options):
+        delivery = honest(transit, keys, **options)
         delivery.data = delivery.data.replace(b'"n":1', b'"n":66')
         return delivery
 
