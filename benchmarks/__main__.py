@@ -27,6 +27,7 @@ ROWS = (
     "many_agents",
     "policy_change",
     "two_gateways",
+    "topics",
     "event_dispatch",
     "audit_query",
     "audit_export",

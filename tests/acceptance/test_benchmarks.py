@@ -17,6 +17,7 @@ OWN_ROWS = (
     "many_agents",
     "policy_change",
     "two_gateways",
+    "topics",
     "event_dispatch",
     "audit_verify",
     "first_paint",
