@@ -283,12 +283,14 @@ class Subscription:
         """The topics that it reads."""
         return list(self._places)
 
-    def forget_places(self) -> None:
-        """Topics may lie elsewhere now: the gateway tells where to go on."""
-        self._since = 0
-        for name, place in list(self._places.items()):
-            if place.partition != partition_of_topic(name, self._desk.logs.partitions):
-                del self._places[name]
+    def follow_layout(self) -> None:
+        """Topics may lie elsewhere now, with all that is known of them."""
+        for name, place in self._places.items():
+            partition = partition_of_topic(name, self._desk.logs.partitions)
+            if place.partition != partition:
+                self._changed[place.partition].set()
+                place.partition = partition
+                self._read_in(partition)
 
     async def told(self, topic: ToldTopic, since: int) -> None:
         """The gateway tells of a topic that it may read.
@@ -309,6 +311,10 @@ class Subscription:
             if given != after:
                 after, expected = given, given + 1
         self._places[topic.name] = TopicPlace(self._desk.namespace, partition, topic, after, expected)
+        self._read_in(partition)
+
+    def _read_in(self, partition: int) -> None:
+        """Read what there is to read in a partition, also what is new."""
         changed = self._changed.get(partition)
         if changed is None:
             changed = self._changed[partition] = asyncio.Event()
@@ -388,6 +394,8 @@ class Subscription:
                 log.warning("store.unavailable", agent=desk.group, reason=error.message)
                 looked_back.clear()
                 await asyncio.sleep(_RECONNECT_S)
+                # The log may lie in another partition now.
+                await desk.refresh()
                 with contextlib.suppress(MasError):
                     await self._create_groups(partition)
 

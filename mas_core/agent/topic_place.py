@@ -52,7 +52,6 @@ class TopicPlace:
                     self._keys[int(text)] = TopicKey(
                         key,
                         namespace=self._namespace,
-                        partition=self.partition,
                         topic=self.name,
                         generation=int(text),
                     )
@@ -84,7 +83,6 @@ class TopicPlace:
         header = read_topic_header(
             found.frame,
             namespace=self._namespace,
-            partition=self.partition,
             topic=self.name,
             entry=found.entry,
         )

@@ -174,15 +174,20 @@ class TopicDesk:
 
     async def _renew(self) -> None:
         async with self._asking:
-            if self._layout != self.logs.layout:
+            while True:
+                asked = list(self._subscriptions)
+                wanted = self._wanted()
+                partitions = range(self.logs.partitions)
+                answers = await asyncio.gather(
+                    *(self._renew_in(partition, wanted) for partition in partitions)
+                )
+                self._asked_at = time.monotonic()
+                if self._layout == self.logs.layout:
+                    break
+                # Asking has found out that there are more partitions now, or fewer.
                 self._layout = self.logs.layout
-                for subscription in self._subscriptions:
-                    subscription.forget_places()
-            asked = list(self._subscriptions)
-            wanted = self._wanted()
-            partitions = range(self.logs.partitions)
-            answers = await asyncio.gather(*(self._renew_in(partition, wanted) for partition in partitions))
-            self._asked_at = time.monotonic()
+                for subscription in asked:
+                    subscription.follow_layout()
             told = {topic.name for topics, _ in answers for topic in topics}
             for subscription in asked:
                 for name in subscription.topics():

@@ -138,7 +138,7 @@ class Judge:
             signing_keys=directory,
             namespace=directory.namespace,
         )
-        self._topics = Topics(directory, keys, ledger, outbound, self._effects, topics, partition=partition)
+        self._topics = Topics(directory, keys, ledger, outbound, self._effects, topics)
         fences = Fences(keys, resources.fences, self._effects)
         stages: tuple[Stage, ...] = (*directory.stages, CheckFence(fences))
         if totals:

@@ -168,12 +168,11 @@ def open_topics(at_rest: AtRest, stored: Mapping[str, bytes]) -> TopicRecords:
     return TopicRecords(at_rest, TopicRules(), stored, 0)
 
 
-def topic_key(record: TopicRecord, generation: Generation, namespace: str, partition: int) -> TopicKey:
+def topic_key(record: TopicRecord, generation: Generation, namespace: str) -> TopicKey:
     """A key of a topic, ready for use."""
     return TopicKey(
         generation.key,
         namespace=namespace,
-        partition=partition,
         topic=record.name,
         generation=generation.number,
     )

@@ -54,7 +54,6 @@ class Topics:
         outbound: Gets answers and news.
         effects: Gets what must be committed.
         stored: What is known of the topics.
-        partition: Where the logs lie.
     """
 
     def __init__(
@@ -65,8 +64,6 @@ class Topics:
         outbound: Outbound,
         effects: list[Callable[[Commit], None]],
         stored: StoredTopics,
-        *,
-        partition: int,
     ) -> None:
         self._ledger = ledger
         self._records = TopicRecords(AtRest(keys.at_rest_key), stored.rules, stored.records, stored.now)
@@ -75,7 +72,6 @@ class Topics:
         self._rules = stored.rules
         self._effects = effects
         self._namespace = stored.namespace
-        self._partition = partition
         self._published: dict[str, list[Delivery]] = {}
         self._keys: dict[str, TopicKey] = {}
         self._news: set[str] = set()
@@ -226,7 +222,7 @@ class Topics:
         key = self._keys.get(name)
         if key is None:
             newest = entry.record.generations[-1]
-            key = self._keys[name] = topic_key(entry.record, newest, self._namespace, self._partition)
+            key = self._keys[name] = topic_key(entry.record, newest, self._namespace)
         return key
 
     def _count(self, entry: Log) -> int:

@@ -111,7 +111,6 @@ class TopicHeader(msgspec.Struct, array_like=True, frozen=True):
 
     version: int
     namespace: str
-    partition: int
     topic: str
     generation: int
     """Which of the topic's keys it is sealed under."""

@@ -24,6 +24,7 @@ from mas_core.model.dead_letter import (
     facts_purpose,
     seal_purpose,
 )
+from mas_core.model.topic import is_topic
 from mas_core.registry.signed import signed, verified
 from mas_core.security.gateway_keys import GatewayKeys
 from mas_core.security.seals import AtRest
@@ -217,6 +218,9 @@ class LayoutChange:
         for kind in KINDS:
             await self._move_hash(partial(self._names.resources, kind=kind), partial(_resource_in, kind))
         await self._move_hash(self._names.fences, lambda name: name.rpartition("/")[0])
+        await self._share_places()
+        await self._move_hash(self._names.topics, topic_in)
+        await self._move_hash(self._names.topic_sizes, "topic:{}".format)
         for partition in range(self._before.width):
             for name in await self.moves.names(partition):
                 resource = resource_of(name)
@@ -224,12 +228,22 @@ class LayoutChange:
                 if target != partition:
                     await self.moves.move_key(name, partition, target)
 
+    async def _share_places(self) -> None:
+        """That an agent keeps a place in logs is known in every partition, as any may have a log that matches."""
+        for partition in range(self._before.partitions):
+            fields = await self.moves.fields(self._names.topics(partition))
+            places = {name: text for name, text in fields.items() if name.startswith("durable:")}
+            for target in range(self._after.partitions):
+                if places and target != partition:
+                    await self.moves.share_fields(self._names.topics(target), places)
+
     async def _move_hash(self, key_of: Callable[[int], str], subject_in: Callable[[str], str]) -> None:
         """Move those fields of a hash of each partition that belong elsewhere."""
         for partition in range(self._before.width):
             going: dict[int, list[str]] = {}
             for name in await self.moves.fields(key_of(partition)):
-                target = belongs(subject_in(name), self._after)
+                subject = subject_in(name)
+                target = belongs(subject, self._after) if subject else partition
                 if target != partition:
                     going.setdefault(target, []).append(name)
             for target, fields in going.items():
@@ -275,7 +289,13 @@ def resource_of(name: str) -> str:
     if name.startswith("finished:"):
         kind, _, rest = name.removeprefix("finished:").partition(":")
         return _resource_in(kind, rest)
-    return ""
+    return name if is_topic(name) else ""
+
+
+def topic_in(field: str) -> str:
+    """The topic that a field of what is known of topics is about; empty where it is about none."""
+    kind, _, name = field.partition(":")
+    return f"topic:{name}" if kind in ("topic", "status") else ""
 
 
 def _identity(facts: LetterFacts) -> tuple[int, str, int]:

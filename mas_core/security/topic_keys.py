@@ -31,21 +31,18 @@ def new_topic_key() -> bytes:
 class TopicKey:
     """One generation of the key of one topic."""
 
-    __slots__ = ("_cipher", "generation", "namespace", "partition", "topic")
+    __slots__ = ("_cipher", "generation", "namespace", "topic")
 
-    def __init__(self, key: bytes, *, namespace: str, partition: int, topic: str, generation: int) -> None:
+    def __init__(self, key: bytes, *, namespace: str, topic: str, generation: int) -> None:
         self._cipher = AESGCM(key)
         self.namespace = namespace
-        self.partition = partition
         self.topic = topic
         self.generation = generation
 
     def seal(self, body: bytes, *, last: int, count: int, now: int) -> Frame:
         """Seal messages whose last one has the number `last`."""
         header = _ENCODER.encode(
-            TopicHeader(
-                FRAME_VERSION, self.namespace, self.partition, self.topic, self.generation, last, count, now
-            )
+            TopicHeader(FRAME_VERSION, self.namespace, self.topic, self.generation, last, count, now)
         )
         nonce = os.urandom(_NONCE_SIZE)
         return Frame(header, nonce + self._cipher.encrypt(nonce, body, header))
@@ -62,7 +59,7 @@ class TopicKey:
             raise DecryptionFailed from error
 
 
-def read_topic_header(frame: Frame, *, namespace: str, partition: int, topic: str, entry: str) -> TopicHeader:
+def read_topic_header(frame: Frame, *, namespace: str, topic: str, entry: str) -> TopicHeader:
     """The header of a frame that lies in this log at this place; nothing in it is proven until the frame opens.
 
     Raises:
@@ -72,7 +69,7 @@ def read_topic_header(frame: Frame, *, namespace: str, partition: int, topic: st
         header = _DECODER.decode(frame.header)
     except UNREADABLE as error:
         raise DecryptionFailed("the frame has no readable header") from error
-    says = (header.version, header.namespace, header.partition, header.topic, f"{header.last}-0")
-    if says != (FRAME_VERSION, namespace, partition, topic, entry) or not 0 < header.count <= header.last:
+    says = (header.version, header.namespace, header.topic, f"{header.last}-0")
+    if says != (FRAME_VERSION, namespace, topic, entry) or not 0 < header.count <= header.last:
         raise DecryptionFailed("the frame belongs to another place")
     return header

@@ -179,6 +179,13 @@ class Moves:
                 await self._write("HSET", target, *pairs)
             await self._connection.call("HDEL", source, *chunk)
 
+    async def share_fields(self, target: str, fields: Mapping[str, bytes]) -> None:
+        """Write fields into a hash that has not got them."""
+        pipeline = Pipeline()
+        for name, value in fields.items():
+            pipeline.add("HSETNX", target, name, value)
+        await self._connection.run_safely(pipeline)
+
     async def later(self, partition: int) -> dict[str, str]:
         """What is due later in a partition: name and when."""
         flat = await self._connection.call("ZRANGE", self._keys.later(partition), 0, -1, "WITHSCORES")

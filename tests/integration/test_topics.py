@@ -20,9 +20,12 @@ from mas_core.errors import (
 from mas_core.model.decision import Decision
 from mas_core.model.policy import Rule
 from mas_core.model.topic import TopicHeader
-from mas_core.ops import standings
+from mas_core.ops import partitions, standings
+from mas_core.ops.system import System
+from mas_core.ops.topics import topics as list_topics
 from mas_core.resilience.retry_policy import RetryPolicy
 from mas_core.security.policy_changes import add_rule
+from mas_core.store.topics import partition_of_topic
 
 
 @pytest.fixture
@@ -356,3 +359,46 @@ async def test_a_handler_that_fails_runs_again_and_then_the_message_is_reported(
             await asyncio.sleep(0.02)
     [report] = reports
     assert (report.message_id, report.details["code"], report.sender) == ("order-2", "handler_failed", "bob")
+
+
+async def test_topics_move_with_their_partitions(server_url):
+    """Logs, numbers, keys and places are where they belong afterwards; subscribers follow and miss nothing."""
+    topics = [f"orders.n{number}" for number in range(6)]
+    assert len({partition_of_topic(topic, 3) for topic in topics}) == 3
+    async with live_system(server_url, agents=["alice", "bob"]) as live:
+        await live.allow(("alice", "topic:orders.*"), ("bob", "topic:orders.*"))
+        alice, bob, away = [await live.client(name) for name in ("alice", "bob", "bob")]
+        async with bob.subscribe("orders.*") as messages:
+            async with away.subscribe("orders.*", durable=True) as kept:
+                for topic in topics:
+                    await alice.publish(topic, {"n": 1})
+                assert len(await next_of(messages, 6)) == len(await next_of(kept, 6)) == 6
+            async with System(live.system.target) as operator:
+                await partitions.set_partitions(operator, 3)
+            for topic in topics:
+                await alice.publish(topic, {"n": 2})
+            await bob.topics.refresh()
+            heard = await next_of(messages, 6)
+            assert sorted((m.topic, m.number) for m in heard) == [(topic, 2) for topic in topics]
+            assert messages.gaps == []
+        later = await live.client("bob")
+        await alice.publish("orders.new", {"n": 1})
+        async with later.subscribe("orders.*", durable=True) as kept:
+            heard = await next_of(kept, 7)
+        expected = [("orders.new", 1), *((topic, 2) for topic in topics)]
+        assert sorted((m.topic, m.number) for m in heard) == sorted(expected)
+        assert kept.gaps == []
+
+
+async def test_topics_lie_on_all_nodes_of_a_cluster(cluster):
+    """A pattern reads logs of several partitions at once, live and from a durable place."""
+    topics = [f"orders.n{number}" for number in range(6)]
+    async with live_system(cluster.url, agents=["alice", "bob"]) as live:
+        await live.allow(("alice", "topic:orders.*"), ("bob", "topic:orders.*"))
+        alice, bob = await live.client("alice"), await live.client("bob")
+        async with bob.subscribe("orders.*") as messages, bob.subscribe("orders.>", durable=True) as kept:
+            for topic in topics:
+                await alice.publish(topic, {"n": 1})
+            for subscription in (messages, kept):
+                assert sorted(m.topic for m in await next_of(subscription, 6)) == topics
+        assert len(await list_topics(live.system)) == 6
