@@ -25,6 +25,7 @@ ROWS = (
     "latency",
     "request_reply",
     "many_agents",
+    "heartbeats",
     "policy_change",
     "two_gateways",
     "topics",
