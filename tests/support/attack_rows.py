@@ -45,6 +45,7 @@ ROWS = {
     33: "failing on purpose to open a circuit for all",
     34: "everything at the highest priority",
     35: "votes that are double, late, forged, replayed or counted wrong",
+    36: "a former leader that writes after its lease",
     38: "capabilities and metadata that poison the registry",
     39: "heartbeats that are forged or late",
     40: "states of others, strange keys, huge values",
