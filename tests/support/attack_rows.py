@@ -39,6 +39,7 @@ ROWS = {
     24: "class paths to code from elsewhere",
     27: "cells that a spreadsheet takes for formulas",
     28: "terminal escapes, markup and invisible characters in what is shown",
+    29: "newlines, escapes and forged records in logs",
     30: "an audit that was edited, cut, rolled back, forked or written anew",
     31: "an audit that cannot be written",
     32: "guessing a payload from its fingerprint",
