@@ -128,11 +128,6 @@ class Dashboard(Acting):
             for table in self.query(LineTable):
                 if table.id not in ("problems", "pairs") and table.follows is False:
                     table.empty = "a recording does not hold this"
-        elif self.board.tries:
-            for table in self.query(LineTable):
-                if table.follows or table.id == "pairs":
-                    tried = "\n".join(f"$ {safe_text(line, 200)}" for line in self.board.tries)
-                    table.empty += f"; type in a shell:\n{tried}"
         self.action_screen(self._first)
         self.set_interval(1 / FRAMES_A_SECOND, self._frame)
         if self.system is not None or self._feed is not None:
@@ -268,6 +263,7 @@ class Dashboard(Acting):
     def action_filter(self) -> None:
         """Type a filter; the last one stands there."""
         if not self.pane.fields:
+            self.pane.begin_typing()
             return
         line = self._filter
         self._filter_line.display = True
@@ -305,6 +301,8 @@ class Dashboard(Acting):
         """Leave the filter line; take the filter away; else nothing."""
         if self._filter_line.display:
             self._close_filter()
+        elif isinstance(self.focused, Input) and self.pane.home is not None:
+            self.screen.set_focus(self.pane.home)
         elif self.pane.row_filter:
             self.pane.set_filter("")
         self.mark_dirty()

@@ -96,5 +96,8 @@ def crumbs(pane: Pane) -> Text:
 
 def hints(pane: Pane, keys: Mapping[str, str]) -> list[tuple[str, str, str]]:
     """The keys that are of use here: names of their actions, the keys, and what they do."""
-    found = [*pane.hints[: MAX_HINTS - len(_COMMON_HINTS)], *_COMMON_HINTS]
+    common = [
+        (key_id, pane.filter_label if key_id == "filter.open" else label) for key_id, label in _COMMON_HINTS
+    ]
+    found = [*pane.hints[: MAX_HINTS - len(common)], *common]
     return [(key_id, shown_key(key_id, keys), label) for key_id, label in found]

@@ -38,6 +38,8 @@ class Pane(Vertical):
     """One sentence for the help."""
     every: ClassVar[float] = 0.0
     """Seconds between two calls of `load` while it is seen; 0 never calls it."""
+    filter_label: ClassVar[str] = "filter"
+    """What is typed after the key of the filter."""
     hints: ClassVar[tuple[tuple[str, str], ...]] = ()
     """Key names and what they do here, beyond what all screens have; the most useful first."""
 
@@ -156,6 +158,9 @@ class Pane(Vertical):
     def fields(self) -> tuple[str, ...]:
         """Names that the filter knows here."""
         return ()
+
+    def begin_typing(self) -> None:
+        """Go to what is typed in on a screen that has no filter."""
 
     def set_filter(self, text: str) -> None:
         """Filter by this.

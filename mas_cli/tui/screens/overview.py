@@ -25,6 +25,8 @@ if TYPE_CHECKING:
     from mas_core.ops.system import System
 
 SLEEP_S = 3600.0
+LITTLE = 10
+"""Decisions below which somebody seems to be new here."""
 
 
 class Overview(Pane):
@@ -82,6 +84,7 @@ class Overview(Pane):
         """Show what is known."""
         self._draw_pulse()
         board = self.board
+        self.part("#problems", LineTable).empty = self._nothing_wrong()
         self.part("#problems", LineTable).show(
             Rows(self._problems(), lambda problem: problem["message"], self._problem_cells)
         )
@@ -117,6 +120,15 @@ class Overview(Pane):
                 f"at the gateway {status.waiting_frames:,}   dead letters {status.dead_letters:,}", "dim"
             )
         self.part("#pulse-backlog", Bar).say(text)
+
+    def _nothing_wrong(self) -> str:
+        """While little has happened, with commands that make something happen."""
+        tries = self.board.tries if self.board.live.seen < LITTLE else ()
+        if not tries or self.board.status is None:
+            return "nothing is wrong"
+        return "nothing is wrong; type in a shell:\n" + "\n".join(
+            f"$ {safe_text(line, 200)}" for line in tries
+        )
 
     def _problems(self) -> list[dict[str, Any]]:
         board = self.board

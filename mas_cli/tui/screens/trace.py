@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, ClassVar
 
 from rich.text import Text
-from textual import on
+from textual import events, on
 from textual.app import ComposeResult
 from textual.containers import Vertical
 from textual.widget import Widget
@@ -32,6 +32,7 @@ class Trace(Pane):
     about: ClassVar[str] = (
         "One message from its sender to the last reply: decisions, attempts, times, what it caused."
     )
+    filter_label: ClassVar[str] = "id"
     hints: ClassVar[tuple[tuple[str, str], ...]] = (("row.json", "as JSON"), ("view.next", "id or story"))
     every: ClassVar[float] = 2.0
     DEFAULT_CSS = """
@@ -56,8 +57,19 @@ class Trace(Pane):
 
     @property
     def home(self) -> Widget | None:
-        """Where there is no message yet, its id; else the story."""
-        return self.part("#story", Prose) if self._message_id else self.part("#trace-id", Input)
+        """The story, so that keys are keys; `begin_typing` leads to the id."""
+        return self.part("#story", Prose)
+
+    def begin_typing(self) -> None:
+        """To the line with the id."""
+        line = self.part("#trace-id", Input)
+        self.screen.set_focus(line)
+        line.action_end()
+
+    def on_paste(self, event: events.Paste) -> None:
+        """What is pasted anywhere here is an id."""
+        if event.text.strip() and not isinstance(self.app.focused, Input):
+            self.go_to(event.text.split()[0])
 
     def go_to(self, name: str) -> bool:
         """Show another message."""
@@ -115,7 +127,7 @@ class Trace(Pane):
         elif self._message_id:
             text.append("looking …", "dim")
         else:
-            text.append("an id goes into the line above; ", "dim")
+            text.append("/ and an id, or paste it; ", "dim")
             text.append("enter on a row of Live, Dead or Audit brings it here\n", "dim")
         self.part("#story", Prose).say(text)
 
