@@ -139,8 +139,7 @@ class Casting:
         elif problem := check_ranking(proposal, ballot.ranking, turn.options):
             code, reason = "invalid_ballot", problem
         else:
-            turn.ballots.append(_with_path(ballot, sheet))
-            self._book.changed(trail)
+            self._book.add_ballot(trail, _with_path(ballot, sheet))
             self._end_if_certain(trail, command.now)
             return COUNTED, ""
         self._reject(trail, command, ballot.ranking, code, reason)
@@ -179,9 +178,10 @@ class Casting:
         turn = trail.rounds[-1]
         if len(turn.rejections) < MAX_REJECTIONS:
             turn.rejections.append(rejection)
+            self._book.changed(trail)
         else:
+            # Written with whatever else changes: a flood of these must not keep the store busy.
             turn.rejections_left_out += 1
-        self._book.changed(trail)
 
 
 def _with_path(ballot: CastBallot, sheet: Sheet) -> CastBallot:

@@ -6,6 +6,7 @@ It also gathers what a step changes, so that each changed trail is written once,
 from __future__ import annotations
 
 import heapq
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Final
 
@@ -14,13 +15,17 @@ import msgspec
 from mas_core.coordination.machine import Answer, Command, Event, Step
 from mas_core.coordination.packing import packed
 from mas_core.coordination.vote_waiters import Waiter, Waiters
-from mas_core.model.vote import Proposal, Result, Round, Trail
+from mas_core.model.vote import CastBallot, Proposal, Result, Round, Trail
 
 KNOWN_FOR_MS: Final = 3_600_000
 """How long a finished vote stays known to the machine; its trail is kept elsewhere for longer."""
 MAX_KNOWN: Final = 10_000
+WRITTEN_TOGETHER: Final = 8
+"""Ballots of a round that are written with its trail each time; later ones get records of their own."""
 MAX_IN_EVENT: Final = 100
 """Votes that one event names."""
+_OWN: Final = "/#"
+"""Between a vote and the number of a ballot in the name of a record."""
 _OPEN: Final = b"o"
 _ENDED: Final = b"e"
 
@@ -43,11 +48,23 @@ Kept = Trail | Ended
 """What is stored of a vote under its name."""
 
 
-def read_kept(record: bytes) -> Kept:
-    """What is stored of a vote."""
-    if record[:1] == _ENDED:
-        return msgspec.msgpack.decode(record[1:], type=Ended)
-    return msgspec.msgpack.decode(record[1:], type=Trail)
+def read_kept(records: Mapping[str, bytes]) -> dict[str, Kept]:
+    """Id -> what is stored of a vote; the ballots of large ones lie in records of their own, `id/#number`."""
+    kept: dict[str, Kept] = {}
+    later: list[tuple[int, str, bytes]] = []
+    for name, record in records.items():
+        vote, mark, number = name.partition(_OWN)
+        if mark:
+            later.append((int(number), vote, record))
+        elif record[:1] == _ENDED:
+            kept[name] = msgspec.msgpack.decode(record[1:], type=Ended)
+        else:
+            kept[name] = msgspec.msgpack.decode(record[1:], type=Trail)
+    for _, vote, record in sorted(later):
+        trail = kept.get(vote)
+        if isinstance(trail, Trail):
+            trail.rounds[-1].ballots.append(msgspec.msgpack.decode(record, type=CastBallot))
+    return kept
 
 
 class VoteBook:
@@ -60,6 +77,9 @@ class VoteBook:
         self._digests: dict[str, str] = {}
         self._due: list[tuple[int, str]] = []
         self._waiters = Waiters()
+        self._appended_before: Counter[str] = Counter()
+        """Vote -> ballots of it that are stored in records of their own."""
+        self._appended: dict[str, list[CastBallot]] = {}
         self._changed: dict[str, None] = {}
         self._removed: dict[str, None] = {}
         self._finished: dict[str, bytes] = {}
@@ -75,16 +95,15 @@ class VoteBook:
         self._waiters.clear()
         self._due.clear()
         self._forget_changes()
+        self._appended_before = Counter(name.partition(_OWN)[0] for name in records if _OWN in name)
         ended = []
-        for name, record in records.items():
-            kept = read_kept(record)
+        for name, kept in read_kept(records).items():
             if isinstance(kept, Ended):
                 ended.append((name, kept))
             else:
                 self.open[name] = kept
                 self.schedule(kept)
-        for name, found in sorted(ended, key=lambda item: item[1].until):
-            self.ended[name] = found
+        self.ended.update(sorted(ended, key=lambda item: item[1].until))
 
     # What is known
 
@@ -140,6 +159,15 @@ class VoteBook:
     def changed(self, trail: Trail) -> None:
         """It has to be written."""
         self._changed[trail.proposal.id] = None
+
+    def add_ballot(self, trail: Trail, ballot: CastBallot) -> None:
+        """A ballot was taken; where there are many already, it is written alone."""
+        ballots = trail.rounds[-1].ballots
+        ballots.append(ballot)
+        if len(ballots) <= WRITTEN_TOGETHER:
+            self.changed(trail)
+        else:
+            self._appended.setdefault(trail.proposal.id, []).append(ballot)
 
     def stir(self, trail: Trail) -> None:
         """Whoever waits for it may want to know."""
@@ -244,6 +272,13 @@ class VoteBook:
                 records[name] = _OPEN + msgspec.msgpack.encode(trail)
             elif (found := self.ended.get(name)) is not None:
                 records[name] = _ENDED + msgspec.msgpack.encode(found)
+            for number in range(self._appended_before.pop(name, 0)):
+                records[f"{name}{_OWN}{number}"] = None
+        for name, ballots in self._appended.items():
+            if name not in self._changed:
+                for ballot in ballots:
+                    records[f"{name}{_OWN}{self._appended_before[name]}"] = msgspec.msgpack.encode(ballot)
+                    self._appended_before[name] += 1
         for (kind, resource), votes in self._listed.items():
             reason = str(votes[0]["reason"]) if len(votes) == 1 else f"{len(votes)} proposals"
             self._events += [
@@ -271,7 +306,7 @@ class VoteBook:
 
     def _forget_changes(self) -> None:
         self._changed, self._removed, self._finished, self._stirred = {}, {}, {}, {}
-        self._answers, self._events, self._listed = [], [], {}
+        self._answers, self._events, self._listed, self._appended = [], [], {}, {}
 
 
 def vote_id(resource: str, word: str) -> str:

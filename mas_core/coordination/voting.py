@@ -10,6 +10,8 @@ import re
 from collections.abc import Mapping
 from typing import Final
 
+import msgspec
+
 from mas_core.coordination.casting import Casting, SigningKeys
 from mas_core.coordination.machine import Command, Refusal, Step
 from mas_core.coordination.packing import unpacked
@@ -35,7 +37,9 @@ from mas_core.model.vote import (
     Trail,
 )
 
-MAX_OPEN: Final = 50_000
+MAX_OPEN: Final = 20_000
+MAX_OPENED_BYTES: Final = 4_000_000
+"""Of proposals that one message opens: what they have in common is said once there, and stored for each."""
 _WORD: Final = re.compile(r"[A-Za-z0-9-]{1,64}")
 
 
@@ -55,6 +59,7 @@ class VotingMachine:
     def __init__(self, namespace: str, keys: SigningKeys) -> None:
         self._namespace = namespace
         self._book = VoteBook()
+        self._room = MAX_OPENED_BYTES
         self._casting = Casting(namespace, keys, self._book, self._end_if_certain)
         self._verbs = {"open": self._open, "cast": self._casting.cast, "get": self._get, "close": self._close}
 
@@ -87,6 +92,7 @@ class VotingMachine:
     # Opening
 
     def _open(self, command: Command) -> str:
+        self._room = MAX_OPENED_BYTES
         if "proposals" not in command.data:
             name = self._open_one(command, command.data)
             self._book.answer(command, self._book.views([name], documents=True))
@@ -121,6 +127,9 @@ class VotingMachine:
         if len(book.open) >= MAX_OPEN:
             raise Refusal("too_many", f"{MAX_OPEN} proposals are open already")
         proposal = proposal_of(motion, name, command.sender, command.now)
+        self._room -= len(msgspec.msgpack.encode(proposal))
+        if self._room < 0:
+            raise Refusal("too_many", f"proposals opened together have at most {MAX_OPENED_BYTES} bytes")
         first = Round(1, command.now, command.now + proposal.deadline_ms, proposal.options)
         trail = Trail(self._namespace, proposal, [first])
         book.add(trail)

@@ -11,7 +11,7 @@ import msgspec
 
 from mas_core.agent.consensus import Choice, Consensus, OpenVote, ranking_of
 from mas_core.base.clock import now_ms
-from mas_core.base.ids import new_message_id
+from mas_core.base.ids import new_message_id, partition_of
 from mas_core.base.resources import check_resource
 from mas_core.coordination.proposals import proposal_of
 from mas_core.coordination.tally import needed_weight, tally_of
@@ -24,10 +24,11 @@ from mas_core.model.vote import Motion, Proposal, Result, Trail
 from mas_core.ops import audit
 from mas_core.ops.audit_filter import AuditFilter
 from mas_core.ops.messages import connected
+from mas_core.ops.resources import open_records
 from mas_core.ops.system import OPERATOR, System
 from mas_core.security.seals import AtRest
 from mas_core.settings.private_files import write_private
-from mas_core.store.resources import finished_resource, load_resources, open_resource
+from mas_core.store.resources import finished_resource, load_resources
 
 __all__ = [
     "AuditProof", "Choice", "Motion", "OpenVote", "Proposal", "Result", "Trail", "Verification", "VoteRow",
@@ -109,13 +110,8 @@ async def votes(system: System) -> list[VoteRow]:
     Raises:
         SecretUnavailable: The gateway's keys, under which they are sealed, are not at hand.
     """
-    at_rest = AtRest(system.keys.at_rest_key)
-    rows = []
-    for partition in range(system.store.partitions):
-        stored = await load_resources(system.store.connection, system.store.keys, partition)
-        for name, sealed in stored.records[KIND].items():
-            rows.append(_row(_opened(at_rest, record_purpose(KIND, name), name, sealed)))
-    return sorted(rows, key=lambda row: row.id)
+    kept = read_kept({name: record async for name, record in open_records(system, KIND, record_purpose)})
+    return sorted((_row(vote) for vote in kept.values()), key=lambda row: row.id)
 
 
 async def trail(system: System, proposal_id: str) -> Trail:
@@ -126,15 +122,13 @@ async def trail(system: System, proposal_id: str) -> Trail:
         EvidenceDamaged: What is stored was not written by a gateway.
         SecretUnavailable: The gateway's keys, under which it is sealed, are not at hand.
     """
-    check_resource(KIND, proposal_id.partition("/")[0])
+    resource = check_resource(KIND, proposal_id.partition("/")[0])
     at_rest = AtRest(system.keys.at_rest_key)
-    connection, keys = system.store.connection, system.store.keys
-    sealed = await open_resource(connection, keys, KIND, proposal_id)
-    if sealed is not None:
-        kept = _opened(at_rest, record_purpose(KIND, proposal_id), proposal_id, sealed)
-        if isinstance(kept, Trail):
-            return kept
-    sealed = await finished_resource(connection, keys, KIND, proposal_id)
+    store = system.store
+    kept = await _kept(system, at_rest, partition_of(resource, store.partitions), proposal_id)
+    if isinstance(kept, Trail):
+        return kept
+    sealed = await finished_resource(store.connection, store.keys, KIND, proposal_id)
     if sealed is None:
         raise ResourceNotFound(
             f"there is no vote {proposal_id}", hint="mas consensus list", resource=f"{KIND}:{proposal_id}"
@@ -225,8 +219,15 @@ def standing(found: Trail) -> dict[str, object]:
     }
 
 
-def _opened(at_rest: AtRest, purpose: str, name: str, sealed: bytes) -> Kept:
-    return read_kept(_unsealed(at_rest, purpose, name, sealed))
+async def _kept(system: System, at_rest: AtRest, partition: int, proposal_id: str) -> Kept | None:
+    """What is stored of a vote that is open or was lately."""
+    stored = await load_resources(system.store.connection, system.store.keys, partition)
+    records = {
+        name: _unsealed(at_rest, record_purpose(KIND, name), name, sealed)
+        for name, sealed in stored.records[KIND].items()
+        if name == proposal_id or name.startswith(f"{proposal_id}/#")
+    }
+    return read_kept(records).get(proposal_id)
 
 
 def _unsealed(at_rest: AtRest, purpose: str, name: str, sealed: bytes) -> bytes:

@@ -13,6 +13,7 @@ from mas_core.coordination.trail import verify
 from mas_core.errors import (
     CoordinationRefused,
     DeadlineExceeded,
+    EvidenceDamaged,
     Forbidden,
     InvalidPayload,
     ResourceNotFound,
@@ -246,6 +247,29 @@ async def test_s35_a_fabricated_tally_is_not_what_the_audit_has(server_url):
         assert verify(trail).is_right
         assert not verify(trail, await records.known_keys(live.system, ["ann"])).is_right
         assert not (await records.proof(live.system, trail)).ok
+
+
+async def test_s35_a_record_that_no_gateway_wrote_stops_its_vote(server_url):
+    """Who writes into the store makes no votes: the vote takes no more commands, and nobody is shown a trail."""
+    async with await hall(server_url) as live:
+        await permit(live)
+        boss, ann = Consensus(await live.client("boss")), Consensus(await live.client("ann"))
+        await boss.propose("t", VOTERS, proposal_id="plan", is_asking=False)
+        other = await boss.propose("t", VOTERS, proposal_id="other", is_asking=False)
+        [gateway] = live.gateways
+        await gateway.stop()
+        keys, connection = live.store.keys, live.store.connection
+        record = await connection.call("HGET", keys.resources(0, "vote"), "other")
+        await connection.call("HSET", keys.resources(0, "vote"), "plan", record)
+        await live.start_gateway()
+
+        with pytest.raises(CoordinationRefused) as refused:
+            await ann.vote("plan", True)
+        with pytest.raises(EvidenceDamaged):
+            await records.trail(live.system, "plan")
+        assert refused.value.details["agent_code"] == "spoiled"
+        assert await ann.vote(other.proposal, True) == "counted"
+        assert [row.id for row in await records.votes(live.system)] == ["other"]
 
 
 async def test_many_proposals_in_one_message(server_url):

@@ -238,6 +238,40 @@ def test_who_waits_hears_of_a_new_round(hall):
     assert [answer.data["votes"][0]["round"] for answer in hall.answers if answer.agent == "boss"][-1] == 2
 
 
+def test_a_vote_of_many_writes_each_ballot_once(hall):
+    """What is written grows with the ballots and not with their square, and a new owner knows all of them."""
+    voters = [f"v{number:03d}" for number in range(200)]
+    proposal = hall.open(participants=voters, early=False)
+    largest = 0
+    for voter in voters:
+        before = dict(hall.records)
+        hall.vote(voter, proposal, "yes")
+        written = {name for name, record in hall.records.items() if before.get(name) != record}
+        largest = max(largest, sum(len(hall.records[name]) for name in written))
+
+    hall.restart()
+    assert hall.vote("v150", proposal, "yes") == "repeated"
+    assert hall.vote("v199", proposal, "no") == "double_vote"
+    hall.wait(60_000)
+
+    assert largest < 10_000
+    assert [ballot.voter for ballot in hall.trail().rounds[0].ballots] == voters
+    assert verify(hall.trail()).is_right
+    assert list(hall.records) == ["plan"]
+
+
+def test_what_one_message_opens_is_bounded(hall):
+    """What proposals have in common is said once and stored for each, so the sum counts."""
+    options = [f"{number:099d}" for number in range(64)]
+    shared = {"title": "t", "participants": ["a"], "description": "x" * 4_000, "options": options}
+    each = [{"name": str(number)} for number in range(1_000)]
+
+    answer = hall.say("boss", "open", {"proposals": {"shared": shared, "each": each}}, "batch")
+
+    assert {error["code"] for error in answer["errors"]} == {"too_many"}
+    assert sum(map(len, hall.records.values())) < 12_000_000
+
+
 def test_finished_votes_are_forgotten_after_a_while(hall):
     """What the machine keeps in memory does not grow with what was ever decided."""
     proposal = hall.open(participants=["a"])
