@@ -187,7 +187,7 @@ def read_trail(path: Path) -> Trail:
         problem = f"it has more than {MAX_TRAIL_BYTES} bytes"
     except OSError as error:
         problem = (error.strerror or "it cannot be read").lower()
-    except (msgspec.DecodeError, RecursionError) as error:
+    except (ValueError, RecursionError) as error:
         problem = str(error)
     raise EvidenceDamaged(f"{path} is no trail of a vote: {problem}", path=str(path))
 

@@ -12,12 +12,15 @@ from typing import NamedTuple
 
 import msgspec
 from support.backups import write_empty_backup
+from support.voting import Hall
 
+from mas_core.coordination.trail import verify as verify_trail
 from mas_core.errors import (
     BackupInvalid,
     ConfigurationError,
     DecryptionFailed,
     EventInvalid,
+    EvidenceDamaged,
     FilterInvalid,
     InvalidPayload,
     MasError,
@@ -59,6 +62,7 @@ from mas_core.model.registration import AgentKey
 from mas_core.ops.backup.backup_file import BackupReader
 from mas_core.ops.backup.contents import PARTS
 from mas_core.ops.backup.verify import verify
+from mas_core.ops.consensus import read_trail
 from mas_core.security.dlp import Scanner, load_pack
 from mas_core.security.gateway_keys import GatewayKeys
 from mas_core.security.seals import SealKey, read_header, seal_for
@@ -379,8 +383,49 @@ def _backup_seed() -> bytes:
     return write_empty_backup(_file("seed.zip", b""), keys, keys.key_id).read_bytes()
 
 
+def read_vote_commands(data: bytes) -> None:
+    """What agents say to votes; each verb answers, whatever it is."""
+    try:
+        said = parse_json(data)
+    except InvalidPayload:
+        return
+    if isinstance(said, dict):
+        hall = Hall()
+        proposal = hall.open("plan", participants=["a"])
+        for verb in ("open", "cast", "get", "close"):
+            hall.say("a", verb, dict(said), proposal.id)
+            hall.say("boss", verb, dict(said), "other")
+        hall.wait(40 * 86_400_000)
+        hall.restart()
+
+
+def read_vote_trail(data: bytes) -> None:
+    """An exported trail: it says what is wrong with it."""
+    with contextlib.suppress(EvidenceDamaged):
+        verify_trail(read_trail(_file("trail.json", data)))
+
+
+def _vote_seeds() -> tuple[list[bytes], bytes]:
+    """Commands, and the trail of a vote."""
+    hall = Hall()
+    terms: dict[str, object] = {"strategy": "ranked", "options": ["x", "y"], "deadline": 5}
+    proposal = hall.open("plan", participants=["a", "b"], early=False, **terms)
+    ballot = hall.ballot("a", proposal, "x", "y")
+    hall.say("a", "cast", ballot, "plan")
+    hall.wait(60_000)
+    commands = [
+        {"title": "t", "participants": {"a": 2}, "threshold": "2/3", "on_tie": ["revote"], **terms},
+        {"proposals": {"shared": {"title": "t", "participants": ["a"]}, "each": [{"name": "x"}]}},
+        ballot,
+        {"proposals": {"": 1}, "wait_ms": 5, "documents": True},
+        {"proposal": "", "choice": "x"},
+    ]
+    return [encode_json(item) for item in commands], msgspec.json.encode(hall.trail())
+
+
 def parsers() -> list[Parser]:
     """All of them."""
+    vote_commands, vote_trail = _vote_seeds()
     receipt = FrameReceipt(
         SESSION, 0, "normal", 1, (Receipt("m", Decision.BLOCKED, "r", hint=("mas x",)),), (0,)
     )
@@ -407,4 +452,6 @@ def parsers() -> list[Parser]:
         Parser("policy", read_policy, POLICY_SEEDS),
         Parser("rule pack", read_pack, PACK_SEEDS),
         Parser("backup", read_backup, [_backup_seed()]),
+        Parser("vote command", read_vote_commands, vote_commands),
+        Parser("vote trail", read_vote_trail, [vote_trail]),
     ]
