@@ -25,6 +25,8 @@ if TYPE_CHECKING:
         TaskResponse,
     )
     from mas_core.agent.leadership import Leadership
+    from mas_core.agent.publishing import BroadcastReceipt
+    from mas_core.agent.subscription import Subscription
     from mas_core.agent.supervisor import NewTask, Supervisor, TaskStatus
     from mas_core.agent.sync_client import SyncClient
     from mas_core.agent.task_handlers import TaskInHand
@@ -100,6 +102,7 @@ if TYPE_CHECKING:
     from mas_core.model.decision import Decision, Receipt
     from mas_core.model.event import Event, EventType
     from mas_core.model.message import AgentMessage
+    from mas_core.model.topic import TopicGap
     from mas_core.model.vote import Motion, Proposal
     from mas_core.ops.auth_manager import AuthManager
     from mas_core.ops.gateway_service import GatewayService
@@ -112,6 +115,7 @@ _HOMES = {
     "Agent": "mas_core.agent.agent",
     "AgentMessage": "mas_core.model.message",
     "AuthManager": "mas_core.ops.auth_manager",
+    "BroadcastReceipt": "mas_core.agent.publishing",
     "CircuitBreaker": "mas_core.resilience.circuit_breaker",
     "Client": "mas_core.agent.client",
     "CommandMessage": "mas_core.agent.known_messages",
@@ -139,12 +143,14 @@ _HOMES = {
     "retry": "mas_core.resilience.retry_policy",
     "RetryPolicy": "mas_core.resilience.retry_policy",
     "StatusUpdate": "mas_core.agent.known_messages",
+    "Subscription": "mas_core.agent.subscription",
     "Supervisor": "mas_core.agent.supervisor",
     "SyncClient": "mas_core.agent.sync_client",
     "TaskAssignment": "mas_core.agent.known_messages",
     "TaskInHand": "mas_core.agent.task_handlers",
     "TaskResponse": "mas_core.agent.known_messages",
     "TaskStatus": "mas_core.agent.supervisor",
+    "TopicGap": "mas_core.model.topic",
 }
 
 __all__ = [
@@ -156,6 +162,7 @@ __all__ = [
     "AlreadyRegistered",
     "AuthManager",
     "Backpressure",
+    "BroadcastReceipt",
     "ChainBroken",
     "CircuitBreaker",
     "CircuitOpen",
@@ -229,6 +236,7 @@ __all__ = [
     "StatusUpdate",
     "StoreFull",
     "StoreUnreachable",
+    "Subscription",
     "Supervisor",
     "SyncClient",
     "TaskAssignment",
@@ -240,6 +248,7 @@ __all__ = [
     "TokenExpired",
     "TokenInvalid",
     "TokenRevoked",
+    "TopicGap",
     "Unauthenticated",
     "UnknownFormat",
     "Unreachable",

@@ -23,6 +23,8 @@ log = get_logger(__name__)
 ASK_TIMEOUT_S: Final = 10.0
 REFRESH_S: Final = 1.0
 """How often an entry with a key that nobody knows makes us ask at most."""
+GOODBYE_S: Final = 1.0
+"""How long the gateway is given to take note of the end of a subscription."""
 MAX_REPORTS: Final = 32
 """Reports that are on their way at the same time; more are not made."""
 
@@ -92,9 +94,13 @@ class TopicDesk:
             self._renewing = asyncio.create_task(self._keep_up())
 
     async def remove(self, subscription: Subscription) -> None:
-        """Ask for it no more; the gateway forgets it."""
-        with contextlib.suppress(ValueError):
-            self._subscriptions.remove(subscription)
+        """Ask for it no more; the gateway is told, if it listens, and forgets it otherwise."""
+        if subscription not in self._subscriptions:
+            return
+        self._subscriptions.remove(subscription)
+        with contextlib.suppress(MasError, TimeoutError):
+            async with asyncio.timeout(GOODBYE_S):
+                await self._renew()
 
     async def forget(self, pattern: str) -> None:
         """Give up the place that the agent keeps in the logs that match a pattern.
@@ -116,8 +122,14 @@ class TopicDesk:
             with contextlib.suppress(asyncio.CancelledError):
                 await self._renewing
             self._renewing = None
-        for subscription in list(self._subscriptions):
+        # One word for all of them.
+        ending, self._subscriptions = self._subscriptions, []
+        for subscription in ending:
             await subscription.stop()
+        if ending:
+            with contextlib.suppress(MasError, TimeoutError):
+                async with asyncio.timeout(GOODBYE_S):
+                    await self._renew()
         for task in list(self._tasks):
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)

@@ -92,8 +92,10 @@ class Subscribing:
             if pattern in allowed and not self._keep_place(agent, pattern, told):
                 reason = "too many places in logs are kept here"
                 return Verdict(Decision.BACKPRESSURE, reason, "too_many_places")
-        version = self._subscriptions.version
-        self._subscriptions.set(agent, transit.instance, allowed, now)
+        changed = self._subscriptions.set(agent, transit.instance, allowed, now)
+        self._records.recounted.update(
+            name for name in self._records.logs if any(matches_name(pattern, name) for pattern in changed)
+        )
         names = sorted(
             name
             for name in self._records.logs
@@ -104,8 +106,6 @@ class Subscribing:
             readable = readable[:MAX_TOLD]
             told.more = readable[-1]
         told.topics = self._give_keys(agent, transit.instance, readable, now)
-        if version != self._subscriptions.version:
-            self._records.recounted.update(readable)
         for pattern, reasons in told.refused.items():
             self._ledger.record_event(
                 "topic.subscribe",

@@ -35,17 +35,17 @@ class Subscriptions:
         self.version = 0
         """Grows with every change, so that what was counted before can be told from what counts now."""
 
-    def set(self, agent: str, instance: str, patterns: tuple[str, ...], now: int) -> None:
-        """Note what an instance wants, in place of what it wanted before."""
+    def set(self, agent: str, instance: str, patterns: tuple[str, ...], now: int) -> tuple[str, ...]:
+        """Note what an instance wants, in place of what it wanted before; the patterns for which that is new."""
         key = (agent, instance)
-        before = self._subscribers.get(key)
-        if not patterns:
-            if self._subscribers.pop(key, None) is not None:
-                self.version += 1
-            return
-        self._subscribers[key] = Subscriber(agent, instance, patterns, now + FORGET_AFTER_MS)
-        if before is None or before.patterns != patterns:
-            self.version += 1
+        known = self._subscribers.pop(key, None)
+        before = known.patterns if known is not None else ()
+        if patterns:
+            self._subscribers[key] = Subscriber(agent, instance, patterns, now + FORGET_AFTER_MS)
+        if before == patterns:
+            return ()
+        self.version += 1
+        return (*before, *patterns)
 
     def forget_old(self, now: int) -> None:
         """Forget those that were not renewed."""

@@ -48,7 +48,10 @@ class TopicReaders:
         access = self._directory.access
         if "*" not in pattern and ">" not in pattern:
             found = self._decide(agent, pattern, now)
-            return None if found.allowed else [f"Authorization denied: {found.reason}", *found.fix]
+            if found.allowed:
+                return None
+            missing = f"no rule allows {agent} to subscribe to {TOPIC}:{pattern}"
+            return [f"Authorization denied: {found.reason if found.rule_id else missing}", *found.fix]
         if access.is_open:
             return None
         names = access.names_of(agent)
