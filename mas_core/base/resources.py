@@ -7,10 +7,10 @@ colon. What a message to one means is told by its type; who may do so is told by
 from __future__ import annotations
 
 import re
-from functools import lru_cache
 from typing import Final
 
 from mas_core.base.ids import AGENT_ID, check_agent_id
+from mas_core.base.name_patterns import matcher
 from mas_core.errors import InvalidIdentifier
 
 KINDS: Final = ("topic", "leader", "vote", "task")
@@ -77,20 +77,9 @@ def action_of(target: str, message_type: str, *, expects_reply: bool) -> str:
     return "request" if expects_reply else "send"
 
 
-@lru_cache(maxsize=4096)
-def _compiled(pattern: str) -> re.Pattern[str]:
-    words = [_WORD if word == "*" else re.escape(word) for word in pattern.split(".")]
-    rest = words[-1] == re.escape(">") and words.pop()
-    text = r"\.".join(words)
-    if not rest:
-        return re.compile(text)
-    begin = rf"{text}\." if words else ""
-    return re.compile(rf"{begin}{_WORD}(?:\.{_WORD})*")
-
-
 def matches_name(pattern: str, name: str) -> bool:
     """Whether a name is one of those that a pattern stands for: `*` for one word, a last `>` for one or more."""
-    return pattern == name or _compiled(pattern).fullmatch(name) is not None
+    return matcher(pattern)(name)
 
 
 def matches(pattern: str, resource: str) -> bool:

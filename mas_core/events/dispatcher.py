@@ -15,9 +15,9 @@ from types import TracebackType
 from typing import Final, Self, TypeVar, cast
 
 from mas_core.base.logs import get_logger
+from mas_core.base.name_patterns import ANYTHING
 from mas_core.errors import Backpressure, Conflict, UsageError
 from mas_core.events.buffers import USUAL_SIZE, Buffer, Overflow
-from mas_core.events.patterns import ANYTHING
 from mas_core.events.plan import Ask, Deliver, Entry, Plan, make_plan
 from mas_core.events.selection import EventFilter, Selection, Undecided, select
 from mas_core.events.subscription import DispatcherMetrics, EventStream, Handler, Subscription

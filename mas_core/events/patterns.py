@@ -1,15 +1,14 @@
-"""Patterns over names with dots: `orders.*` is one more word, `orders.>` is one or more words."""
+"""Patterns over the names of events, and what is wrong with one."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from functools import lru_cache
 from typing import Final
 
+from mas_core.base.name_patterns import matcher
 from mas_core.errors import FilterInvalid
 from mas_core.model.event import EVENT_NAME
 
-ANYTHING: Final = ">"
 _STAND_IN: Final = str.maketrans("*>", "xx")
 
 
@@ -34,49 +33,19 @@ def check_pattern(pattern: str) -> str:
     return pattern
 
 
-def is_exact(pattern: str) -> bool:
-    """Whether the pattern matches one name only."""
-    return "*" not in pattern and ">" not in pattern
-
-
 def literal_prefix(pattern: str) -> str:
     """What every name that the pattern matches begins with."""
     places = [place for place in (pattern.find("*"), pattern.find(">")) if place >= 0]
     return pattern[: min(places)] if places else pattern
 
 
-@lru_cache(maxsize=4096)
 def compile_pattern(pattern: str) -> Callable[[str], bool]:
     """A test whether a name matches `pattern`; an empty name only matches `>`.
 
     Raises:
         FilterInvalid: It cannot be a pattern.
     """
-    check_pattern(pattern)
-    if pattern == ANYTHING:
-        return _always
-    if is_exact(pattern):
-        return pattern.__eq__
-    words = pattern.split(".")
-    takes_rest = words[-1] == ">"
-    fixed = tuple(
-        (place, word) for place, word in enumerate(words) if word != "*" and (word != ">" or not takes_rest)
-    )
-    count = len(words)
-
-    def matches(name: str) -> bool:
-        found = name.split(".")
-        if len(found) != count if not takes_rest else len(found) < count:
-            return False
-        if "" in found:
-            return False
-        return all(found[place] == word for place, word in fixed)
-
-    return matches
-
-
-def _always(_name: str) -> bool:
-    return True
+    return matcher(check_pattern(pattern))
 
 
 def _refuse(pattern: str, column: int, why: str) -> None:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import NamedTuple
 
-from mas_core.events.patterns import ANYTHING
+from mas_core.base.name_patterns import ANYTHING
 from mas_core.events.selection import EventFilter, Selection, select
 from mas_core.model.event import Event
 

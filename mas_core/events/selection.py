@@ -6,10 +6,11 @@ from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from typing import TypeAlias
 
+from mas_core.base.name_patterns import ANYTHING
 from mas_core.errors import FilterInvalid
 from mas_core.events.conditions import Equality, Predicate, all_of, compile_conditions, key_getter
 from mas_core.events.expressions import Expression, Undecided
-from mas_core.events.patterns import ANYTHING, compile_pattern
+from mas_core.events.patterns import compile_pattern
 from mas_core.model.event import Event
 
 EventFilter: TypeAlias = Mapping[str, object] | str | Callable[[Event], object] | None

@@ -32,7 +32,8 @@ from sqlalchemy import (
 )
 from sqlalchemy.dialects.mysql import MEDIUMTEXT
 
-from mas_core.events.patterns import ANYTHING, is_exact, literal_prefix
+from mas_core.base.name_patterns import ANYTHING, is_exact
+from mas_core.events.patterns import literal_prefix
 from mas_core.events.query import EventQuery
 
 metadata = MetaData()
