@@ -18,12 +18,12 @@ import msgspec
 
 from mas_core.agent.client import Client
 from mas_core.agent.resources import ask
+from mas_core.agent.vote_messages import Choice, View, chunks_of, proposals_of, sheet_of, views_of
 from mas_core.base.ids import new_message_id
 from mas_core.base.logs import get_logger
-from mas_core.coordination.ballots import ballot_bytes, sign_sheet
-from mas_core.coordination.packing import packed, unpacked
+from mas_core.coordination.packing import packed
 from mas_core.coordination.vote_book import document
-from mas_core.coordination.vote_requests import MAX_TOGETHER, signature_text
+from mas_core.coordination.vote_requests import MAX_TOGETHER
 from mas_core.coordination.voting import KIND
 from mas_core.errors import (
     CoordinationRefused,
@@ -32,7 +32,6 @@ from mas_core.errors import (
     MasError,
     ResourceNotFound,
 )
-from mas_core.model.json_text import encode_json
 from mas_core.model.vote import PROPOSAL_TYPE, Motion, Proposal, Result
 
 WAIT_S = 10.0
@@ -41,33 +40,13 @@ RETRY_S = 0.5
 """Pause after the gateway could not be reached, or did not let us wait."""
 ANSWER_S = 5.0
 """How long an answer may take beyond the waiting."""
-MAX_TOGETHER_BYTES = 400_000
-"""Of proposals that one message shows or opens."""
-
 log = get_logger(__name__)
-
-Choice = str | bool | Sequence[str] | None
-"""An option; options by preference in a ranked vote; True and False for yes and no; None for an abstention."""
 
 
 class _HasClient(Protocol):
     @property
     def client(self) -> Client:
         """The client of an agent that is started."""
-
-
-class _View(msgspec.Struct):
-    """What the gateway tells of a proposal."""
-
-    id: str
-    state: str
-    round: int = 0
-    deadline: int = 0
-    options: list[str] = []
-    electorate: list[str] = []
-    voted: list[str] = []
-    excluded: list[str] = []
-    result: Result | None = None
 
 
 @dataclass(slots=True)
@@ -147,7 +126,7 @@ class Consensus:
 
     async def _propose(self, data: dict[str, object], proposal_id: str, *, is_asking: bool) -> OpenVote:
         answer = await ask(self._client, KIND, proposal_id or new_message_id(), "open", data)
-        [view], [proposal] = _views(answer), _documents(answer)
+        [view], [proposal] = views_of(answer), proposals_of(answer)
         vote = OpenVote(proposal, self, view.round)
         if is_asking and view.result is None:
             await self._ask_all([(vote, view)])
@@ -173,11 +152,11 @@ class Consensus:
             msgspec.structs.replace(motion, name=motion.name or str(number))
             for number, motion in enumerate(motions)
         ]
-        opened: list[tuple[OpenVote, _View]] = []
+        opened: list[tuple[OpenVote, View]] = []
         problem: MasError | None = None
-        for chunk in _chunks([msgspec.to_builtins(motion) for motion in named]):
+        for chunk in chunks_of([msgspec.to_builtins(motion) for motion in named]):
             answer = await ask(self._client, KIND, resource, "open", {"proposals": packed(chunk)})
-            for view, proposal in zip(_views(answer), _documents(answer), strict=True):
+            for view, proposal in zip(views_of(answer), proposals_of(answer), strict=True):
                 opened.append((OpenVote(proposal, self, view.round), view))
             errors = answer.get("errors")
             for error in errors if isinstance(errors, list) else ():
@@ -230,7 +209,7 @@ class Consensus:
         outcomes: dict[str, str] = {}
         for resource, items in sheets.items():
             for at in range(0, len(items), MAX_TOGETHER):
-                sheet = self._sheet(items[at : at + MAX_TOGETHER])
+                sheet = sheet_of(self._client.link, items[at : at + MAX_TOGETHER])
                 answer = await ask(self._client, KIND, resource, "cast", sheet)
                 for outcome, names in msgspec.convert(answer["ballots"], dict[str, list[str]]).items():
                     outcomes.update(dict.fromkeys(names, outcome))
@@ -307,7 +286,7 @@ class Consensus:
                 continue
             before = len(waiting)
             begun = []
-            for view in _views(answer):
+            for view in views_of(answer):
                 word = view.id.partition("/")[2]
                 vote = waiting[word]
                 if view.result is not None:
@@ -324,13 +303,13 @@ class Consensus:
                 await asyncio.sleep(RETRY_S)
         return results
 
-    async def _known(self, proposal_id: str) -> tuple[_View, Proposal]:
+    async def _known(self, proposal_id: str) -> tuple[View, Proposal]:
         resource, _, word = proposal_id.partition("/")
         answer = await ask(self._client, KIND, resource, "get", {"proposals": {word: 0}})
-        [view], [proposal] = _views(answer), _documents(answer)
+        [view], [proposal] = views_of(answer), proposals_of(answer)
         return view, proposal
 
-    async def _ask_all(self, votes: Sequence[tuple[OpenVote, _View]]) -> None:
+    async def _ask_all(self, votes: Sequence[tuple[OpenVote, View]]) -> None:
         """Show the proposals to those who may vote now."""
         shown: dict[str, list[OpenVote]] = {}
         items: dict[str, dict[str, object]] = {}
@@ -348,7 +327,7 @@ class Consensus:
         for open_votes in shown.values():
             names = tuple(vote.id for vote in open_votes)
             if names not in bodies:
-                chunks = _chunks([items[name] for name in names])
+                chunks = chunks_of([items[name] for name in names])
                 bodies[names] = [{"proposals": packed(chunk)} for chunk in chunks]
         await asyncio.gather(
             *(
@@ -366,59 +345,8 @@ class Consensus:
                 for vote in votes:
                     vote.unreached[voter] = error.code
 
-    def _sheet(self, items: Sequence[tuple[Proposal, Choice, int]]) -> dict[str, object]:
-        keys = self._client.link.keys
-        me = self._client.agent_id
-        leaves: list[bytes] = []
-        ballots: list[dict[str, object]] = []
-        words: list[str] = []
-        for proposal, choice, round_number in items:
-            ranking = ranking_of(choice)
-            leaves.append(ballot_bytes(proposal.id, proposal.digest(), round_number, me, ranking))
-            if not ballots or (ballots[-1]["round"], ballots[-1]["ranking"]) != (round_number, ranking):
-                words = []
-                ballots.append({"round": round_number, "ranking": ranking, "proposals": words})
-            words.append(proposal.id.partition("/")[2])
-        signature = sign_sheet(keys.signing_key, self._client.link.namespace, me, keys.key_id, leaves)
-        return {"key_id": keys.key_id, "signature": signature_text(signature), "ballots": ballots}
-
-
-def ranking_of(choice: Choice) -> list[str]:
-    """A choice as it stands on a ballot."""
-    match choice:
-        case None:
-            return []
-        case bool():
-            return ["yes" if choice else "no"]
-        case str():
-            return [choice]
-    return list(choice)
-
-
-def _views(answer: Mapping[str, object]) -> list[_View]:
-    return msgspec.convert(unpacked(answer["votes"], MAX_TOGETHER), list[_View])
-
-
-def _documents(answer: Mapping[str, object]) -> list[Proposal]:
-    return msgspec.convert(unpacked(answer["proposals"], MAX_TOGETHER), list[Proposal])
-
 
 def _problem(error: Mapping[str, str], resource: str) -> MasError:
     if error["code"] == InvalidPayload.code:
         return InvalidPayload(error["message"])
     return CoordinationRefused(error["message"], resource=f"{KIND}:{resource}", agent_code=error["code"])
-
-
-def _chunks(items: Sequence[dict[str, object]]) -> Iterable[list[dict[str, object]]]:
-    """In parts that fit into one message."""
-    part: list[dict[str, object]] = []
-    size = 0
-    for item in items:
-        length = len(encode_json(item))
-        if part and (size + length > MAX_TOGETHER_BYTES or len(part) == MAX_TOGETHER):
-            yield part
-            part, size = [], 0
-        part.append(item)
-        size += length
-    if part:
-        yield part

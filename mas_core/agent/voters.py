@@ -10,8 +10,9 @@ from typing import Any, TypeVar
 
 import msgspec
 
-from mas_core.agent.consensus import Choice, Consensus
+from mas_core.agent.consensus import Consensus
 from mas_core.agent.handlers import on
+from mas_core.agent.vote_messages import Choice
 from mas_core.base.logs import get_logger
 from mas_core.coordination.packing import unpacked
 from mas_core.coordination.vote_requests import MAX_TOGETHER

@@ -9,7 +9,8 @@ from pathlib import Path
 
 import msgspec
 
-from mas_core.agent.consensus import Choice, Consensus, OpenVote, ranking_of
+from mas_core.agent.consensus import Consensus, OpenVote
+from mas_core.agent.vote_messages import Choice
 from mas_core.base.clock import now_ms
 from mas_core.base.ids import new_message_id, partition_of
 from mas_core.base.resources import check_resource
@@ -33,7 +34,7 @@ from mas_core.store.resources import finished_resource, load_resources
 __all__ = [
     "AuditProof", "Choice", "Motion", "OpenVote", "Proposal", "Result", "Trail", "Verification", "VoteRow",
     "as_document", "check", "consensus", "document", "keys_of", "known_keys", "new_proposal_id", "proof",
-    "ranking_of", "read_trail", "standing", "trail", "verify", "votes", "write_trail",
+    "read_trail", "standing", "trail", "verify", "votes", "write_trail",
 ]  # fmt: skip
 
 MAX_TRAIL_BYTES = 50_000_000

@@ -8,6 +8,7 @@ from support.systems import live_system
 
 from mas_core import Agent, Consensus, Motion, Proposal
 from mas_core.agent.resources import ask
+from mas_core.agent.vote_messages import sheet_of
 from mas_core.coordination.ballots import ballot_bytes, sign_sheet
 from mas_core.coordination.trail import verify
 from mas_core.errors import (
@@ -154,10 +155,14 @@ async def test_s35_ballots_that_must_not_count(server_url):
         assert await refused(stranger.vote(proposal, "yes", round_number=1)) == "not_a_participant"
         assert await refused(bob.vote(proposal, "maybe", round_number=1)) == "invalid_ballot"
         assert await refused(bob.vote(proposal, "yes", round_number=2)) == "wrong_round"
-        sheet = ann._sheet([(proposal, "yes", 1)])
+        sheet = sheet_of(ann._client.link, [(proposal, "yes", 1)])
         sent = {
             "replayed by another": (bob, "plan", sheet),
-            "for another": (bob, "plan", {**bob._sheet([(proposal, "yes", 1)]), "voter": "ann"}),
+            "for another": (
+                bob,
+                "plan",
+                {**sheet_of(bob._client.link, [(proposal, "yes", 1)]), "voter": "ann"},
+            ),
             "replayed elsewhere": (ann, "other", sheet),
         }
         codes = {
