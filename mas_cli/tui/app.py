@@ -23,7 +23,7 @@ from mas_cli.tui.dialogs import Palette, ReadWindow
 from mas_cli.tui.feed import Feed
 from mas_cli.tui.frame_style import FRAME_CSS
 from mas_cli.tui.frame_text import crumbs, hints, time_line, top_line
-from mas_cli.tui.key_table import KEYS, MOVING, action_of, bindings, keymap, shown_key
+from mas_cli.tui.key_table import KEYS, MOVING, action_name, action_of, bindings, keymap, shown_key
 from mas_cli.tui.pane import Pane, TablePane
 from mas_cli.tui.replay import Replay
 from mas_cli.tui.screens import PANES
@@ -326,7 +326,13 @@ class Dashboard(Acting):
         text = Text()
         text.append(f"{self.pane.about}\n\n")
         shown = dict(self.pane.hints)
+        for number, pane in enumerate(self.panes, 1):
+            text.append(f" {shown_key(f'screen.{number}', self.keys)}", "bold cyan")
+            text.append(f" {pane.title} ")
+        text.append("\n\n")
         for key in KEYS:
+            if action_name(key.action) == "screen":
+                continue
             label = shown.get(key.id, key.label)
             text.append(f"  {shown_key(key.id, self.keys):10}", "bold cyan")
             text.append(f"{label}\n")

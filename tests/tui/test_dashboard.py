@@ -107,13 +107,13 @@ async def test_an_act_asks_first_and_shows_its_command(dashboard):
         await seen.until("sleeper")
         seen.app.pane.go_to("sleeper")
 
-        await seen.press("a", "down", "down", "enter")
+        await seen.pick("pause")
         assert "pause  ·  demo" in seen.text()
         assert "$ mas agent pause sleeper" in seen.text()
         await seen.press("enter")
         assert (await rbac.load(seen.system)).standings == {}
 
-        await seen.press("a", "down", "down", "enter")
+        await seen.pick("pause")
         await seen.press("shift+tab", *"tired")
         await seen.confirm()
         await seen.until("sleeper is paused")
@@ -121,7 +121,7 @@ async def test_an_act_asks_first_and_shows_its_command(dashboard):
         assert (standing.kind, standing.reason) == ("paused", "tired")
         await seen.until("--reason tired")
 
-        await seen.press("a", "down", "down", "down", "enter")
+        await seen.pick("resume")
         await seen.confirm()
         await seen.until("sleeper works again")
 

@@ -34,6 +34,12 @@ async def test_a_queue_and_who_is_stuck_on_what(dashboard):
 
         await seen.press("escape")
         seen.app.pane.go_to("sleeper")
+        await seen.pick("send again what it was sent")
+        await seen.until("$ mas bus replay --agent sleeper --since 10m")
+        await seen.confirm()
+        await seen.until("no message to sleeper since")
+
+        seen.app.pane.go_to("sleeper")
         await seen.press("a", "end", "enter")
         await seen.until("$ mas bus trim sleeper --keep")
         seen.app.screen.query_one("#q-keep").value = "0"
