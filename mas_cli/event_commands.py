@@ -62,6 +62,9 @@ EVENT_COMMANDS: tuple[Command, ...] = (
         "write",
         "event:record",
         ("mas event record", "mas event record --output jsonl"),
-        {3: "no gateway runs, or the database of events does not answer"},
+        {
+            3: "no gateway runs, or the database of events does not answer",
+            7: "another recorder of the project runs",
+        },
     ),
 )

@@ -11,6 +11,7 @@ import os
 import signal
 import sys
 from collections.abc import Sequence
+from contextlib import ExitStack, suppress
 from types import FunctionType
 from typing import Any, Final
 
@@ -18,7 +19,7 @@ from mas_core.agent.agent import Agent
 from mas_core.base.clock import now_ms
 from mas_core.base.event_loop import run
 from mas_core.base.logs import get_logger, log_to_stderr
-from mas_core.errors import MasError, ProjectNotFound
+from mas_core.errors import LockHeld, MasError, ProjectNotFound
 from mas_core.events.consumers import trim
 from mas_core.events.store import EventStore
 from mas_core.model.event_messages import RECORDER, event_of
@@ -30,6 +31,7 @@ from mas_core.ops.events import store_place
 from mas_core.ops.run_events import RunEvent
 from mas_core.ops.system import System
 from mas_core.resilience.retry_policy import RetryPolicy
+from mas_core.settings.file_locks import file_lock
 from mas_core.settings.project import Project
 from mas_core.settings.project_config import load_config
 from mas_core.settings.target import Target, resolve_target
@@ -38,6 +40,9 @@ log = get_logger("mas_core.events")
 
 _AT_ONCE: Final = 512
 _TRIM_S: Final = 3600.0
+_LOCK: Final = "recorder.lock"
+_LOCK_S: Final = 1.0
+"""How often a recorder that waits looks whether the other one has ended."""
 _DAY_MS: Final = 86_400_000
 _RETRIES: Final = RetryPolicy(strategy="exponential", attempts=100, base=1, max_delay=60)
 """A database that is away for an hour costs no event."""
@@ -85,11 +90,20 @@ async def record_events(
     target: Target,
     stop: asyncio.Event,
     on_event: OnEvent = lambda _event: None,
+    *,
+    is_waiting: bool = False,
 ) -> None:
     """Record the events of a system until `stop` is set.
 
+    Args:
+        target: The system.
+        stop: Ends it.
+        on_event: Told when it has begun and ended.
+        is_waiting: Wait while another recorder of the project runs.
+
     Raises:
         ProjectNotFound: The system has no project, which says where events are kept.
+        LockHeld: Another recorder of the project runs.
         GatewayDown: No gateway runs.
         SecretUnavailable: The gateway's keys are not at hand, and the recorder is not registered.
         EventStoreUnavailable: The database does not answer.
@@ -97,6 +111,26 @@ async def record_events(
     project = target.project
     if project is None:
         raise ProjectNotFound("events are kept where a project says", hint="mas init DIR")
+    with ExitStack() as alone:
+        while not stop.is_set():
+            try:
+                alone.enter_context(file_lock(project.events_dir / _LOCK, lambda _lock: _taken()))
+            except LockHeld:
+                if not is_waiting:
+                    raise
+                with suppress(TimeoutError):
+                    await asyncio.wait_for(stop.wait(), _LOCK_S)
+                continue
+            await _record(target, project, stop, on_event)
+            break
+    on_event(RunEvent("stopped", "the recorder has ended"))
+
+
+def _taken() -> LockHeld:
+    return LockHeld("another recorder of this project runs", hint=("mas status", "mas event list"))
+
+
+async def _record(target: Target, project: Project, stop: asyncio.Event, on_event: OnEvent) -> None:
     async with System(target) as system:
         await system.require_gateway()
         await ensure_registered(system, RECORDER, source="project")
@@ -120,7 +154,6 @@ async def record_events(
                     for task in beside:
                         task.cancel()
                     await asyncio.gather(*beside, return_exceptions=True)
-    on_event(RunEvent("stopped", "the recorder has ended"))
 
 
 async def _trim(store: EventStore, project: Project) -> None:
@@ -153,7 +186,7 @@ async def _main() -> int:
     if "--until-input-ends" in sys.argv[1:]:
         loop.add_reader(sys.stdin.fileno(), _read, loop, stop)
     try:
-        await record_events(resolve_target(), stop)
+        await record_events(resolve_target(), stop, is_waiting=True)
     except MasError as error:
         log.error("recorder.failed", code=error.code, reason=error.message, hint=error.hint)
         return 1

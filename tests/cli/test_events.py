@@ -144,6 +144,7 @@ def test_events_go_through_the_gateway_and_come_back(running_project, mas, monke
         )
         assert emitted.json["id"] in tailed.out
         assert mas("event", "emit", "order.paid", "--as", "outsider").code == 5
+        assert mas("event", "record").code == 7
         assert "would be delivered" in mas("event", "emit", "order.paid", "--dry-run").err
         shown = mas("event", "replay", "--type", "order.*", "--speed", "x10", "-o", "json").json
         assert [(row["type"], row["source"], row["topic"]) for row in shown] == [

@@ -1,9 +1,10 @@
-"""The event store, on SQLite and, where it is installed, on PostgreSQL."""
+"""The event store, on SQLite, on PostgreSQL where it is installed, and on SQL Server where one is named."""
 
 from __future__ import annotations
 
 import asyncio
 import importlib.util
+import os
 import stat
 import subprocess
 import sys
@@ -43,6 +44,12 @@ def postgres_url():
     params=[
         "sqlite",
         pytest.param(
+            "mssql",
+            marks=pytest.mark.skipif(
+                "MAS_TEST_MSSQL_URL" not in os.environ, reason="MAS_TEST_MSSQL_URL names no SQL Server"
+            ),
+        ),
+        pytest.param(
             "postgresql",
             marks=pytest.mark.skipif(not HAS_POSTGRES, reason="no PostgreSQL server is installed"),
         ),
@@ -52,7 +59,8 @@ def where(request, tmp_path):
     """An empty place for events."""
     if request.param == "sqlite":
         return tmp_path / "events" / "events.sqlite"
-    url = request.getfixturevalue("postgres_url")
+    is_mssql = request.param == "mssql"
+    url = os.environ["MAS_TEST_MSSQL_URL"] if is_mssql else request.getfixturevalue("postgres_url")
     engine = create_engine(url)
     tables.metadata.drop_all(engine)
     engine.dispose()
