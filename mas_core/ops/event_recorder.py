@@ -10,8 +10,8 @@ import asyncio
 import os
 import signal
 import sys
-from collections.abc import Sequence
-from contextlib import ExitStack, suppress
+from collections.abc import AsyncIterator, Sequence
+from contextlib import ExitStack, asynccontextmanager, suppress
 from types import FunctionType
 from typing import Any, Final
 
@@ -19,7 +19,7 @@ from mas_core.agent.agent import Agent
 from mas_core.base.clock import now_ms
 from mas_core.base.event_loop import run
 from mas_core.base.logs import get_logger, log_to_stderr
-from mas_core.errors import LockHeld, MasError, ProjectNotFound
+from mas_core.errors import Forbidden, LockHeld, MasError, ProjectNotFound
 from mas_core.events.consumers import trim
 from mas_core.events.store import EventStore
 from mas_core.model.event_messages import RECORDER, event_of
@@ -134,26 +134,48 @@ async def _record(target: Target, project: Project, stop: asyncio.Event, on_even
     async with System(target) as system:
         await system.require_gateway()
         await ensure_registered(system, RECORDER, source="project")
-        async with EventStore(store_place(project)) as store:
-            recorder = recorder_of(load_config(project).config.events.topics)(
+        async with (
+            EventStore(store_place(project)) as store,
+            started_recorder(
                 store,
+                load_config(project).config.events.topics,
+                on_event,
                 redis_url=target.url,
                 namespace=target.namespace,
                 partitions=target.partitions,
                 token=system.token_of(RECORDER),
-            )
-            async with recorder:
-                beside = [
-                    asyncio.create_task(SystemEvents(system, store).run()),
-                    asyncio.create_task(_trim(store, project)),
-                ]
-                try:
-                    on_event(RunEvent("ready", "events are kept", agent_id=RECORDER))
-                    await _until(stop, recorder.evicted, *beside)
-                finally:
-                    for task in beside:
-                        task.cancel()
-                    await asyncio.gather(*beside, return_exceptions=True)
+            ) as recorder,
+        ):
+            beside = [
+                asyncio.create_task(SystemEvents(system, store).run()),
+                asyncio.create_task(_trim(store, project)),
+            ]
+            try:
+                on_event(RunEvent("ready", "events are kept", agent_id=RECORDER))
+                await _until(stop, recorder.evicted, *beside)
+            finally:
+                for task in beside:
+                    task.cancel()
+                await asyncio.gather(*beside, return_exceptions=True)
+
+
+@asynccontextmanager
+async def started_recorder(
+    store: EventStore, topics: Sequence[str], on_event: OnEvent, **options: Any
+) -> AsyncIterator[EventRecorder]:
+    """A recorder that runs within the block; where it may not read a topic, it keeps the rest and tells so."""
+    recorder = recorder_of(topics)(store, **options)
+    try:
+        await recorder.start()
+    except Forbidden as error:
+        log.error("recorder.topics_refused", reason=error.message, hint=error.hint)
+        on_event(RunEvent("problem", f"no topic is kept: {error.message}", error.hint))
+        recorder = EventRecorder(store, **options)
+        await recorder.start()
+    try:
+        yield recorder
+    finally:
+        await recorder.stop()
 
 
 async def _trim(store: EventStore, project: Project) -> None:

@@ -197,6 +197,9 @@ class Connection:
     async def _run(
         self, pipeline: Pipeline, execute: Callable[[Sequence[Command]], Awaitable[list[Any]]]
     ) -> list[Any]:
+        if not pipeline.commands:
+            # Nothing is sent, so no reply would ever come.
+            return []
         with self._translated():
             replies = await execute(pipeline.commands)
             unknown = [index for index in pipeline.scripts if _is_unknown_script(replies[index])]

@@ -18,25 +18,23 @@ from mas_core.model.event import EventType
 from mas_core.model.event_messages import RECORDER
 from mas_core.model.policy import BreakerLimits, Features
 from mas_core.ops import events, standings
-from mas_core.ops.event_recorder import recorder_of
+from mas_core.ops.event_recorder import started_recorder
 from mas_core.ops.event_sources import SystemEvents
 from mas_core.ops.health import check
 from mas_core.settings.private_files import write_token
 
 
 @asynccontextmanager
-async def recording(live, place, topics=()):
+async def recording(live, place, topics=(), told=lambda _: None):
     """The store of a recorder that runs within the block."""
-    async with EventStore(place) as store:
-        recorder = recorder_of(topics)(
-            store,
-            redis_url=live.system.target.url,
-            namespace=live.store.namespace,
-            partitions=live.store.partitions,
-            token=live.tokens[RECORDER],
-        )
-        async with recorder:
-            yield store
+    options = {
+        "redis_url": live.system.target.url,
+        "namespace": live.store.namespace,
+        "partitions": live.store.partitions,
+        "token": live.tokens[RECORDER],
+    }
+    async with EventStore(place) as store, started_recorder(store, topics, told, **options):
+        yield store
 
 
 async def kept(store, count, **wanted):
@@ -153,6 +151,19 @@ async def test_what_is_published_to_topics_is_kept_too(server_url, tmp_path):
         ("orders.us.west", "order.created", "shop", {"n": 1}),
         ("orders.eu", "order.paid", "shop", {"n": 2}),
     ]
+
+
+async def test_a_topic_that_may_not_be_read_stops_nothing_else(server_url, tmp_path):
+    """What is emitted is kept, and what is missing is told with the command that helps."""
+    told = []
+    async with live_system(server_url, agents=["alice", RECORDER], allow=[("alice", RECORDER)]) as live:
+        alice = await live.client("alice")
+        async with recording(live, tmp_path / "e.sqlite", ["orders.>"], told.append) as store:
+            await alice.send(RECORDER, "x", {})
+            await kept(store, 1)
+
+    assert "no topic is kept" in told[0].message
+    assert any("--action subscribe" in line for line in told[0].hint)
 
 
 async def test_what_happens_to_the_system_becomes_events_once(server_url, tmp_path, monkeypatch):

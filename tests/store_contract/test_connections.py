@@ -32,6 +32,8 @@ async def test_replies_of_a_pipeline_come_in_order(store):
         pipeline.add("ECHO", str(number))
 
     assert await store.connection.run(pipeline) == [b"0", b"1", b"2", b"3", b"4"]
+    async with asyncio.timeout(5):
+        assert await store.connection.run(Pipeline()) == []
 
 
 async def test_a_command_that_the_server_does_not_take_is_our_fault(store):
