@@ -10,9 +10,10 @@ from mas_core.audit.chain import Chain
 from mas_core.base.ids import MESSAGE_ID, MESSAGE_TYPE
 from mas_core.base.resources import TARGET
 from mas_core.gateway.payload_evidence import PayloadEvidence
+from mas_core.gateway.recent_work import RecentWork
 from mas_core.gateway.transit import Transit
 from mas_core.model.audit_record import GENESIS, AuditRecord
-from mas_core.model.decision import Decision
+from mas_core.model.decision import ACCEPTED, Decision
 from mas_core.model.trace_context import TraceContext, context_in
 from mas_core.security.gateway_keys import GatewayKeys
 
@@ -23,9 +24,10 @@ NO_FINGERPRINTS: Final[dict[str, str]] = {}
 class Ledger:
     """Numbers and links records; what it collected is committed as one block or forgotten."""
 
-    def __init__(self, keys: GatewayKeys, gateway_id: str) -> None:
+    def __init__(self, keys: GatewayKeys, gateway_id: str, work: RecentWork) -> None:
         self._keys = keys
         self._gateway_id = gateway_id
+        self._work = work
         self._block: list[bytes] = []
         self._chain = Chain()
         self.payload_evidence: PayloadEvidence | None = None
@@ -65,6 +67,7 @@ class Ledger:
         """
         chain, block, fingerprint = self._chain, self._block, self._keys.payload_hmac
         key_id, gateway_id, evidence = self._keys.fingerprint_key_id, self._gateway_id, self.payload_evidence
+        work, waited = self._work, self._work.waits_ms.append
         fields: dict[str, str] = NO_FINGERPRINTS
         for transit in transits:
             envelope = transit.envelope
@@ -72,6 +75,9 @@ class Ledger:
             reason = transit.reason
             if transit.is_repeat:
                 decision, reason = Decision.REPLAYED, f"the same message was decided before: {decision}"
+            elif decision not in ACCEPTED:
+                work.refused += 1
+            waited(transit.waited_ms)
             target, message_type, message_id = envelope.target, envelope.type, envelope.id
             if not transit.is_well_formed:
                 # Of what is not an id the audit keeps nothing.

@@ -96,7 +96,7 @@ class PartitionOwner:
         self._directory = directory
         self._settings = settings
         self._nonce = new_instance_id()
-        self._ledger = Ledger(keys, settings.gateway_id)
+        self._ledger = Ledger(keys, settings.gateway_id, settings.work)
         self._ledger.is_traced = settings.tracing is not None
         self._operator_records = OperatorRecords(keys, self._ledger)
         self._sessions = Sessions()

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from mas_core.gateway.recent_work import RecentWork
 from mas_core.gateway.schedule import ScheduleBounds
 from mas_core.gateway.tracing import GatewayTracing
 from mas_core.model.priority import LANE_WEIGHTS
@@ -37,3 +38,5 @@ class OwnerSettings:
     """Folder of the keys under which copies of payloads are sealed, where the policy keeps any."""
     tracing: GatewayTracing | None = None
     """Where spans of decisions go, if anywhere."""
+    work: RecentWork = field(default_factory=RecentWork)
+    """Where all owners of a gateway count what they do."""

@@ -360,7 +360,9 @@ class Gateway:
         return order is not None and verified(self._keys, order_purpose(self.gateway_id), order) is not None
 
     def _status(self, now: int) -> GatewayStatus:
-        tracing = self._owner_settings.tracing
+        tracing, work = self._owner_settings.tracing, self._owner_settings.work
+        messages = self._messages + sum(owner.counters.messages for owner, _ in self._owners.values())
+        in_s, refused_s = work.look(messages)
         return GatewayStatus(
             self.gateway_id,
             now,
@@ -368,7 +370,7 @@ class Gateway:
             tuple(sorted(self._owners)),
             socket.gethostname(),
             os.getpid(),
-            self._messages + sum(owner.counters.messages for owner, _ in self._owners.values()),
+            messages,
             time.process_time(),
             self._alarms(),
             self._is_ending or self._is_ordered_to_drain,
@@ -376,6 +378,10 @@ class Gateway:
             self._lag.worst_ms,
             tracing.exported if tracing is not None else 0,
             tracing.dropped if tracing is not None else 0,
+            work.refused,
+            in_s,
+            refused_s,
+            work.p95_ms,
         )
 
     def _alarms(self) -> tuple[str, ...]:

@@ -49,6 +49,18 @@ class GatewayStatus(msgspec.Struct, frozen=True):
     spans_dropped: int = 0
     """Spans of its process that nobody got."""
 
+    refused: int = 0
+    """Messages that it did not accept."""
+
+    in_s: float | None = None
+    """Messages judged a second over the last seconds; None where it does not say."""
+
+    refused_s: float | None = None
+    """Of these, messages not accepted."""
+
+    p95_ms: int | None = None
+    """How long 95 of 100 of its newest messages lay at most before they were judged."""
+
     @property
     def state(self) -> GatewayState:
         """Whether it takes partitions, gives them up, or has none any more."""

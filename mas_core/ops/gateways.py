@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import msgspec
 
@@ -50,6 +50,8 @@ class GatewaysStatus:
     """Partitions whose messages nobody takes."""
     now: int
     """Unix milliseconds by the server's clock."""
+    lags_s: dict[str, float] = field(default_factory=dict)
+    """Gateway id -> seconds that the oldest message has waited for it; 0 where none waits."""
 
 
 async def run_gateway(
@@ -108,7 +110,16 @@ async def gateways_status(system: System) -> GatewaysStatus:
     gateways = await system.gateways()
     owned = {partition for gateway in gateways for partition in gateway.partitions}
     unowned = [partition for partition in range(system.store.width) if partition not in owned]
-    return GatewaysStatus(gateways, unowned, await system.store.connection.time_ms())
+    waiting = {item.partition: item.oldest for item in await system.store.progress.partitions()}
+    now = await system.store.connection.time_ms()
+    lags = {
+        gateway.gateway_id: max(
+            (max(0, now - at) / 1000 for part in gateway.partitions if (at := waiting.get(part, 0))),
+            default=0.0,
+        )
+        for gateway in gateways
+    }
+    return GatewaysStatus(gateways, unowned, now, lags)
 
 
 async def drain_orders(system: System) -> dict[str, DrainOrder]:

@@ -1,6 +1,7 @@
 """`mas gateway drain` and `resume` on a running system with one gateway."""
 
 import json
+import time
 
 import pytest
 
@@ -44,6 +45,22 @@ def test_the_only_gateway_is_drained_by_force_and_resumed(call):
     assert system["gateways"][0]["state"] == "drained"
     assert "all gateways are drained: messages wait" in [item["message"] for item in system["problems"]]
     assert after[0]["state"] == "serving"
+
+
+def test_a_gateway_says_how_much_it_takes_and_refuses(call):
+    """The rates of the last seconds come with the heartbeat, refusals apart from the rest."""
+    for _ in range(3):
+        assert call("send", "nobody-here", "x", "{}")[0] != 0
+    for _ in range(60):
+        code, (row,), _ = call("gateway", "status")
+        if row["refused_s"]:
+            break
+        time.sleep(0.1)
+
+    assert code == 0
+    assert row["in_s"] >= row["refused_s"] > 0
+    assert row["p95_ms"] >= 0
+    assert row["lag"] == 0
 
 
 def test_what_gateways_are_meant_has_to_be_said(call):

@@ -136,6 +136,18 @@ def _of_processes(seen: Observation) -> Iterator[Metric]:
         "gateway",
     )
     yield _counter(
+        "mas_gateway_refused_messages",
+        "Messages that it did not accept.",
+        [((item.gateway_id,), item.refused) for item in seen.gateways],
+        "gateway",
+    )
+    yield _gauge(
+        "mas_gateway_p95_wait_seconds",
+        "How long 95 of 100 of its newest messages lay at most before they were judged.",
+        [((item.gateway_id,), item.p95_ms / 1000) for item in seen.gateways if item.p95_ms is not None],
+        "gateway",
+    )
+    yield _counter(
         "mas_gateway_cpu_seconds",
         "Processor time that it has used.",
         [((item.gateway_id,), item.cpu_s) for item in seen.gateways],
