@@ -103,7 +103,7 @@ if TYPE_CHECKING:
     from mas_core.model.event import Event, EventType
     from mas_core.model.message import AgentMessage
     from mas_core.model.topic import TopicGap
-    from mas_core.model.vote import Motion, Proposal
+    from mas_core.model.vote import Motion, Proposal, VotingStrategy
     from mas_core.ops.auth_manager import AuthManager
     from mas_core.ops.gateway_service import GatewayService
     from mas_core.resilience.circuit_breaker import CircuitBreaker
@@ -140,6 +140,7 @@ _HOMES = {
     "NewTask": "mas_core.agent.supervisor",
     "Proposal": "mas_core.model.vote",
     "Receipt": "mas_core.model.decision",
+    "VotingStrategy": "mas_core.model.vote",
     "retry": "mas_core.resilience.retry_policy",
     "RetryPolicy": "mas_core.resilience.retry_policy",
     "StatusUpdate": "mas_core.agent.known_messages",
@@ -254,6 +255,7 @@ __all__ = [
     "Unreachable",
     "Unscannable",
     "UsageError",
+    "VotingStrategy",
     "retry",
 ]
 

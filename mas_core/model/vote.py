@@ -6,6 +6,7 @@ Weights are whole numbers and shares are fractions, so that no count depends on 
 from __future__ import annotations
 
 import hashlib
+from enum import StrEnum
 from fractions import Fraction
 from functools import lru_cache
 from typing import Final
@@ -17,7 +18,19 @@ SUPER: Final = "super"
 UNANIMOUS: Final = "unanimous"
 WEIGHTED: Final = "weighted"
 RANKED: Final = "ranked"
-STRATEGIES: Final = (SIMPLE, SUPER, UNANIMOUS, WEIGHTED, RANKED)
+
+
+class VotingStrategy(StrEnum):
+    """How votes become a decision; the plain words `simple`, `super`, ... do as well."""
+
+    SIMPLE_MAJORITY = SIMPLE
+    SUPER_MAJORITY = SUPER
+    UNANIMOUS = UNANIMOUS
+    WEIGHTED = WEIGHTED
+    RANKED_CHOICE = RANKED
+
+
+STRATEGIES: Final = tuple(str(strategy) for strategy in VotingStrategy)
 
 REVOTE: Final = "revote"
 DELEGATE: Final = "delegate"

@@ -6,7 +6,7 @@ import msgspec
 import pytest
 from support.systems import live_system
 
-from mas_core import Agent, Consensus, Motion, Proposal
+from mas_core import Agent, Consensus, Motion, Proposal, VotingStrategy
 from mas_core.agent.resources import ask
 from mas_core.agent.vote_messages import sheet_of
 from mas_core.coordination.ballots import ballot_bytes, sign_sheet
@@ -75,7 +75,7 @@ async def test_agents_vote_by_a_handler(server_url):
                 "ranked", VOTERS, strategy="ranked", options=["x", "y", "z"]
             ),
             "unanimous": await boss.consensus.propose("unanimous", VOTERS, strategy="unanimous"),
-            "super": await Consensus(boss).propose("super", VOTERS, strategy="super"),
+            "super": await Consensus(boss).propose("super", VOTERS, strategy=VotingStrategy.SUPER_MAJORITY),
         }
         results = await boss.consensus.wait(list(opened.values()), timeout=20)
 
