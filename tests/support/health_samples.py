@@ -15,7 +15,7 @@ LIMITS = HealthSettings(agent_stuck_s=60, gateway_stuck_s=5)
 EXPECTED = Expectations("durable", settings=LIMITS, wants_notary=True)
 
 PARTITION = PartitionProgress(0, "gw-1", NOW + 1000, NOW - 60_000, 10, 0, 0)
-GATEWAY = GatewayStatus("gw-1", NOW, NOW - 600_000, (0,), "host", 1, 5)
+GATEWAY = GatewayStatus("gw-1", NOW, NOW - 600_000, (0,), "host", 1, 5, p95_ms=2)
 NOTARY = NotaryStatus("n-1", NOW, NOW, "host", 2, "folder", (PartitionEvidence(0, "signing", 10, 10, NOW),))
 SERVER = ServerFacts(
     "", "valkey", "9.0", (7, 2), "always", "noeviction", 0, needs_replicas=False, memory_bytes=90

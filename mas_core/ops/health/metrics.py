@@ -142,7 +142,7 @@ def _of_processes(seen: Observation) -> Iterator[Metric]:
         "gateway",
     )
     yield _gauge(
-        "mas_gateway_p95_wait_seconds",
+        "mas_gateway_wait_seconds",
         "How long 95 of 100 of its newest messages lay at most before they were judged.",
         [((item.gateway_id,), item.p95_ms / 1000) for item in seen.gateways if item.p95_ms is not None],
         "gateway",
