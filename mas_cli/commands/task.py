@@ -39,7 +39,7 @@ Reason = Annotated[str, typer.Option(metavar="TEXT", help="Why; whoever waits fo
 _CHANGED = (
     Column("id"),
     Column("status", style=task_style),
-    Column("error.message", header="error", flexible=True),
+    Column("error.message", header="error", flexible=True, usual=None),
 )
 _WORKERS = (
     Column("agent", style=lambda _: "name"),
@@ -119,7 +119,7 @@ async def assign(
                 call.talk.say(f"assigned as {assigned}")
                 return _ended(call, await boss.wait(assigned, wait_s))
             found = await boss.get(assigned)
-    call.out.record(_CHANGED, {"id": found.task_id, "status": found.status})
+    call.out.record(_CHANGED[:2], {"id": found.task_id, "status": found.status})
     call.talk.say(f"follow it with: mas task watch {found.task_id}{_queue_flag(queue)}")
     return ExitCode.OK
 
