@@ -36,9 +36,9 @@ async def verify(
 ) -> ExitCode:
     """Recompute a vote from its signed ballots, and say what does not follow from them.
 
-    Of a vote of the system, the voters' keys have to be those of the registry, and its trail the very one that the
-    audit names. Of a file, the keys in it are taken as they are and listed, unless --public-key gives those that
-    count.
+    Of a vote of the system, the voters' keys have to be those of the registry, unless these have changed since, and
+    its trail the very one that the audit names. Of a file, the keys in it are taken as they are and listed, unless
+    --public-key gives those that count.
     """
     from mas_core.ops import consensus
 
@@ -54,11 +54,16 @@ async def verify(
     else:
         async with open_system(call) as system:
             trail = await consensus.trail(system, proposal_id)
-            known = {**await consensus.known_keys(system, trail.proposal.participants), **pins}
-            if trail.proposal.delegate:
-                known.update(await consensus.known_keys(system, [trail.proposal.delegate]))
-            found = consensus.verify(trail, known)
             in_audit = await consensus.proof(system, trail) if trail.result is not None else None
+            used = consensus.keys_of(trail)
+            known = {**await consensus.known_keys(system, used), **pins}
+            for voter in used.keys() - pins.keys():
+                if in_audit is not None and in_audit.ok and not used[voter] <= known.get(voter, set()):
+                    call.talk.warn(
+                        f"{voter} has another key by now: that this one was its own is what the audit says"
+                    )
+                    known[voter] = known.get(voter, set()) | used[voter]
+            found = consensus.verify(trail, known)
     problems = list(found.problems)
     if in_audit is not None and not in_audit.ok:
         problems.append("the audit's record of the decision is of another trail")

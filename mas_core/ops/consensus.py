@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Collection, Iterable, Mapping
+from collections.abc import AsyncIterator, Iterable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -193,11 +193,12 @@ def read_trail(path: Path) -> Trail:
     raise EvidenceDamaged(f"{path} is no trail of a vote: {problem}", path=str(path))
 
 
-def keys_of(found: Trail) -> Mapping[str, Collection[str]]:
+def keys_of(found: Trail) -> dict[str, set[str]]:
     """Voter -> the public keys under which its ballots in a trail are signed."""
     keys: dict[str, set[str]] = {}
     for turn in found.rounds:
-        for ballot in turn.ballots:
+        evidence = [ballot for proof in turn.equivocations for ballot in (proof.first, proof.second)]
+        for ballot in (*turn.ballots, *evidence):
             keys.setdefault(ballot.voter, set()).add(ballot.signature.public_key)
     return keys
 

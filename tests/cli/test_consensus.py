@@ -82,6 +82,21 @@ def test_a_vote_from_its_opening_to_the_file_that_proves_it(mas, tmp_path):
     assert any("signature of one" in problem for problem in tampered.json["problems"])
 
 
+def test_a_voter_who_is_gone_leaves_its_vote_verifiable(mas):
+    """The audit vouches for keys that the registry does not know any more, and that is said."""
+    mas("agent", "register", "brief")
+    mas("rbac", "allow", "brief", "vote:>", "--action", "vote")
+    mas("consensus", "open", "Gone?", "--voters", "brief", "--id", "gone")
+    assert mas("consensus", "vote", "gone", "yes", "--as", "brief").code == 0
+    assert mas("agent", "deregister", "brief", "--yes").code == 0
+
+    verified = mas("consensus", "verify", "gone")
+    pinned = mas("consensus", "verify", "gone", "--public-key", f"brief={'00' * 32}")
+
+    assert (verified.code, "what the audit says" in verified.err) == (0, True)
+    assert pinned.code == 1
+
+
 def test_a_rejection_is_exit_code_1_and_time_is_4(mas):
     """Whoever waits is told by the exit code; status tells the same afterwards."""
     rejected = mas(
