@@ -39,7 +39,7 @@ Reason = Annotated[str, typer.Option(metavar="TEXT", help="Why; whoever waits fo
 _CHANGED = (
     Column("id"),
     Column("status", style=task_style),
-    Column("error.message", header="error", flexible=True, usual=None),
+    Column("error.message", header="error", flexible=True),
 )
 _WORKERS = (
     Column("agent", style=lambda _: "name"),
