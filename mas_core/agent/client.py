@@ -201,6 +201,7 @@ class Client(Publishing):
         delivery: str = "",
         deliver_at: datetime | None = None,
         deliver_after: float = 0.0,
+        on_behalf_of: AgentMessage | None = None,
         timeout: float = SEND_TIMEOUT_S,
     ) -> Receipt:
         """Send a message and wait for the gateway's receipt, which is given once it is safely on its way.
@@ -218,11 +219,13 @@ class Client(Publishing):
             deliver_at: When it is due, with a time zone, by the server's clock; at once when that is past. Its time
                 to live begins then, and it is judged again by the policy that is in force then.
             deliver_after: Seconds after which it is due, instead.
+            on_behalf_of: The request that it is sent for: the receiver learns who asked, and the policy may want
+                that everybody who asked could send it.
             timeout: Seconds to wait for the receipt.
 
         Raises:
-            UsageError: The time to live is not above 0 s, or above 30 days; there is no such delivery; or it is due
-                more than a year ahead, or at a time without a time zone.
+            UsageError: The time to live is not above 0 s, or above 30 days; there is no such delivery; it is due
+                more than a year ahead, or at a time without a time zone; or on whose behalf it is sent did not ask.
             Refused: The gateway said no; the subclass says which stage.
             AgentNotFound: There is no such agent.
             InvalidPayload: The payload is not an object or too large, or a header is not text.
@@ -231,7 +234,7 @@ class Client(Publishing):
                 its id: sent again under it, a message with an id of your own or `exactly_once` is not doubled.
         """
         envelope = self._envelopes.make(
-            target, message_type, data, priority, ttl, message_id, headers, delivery
+            target, message_type, data, priority, ttl, message_id, headers, delivery, on_behalf_of
         )
         if deliver_at is not None or deliver_after:
             schedule(envelope, deliver_at, deliver_after)
@@ -388,6 +391,7 @@ class Client(Publishing):
         headers: dict[str, str] | None = None,
         encrypt: bool = False,
         delivery: str = "",
+        on_behalf_of: AgentMessage | None = None,
     ) -> AgentMessage:
         """Send a message and wait for the answer of its target.
 
@@ -403,6 +407,7 @@ class Client(Publishing):
             headers: Short texts that travel with the message.
             encrypt: Encrypt the payload so that only the target can read it; the reply is encrypted as well.
             delivery: at_most_once, at_least_once or exactly_once; what the target is set to, when left out.
+            on_behalf_of: The request that it is sent for, as for `send`.
 
         Raises:
             Refused: The gateway said no.
@@ -418,7 +423,7 @@ class Client(Publishing):
         # Who may ask again wants the reply even if it comes after the first waiting has ended.
         ttl = max(timeout, DEFAULT_TTL_MS / 1000) if message_id else timeout
         envelope = self._envelopes.make(
-            target, message_type, data, priority, ttl, message_id, headers, delivery
+            target, message_type, data, priority, ttl, message_id, headers, delivery, on_behalf_of
         )
         envelope.flags |= Flag.EXPECTS_REPLY
         answer = self._replies.expect(envelope.id)

@@ -10,7 +10,15 @@ from mas_core.base.ids import GATEWAY, check_message_id, check_message_type, new
 from mas_core.base.resources import check_target
 from mas_core.errors import UsageError
 from mas_core.model.delivery_mode import DeliveryMode, parse_delivery
-from mas_core.model.message import MAX_TTL_MS, Envelope, Flag, TypedPayload, payload_bytes
+from mas_core.model.message import (
+    BEHALF_HEADER,
+    MAX_TTL_MS,
+    AgentMessage,
+    Envelope,
+    Flag,
+    TypedPayload,
+    payload_bytes,
+)
 from mas_core.model.priority import parse_priority
 from mas_core.model.scheduled import MAX_AHEAD_MS
 
@@ -41,6 +49,7 @@ class Envelopes:
         message_id: str,
         headers: dict[str, str] | None,
         delivery: str = "",
+        on_behalf_of: AgentMessage | None = None,
     ) -> Envelope:
         """A message to an agent; parameters and errors as for `Client.send`."""
         if not 0 < ttl * 1000 <= MAX_TTL_MS:
@@ -67,13 +76,30 @@ class Envelopes:
             max(1, int(ttl * 1000)),
             priority if type(priority) is int and 0 <= priority <= 10 else parse_priority(priority),
             flags,
-            headers=headers,
+            headers=_own(headers) if headers else headers,
+            behalf=_proof_of(on_behalf_of) if on_behalf_of is not None else b"",
             parent=turn.message_id if turn is not None and turn.agent_id == self._agent_id else "",
         )
 
     def to_gateway(self, message_type: str, data: object) -> Envelope:
         """A message to the gateway itself."""
         return Envelope(new_message_id(), GATEWAY, message_type, payload_bytes(data), self._now_ms())
+
+
+def _own(headers: dict[str, str]) -> dict[str, str]:
+    """Headers without what only a gateway may say, so that those of a received message can be passed on."""
+    if BEHALF_HEADER not in headers:
+        return headers
+    return {name: value for name, value in headers.items() if name != BEHALF_HEADER}
+
+
+def _proof_of(message: AgentMessage) -> bytes:
+    if not message.capsule:
+        raise UsageError(
+            f"message {message.message_id} carries no proof of who asked, so nothing can be sent on its behalf",
+            hint="requests carry one, and what was itself sent on somebody's behalf",
+        )
+    return message.capsule
 
 
 def schedule(envelope: Envelope, deliver_at: datetime | None, deliver_after: float) -> None:

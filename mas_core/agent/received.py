@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import msgspec
 
-from mas_core.model.message import AgentMessage, Delivery, Flag, MessageMeta
+from mas_core.model.message import BEHALF_HEADER, AgentMessage, Delivery, Flag, MessageMeta
 
 _decode_payload = msgspec.json.Decoder(dict[str, object]).decode
 
@@ -27,8 +27,18 @@ def message_of(delivery: Delivery) -> AgentMessage:
         delivery.accepted_at / 1000,
         delivery.id,
         delivery.priority,
-        delivery.headers or {},
+        _headers(delivery) if delivery.behalf or delivery.headers else {},
         delivery.attempt,
         capsule=delivery.capsule,
         is_traced=bool(flags & Flag.TRACED),
     )
+
+
+def _headers(delivery: Delivery) -> dict[str, str]:
+    """The headers with the gateway's word on whose behalf it was sent, and nobody else's."""
+    headers = delivery.headers or {}
+    if delivery.behalf:
+        return {**headers, BEHALF_HEADER: " ".join(delivery.behalf)}
+    if BEHALF_HEADER in headers:
+        return {name: value for name, value in headers.items() if name != BEHALF_HEADER}
+    return headers

@@ -45,6 +45,7 @@ class Talking(Publishing):
         delivery: str = "",
         deliver_at: datetime | None = None,
         deliver_after: float = 0.0,
+        on_behalf_of: AgentMessage | None = None,
     ) -> Receipt:
         """Send a message; returns the gateway's receipt once it is safely on its way.
 
@@ -67,6 +68,7 @@ class Talking(Publishing):
             delivery=delivery,
             deliver_at=deliver_at,
             deliver_after=deliver_after,
+            on_behalf_of=on_behalf_of,
         )
 
     async def send_many(
@@ -159,6 +161,7 @@ class Talking(Publishing):
         headers: dict[str, str] | None = None,
         encrypt: bool = False,
         delivery: str = "",
+        on_behalf_of: AgentMessage | None = None,
     ) -> AgentMessage:
         """Send a message and wait for the reply, 30 s unless told otherwise. As `Client.request`.
 
@@ -175,6 +178,7 @@ class Talking(Publishing):
             headers=headers,
             encrypt=encrypt,
             delivery=delivery,
+            on_behalf_of=on_behalf_of,
         )
 
     async def discover(

@@ -20,7 +20,9 @@ _DELIVERED_FLAGS = (
 
 
 def delivery_of(transit: Transit, keys: GatewayKeys, *, is_traced: bool = False) -> Delivery:
-    """A message as it is delivered: what was parsed and scanned, with a permit for the reply if one is expected.
+    """A message as it is delivered: what was parsed and scanned, with a capsule if a reply is expected.
+
+    What is sent on behalf of others carries one as well, so that it can go on on their behalf.
 
     Args:
         transit: The message.
@@ -35,7 +37,7 @@ def delivery_of(transit: Transit, keys: GatewayKeys, *, is_traced: bool = False)
         flags |= Flag.TRACED
     expires_at = (transit.due or now - transit.waited_ms) + envelope.ttl_ms
     permit = b""
-    if transit.expects_reply:
+    if transit.expects_reply or (transit.behalf and not transit.is_for_resource):
         permit = make_permit(
             keys,
             Capsule(
@@ -45,7 +47,9 @@ def delivery_of(transit: Transit, keys: GatewayKeys, *, is_traced: bool = False)
                 envelope.target,
                 expires_at,
                 is_encrypted=transit.is_encrypted,
+                chain=transit.behalf,
             ),
+            is_answerable=transit.expects_reply,
         )
     return Delivery(
         envelope.id,
@@ -61,4 +65,5 @@ def delivery_of(transit: Transit, keys: GatewayKeys, *, is_traced: bool = False)
         permit,
         envelope.headers,
         proof=proof_of_delivery(transit) if transit.proof is not None else None,
+        behalf=transit.behalf,
     )

@@ -135,7 +135,7 @@ class Directory:
             if compiled.shadow is not None:
                 stages.append(CompareShadow(access, compiled.shadow))
             if policy.features.rbac:
-                stages.append(Authorise(access))
+                stages.append(Authorise(access, intersects=policy.features.delegation_intersect))
             if policy.features.rate_limit:
                 stages.append(LimitRate())
             stages.append(

@@ -73,6 +73,7 @@ class SecondLook:
         transit = Transit.of(envelope, delivery.sender, instance, key_id, now)
         transit.is_well_formed = True
         transit.is_encrypted = is_encrypted
+        transit.behalf = delivery.behalf
         transit.value, transit.data = msgspec.json.decode(delivery.data), delivery.data
         return transit
 

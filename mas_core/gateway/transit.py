@@ -60,6 +60,8 @@ class Transit(msgspec.Struct):
     """The approval that it waits for."""
     capsule: Capsule | None = None
     """Of a reply: the permit it came with, once checked."""
+    behalf: tuple[str, ...] = ()
+    """On whose behalf it is sent, from who asked first, once checked."""
     proof: Proof | None = None
     """The sender's signature, once checked."""
     details: dict[str, object] | None = None

@@ -76,6 +76,8 @@ class Envelope(msgspec.Struct, array_like=True, gc=False):
     """Of a scheduled message: how long after it reached the server it is due."""
     parent: str = ""
     """Id of the message whose handler sends this one, as the sender says."""
+    behalf: bytes = b""
+    """The capsule of the message on behalf of whose sender this one is sent."""
 
 
 class Attempt(msgspec.Struct, array_like=True, frozen=True):
@@ -111,10 +113,12 @@ class Delivery(msgspec.Struct, array_like=True, gc=False):
     """The sender's signature, where it signs its messages."""
     history: tuple[Attempt, ...] = ()
     """The attempts that failed."""
+    behalf: tuple[str, ...] = ()
+    """On whose behalf its sender sends it, from who asked first to who asked the sender; checked by the gateway."""
 
 
 class Capsule(msgspec.Struct, array_like=True, frozen=True):
-    """The permit to answer one request once; made and MACed by the gateway."""
+    """The permit to answer one request once, and the proof of who asked; made and MACed by the gateway."""
 
     request: str
     asker: str
@@ -124,7 +128,12 @@ class Capsule(msgspec.Struct, array_like=True, frozen=True):
     mac: bytes = b""
     is_encrypted: bool = False
     """Whether the payload was end-to-end encrypted, so that the answer has to be as well."""
+    chain: tuple[str, ...] = ()
+    """On whose behalf the asker asked, from who asked first."""
 
+
+BEHALF_HEADER: Final = "mas-on-behalf-of"
+"""Header in which receivers find on whose behalf a message was sent; only a gateway's word gets there."""
 
 FENCE_HEADER: Final = "mas-fence"
 """Header of a message that counts only while no later leader than its sender has spoken to its target."""
@@ -212,6 +221,14 @@ class AgentMessage(msgspec.Struct):
         """Name of the topic that it was published to; empty when it was sent to the agent."""
         kind, _, name = self.target_id.partition(":")
         return name if kind == "topic" else ""
+
+    @property
+    def on_behalf_of(self) -> tuple[str, ...]:
+        """On whose behalf the sender sent it: who asked first, and so on to who asked the sender.
+
+        The gateway has checked each step; empty when the sender speaks for itself.
+        """
+        return tuple(self.headers.get(BEHALF_HEADER, "").split())
 
     @property
     def payload(self) -> Payload:

@@ -116,6 +116,8 @@ class Features(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     dlp: bool = True
     message_signing: bool = False
     circuit_breaker: bool = False
+    delegation_intersect: bool = False
+    """Whether what is sent on behalf of others passes only if each of them could send it itself."""
 
 
 class PolicyDocument(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

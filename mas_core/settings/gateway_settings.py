@@ -70,6 +70,8 @@ class FeatureSettings(Section):
     """Refuse messages to targets that keep failing."""
     message_signing: bool = False
     """Senders sign each message; receivers and the audit keep the signature."""
+    delegation_intersect: bool = False
+    """Let what is sent on behalf of others pass only if each of them could send it itself."""
     priority_queue: bool = True
     """Serve messages of higher priority first."""
 
@@ -324,6 +326,7 @@ class GatewaySettings(BaseSettings):
             dlp=self.features.dlp,
             message_signing=self.features.message_signing,
             circuit_breaker=self.features.circuit_breaker,
+            delegation_intersect=self.features.delegation_intersect,
         )
 
 

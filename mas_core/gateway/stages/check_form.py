@@ -11,7 +11,7 @@ from mas_core.errors import InvalidPayload
 from mas_core.gateway.transit import Surroundings, Transit, Verdict
 from mas_core.model.decision import Decision
 from mas_core.model.json_text import Parsed, parse_all
-from mas_core.model.message import MAX_TTL_MS
+from mas_core.model.message import BEHALF_HEADER, MAX_TTL_MS
 
 MAX_HEADERS = 32
 MAX_HEADER_LENGTH = 1024
@@ -47,7 +47,13 @@ class CheckForm:
                 and (envelope.target, envelope.type) in known
                 and 0 <= envelope.priority <= 10
                 and 0 < envelope.ttl_ms <= MAX_TTL_MS
-                and not (envelope.correlation or envelope.capsule or envelope.headers or envelope.parent)
+                and not (
+                    envelope.correlation
+                    or envelope.capsule
+                    or envelope.headers
+                    or envelope.parent
+                    or envelope.behalf
+                )
             ) or (verdict := self._check_envelope(transit)) is None:
                 going.append(transit)
             else:
@@ -94,12 +100,22 @@ class CheckForm:
             return _invalid("what it is sent for has no id that a message can have")
         if len(envelope.capsule) > MAX_CAPSULE_BYTES:
             return _invalid("the reply permit is too long")
+        if len(envelope.behalf) > MAX_CAPSULE_BYTES:
+            return _invalid("the proof of who asked is too long")
+        if envelope.behalf and transit.is_reply:
+            return _invalid("a reply is sent on nobody's behalf")
         headers = envelope.headers
         if headers and (
             len(headers) > MAX_HEADERS
             or any(len(name) + len(value) > MAX_HEADER_LENGTH for name, value in headers.items())
         ):
             return _invalid(f"more than {MAX_HEADERS} headers, or one longer than {MAX_HEADER_LENGTH}")
+        if headers and BEHALF_HEADER in headers:
+            return Verdict(
+                Decision.UNAUTHENTICATED,
+                f"Authentication failed: only a gateway says {BEHALF_HEADER}, by the proof of who asked",
+                SENDER_MISMATCH,
+            )
         if headers and any(headers.get(name, transit.sender) != transit.sender for name in SENDER_HEADERS):
             return Verdict(
                 Decision.UNAUTHENTICATED,
