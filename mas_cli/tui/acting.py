@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import time
+from collections.abc import Mapping, Sequence
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 from rich.text import Text
@@ -18,21 +20,33 @@ if TYPE_CHECKING:
     from mas_core.ops.system import System
 
 
+COMPLAINT_S = 15.0
+"""How long it is said what went wrong."""
+
+
 class Acting(RowKeys):
     """The part of the dashboard that does what commands do."""
 
     system: System | None
+    _complained: Mapping[str, float] = MappingProxyType({})
 
     def reload(self) -> None:
         """Load what the screen that is seen shows, now."""
         raise NotImplementedError
 
     def complain(self, error: MasError) -> None:
-        """Say what went wrong, and what to type."""
+        """Say what went wrong, and what to type; not again while it still stands there."""
+        now = time.monotonic()
+        if self._complained.get(error.message, 0.0) > now:
+            return
+        said = {text: until for text, until in self._complained.items() if until > now}
+        self._complained = {**said, error.message: now + COMPLAINT_S}
         tries = "".join(
             f"\ntry  {safe_text(line, 200)}" for hint in error.hint[:3] for line in hint.splitlines()
         )
-        self.notify(safe_text(error.message, 400) + tries, severity="error", markup=False, timeout=15)
+        self.notify(
+            safe_text(error.message, 400) + tries, severity="error", markup=False, timeout=COMPLAINT_S
+        )
 
     def action_row_actions(self) -> None:
         """The menu of what can be done to the marked rows, or the chosen one."""

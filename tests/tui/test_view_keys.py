@@ -7,6 +7,7 @@ from textual.widgets import Input, TabbedContent
 
 from mas_cli.tui.app import Dashboard
 from mas_cli.tui.jump import Jump
+from mas_core.errors import GatewayDown
 
 
 def text_of(app):
@@ -114,3 +115,14 @@ async def test_keys_that_come_at_once_mean_what_they_would_one_by_one():
         await pilot.pause(0.2)
         await pilot.press("enter")
         assert app.pane.title == "Live"
+
+
+async def test_the_same_complaint_is_made_once_while_it_is_seen():
+    """A screen that looks again and again fills the terminal with nothing."""
+    app = Dashboard(boards.board("sample"), None)
+    async with app.run_test(size=(120, 40), notifications=True) as pilot:
+        for _ in range(3):
+            app.complain(GatewayDown("nobody takes messages", hint=("mas up", "mas gateway run")))
+        await pilot.pause(0.1)
+        (said,) = app._notifications
+        assert said.message == "nobody takes messages\ntry  mas up\ntry  mas gateway run"
