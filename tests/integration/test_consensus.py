@@ -21,6 +21,7 @@ from mas_core.errors import (
     UsageError,
 )
 from mas_core.ops import consensus as records
+from mas_core.ops import partitions
 
 VOTERS = ("ann", "bob", "cat")
 
@@ -275,6 +276,32 @@ async def test_s35_a_record_that_no_gateway_wrote_stops_its_vote(server_url):
         assert refused.value.details["agent_code"] == "spoiled"
         assert await ann.vote(other.proposal, True) == "counted"
         assert [row.id for row in await records.votes(live.system)] == ["other"]
+
+
+async def test_votes_move_along_with_their_partition(server_url):
+    """Open votes, their ballots, and trails of finished ones are found after the number of partitions changed."""
+    voters = [f"v{number}" for number in range(10)]
+    async with live_system(server_url, agents=["boss", *voters]) as live:
+        await live.allow(("boss", "vote:>"), *((voter, "vote:>") for voter in voters))
+        boss = Consensus(await live.client("boss"))
+        clients = [Consensus(await live.client(voter)) for voter in voters]
+        motions = [Motion("t", voters[:1]) for _ in range(3)]
+        done = await boss.propose_many(motions, name="done", is_asking=False)
+        await clients[0].vote_many([(vote.proposal, True, 1) for vote in done])
+        vote = await boss.propose("t", voters, proposal_id="going.on", early=False, is_asking=False)
+        for client in clients[:-1]:
+            await client.vote(vote.proposal, True, round_number=1)
+        before = [await records.trail(live.system, one.id) for one in (*done, vote)]
+
+        await partitions.set_partitions(live.system, 4)
+
+        assert [await records.trail(live.system, one.id) for one in (*done, vote)] == before
+        assert await clients[-1].vote(vote.proposal, True, round_number=1) == "counted"
+        await boss.close(vote.id)
+        trail = await records.trail(live.system, vote.id)
+        assert [ballot.voter for ballot in trail.rounds[0].ballots] == voters
+        assert verify(trail).is_right
+        assert (await records.proof(live.system, trail)).ok
 
 
 async def test_many_proposals_in_one_message(server_url):
