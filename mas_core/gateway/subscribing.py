@@ -41,6 +41,8 @@ ANSWER_TTL_MS: Final = 60_000
 MAX_REPORTED: Final = 1_000
 MAX_DURABLE: Final = 10_000
 """Places in logs, by pattern, that agents may keep in one partition."""
+MAX_DURABLE_OF_AGENT: Final = 200
+MAX_REMEMBERED: Final = 10_000
 
 
 class Subscribing:
@@ -64,6 +66,7 @@ class Subscribing:
         self._readers = readers
         self._subscriptions = subscriptions
         self._reported: set[tuple[str, str, str]] = set()
+        self._refused: set[tuple[str, str, str]] = set()
 
     def subscribe(self, transit: Transit) -> Verdict:
         """Answer with the topics that match and that the agent may read, and with their keys.
@@ -90,7 +93,7 @@ class Subscribing:
             self._forget_place(agent, pattern)
         for pattern in data.durable:
             if pattern in allowed and not self._keep_place(agent, pattern, told):
-                reason = "too many places in logs are kept here"
+                reason = "too many places in logs are kept, by this agent or by all"
                 return Verdict(Decision.BACKPRESSURE, reason, "too_many_places")
         changed = self._subscriptions.set(agent, transit.instance, allowed, now)
         self._records.recounted.update(
@@ -107,6 +110,8 @@ class Subscribing:
             told.more = readable[-1]
         told.topics = self._give_keys(agent, transit.instance, readable, now)
         for pattern, reasons in told.refused.items():
+            if not self._is_first(agent, transit.instance, pattern):
+                continue
             self._ledger.record_event(
                 "topic.subscribe",
                 now,
@@ -119,10 +124,21 @@ class Subscribing:
         self._answer(transit.instance, agent, f"{TOPIC}.subscribed", told, now, transit.envelope.id)
         return Verdict(Decision.ALLOWED, "")
 
+    def _is_first(self, agent: str, instance: str, pattern: str) -> bool:
+        """Whether this is refused for the first time: instances ask again and again."""
+        refusal = (agent, instance, pattern)
+        if refusal in self._refused:
+            return False
+        if len(self._refused) >= MAX_REMEMBERED:
+            self._refused.clear()
+        self._refused.add(refusal)
+        return True
+
     def _keep_place(self, agent: str, pattern: str, told: Told) -> bool:
         place = self._records.durable.get((agent, pattern))
         if place is None:
-            if len(self._records.durable) >= MAX_DURABLE:
+            own = sum(keeper == agent for keeper, _ in self._records.durable)
+            if own >= MAX_DURABLE_OF_AGENT or len(self._records.durable) >= MAX_DURABLE:
                 return False
             place = DurableSubscription(agent, pattern, told.now)
             self._records.durable[agent, pattern] = place

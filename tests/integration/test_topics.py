@@ -5,6 +5,7 @@ import asyncio
 import msgspec
 import pytest
 from pydantic import BaseModel
+from support.servers import embedded_server
 from support.systems import Recorder, live_system
 from support.waiting import until
 
@@ -19,8 +20,8 @@ from mas_core.errors import (
 )
 from mas_core.model.decision import Decision
 from mas_core.model.policy import Rule
-from mas_core.model.topic import TopicHeader
-from mas_core.ops import partitions, standings
+from mas_core.model.topic import SUBSCRIBE, TopicHeader
+from mas_core.ops import partitions, rbac, standings
 from mas_core.ops.system import System
 from mas_core.ops.topics import topics as list_topics
 from mas_core.resilience.retry_policy import RetryPolicy
@@ -402,3 +403,52 @@ async def test_topics_lie_on_all_nodes_of_a_cluster(cluster):
             for subscription in (messages, kept):
                 assert sorted(m.topic for m in await next_of(subscription, 6)) == topics
         assert len(await list_topics(live.system)) == 6
+
+
+async def test_nothing_is_lost_while_keys_are_replaced_and_connections_cut():
+    """Who may read hears everything once and in order, live and durable, whatever happens around it."""
+    async with embedded_server() as server, live_system(server.url, agents=["alice", "bob", "carol"]) as live:
+        await live.allow(("alice", "topic:orders.*"), ("bob", "topic:orders.*"))
+        alice, bob, carol = [await live.client(name) for name in ("alice", "bob", "carol")]
+        async with bob.subscribe("orders.*") as messages, bob.subscribe("orders.>", durable=True) as kept:
+            published = []
+            is_over = asyncio.Event()
+
+            async def publish():
+                while not is_over.is_set():
+                    n = len(published)
+                    published.append(await alice.publish("orders.created", {"n": n}, message_id=f"order-{n}"))
+
+            publishing = asyncio.create_task(publish())
+            for _ in range(3):
+                [rule] = await rbac.add_rules(live.system, "allow", "carol", ["topic:orders.*"])
+                async with carol.subscribe("orders.*", start="beginning") as hers:
+                    await next_of(hers, 1)
+                await rbac.revoke(live.system, [rule.id])
+                count = len(published) + 5
+                await live.store.connection.call("CLIENT", "KILL", "TYPE", "normal")
+                await until(lambda count=count: len(published) >= count)
+            is_over.set()
+            await publishing
+            for subscription in (messages, kept):
+                heard = await next_of(subscription, len(published))
+                assert [m.data["n"] for m in heard] == list(range(len(published)))
+                assert subscription.gaps == []
+        lost = [record for record in await live.audit(kind="topic.key") if record.details.get("lost")]
+        assert len(lost) == 3
+        assert await live.audit_holds()
+
+
+async def test_an_agent_keeps_a_bounded_number_of_places_and_is_refused_on_record_once(small):
+    """Whoever may subscribe cannot fill the store with places, nor the audit with refusals."""
+    bob, carol = await small.client("bob"), await small.client("carol")
+    ask = bob.topics._ask
+    for part in range(2):
+        patterns = [f"orders.{part}.{n}" for n in range(100)]
+        await ask(SUBSCRIBE, {"durable": patterns}, "route")
+    with pytest.raises(Backpressure):
+        await ask(SUBSCRIBE, {"durable": ["orders.more"]}, "route")
+    await ask(SUBSCRIBE, {"forget": ["orders.0.0"], "durable": ["orders.more"]}, "route")
+    for _ in range(3):
+        await carol.topics._ask(SUBSCRIBE, {"live": ["secrets.>"]}, "route")
+    assert len(await small.audit(kind="topic.subscribe")) == 1
