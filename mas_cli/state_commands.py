@@ -45,6 +45,17 @@ STATE_COMMANDS: tuple[Command, ...] = (
         {**_NO_AGENT, 7: "the state was changed by somebody else"},
     ),
     Command(
+        "state diff",
+        "Tell what a file says otherwise than the state",
+        "read",
+        "state:diff",
+        (
+            "mas state diff notebook --file notebook.json",
+            "mas state diff notebook --file settings.yaml --path settings",
+        ),
+        {1: "something differs", 6: "there is no such agent, or nothing at --path"},
+    ),
+    Command(
         "state reset",
         "Empty the state of agents, after a backup",
         "destroy",

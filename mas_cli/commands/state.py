@@ -44,6 +44,12 @@ _CHANGE = (
     Column("after", flexible=True),
     Column("revision", kind="number"),
 )
+_DIFFERENCE = (
+    Column("path", style=lambda _: "name"),
+    Column("change"),
+    Column("before", flexible=True),
+    Column("after", flexible=True),
+)
 _RESET = (
     Column("agent"),
     Column("reset"),
@@ -197,6 +203,39 @@ async def patch(
     text = shlex.quote(json_text(before.value))
     call.talk.say(f"undo with: mas state set {agent_id} . {text} --if-revision {after.revision}")
     return ExitCode.OK
+
+
+async def diff(
+    call: Invocation,
+    agent_id: AgentId,
+    *,
+    file: Annotated[
+        str, typer.Option("--file", "-f", metavar="FILE", help="JSON or YAML; - is standard input.")
+    ] = "",
+    path: Annotated[str, typer.Option(metavar="PATH", help="Compare only this part of the state.")] = _WHOLE,
+) -> ExitCode:
+    """Tell what a file says otherwise than the state of an agent; exit code 1 when something differs.
+
+    Such as the backup that mas state reset wrote, or what mas state get -o json printed before.
+    """
+    if not file:
+        raise UsageError("say which file", hint=f"mas state diff {agent_id} --file FILE")
+    wanted = given_value(file if file == "-" else f"@{file}", call.stdin, before_stdin=announced(call))
+    async with open_system(call) as system:
+        from mas_core.ops import state as states
+        from mas_core.ops.state_differences import differences
+
+        state = await states.get(system, agent_id)
+    found = differences(states.part(state, path), wanted)
+    call.out.records(
+        _DIFFERENCE,
+        [
+            {"path": item.path, "change": item.change, "before": item.before, "after": item.after}
+            for item in found
+        ],
+    )
+    call.talk.count(f"{len(found)} differences from revision {state.revision}")
+    return ExitCode.NO if found else ExitCode.OK
 
 
 async def reset(

@@ -196,3 +196,23 @@ def test_a_part_of_a_state_is_reset(mas):
     for words in (["--path", "x"], ["--keep", "x"]):
         assert mas("state", "reset", "sleeper", *words, "--yes").code == 6
     assert mas("state", "reset", "sleeper", "--path", "a", "--keep", "e", "--yes").code == 2
+
+
+def test_a_file_is_compared_with_the_state(mas, kept):
+    """Exit 0 where it is the same, 1 with a row for each part that is not."""
+    Path("same.json").write_text(json.dumps(kept))
+    Path("other.yaml").write_text("notes: [{text: first}]\nlimit: 21\n'on': true\nnone: {}\n")
+
+    same = mas("state", "diff", "sleeper", "--file", "same.json", "-o", "json")
+    other = mas("state", "diff", "sleeper", "-f", "other.yaml", "-o", "json")
+    part = mas("state", "diff", "sleeper", "-f", "same.json", "--path", "notes", "-o", "json")
+
+    assert (same.code, same.json) == (0, [])
+    assert other.code == 1
+    assert [(row["path"], row["change"], row["after"]) for row in other.json] == [
+        ("notes.1", "removed", None),
+        ("limit", "changed", 21),
+    ]
+    assert (part.code, part.json[0]["path"]) == (1, ".")
+    assert mas("state", "diff", "sleeper").code == 2
+    assert mas("state", "diff", "nobody", "-f", "same.json").code == 6

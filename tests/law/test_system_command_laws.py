@@ -151,6 +151,7 @@ SYSTEM_CALLS = {
     "audit retention list": [],
     "audit retention set": ["hipaa", "--dry-run"],
     "state get": ["sleeper"],
+    "state diff": ["lawful-{n}", "--file", "lawful-state.json"],
     "state set": ["sleeper", "lawful", "1"],
     "state list": [],
     "state patch": ["sleeper", '{"lawful": 2}'],
@@ -187,6 +188,7 @@ PREPARATIONS = {
 """What has to be done before a command can succeed."""
 
 FILES = {
+    "lawful-state.json": "{}",
     "lawful-policy.yaml": 'rules: [{allow: "* -> *"}]\n',
     "lawful-cases.yaml": "cases: [{from: operator, to: sleeper, expect: allowed}]\n",
 }
