@@ -18,6 +18,7 @@ OWN_ROWS = (
     "policy_change",
     "two_gateways",
     "topics",
+    "votes",
     "event_dispatch",
     "audit_verify",
     "first_paint",

@@ -1,5 +1,8 @@
 """Row S35 at the machine: each ballot that must not count, and each trail that is not what it says."""
 
+import hashlib
+import json
+
 import msgspec
 import pytest
 from support.voting import Hall
@@ -376,3 +379,46 @@ def test_every_ballot_of_a_sheet_leads_to_its_root(hall, count):
             wrong = replaced(ballot.signature, **changes)
             trail.rounds[0].ballots[0] = replaced(ballot, signature=wrong)
             assert not verify(trail).is_right
+
+
+def test_signatures_are_what_the_page_says(hall):
+    """A program written from docs/consensus.md alone checks every ballot of a trail."""
+    from base64 import b64decode
+
+    from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
+
+    def sha(data):
+        return hashlib.sha256(data).digest()
+
+    def framed(*parts):
+        texts = [part if isinstance(part, bytes) else str(part).encode() for part in parts]
+        return b"".join(b"%d:%b," % (len(text), text) for text in texts)
+
+    listed = [{"title": "é", "participants": ["a", "b"], "name": str(number)} for number in range(5)]
+    opened = hall.documents(hall.say("boss", "open", {"proposals": listed}, "batch"))
+    for voter in "ab":
+        hall.say(voter, "cast", hall.sheet(voter, opened, "yes"), "batch")
+
+    checked = 0
+    for trail in (json.loads(msgspec.json.encode(trail)) for trail in hall.finished.values()):
+        proposal = trail["proposal"]
+        text = json.dumps(proposal, sort_keys=True, separators=(",", ":"), ensure_ascii=False).encode()
+        digest = sha(b"mas proposal v1\x00" + text).hex()
+        for ballot in trail["rounds"][0]["ballots"]:
+            signed, ranking = ballot["signature"], ballot["ranking"]
+            leaf = b"mas ballot v1\x00" + framed(
+                proposal["id"], digest, 1, ballot["voter"], len(ranking), *ranking
+            )
+            root, index, width = sha(b"\x00" + leaf), signed["index"], signed["count"]
+            path = [b64decode(item) for item in signed["path"]]
+            while width > 1:
+                if index ^ 1 < width:
+                    other = path.pop(0)
+                    root = sha(b"\x01" + (other + root if index % 2 else root + other))
+                index, width = index // 2, (width + 1) // 2
+            body = framed(trail["namespace"], ballot["voter"], signed["key_id"], signed["count"], root)
+            text = b"DSSEv1 30 application/vnd.mas.ballots.v1 %d %b" % (len(body), body)
+            key = Ed25519PublicKey.from_public_bytes(bytes.fromhex(signed["public_key"]))
+            key.verify(b64decode(signed["value"]), text)
+            checked += 1
+    assert checked == 10
