@@ -29,7 +29,7 @@ __all__ = ["COMMANDS", "GROUPS", "RARER", "SECTIONS", "Command", "Impact", "Scop
 
 SECTIONS: tuple[tuple[str, tuple[str, ...]], ...] = (
     ("Run", ("init", "up", "down", "status", "health", "metrics", "check", "gateway", "partitions", "agent")),
-    ("Talk", ("discover", "send", "request", "reply", "topic", "watch", "record", "tui", "bench")),
+    ("Talk", ("discover", "send", "request", "reply", "topic", "watch", "record", "tui", "bench", "demo")),
     ("Queues", ("bus", "event", "schedule", "dlq", "task", "leader", "consensus")),
     ("Rules", ("rbac", "policy", "limit", "approval", "dlp", "breaker")),
     ("Evidence and state", ("trace", "audit", "key", "state", "backup")),

@@ -15,6 +15,14 @@ LOCAL_COMMANDS: tuple[Command, ...] = (
         scope="local",
     ),
     Command(
+        "demo",
+        "Run a sample: agents that work together, in this process",
+        "read",
+        "demo:demo",
+        ("mas demo", "mas demo --protocol voting-panel", "mas demo --agents 8 --protocol fan-out"),
+        scope="local",
+    ),
+    Command(
         "agent validate",
         "Check agent specs, with line and fix for every problem",
         "read",

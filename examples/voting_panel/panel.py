@@ -1,11 +1,15 @@
 """A panel of five reviewers decides four questions, and catches one of them voting twice.
 
-`python examples/voting_panel/panel.py` runs everything in this process; no server is needed.
+`python examples/voting_panel/panel.py [AGENTS]` runs everything in this process; no server is needed.
 """
 
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import copy
+import sys
+from collections.abc import Callable
 from contextlib import AsyncExitStack
 from typing import Any
 
@@ -35,16 +39,19 @@ OPINIONS: dict[str, dict[str, Any]] = {
     "dan": {"Where?": ("us",), "Now or later?": ["later", "later"], "Deploy?": False},
     "eve": {"Where?": ("eu", "asia"), "Now or later?": [None, None], "Trust eve?": False},
 }
+GUEST: dict[str, Any] = {"Where?": ("us",), "Now or later?": ["now", "now"]}
+"""What further ones say."""
 
 
-async def main() -> None:
+async def main(agents: int = len(OPINIONS), say: Callable[[str], object] = print) -> None:
     """Four votes, a line each."""
+    names = [*OPINIONS][-agents:] + [f"guest-{number}" for number in range(len(OPINIONS), agents)]
     async with AsyncExitStack() as stack:
-        panel = [
-            await stack.enter_async_context(Reviewer(name, opinions)) for name, opinions in OPINIONS.items()
-        ]
+        panel = [Reviewer(name, copy.deepcopy(OPINIONS.get(name, GUEST))) for name in names]
+        for reviewer in panel:
+            await stack.enter_async_context(reviewer)
         chair = await stack.enter_async_context(Agent("chair", redis_url=URL))
-        names, votes = list(OPINIONS), chair.consensus
+        votes = chair.consensus
 
         plain = await votes.propose("Deploy?", names)
         ranked = await votes.propose("Where?", names, strategy="ranked", options=["eu", "us", "asia"])
@@ -54,20 +61,22 @@ async def main() -> None:
         for vote in (plain, ranked, tied):
             result = await vote.wait(20)
             rounds = f" in round {vote.round}" if vote.round > 1 else ""
-            print(f"{vote.proposal.title:<14} {result.choice}{rounds}")
+            say(f"{vote.proposal.title:<14} {result.choice}{rounds}")
 
         strict = await votes.propose("Trust eve?", names, byzantine=True, is_asking=False)
-        eve = panel[-1]
+        eve = panel[names.index("eve")]
         await eve.consensus.vote(strict.id, True)
         try:
             await eve.consensus.vote(strict.id, False)
         except CoordinationRefused as error:
-            print(f"{strict.proposal.title:<14} {error.message}")
-        for reviewer in panel[:-1]:
-            await reviewer.consensus.vote(strict.id, False)
+            say(f"{strict.proposal.title:<14} {error.message}")
+        for reviewer in panel:
+            if reviewer is not eve:
+                with contextlib.suppress(CoordinationRefused):  # enough may have voted by now
+                    await reviewer.consensus.vote(strict.id, False)
         result = await strict.wait(20)
-        print(f"{strict.proposal.title:<14} {result.choice}, {result.outcome} by {result.decided_by}")
+        say(f"{strict.proposal.title:<14} {result.choice}, {result.outcome} by {result.decided_by}")
 
 
 if __name__ == "__main__":
-    asyncio.run(main())
+    asyncio.run(main(*map(int, sys.argv[1:2])))

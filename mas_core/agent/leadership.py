@@ -170,11 +170,12 @@ class Leadership:
         if not answer.get("elected"):
             return False
         self.term, self._fence = int(str(answer["term"])), str(answer["fence"])
-        if _seconds_left(answer) < self._lease_s:
+        self._ends = asked_at + _seconds_left(answer)
+        if self._ends - time.monotonic() < self._lease_s / 2:
             # It waited in the queue, and has a moment to show that it still lives.
             asked_at = time.monotonic()
             answer = await ask(self._client, KIND, self.group, "renew", {"term": self.term}, timeout=ANSWER_S)
-        self._ends = asked_at + _seconds_left(answer)
+            self._ends = asked_at + _seconds_left(answer)
         return self.is_leader
 
     async def _renew(self) -> None:

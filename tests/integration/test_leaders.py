@@ -39,6 +39,21 @@ async def test_leads_one_at_a_time(server_url: str) -> None:
         assert await live.audit_holds()
 
 
+async def test_a_short_lease_lasts_for_whoever_waited(server_url: str) -> None:
+    """The time in the queue is not taken from the term, also when the lease is shorter than the first moment."""
+    async with live_system(server_url, agents=["one", "two"]) as live:
+        await live.allow(("one", "leader:ledger"), ("two", "leader:ledger"), action="lead")
+        first, second = await live.run("one"), await live.run("two")
+        following = second.leadership("ledger", lease=1)
+        async with first.leadership("ledger", lease=1):
+            waiting = asyncio.create_task(following.campaign())
+            await asyncio.sleep(0.8)
+        assert await waiting
+        await asyncio.sleep(0.4)
+        assert following.is_leader
+        await following.resign()
+
+
 async def test_needs_permission_to_lead(server_url: str) -> None:
     """Without a rule nobody leads, a rule for agents gives nothing here, and observing is not leading."""
     async with live_system(server_url, agents=["one", "two"]) as live:

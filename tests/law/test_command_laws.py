@@ -273,6 +273,7 @@ def test_generated_files_are_current():
 
 
 LOCAL_CALLS = {
+    "demo": [],
     "init": ["made"],
     "agent new": ["x", "--class", "a:B", "--print"],
     "context add": ["new", "--url", "redis://h"],
