@@ -23,9 +23,9 @@ from mas_core.agent.heartbeat import Heartbeat
 from mas_core.agent.keeper import StateKeeper
 from mas_core.agent.leadership import Callback, Leadership
 from mas_core.agent.listeners import Listeners, subscribe, topic_handlers_of
+from mas_core.agent.log_reader import NOW
 from mas_core.agent.obedience import Obedience
 from mas_core.agent.retries import Retries
-from mas_core.agent.subscription import NOW
 from mas_core.agent.supervisor import Supervisor
 from mas_core.agent.talking import Talking
 from mas_core.agent.task_handlers import TaskMethod, task

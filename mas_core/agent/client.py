@@ -13,6 +13,7 @@ import msgspec
 
 from mas_core.agent.envelopes import Envelopes, schedule
 from mas_core.agent.link import Link
+from mas_core.agent.log_reader import BEGINNING, NOW
 from mas_core.agent.outbox import SEND_TIMEOUT_S, Outbox
 from mas_core.agent.outcomes import failure
 from mas_core.agent.peers import Peers
@@ -20,7 +21,7 @@ from mas_core.agent.publishing import Publishing
 from mas_core.agent.received import message_of
 from mas_core.agent.replies import Replies
 from mas_core.agent.submitter import Submitter
-from mas_core.agent.subscription import BEGINNING, NOW, Subscription
+from mas_core.agent.subscription import Subscription
 from mas_core.agent.token_check import check_token
 from mas_core.agent.topics import ASK_TIMEOUT_S, TopicDesk
 from mas_core.agent.tracing import AgentTracing

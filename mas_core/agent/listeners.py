@@ -14,8 +14,9 @@ from pydantic import BaseModel
 from mas_core.agent.client import Client
 from mas_core.agent.handlers import Handler
 from mas_core.agent.keeper import StateKeeper
+from mas_core.agent.log_reader import NOW
 from mas_core.agent.retries import Retries
-from mas_core.agent.subscription import NOW, Heard, Subscription
+from mas_core.agent.subscription import Heard, Subscription
 from mas_core.agent.turn import MustRunAlone, Turn, current_turn
 from mas_core.base.logs import get_logger
 from mas_core.base.resources import check_pattern

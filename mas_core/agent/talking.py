@@ -6,8 +6,9 @@ from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 
 from mas_core.agent.client import Client
+from mas_core.agent.log_reader import NOW
 from mas_core.agent.publishing import Publishing
-from mas_core.agent.subscription import NOW, Subscription
+from mas_core.agent.subscription import Subscription
 from mas_core.agent.turn import current_turn
 from mas_core.model.decision import Receipt
 from mas_core.model.event import Extension

@@ -174,7 +174,7 @@ class TopicDesk:
             except MasError as error:
                 log.warning("subscription.unconfirmed", agent=self.group, reason=error.message)
             for subscription in list(self._subscriptions):
-                await subscription.look_after()
+                await subscription.reader.look_after()
 
     def _wanted(self) -> dict[str, list[str]]:
         wanted: dict[str, list[str]] = {"live": [], "durable": []}
@@ -199,13 +199,13 @@ class TopicDesk:
                 # Asking has found out that there are more partitions now, or fewer.
                 self._layout = self.logs.layout
                 for subscription in asked:
-                    subscription.follow_layout()
+                    subscription.reader.follow_layout()
             told = {topic.name for topics, _ in answers for topic in topics}
             for subscription in asked:
-                for name in subscription.topics():
+                for name in list(subscription.reader.places):
                     if name not in told:
                         subscription.lost(name)
-                subscription.began(min(now for _, now in answers))
+                subscription.reader.began(min(now for _, now in answers))
 
     async def _renew_in(self, partition: int, wanted: dict[str, list[str]]) -> tuple[list[ToldTopic], int]:
         """Ask one partition, page by page; the topics, and when it answered first."""
@@ -228,7 +228,7 @@ class TopicDesk:
         for topic in told.topics:
             for subscription in list(self._subscriptions):
                 if subscription.fits(topic.name):
-                    await subscription.told(topic, told.since.get(subscription.pattern, 0))
+                    await subscription.reader.told(topic, told.since.get(subscription.pattern, 0))
 
 
 def route_to(partition: int, logs: TopicLogs) -> str:

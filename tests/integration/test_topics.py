@@ -167,13 +167,12 @@ async def test_instances_share_a_durable_subscription_and_take_over_what_a_dead_
     await alice.publish("orders.created", {"n": 1})
     assert [m.data["n"] for m in await next_of(held, 1)] == [1]
     # It is killed here: it reads no more and acknowledges nothing.
-    for task in (*held._readers.values(), held._acknowledging):
-        task.cancel()
+    held.reader.kill()
     async with second.subscribe("orders.*", durable=True) as messages:
         await alice.publish("orders.created", {"n": 2})
         assert [m.data["n"] for m in await next_of(messages, 1)] == [2]
-        monkeypatch.setattr("mas_core.agent.subscription.GONE_MS", -1)
-        await messages.look_after()
+        monkeypatch.setattr("mas_core.agent.log_reader.GONE_MS", -1)
+        await messages.reader.look_after()
         assert [(m.data["n"], m.number) for m in await next_of(messages, 1)] == [(1, 1)]
 
 
@@ -184,12 +183,12 @@ async def test_who_loses_the_permission_cannot_open_what_is_published_afterwards
         await alice.publish("orders.created", {"n": 1})
         for messages in (hers, his):
             assert [m.data["n"] for m in await next_of(messages, 1)] == [1]
-        keys = dict(his._places["orders.created"]._keys)
+        keys = dict(his.reader.places["orders.created"]._keys)
         rules = [rule for rule in (await small.system.policy.load()).rules if rule.sender != "carol"]
         await small.change_policy(rules=tuple(rules))
         await alice.publish("orders.created", {"n": 2})
         assert [m.data["n"] for m in await next_of(hers, 1)] == [2]
-        await until(lambda: "orders.created" not in his._places)
+        await until(lambda: "orders.created" not in his.reader.places)
         assert not his._waiting
     [newest] = [entry for entry in await read_log(small, "orders.created") if entry.entry == "2-0"]
     assert [key for key in keys.values() if opens(key, newest)] == []
@@ -203,7 +202,7 @@ async def test_who_is_revoked_or_quarantined_loses_the_key_too(small):
     carol = await small.client("carol")
     await carol.subscribe("orders.*").start()
     await alice.publish("orders.created", {"n": 1})
-    await until(carol.topics._subscriptions[0].topics)
+    await until(lambda: carol.topics._subscriptions[0].reader.places)
     await standings.set_standing(small.system, ["carol"], "quarantined", reason="test", wait=0)
     await alice.publish("orders.created", {"n": 2})
     first, second = await read_log(small, "orders.created")
