@@ -9,6 +9,8 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import math
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -60,6 +62,8 @@ CAREFUL_BATCHES = 64
 """Batches of one frame after a batch that could not be judged."""
 RECOVERY_DELAY_S = 0.2
 MAX_RECOVERY_DELAY_S = 1.0
+LOOK_AGAIN_S = 0.5
+"""When an owner starts over that could not read what is known of topics."""
 ANSWER_WAIT_S = 1.0
 """How long an owner that starts over waits for answers that are on their way."""
 AUDIT_UNAVAILABLE = Verdict(
@@ -113,6 +117,7 @@ class PartitionOwner:
         self._places = Places(partition, self._layout.partitions)
         self._controls = ControlBudget(settings.control_per_minute)
         self._subscriptions = Subscriptions()
+        self._look_again_at = math.inf
         self._stopping = asyncio.Event()
         self._read_ahead = ReadAhead(self._partition, settings.lane_weights)
         self._careful_batches = 0
@@ -285,7 +290,7 @@ class PartitionOwner:
             scheduled=await self._partition.scheduled_messages(),
             resources=await load_resources(self._store.connection, self._store.keys, self.partition),
             topics=StoredTopics(
-                await self._partition.topics(),
+                await self._topics(),
                 self._settings.topics,
                 self._subscriptions,
                 self._store.namespace,
@@ -299,6 +304,15 @@ class PartitionOwner:
             tracing=self._settings.tracing,
         )
         self._judge_alarms = self._judge.alarms
+
+    async def _topics(self) -> dict[str, bytes] | None:
+        self._look_again_at = math.inf
+        try:
+            return await self._partition.topics()
+        except InternalError as error:
+            log.error("topics.unreadable", reason=error.message, effect="topics take no messages")
+            self._look_again_at = time.monotonic() + LOOK_AGAIN_S
+            return None
 
     async def _held(self) -> int:
         try:
@@ -368,6 +382,8 @@ class PartitionOwner:
         # The clock never goes backwards for decisions, whatever the server's does.
         self._now = lookups.now = max(self._now, lookups.now)
         self._judge.take_answers(lookups)
+        if time.monotonic() > self._look_again_at:
+            raise StartOver
         has_more = self._breakers.records.has_writes or self._judge.is_due(self._now)
         if not opened and not lookups.due and not has_more and not entries:
             self._places.keep(lookups.grants)

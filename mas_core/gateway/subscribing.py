@@ -18,6 +18,7 @@ from mas_core.gateway.directory import Directory
 from mas_core.gateway.ledger import Ledger
 from mas_core.gateway.outbound import Outbound
 from mas_core.gateway.stages.check_standing import isolated
+from mas_core.gateway.stages.check_topic import topics_unreadable
 from mas_core.gateway.subscriptions import Subscriptions
 from mas_core.gateway.topic_readers import TopicReaders
 from mas_core.gateway.topic_records import TopicRecords, durable_field
@@ -50,6 +51,7 @@ class Subscribing:
 
     def __init__(
         self,
+        is_readable: bool,
         directory: Directory,
         ledger: Ledger,
         outbound: Outbound,
@@ -58,6 +60,7 @@ class Subscribing:
         readers: TopicReaders,
         subscriptions: Subscriptions,
     ) -> None:
+        self._is_readable = is_readable
         self._directory = directory
         self._ledger = ledger
         self._outbound = outbound
@@ -78,6 +81,8 @@ class Subscribing:
         standing = self._directory.policy.standings.get(agent)
         if standing is not None and standing.kind in ISOLATING:
             return isolated(agent, standing)
+        if not self._is_readable:
+            return topics_unreadable()
         data = read_control(transit.envelope.data, SubscribeData)
         patterns = tuple(dict.fromkeys((*data.live, *data.durable)))
         for pattern in (*patterns, *data.forget):

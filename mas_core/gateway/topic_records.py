@@ -45,8 +45,8 @@ _DURABLE = msgspec.msgpack.Decoder(DurableSubscription)
 class StoredTopics:
     """What the topics of a partition begin with."""
 
-    records: Mapping[str, bytes]
-    """Field -> sealed record."""
+    records: Mapping[str, bytes] | None
+    """Field -> sealed record; None where it cannot be read."""
     rules: TopicRules
     subscriptions: Subscriptions
     namespace: str

@@ -66,7 +66,9 @@ class Topics:
         stored: StoredTopics,
     ) -> None:
         self._ledger = ledger
-        self._records = TopicRecords(AtRest(keys.at_rest_key), stored.rules, stored.records, stored.now)
+        self._records = TopicRecords(AtRest(keys.at_rest_key), stored.rules, stored.records or {}, stored.now)
+        self.is_readable = stored.records is not None
+        """Whether what is stored of topics can be read, and written."""
         self._readers = TopicReaders(directory)
         self._subscriptions = stored.subscriptions
         self._rules = stored.rules
@@ -77,12 +79,21 @@ class Topics:
         self._news: set[str] = set()
         self._batch = 1
         self.subscribing = Subscribing(
-            directory, ledger, outbound, effects, self._records, self._readers, self._subscriptions
+            self.is_readable,
+            directory,
+            ledger,
+            outbound,
+            effects,
+            self._records,
+            self._readers,
+            self._subscriptions,
         )
 
     @property
     def alarms(self) -> list[str]:
         """What is wrong and needs an operator."""
+        if not self.is_readable:
+            return ["what is stored of topics cannot be read: topics take no messages and no subscribers"]
         spoiled = self._records.spoiled
         if not spoiled:
             return []

@@ -187,8 +187,16 @@ class PartitionStore:
         return hash_of(await self._connection.call("HGETALL", self.keys.breakers(self.partition)))
 
     async def topics(self) -> dict[str, bytes]:
-        """What is known of topics and of who keeps a place in their logs, sealed."""
-        return hash_of(await self._connection.call("HGETALL", self.keys.topics(self.partition)))
+        """What is known of topics and of who keeps a place in their logs, sealed.
+
+        Raises:
+            InternalError: One of the keys holds something else.
+        """
+        pipeline = Pipeline()
+        pipeline.add("HGETALL", self.keys.topics(self.partition))
+        pipeline.add("HLEN", self.keys.topic_sizes(self.partition))
+        records, _ = await self._connection.run(pipeline)
+        return hash_of(records)
 
     async def held_messages(self) -> int:
         """How many messages wait for a person, at most."""

@@ -17,6 +17,7 @@ from mas_core.errors import (
     InvalidIdentifier,
     InvalidPayload,
     Refused,
+    StoreFull,
 )
 from mas_core.model.decision import Decision
 from mas_core.model.policy import Rule
@@ -451,3 +452,29 @@ async def test_an_agent_keeps_a_bounded_number_of_places_and_is_refused_on_recor
     for _ in range(3):
         await carol.topics._ask(SUBSCRIBE, {"live": ["secrets.>"]}, "route")
     assert len(await small.audit(kind="topic.subscribe")) == 1
+
+
+@pytest.mark.parametrize("key", ["topics", "topic_sizes"])
+async def test_spoiled_records_of_topics_stop_topics_only(small, key):
+    """Whoever writes something else there stops no agent's messages; once it is gone topics go on."""
+    await small.allow(("alice", "bob"))
+    alice, bob = await small.client("alice"), await small.run("bob")
+    await alice.publish("orders.created", {"n": 1})
+    name = getattr(small.store.keys, key)(0)
+    await small.store.connection.call("RENAME", name, f"{name}:aside")
+    await small.store.connection.call("SET", name, "nonsense")
+    with pytest.raises(StoreFull):
+        await alice.publish("orders.created", {"n": 2})
+    with pytest.raises(StoreFull):
+        await bob.listen("orders.*").start()
+    assert (await alice.send("bob", "x", {"n": 3})).decision is Decision.ALLOWED
+    await until(lambda: bob.numbers == [3])
+    await small.store.connection.call("RENAME", f"{name}:aside", name)
+    async with asyncio.timeout(10):
+        while True:
+            try:
+                await alice.publish("orders.created", {"n": 4})
+                break
+            except StoreFull:
+                await asyncio.sleep(0.1)
+    assert [entry.entry for entry in await read_log(small, "orders.created")] == ["1-0", "2-0"]

@@ -17,6 +17,9 @@ TOO_MANY_TOPICS = "too_many_topics"
 class Logs(Protocol):
     """Which topics there are, and how full their logs are."""
 
+    is_readable: bool
+    """Whether what is stored of topics can be read, and written."""
+
     def has_room(self, target: str) -> bool:
         """Whether there may be such a topic."""
 
@@ -57,6 +60,8 @@ class CheckTopic:
             return Verdict(Decision.INVALID, "types that begin with topic. are not for messages to topics")
         if transit.expects_reply:
             return Verdict(Decision.INVALID, "a topic answers nobody: it takes messages, not requests")
+        if not self._logs.is_readable:
+            return topics_unreadable()
         if not self._logs.has_room(target):
             return Verdict(
                 Decision.BACKPRESSURE, "there are as many topics as there may be", TOO_MANY_TOPICS,
@@ -70,3 +75,14 @@ class CheckTopic:
         if is_in_earnest:
             self._logs.take_room(target, len(transit.data), batch.now)
         return None
+
+
+def topics_unreadable() -> Verdict:
+    """The refusal where somebody has spoiled what is stored of topics: others must not wait for it."""
+    return Verdict(
+        Decision.STORE_FULL,
+        "what is stored of topics cannot be read",
+        "topics_unreadable",
+        retry_after=1.0,
+        hint=("mas status",),
+    )
