@@ -215,6 +215,20 @@ class Consensus:
                     outcomes.update(dict.fromkeys(names, outcome))
         return outcomes
 
+    async def voted_on(self, proposals: Iterable[Proposal]) -> dict[str, int]:
+        """Id -> the present round of those of these proposals on which this agent has voted, or that are over."""
+        resources: dict[str, dict[str, int]] = {}
+        for proposal in proposals:
+            resource, _, word = proposal.id.partition("/")
+            resources.setdefault(resource, {})[word] = 0
+        found: dict[str, int] = {}
+        for resource, words in resources.items():
+            answer = await ask(self._client, KIND, resource, "get", {"proposals": words, "documents": False})
+            for view in views_of(answer):
+                has_voted = self._client.agent_id in view.voted
+                found[view.id] = view.round if has_voted or view.result is not None else view.round - 1
+        return found
+
     async def status(self, proposal_id: str) -> dict[str, object]:
         """What is known of a proposal that is open or was lately.
 

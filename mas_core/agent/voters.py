@@ -5,7 +5,8 @@ from __future__ import annotations
 import functools
 import inspect
 from collections import Counter
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import contextmanager
 from typing import Any, TypeVar
 
 import msgspec
@@ -16,7 +17,7 @@ from mas_core.agent.vote_messages import Choice
 from mas_core.base.logs import get_logger
 from mas_core.coordination.packing import unpacked
 from mas_core.coordination.vote_requests import MAX_TOGETHER
-from mas_core.errors import AgentFailed, InvalidPayload, UsageError
+from mas_core.errors import CoordinationRefused, InvalidIdentifier, InvalidPayload, NotFound, UsageError
 from mas_core.model.message import AgentMessage
 from mas_core.model.vote import PROPOSAL_TYPE, Proposal
 
@@ -56,20 +57,32 @@ async def _vote(agent: Any, message: AgentMessage, decide: Callable[[Proposal], 
         turns = msgspec.convert(shown, list[_Turn])
     except msgspec.ValidationError as error:
         raise InvalidPayload(f"these are no proposals: {error}") from None
-    ballots: list[tuple[Proposal, Choice, int]] = []
+    asked = []
     for proposal, turn in zip(proposals, turns, strict=True):
-        if proposal.proposer != message.sender_id:
+        if proposal.proposer == message.sender_id:
+            asked.append((proposal, turn.this_round))
+        else:
             log.warning("proposal.ignored", proposal=proposal.id[:170], sender=message.sender_id)
-            continue
-        ballots.append((proposal, await decide(proposal), turn.this_round))
     consensus = Consensus(agent)
-    try:
+    open_ones: list[tuple[Proposal, int]] = []
+    with _over(len(asked)):
+        # A handler that runs again may choose otherwise, and a second ballot would exclude an honest voter.
+        voted = await consensus.voted_on([proposal for proposal, _ in asked if proposal.is_byzantine])
+        open_ones = [item for item in asked if voted.get(item[0].id, 0) < item[1]]
+    ballots = [(proposal, await decide(proposal), number) for proposal, number in open_ones]
+    outcomes: dict[str, str] = {}
+    with _over(len(ballots)):
         outcomes = await consensus.vote_many(ballots)
-    except AgentFailed as error:
-        # The vote is over, or this is no choice: trying again would not help.
-        log.warning("ballot.refused", proposals=len(ballots), reason=error.message)
-        return
     for outcome, count in Counter(outcomes.values()).items():
         # Late is usual: others have decided it already.
         if outcome not in {"counted", "repeated", "late_vote"}:
             log.warning("ballot.refused", proposals=count, outcome=outcome)
+
+
+@contextmanager
+def _over(proposals: int) -> Iterator[None]:
+    """Log that a vote is over, or that there is none: trying again would not help."""
+    try:
+        yield
+    except (CoordinationRefused, NotFound, InvalidIdentifier) as error:
+        log.warning("ballot.refused", proposals=proposals, reason=error.message)

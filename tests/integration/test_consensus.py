@@ -338,6 +338,8 @@ async def test_a_proposal_that_somebody_else_shows_gets_no_vote(server_url):
         stranger, proposer = await live.client("stranger"), await live.client("boss")
         await stranger.send("ann", "consensus.proposal", {"proposals": [shown]})
         other = {**shown, "title": "harmless"}
+        nowhere = {**shown, "id": "no such/id?", "is_byzantine": True, "proposer": "stranger"}
+        await stranger.send("ann", "consensus.proposal", {"proposals": [nowhere]})
         await proposer.send("ann", "consensus.proposal", {"proposals": [other]})
         while not ann.seen:
             await asyncio.sleep(0.01)
@@ -347,6 +349,29 @@ async def test_a_proposal_that_somebody_else_shows_gets_no_vote(server_url):
         assert ann.seen == ["harmless"]
         await proposer.send("ann", "consensus.proposal", {"proposals": [shown]})
         assert (await vote.wait(20)).choice == "yes"
+
+
+async def test_an_honest_voter_that_is_asked_twice_votes_once(server_url):
+    """A message that comes again makes no second ballot in Byzantine mode, whatever the handler would say now."""
+    async with await hall(server_url) as live:
+        await permit(live)
+        boss = await live.run("boss")
+        ann = await live.run("ann", Voter, choices={"strict": [True, False]}, ordered=True)
+        await live.run("bob", Voter)
+        terms = {"byzantine": True, "early": False, "deadline": 30}
+        vote = await boss.consensus.propose("strict", ["ann", "bob"], **terms)
+        shown = {**msgspec.to_builtins(vote.proposal), "this_round": 1, "these_options": ["yes", "no"]}
+        for _ in range(2):
+            await boss.send("ann", "consensus.proposal", {"proposals": [shown]})
+        later = await boss.consensus.propose("plain", ["ann"])
+        await later.wait(20)
+        while len((await boss.consensus.status(vote.id))["voted"]) < 2:
+            await asyncio.sleep(0.01)
+        await boss.consensus.close(vote.id)
+
+        assert ann.seen == ["strict", "plain"]
+        trail = await records.trail(live.system, vote.id)
+        assert (trail.result.choice, trail.rounds[0].equivocations) == ("yes", [])
 
 
 async def test_who_cannot_be_asked_is_told_and_the_deadline_decides(server_url):
