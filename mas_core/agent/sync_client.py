@@ -110,6 +110,10 @@ class SyncClient:
             self._agent.send(target, message_type, data, priority=priority, message_id=message_id)
         )
 
+    def publish(self, topic: str, data: object = None, *, message_id: str = "") -> Receipt:
+        """Publish a message to a topic. Errors as for `Agent.publish`."""
+        return self._run(self._agent.publish(topic, data, message_id=message_id))
+
     def request(
         self, target: str, message_type: str | TypedPayload, data: object = None, *, timeout: float = 30.0
     ) -> dict[str, object]:

@@ -9,6 +9,7 @@ from support.servers import embedded_server
 from support.systems import Recorder, live_system
 from support.waiting import until
 
+from mas_core import SyncClient
 from mas_core.agent.agent import Agent
 from mas_core.errors import (
     Backpressure,
@@ -478,3 +479,19 @@ async def test_spoiled_records_of_topics_stop_topics_only(small, key):
             except StoreFull:
                 await asyncio.sleep(0.1)
     assert [entry.entry for entry in await read_log(small, "orders.created")] == ["1-0", "2-0"]
+
+
+async def test_a_script_publishes_without_a_loop(small):
+    """From a thread of its own; publishing again under the same id has no second effect."""
+    bob = await small.client("bob")
+
+    def script():
+        options = {"redis_url": small.system.target.url, "namespace": small.store.namespace}
+        with SyncClient("alice", token=small.tokens["alice"], **options) as client:
+            for _ in range(2):
+                client.publish("orders.created", {"n": 1}, message_id="order-1")
+            client.publish("orders.created", {"n": 2})
+
+    async with bob.subscribe("orders.created") as messages:
+        await asyncio.to_thread(script)
+        assert [(m.data["n"], m.number) for m in await next_of(messages, 2)] == [(1, 1), (2, 2)]
