@@ -128,7 +128,11 @@ RUN_COMMANDS: tuple[Command, ...] = (
         "Run some in the foreground, in a running system",
         "write",
         "agent_runs:run",
-        ("mas agent run calculator", "mas agent run --all --reload"),
+        (
+            "mas agent run calculator",
+            "mas agent run --all --reload",
+            "mas agent run calculator --instances 3 --max-messages 1000 --drain 1m",
+        ),
         {6: "the project has no such agent", **_DRAIN},
         own_timeout=True,
     ),

@@ -6,48 +6,63 @@ import asyncio
 import contextlib
 import os
 from collections.abc import AsyncIterator, Callable, Sequence
-from difflib import get_close_matches
+from dataclasses import dataclass
 
 import msgspec
 
-from mas_core.errors import AgentNotFound, MasError, ProjectNotFound, UsageError
+from mas_core.errors import MasError, ProjectNotFound
 from mas_core.model.policy import ANYONE, PolicyDocument, RateLimit
 from mas_core.ops.agents import ensure_registered
 from mas_core.ops.health.endpoint import Readiness, configured_address, serving_health
 from mas_core.ops.queues import look
 from mas_core.ops.run_events import RunEvent, of_agent
+from mas_core.ops.spec_choice import SpecChoice
 from mas_core.ops.system import OPERATOR, System
 from mas_core.registry.operator_log import named
 from mas_core.runner.launch import ConnectionFacts
 from mas_core.runner.rounds import Rounds
 from mas_core.runner.supervised_instance import InstanceInfo
-from mas_core.runner.supervisor import Supervisor
+from mas_core.runner.supervisor import DRAIN_SECONDS, Supervisor
 from mas_core.security.limit_changes import merged_with_files, with_file_limits
 from mas_core.security.policy_changes import replace_file_routes, replace_file_rules, set_roles
 from mas_core.settings.agent_spec import AgentSpec
 from mas_core.settings.health_settings import Address
 from mas_core.settings.policy_file import FilePolicy
 from mas_core.settings.project import Project
-from mas_core.settings.project_config import LoadedConfig, load_config
+from mas_core.settings.project_config import LoadedConfig
 from mas_core.settings.target import Target
 from mas_core.settings.tracing import tracing_environment
 
 READY_SECONDS = 60.0
 COUNTING_SECONDS = 1.0
+COUNT_EVERY_S = 0.1
 OPERATOR_LIMIT = RateLimit(per_minute=6000, per_hour=100_000)
 
 OnEvent = Callable[[RunEvent], None]
 
 
+@dataclass(frozen=True, slots=True)
+class RunTerms:
+    """How agents are run."""
+
+    reload: bool = False
+    """Restart agents when their spec or module changes."""
+    ready_within: float = READY_SECONDS
+    """Seconds that they may take to get ready before that is told."""
+    health: Address | None = None
+    """Where the runner answers about its health; where the project says when None."""
+    max_messages: int | None = None
+    """End once they have handled so many together, wherever they run; a few more may be in hand by then."""
+    drain_s: float = DRAIN_SECONDS
+    """How long each may finish what it has in hand."""
+
+
 async def run_agents(
     system: System,
-    names: Sequence[str],
+    choice: SpecChoice,
     stop: asyncio.Event,
     on_event: OnEvent = lambda _event: None,
-    *,
-    reload: bool = False,
-    ready_within: float = READY_SECONDS,
-    health: Address | None = None,
+    terms: RunTerms = RunTerms(),
 ) -> bool:
     """Run agents of the system's project in processes of their own until `stop` is set, then drain them.
 
@@ -55,19 +70,17 @@ async def run_agents(
 
     Args:
         system: A running system with a project.
-        names: Ids of the agents; all of the project when empty.
+        choice: Which agents, and how many of each.
         stop: Ends them.
         on_event: Gets what happens.
-        reload: Restart agents when their spec or module changes.
-        ready_within: Seconds that they may take to get ready before that is told.
-        health: Where the runner answers about its health; where the project says when left out.
+        terms: How they are run.
 
     Returns:
         Whether all of them ended within their time.
 
     Raises:
         ProjectNotFound: The system has no project.
-        AgentNotFound: The project has no spec of this name.
+        AgentNotFound: There is no spec of this name.
         ConfigurationError: Health cannot be served at this address.
         SpecInvalid: A spec or the policy cannot be used; nothing was started.
         GatewayDown: No gateway runs.
@@ -75,25 +88,30 @@ async def run_agents(
     project = system.target.project
     if project is None:
         raise ProjectNotFound("agents run from the specs of a project", hint="mas init DIR")
-    loaded = load_config(project)
-    specs = loaded.specs()
-    chosen = _chosen(specs, names)
-    supervisor = supervisor_of(system.target, loaded, chosen, on_event, place=f"run-{os.getpid()}")
+    found = choice.load_known(project)
+    loaded, chosen = found.loaded, found.chosen
+    supervisor = supervisor_of(
+        system.target, loaded, chosen, on_event, place=f"run-{os.getpid()}", drain_s=terms.drain_s
+    )
     supervisor.check(chosen)
     await system.require_gateway()
-    await put_in_force(system, loaded, chosen, loaded.policy(specs))
-    address = health or configured_address(project, "runner")
+    await put_in_force(system, loaded, chosen, loaded.policy(found.every))
+    address = terms.health or configured_address(project, "runner")
     ready = Readiness()
-    async with serving_health(system.target, address, ready, is_required=health is not None):
+    ids = [spec.agent_id for spec in chosen]
+    async with (
+        serving_health(system.target, address, ready, is_required=terms.health is not None),
+        _counting(system, ids, terms.max_messages, stop),
+    ):
         try:
             await supervisor.start()
-            on_event(readiness(await supervisor.wait_ready(ready_within)))
+            on_event(readiness(await supervisor.wait_ready(terms.ready_within)))
             async with (
                 making_rounds(supervisor, system, ready),
-                reloading(supervisor, system, project, on_event, enabled=reload, names=names),
+                reloading(supervisor, system, project, on_event, choice, enabled=terms.reload),
             ):
                 await stop.wait()
-            on_event(await stopping(system, [spec.agent_id for spec in chosen]))
+            on_event(await stopping(system, ids))
         finally:
             drained = await ended(supervisor, stop)
     on_event(stopped(drained=drained))
@@ -112,7 +130,13 @@ async def stopping(system: System, agent_ids: Sequence[str]) -> RunEvent:
 
 
 def supervisor_of(
-    target: Target, loaded: LoadedConfig, specs: Sequence[AgentSpec], on_event: OnEvent, *, place: str = ""
+    target: Target,
+    loaded: LoadedConfig,
+    specs: Sequence[AgentSpec],
+    on_event: OnEvent,
+    *,
+    place: str = "",
+    drain_s: float = DRAIN_SECONDS,
 ) -> Supervisor:
     """The supervisor of agents of a project, connected to the system of `target`."""
     project = loaded.project
@@ -131,6 +155,7 @@ def supervisor_of(
         class_prefixes=loaded.config.class_prefixes,
         agents_dir=loaded.agents_dir,
         place=place,
+        drain_s=drain_s,
         tracing=tracing_environment(loaded.config.gateway.tracing),
     )
 
@@ -222,9 +247,9 @@ async def reloading(
     system: System,
     project: Project,
     on_event: OnEvent,
+    choice: SpecChoice,
     *,
     enabled: bool,
-    names: Sequence[str] = (),
 ) -> AsyncIterator[None]:
     """Within the block, agents are restarted when their spec or module changes."""
     if not enabled:
@@ -232,16 +257,45 @@ async def reloading(
         return
 
     async def before(specs: list[AgentSpec]) -> None:
-        loaded = load_config(project)
-        await put_in_force(system, loaded, specs, loaded.policy())
+        found = choice.load(project)
+        await put_in_force(system, found.loaded, specs, found.loaded.policy(found.every))
 
     async def watch() -> None:
         try:
-            await supervisor.reload_on_change(before, only=frozenset(names))
+            await supervisor.reload_on_change(before, lambda: choice.load(project).chosen)
         except MasError as error:
             on_event(RunEvent("problem", error.message, hint=error.hint))
 
     task = asyncio.create_task(watch())
+    try:
+        yield
+    finally:
+        task.cancel()
+        await asyncio.wait([task])
+
+
+@contextlib.asynccontextmanager
+async def _counting(
+    system: System, agent_ids: Sequence[str], limit: int | None, stop: asyncio.Event
+) -> AsyncIterator[None]:
+    """Within the block, `stop` is set once these agents have handled so many messages more than now."""
+    if limit is None:
+        yield
+        return
+
+    async def handled() -> int:
+        return sum(item.handled for item in await system.store.progress.agents(agent_ids))
+
+    end = await handled() + limit
+
+    async def count() -> None:
+        while not stop.is_set():
+            with contextlib.suppress(MasError):
+                if await handled() >= end:
+                    stop.set()
+            await asyncio.sleep(COUNT_EVERY_S)
+
+    task = asyncio.create_task(count())
     try:
         yield
     finally:
@@ -280,17 +334,3 @@ async def ended(supervisor: Supervisor, stop: asyncio.Event) -> bool:
     except asyncio.CancelledError:
         await supervisor.kill()
         raise
-
-
-def _chosen(specs: Sequence[AgentSpec], names: Sequence[str]) -> list[AgentSpec]:
-    if not specs:
-        raise UsageError("the project has no agents", hint="mas agent new NAME")
-    by_id = {spec.agent_id: spec for spec in specs}
-    for name in names:
-        if name not in by_id:
-            raise AgentNotFound(
-                f"the project has no spec of an agent {name!r}",
-                hint=("mas agent validate", f"mas agent new {name}"),
-                closest=get_close_matches(name, by_id, 2),
-            )
-    return [by_id[name] for name in dict.fromkeys(names)] if names else list(specs)

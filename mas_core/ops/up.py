@@ -29,6 +29,7 @@ from mas_core.ops.agents import ensure_registered
 from mas_core.ops.health.endpoint import Readiness, configured_address, serving_health
 from mas_core.ops.run_events import RunEvent, ending
 from mas_core.ops.scan_rules import scan_problems
+from mas_core.ops.spec_choice import SpecChoice
 from mas_core.ops.system import System
 from mas_core.runner.service_process import ServiceProcess
 from mas_core.security.gateway_keys import GatewayKeys
@@ -140,7 +141,7 @@ async def _run(
                 start_recorder.set()
             async with (
                 making_rounds(supervisor, system, ready),
-                reloading(supervisor, system, project, on_event, enabled=options.reload),
+                reloading(supervisor, system, project, on_event, SpecChoice(), enabled=options.reload),
             ):
                 await _first_of(stop, server_gave_up)
             on_event(await stopping(system, [spec.agent_id for spec in specs]))

@@ -13,6 +13,7 @@ from mas_core.base.logs import get_logger, log_to_stderr
 from mas_core.errors import MasError
 from mas_core.ops.agent_runs import run_agents
 from mas_core.ops.run_events import RunEvent
+from mas_core.ops.spec_choice import SpecChoice
 from mas_core.ops.system import System
 from mas_core.settings.target import resolve_target
 
@@ -31,7 +32,7 @@ async def _main() -> int:
 
     try:
         async with System(resolve_target()) as system:
-            drained = await run_agents(system, [], stop, report)
+            drained = await run_agents(system, SpecChoice(), stop, report)
     except MasError as error:
         log.error("agents.failed", code=error.code, reason=error.message, hint=error.hint)
         return 1

@@ -189,19 +189,17 @@ class Supervisor:
     async def reload_on_change(
         self,
         before: Callable[[list[AgentSpec]], Awaitable[None]] | None = None,
-        only: frozenset[str] = frozenset(),
+        read: Callable[[], list[AgentSpec]] | None = None,
     ) -> None:
         """Watch the project and apply what changes, until cancelled; mistakes are told and change nothing.
 
         Args:
             before: Awaited with the new specs before they run: registers agents, replaces rules.
-            only: Ids of the agents to run; all when empty.
+            read: Gives what is to run, from the files; all agents of the project when left out.
         """
         async for touched in _changes(self._project.root.resolve()):
             try:
-                specs = [
-                    spec for spec in load_config(self._project).specs() if not only or spec.agent_id in only
-                ]
+                specs = read() if read else load_config(self._project).specs()
                 self.check(specs)
                 if before:
                     await before(specs)

@@ -423,6 +423,27 @@ def test_agents_run_beside_those_that_run(running):
     assert running.greet("Ada").code == 0
 
 
+def test_agents_of_another_folder_run_until_they_have_handled_enough(running):
+    """Two instances of what --dir says; they end by themselves, and the rules of the project stay."""
+    other = running.folder / "more.d"
+    other.mkdir()
+    for name in ("hello.yaml", "hello.py"):
+        (other / name).write_text((running.folder / "agents.d" / name).read_text())
+    process = running.start(
+        "agent", "run", "--all", "--dir", "more.d", "--instances", "2", "--max-messages", "2",
+        "--drain", "5s", "-o", "jsonl",
+    )  # fmt: skip
+    events_until(process, "ready")
+    instances = running.mas("agent", "describe", "hello", "-o", "json").json["instances"]
+    greeted = [running.greet("Ada").code for _ in range(2)]
+
+    assert process.wait(SECONDS) == 0
+    assert instances == 3
+    assert greeted == [0, 0]
+    assert running.mas("agent", "run", "--all", "--dir", "nowhere").code == 2
+    assert running.mas("agent", "run", "hello", "--drain", "soon").code == 2
+
+
 def test_agents_to_run_have_to_be_named(running):
     """No name is a mistake, an unknown one is not found."""
     assert running.mas("agent", "run").code == 2
