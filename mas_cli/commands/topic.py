@@ -35,7 +35,9 @@ _LIST = (
     Column("last", kind="number"),
     Column("at", header="newest", kind="age"),
     Column("bytes", kind="number"),
-    Column("retention", flexible=True),
+    Column("age", header="kept for", kind="duration"),
+    Column("max_bytes", header="at most", kind="number"),
+    Column("when_full", header="then"),
 )
 _HEARD = (
     Column("time", kind="clock", width=9),
@@ -202,8 +204,6 @@ def _row(item: TopicFacts) -> Record:
         "last": item.last,
         "at": moment(item.at) if item.at else None,
         "bytes": item.bytes,
-        "retention": f"{item.age_ms / 1000:g} s, {item.max_bytes:,} bytes, "
-        f"{item.max_messages:,} messages, then {item.when_full}",
         "created": moment(item.created),
         "kept_from": item.kept_from or None,
         "age": item.age_ms / 1000,
