@@ -495,3 +495,40 @@ async def test_a_script_publishes_without_a_loop(small):
     async with bob.subscribe("orders.created") as messages:
         await asyncio.to_thread(script)
         assert [(m.data["n"], m.number) for m in await next_of(messages, 2)] == [(1, 1), (2, 2)]
+
+
+class Slow(Recorder):
+    """Takes a while for each order."""
+
+    def __init__(self, *arguments, **options):
+        super().__init__(*arguments, **options)
+        self.may_end = asyncio.Event()
+
+    @Agent.subscribe("orders.*", durable=True)
+    async def on_order(self, message):
+        """Wait until it may end."""
+        await self.may_end.wait()
+        self.messages.append(message)
+
+
+async def test_a_paused_agent_hears_nothing_and_one_that_stops_finishes_what_it_has_begun(small):
+    """What an operator says counts for topics as for inboxes; what was not begun goes to the next instance."""
+    slow = await small.run("bob", Slow, max_in_flight=1)
+    alice = await small.client("alice")
+    await standings.set_standing(small.system, ["bob"], "paused", reason="test")
+    slow.may_end.set()
+    await alice.publish("orders.created", {"n": 1})
+    await asyncio.sleep(0.2)
+    assert slow.numbers == []
+    await standings.set_standing(small.system, ["bob"], "active")
+    await until(lambda: slow.numbers == [1])
+    slow.may_end.clear()
+    for n in (2, 3):
+        await alice.publish("orders.created", {"n": n})
+    await until(lambda: slow._listeners.in_hand == 1)
+    asyncio.get_running_loop().call_later(0.1, slow.may_end.set)
+    assert await slow.stop()
+    assert slow.numbers == [1, 2]
+    after = await small.run("bob", Slow)
+    after.may_end.set()
+    await until(lambda: after.numbers == [3])
