@@ -44,6 +44,7 @@ def hop_record(hop: Hop) -> Record:
         "decision": hop.decision,
         "reason": hop.reason,
         "rule": hop.rule,
+        "outcome": hop.outcome or None,
         "gateway": hop.gateway,
         "waited_ms": hop.waited_ms,
         "stages_us": hop.stages_us,
@@ -85,6 +86,9 @@ def _hop_lines(hop: Hop, start: int, first: str, rest: str, what: str) -> Iterat
     steps: list[tuple[int, Line | Hop, str]] = [(hop.decided, _decision(hop), "")]
     if hop.stages_us:
         steps.append((hop.decided, (Cell(f"stages  {stages_text(hop.stages_us)}", "dim"),), ""))
+    if hop.outcome:
+        told = Cell(f"{safe_text(hop.target, 100)}: {safe_text(hop.outcome, 40)}")
+        steps.append((hop.decided, (told,), ""))
     steps += [(event.time, _event(event), "") for event in hop.events]
     steps += [(child.began, child, "sends  ") for child in hop.children]
     steps += [(reply.began, reply, "reply  ") for reply in hop.replies]

@@ -13,6 +13,7 @@ import msgspec
 
 from mas_core.audit.record_files import Warn
 from mas_core.base.ids import ERROR_ORDINAL, check_message_id, derived_message_id
+from mas_core.base.resources import is_resource
 from mas_core.errors import MessageNotFound
 from mas_core.model.audit_record import AuditRecord
 from mas_core.model.decision import ACCEPTED, Finding
@@ -76,6 +77,8 @@ class Hop(msgspec.Struct, frozen=True):
     replies: tuple[Hop, ...] = ()
     children: tuple[Hop, ...] = ()
     """What its handler sent."""
+    outcome: str = ""
+    """What a topic, a vote, a group or a queue of tasks made of it: assigned, elected, late_vote, ..."""
     is_cut: bool = False
     """Whether it goes on, deeper or longer than is looked."""
 
@@ -147,7 +150,8 @@ class _Tracer:
             identifier, record.sender, record.target, record.type, record.size, first.partition, record.seq,
             record.time - record.waited_ms, record.time, record.decision, record.reason, record.rule,
             _status(record, events, answers), record.gateway, record.waited_ms, record.stages_us,
-            record.findings, _trace_id(record), events, tuple(answers), tuple(children), is_cut,
+            record.findings, _trace_id(record), events, tuple(answers), tuple(children),
+            _outcome(record), is_cut,
         )  # fmt: skip
 
     async def _follow(self, identifier: str, depth: int) -> Hop:
@@ -173,6 +177,11 @@ def _trace_id(record: AuditRecord) -> str:
     if record.trace_id or not record.message_id:
         return record.trace_id
     return implied_trace(record.sender, record.message_id, record.target, record.correlation_id)
+
+
+def _outcome(record: AuditRecord) -> str:
+    outcome = record.details.get("outcome")
+    return outcome if isinstance(outcome, str) and is_resource(record.target) else ""
 
 
 def _event(record: AuditRecord) -> HopEvent:

@@ -7,10 +7,12 @@ from pydantic import BaseModel
 from support.systems import live_system
 from support.waiting import until
 
+from mas_cli.output.trace_lines import tree_lines
 from mas_core import Agent, Supervisor
 from mas_core.agent.supervisor import NewTask
 from mas_core.agent.task_handlers import TaskInHand
 from mas_core.errors import CoordinationRefused, Forbidden, TaskFailed
+from mas_core.ops import trace
 
 
 class Sum(BaseModel):
@@ -76,6 +78,10 @@ async def test_a_task_is_done_and_recorded(system):
     outcomes = [record.details.get("outcome") for record in await system.audit(target="task:default")]
     assert {"assigned", "waits", "done", "failed"} <= set(outcomes)
     assert await system.audit_holds()
+    (assigned, *_) = await system.audit(type="task.assign")
+    hop = await trace.trace(system.system, assigned.message_id)
+    assert (hop.target, hop.status, hop.outcome) == ("task:default", "delivered", "assigned")
+    assert "task:default: assigned" in "".join(cell.text for line in tree_lines(hop) for cell in line)
 
 
 async def test_waits_for_what_it_depends_on_and_is_there_once(system):
