@@ -122,6 +122,18 @@ class Election:
                 return self._watch(command)
         raise Refusal("invalid", f"a group of leaders knows no {KIND}.{command.verb}")
 
+    def waiting(self) -> list[Command]:
+        """Candidates and watchers."""
+        places = (*self._candidates.values(), *self._watchers.values())
+        return [waiting.command for queue in places for waiting in queue]
+
+    def send_away(self, command: Command) -> Step:
+        """A candidate is not elected; a watcher is told who leads."""
+        step = Step()
+        told = self._told(self._group(command), command.now)
+        step.answer(command, {**told, "elected": False} if command.verb == "campaign" else told)
+        return step
+
     def next_due(self) -> int:
         """When the next lease or the next waiting ends."""
         moments = [group.expires for group in self._groups.values() if group.leader]

@@ -56,6 +56,10 @@ class Command(msgspec.Struct, frozen=True):
         except msgspec.ValidationError as error:
             raise Refusal("invalid", f"the payload cannot be used: {error}") from None
 
+    def without_waiting(self, now: int) -> Command:
+        """The same, asked now by somebody who does not want to wait."""
+        return msgspec.structs.replace(self, data={**self.data, "wait_ms": 0}, now=now)
+
 
 class Answer(msgspec.Struct, frozen=True):
     """What an instance is told about a command of its own; it may come long after the command."""
@@ -112,6 +116,15 @@ class Machine(Protocol):
 
         Raises:
             Refusal: It cannot be carried out; nothing has changed.
+        """
+
+    def waiting(self) -> list[Command]:
+        """Commands whose senders still wait for an answer."""
+
+    def send_away(self, command: Command) -> Step:
+        """Answer a command that waited at a machine before this one, as if it had waited long enough.
+
+        Its sender gets nothing by that, since the policy may have changed; it has to ask again.
         """
 
     def next_due(self) -> int:

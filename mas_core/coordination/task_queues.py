@@ -83,6 +83,18 @@ class TaskQueues:
                 return self._statistics(command)
         raise Refusal("invalid", f"a queue of tasks knows no {KIND}.{command.verb}")
 
+    def waiting(self) -> list[Command]:
+        """Workers, and those who wait for the end of a task."""
+        return self._board.waiters.all()
+
+    def send_away(self, command: Command) -> Step:
+        """A worker gets nothing; who follows a task is told how it stands."""
+        if command.verb != "take":
+            return self.command(command)
+        step = Step()
+        step.answer(command, {"tasks": []})
+        return step
+
     def next_due(self) -> int:
         """When the next lease, deadline, pause or waiting ends."""
         return self._board.next_due()

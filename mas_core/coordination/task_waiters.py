@@ -49,6 +49,11 @@ class TaskWaiters:
             if waiting.command.instance == command.instance:
                 self.served(command.resource, waiting)
 
+    def all(self) -> list[Command]:
+        """Everybody."""
+        places = (*self._workers.values(), *self._watchers.values())
+        return [waiting.command for queue in places for waiting in queue]
+
     def workers(self, queue: str) -> list[Waiting]:
         """Those who wait for a task of a queue, in the order in which they came."""
         return self._workers.get(queue, [])[:]

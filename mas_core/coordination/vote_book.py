@@ -123,6 +123,10 @@ class VoteBook:
         found = self.ended.get(name)
         return None if found is None else found.digest
 
+    def waiting(self) -> list[Command]:
+        """What is to be answered later."""
+        return self._waiters.all()
+
     def next_due(self) -> int:
         """When a round ends or something is forgotten; 0 for never."""
         while self._due and not self._is_due_still(*self._due[0]):

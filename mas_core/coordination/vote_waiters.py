@@ -46,6 +46,10 @@ class Waiters:
         self._by_name.clear()
         self._due.clear()
 
+    def all(self) -> list[Command]:
+        """What everybody asked."""
+        return [waiter.command for waiter in self._waiters.values()]
+
     def add(self, waiter: Waiter) -> bool:
         """Remember somebody; False when too many wait already."""
         if len(self._waiters) >= MAX_WAITERS:

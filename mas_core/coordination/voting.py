@@ -67,6 +67,14 @@ class VotingMachine:
         """Start from what is stored."""
         self._book.load(records)
 
+    def waiting(self) -> list[Command]:
+        """Those who wait for results."""
+        return self._book.waiting()
+
+    def send_away(self, command: Command) -> Step:
+        """It is told how the votes stand."""
+        return self.command(command)
+
     def next_due(self) -> int:
         """When a round ends; 0 for never."""
         return self._book.next_due()

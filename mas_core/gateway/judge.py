@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 
 from mas_core.base.ids import GATEWAY, partition_of
+from mas_core.coordination.machine import Command
 from mas_core.gateway.breakers import Breakers
 from mas_core.gateway.control_budget import ControlBudget
 from mas_core.gateway.control_desk import ControlDesk
@@ -88,6 +89,7 @@ class Judge:
         retry: RetryTerms,
         frames_since: int = 0,
         tracing: GatewayTracing | None = None,
+        former: Iterable[tuple[str, Command]] = (),
     ) -> None:
         self._tracing = tracing
         self._checks = FrameChecks(directory, ledger, frames_since)
@@ -137,6 +139,7 @@ class Judge:
             directory.may_claim,
             signing_keys=directory,
             namespace=directory.namespace,
+            former=former,
         )
         self._topics = Topics(directory, keys, ledger, outbound, self._effects, topics)
         fences = Fences(keys, resources.fences, self._effects)
@@ -194,6 +197,10 @@ class Judge:
     def alarms(self) -> list[str]:
         """What is wrong with what it knows of the partition, and needs an operator."""
         return [*self._resources.alarms, *self._topics.alarms]
+
+    def waiting(self) -> list[tuple[str, Command]]:
+        """Who waits for an answer of a resource: kind and command."""
+        return self._resources.waiting()
 
     def is_due(self, now: int) -> bool:
         """Whether something has to be done though no message came."""

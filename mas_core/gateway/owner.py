@@ -11,7 +11,7 @@ import asyncio
 import contextlib
 import math
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -20,6 +20,7 @@ from mas_core.base.failpoints import failpoint
 from mas_core.base.ids import new_instance_id
 from mas_core.base.logs import get_logger
 from mas_core.base.traces import trace_of
+from mas_core.coordination.machine import Command
 from mas_core.errors import (
     ConfigurationError,
     InternalError,
@@ -122,6 +123,7 @@ class PartitionOwner:
         self._read_ahead = ReadAhead(self._partition, settings.lane_weights)
         self._careful_batches = 0
         self._judge_alarms: list[str] = []
+        self._waiting: Callable[[], list[tuple[str, Command]]] = list
         self._now = 0
         """When the last batch was judged, by the server's clock."""
         self._delays = _recovery_delays()
@@ -302,7 +304,9 @@ class PartitionOwner:
             retry=self._settings.retry,
             frames_since=meta.frames_since,
             tracing=self._settings.tracing,
+            former=self._waiting(),
         )
+        self._waiting = self._judge.waiting
         self._judge_alarms = self._judge.alarms
 
     async def _topics(self) -> dict[str, bytes] | None:

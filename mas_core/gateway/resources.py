@@ -52,6 +52,7 @@ class Resources:
         may_claim: Whether the policy lets an agent claim a capability.
         signing_keys: The public keys of agents, for what they sign.
         namespace: Of the system.
+        former: Kind and command of those who waited when the owner started over: they are told to ask again.
     """
 
     def __init__(
@@ -65,6 +66,7 @@ class Resources:
         *,
         signing_keys: SigningKeys,
         namespace: str,
+        former: Iterable[tuple[str, Command]] = (),
     ) -> None:
         self._at_rest = AtRest(keys.at_rest_key)
         self._ledger = ledger
@@ -78,6 +80,7 @@ class Resources:
                 VotingMachine(namespace, signing_keys),
             )
         }
+        self._former = list(former)
         self._spoiled: set[tuple[str, str]] = set()
         for kind, machine in self._machines.items():
             machine.load(self._opened(kind, stored.get(kind, {})))
@@ -88,9 +91,14 @@ class Resources:
         names = ", ".join(sorted(f"{kind}:{name}" for kind, name in self._spoiled)[:5])
         return [f"records of resources are not ours, so these take no commands: {names}"] if names else []
 
+    def waiting(self) -> list[tuple[str, Command]]:
+        """Kind and command of those who wait for an answer."""
+        found = [(kind, command) for kind, machine in self._machines.items() for command in machine.waiting()]
+        return self._former + found
+
     def is_due(self, now: int) -> bool:
         """Whether something has to be done though no message came."""
-        return any(0 < machine.next_due() <= now for machine in self._machines.values())
+        return bool(self._former) or any(0 < machine.next_due() <= now for machine in self._machines.values())
 
     def carry_out(self, transits: Iterable[Transit]) -> None:
         """Let machines take the messages that came through to them; what became of each is in its details."""
@@ -102,9 +110,20 @@ class Resources:
 
     def tick(self, now: int) -> None:
         """Carry out what falls due by itself."""
+        former, self._former = self._former, []
+        for kind, command in former:
+            self._send_away(kind, command.without_waiting(now))
         for machine in self._machines.values():
             if 0 < machine.next_due() <= now:
                 self._follow(machine.kind, machine.tick(now), now)
+
+    def _send_away(self, kind: str, command: Command) -> None:
+        try:
+            step = self._machines[kind].send_away(command)
+        except Refusal as refusal:
+            step = Step()
+            step.answer(command, {"message": refusal.message}, refusal.code)
+        self._follow(kind, step, command.now)
 
     def _carry_out(self, transit: Transit) -> Step:
         envelope = transit.envelope

@@ -59,6 +59,28 @@ async def system(server_url):
         yield opened
 
 
+async def test_who_waits_asks_again_when_the_policy_changes(system):
+    """Workers, askers and candidates do not wait for a gateway that has started over and forgotten them."""
+    ann = await system.run("ann", Worker)
+    boss = Supervisor(await system.client("boss"))
+    await system.allow(("ann", "leader:sums"), ("bob", "leader:sums"), action="lead")
+    following = (await system.run("bob")).leadership("sums")
+    async with ann.leadership("sums"):
+        candidacy = asyncio.create_task(following.campaign())
+        held = await boss.assign("wait")
+        result = asyncio.create_task(boss.result(held))
+        await until(lambda: ann.begun)
+        await asyncio.sleep(0.1)
+        await system.allow(("eve", "ann"))
+        async with asyncio.timeout(8):
+            assert await boss.result(await boss.assign("sum", {"numbers": [1, 2]})) == {"sum": 3}
+            ann.may_end.set()
+            assert (await result)["attempt"] == 1
+    async with asyncio.timeout(8):
+        assert await candidacy
+    await following.resign()
+
+
 async def test_a_task_is_done_and_recorded(system):
     """Result, failure and refusal reach the one who assigned; texts of exceptions stay with the worker."""
     await system.run("ann", Worker)
