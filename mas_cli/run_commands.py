@@ -71,8 +71,17 @@ RUN_COMMANDS: tuple[Command, ...] = (
         "Run one in the foreground",
         "write",
         "gateway:run",
-        ("mas gateway run", "mas gateway run --id second --output jsonl", "mas gateway run --health 9464"),
-        {4: "not every partition had an owner in time", 7: "one of this name is running"},
+        (
+            "mas gateway run",
+            "mas gateway run --id second --output jsonl",
+            "mas gateway run --metrics 9464 --log-format text --drain 30s",
+            "mas gateway run --check",
+        ),
+        {
+            4: "not every partition had an owner in time",
+            7: "one of this name is running",
+            8: "--drain was too short for what it had in hand",
+        },
         own_timeout=True,
     ),
     Command(

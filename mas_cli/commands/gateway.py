@@ -9,6 +9,7 @@ import typer
 
 from mas_cli.connection import open_system, target_of
 from mas_cli.input.addresses import listen_address
+from mas_cli.input.durations import parse_duration
 from mas_cli.invocation import Invocation
 from mas_cli.output.columns import Column, Record
 from mas_cli.output.exit_codes import ExitCode
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
     from mas_core.ops.gateways import GatewaysStatus, GatewayStatus
     from mas_core.ops.system import System
 
+LOG_FORMATS = ("json", "text")
 TELLING_MESSAGES = 1000
 """With fewer messages, most of the processor time went into the start."""
 
@@ -79,31 +81,58 @@ def run(
         typer.Option("--force", help="Go on although the server cannot keep what the profile promises."),
     ] = False,
     health: Annotated[
-        str, typer.Option(metavar="ADDR", help="Port or host:port for /health; as in mas.yaml if left out.")
+        str,
+        typer.Option(
+            "--health",
+            "--metrics",
+            metavar="ADDR",
+            help="Port or host:port for /health and /metrics; as in mas.yaml if left out.",
+        ),
     ] = "",
     allow_remote: Annotated[
         bool, typer.Option("--allow-remote", help="--health: let other machines ask, without a password.")
+    ] = False,
+    log_format: Annotated[
+        str, typer.Option(metavar="json|text", help="Of the log on standard error.")
+    ] = "json",
+    drain: Annotated[
+        str, typer.Option(metavar="DUR", help="How long it may finish what it has in hand.")
+    ] = "8s",
+    only_check: Annotated[
+        bool,
+        typer.Option("--check", help="Only find out whether it could run: settings, keys, server, name."),
     ] = False,
 ) -> ExitCode:
     """Run one gateway in the foreground; several share the partitions of a system.
 
     When one is killed, the others take its partitions over within 2 seconds. Logs are JSON lines on standard
     error; `--output jsonl` writes what happens to standard output. Ctrl-C or SIGTERM finishes the batches in
-    hand and hands its partitions over, a second one ends it at once.
+    hand and hands its partitions over, a second one ends it at once. What --drain cuts short is judged anew by
+    the next owner, and the exit code is 8.
     --timeout says how long it may take to get ready (60 s).
     """
-    from mas_core.ops.gateways import START_SECONDS, run_gateway
+    from mas_core.ops.gateways import START_SECONDS, check_gateway, run_gateway
     from mas_core.ops.program import log_to_stderr
 
     address = listen_address(health, "--health", allow_remote=allow_remote)
     target = target_of(call.flags)
     seconds = call.flags.timeout_seconds() or START_SECONDS
+    drain_s = parse_duration(drain, "--drain")
+    if log_format not in LOG_FORMATS:
+        raise UsageError(f"--log-format: {log_format!r} is none of {', '.join(LOG_FORMATS)}")
+    if only_check:
+        found = run_until_stopped(
+            call, lambda _: check_gateway(target, gateway_id=gateway_id, force=force), seconds
+        )
+        call.out.records(_COLUMNS, _records(found))
+        call.talk.say(f"a gateway can run here, beside {len(found.gateways)} others")
+        return ExitCode.OK
     report = RunReport(call)
-    log_to_stderr()
+    log_to_stderr(as_text=log_format == "text")
 
-    async def work(lifetime: Lifetime) -> None:
+    async def work(lifetime: Lifetime) -> bool:
         report.lead(lifetime)
-        await run_gateway(
+        return await run_gateway(
             target,
             lifetime.stop,
             report,
@@ -111,10 +140,10 @@ def run(
             ready_within=seconds,
             force=force,
             health=address,
+            drain_s=drain_s,
         )
 
-    run_until_stopped(call, work, ends_at_second=True)
-    return report.exit_code()
+    return report.exit_code(drained=run_until_stopped(call, work, ends_at_second=True))
 
 
 async def status(

@@ -44,16 +44,17 @@ def get_logger(name: str) -> structlog.stdlib.BoundLogger:
     )
 
 
-def log_to_stderr(level: int = logging.INFO, *, of_everybody: bool = False) -> None:
+def log_to_stderr(level: int = logging.INFO, *, of_everybody: bool = False, as_text: bool = False) -> None:
     """Write the logs of mas to standard error, a JSON line each.
 
     Args:
         level: From which level on.
         of_everybody: Whether what other libraries log is written so as well, from warnings on; for processes in
             which nobody else has a say.
+        as_text: Whether lines are for people instead.
     """
     handler = logging.StreamHandler(sys.stderr)
-    handler.setFormatter(logging.Formatter("%(message)s"))
+    handler.setFormatter(_TextLine() if as_text else logging.Formatter("%(message)s"))
     root = logging.getLogger(ROOT)
     root.handlers[:] = [handler]
     root.setLevel(level)
@@ -65,6 +66,19 @@ def log_to_stderr(level: int = logging.INFO, *, of_everybody: bool = False) -> N
         logging.getLogger().handlers[:] = [others]
         logging.captureWarnings(capture=True)
         sys.excepthook = _log_crash
+
+
+class _TextLine(logging.Formatter):
+    """A record of ours as a line for people; values stay JSON, so that none of them can break the line."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        try:
+            facts = json.loads(record.getMessage())
+        except ValueError:
+            facts = {}
+        time, level, event = (str(facts.pop(name, "")) for name in ("time", "level", "event"))
+        rest = [f"{name}={json.dumps(value, ensure_ascii=True)}" for name, value in facts.items()]
+        return " ".join([time[:23], level.upper().ljust(7), event, *rest])
 
 
 class _JsonLine(logging.Formatter):

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections.abc import Callable
+from pathlib import Path
 from typing import Literal
 
 from mas_core.audit.payload_keys import FOLDER_NAME
 from mas_core.base.logs import get_logger
 from mas_core.errors import DeadlineExceeded, LockHeld, SecretUnavailable
-from mas_core.gateway.service import Gateway
-from mas_core.model.gateway_status import live_gateways
+from mas_core.gateway.service import DRAIN_SECONDS, Gateway
+from mas_core.model.gateway_status import GatewayStatus, live_gateways
 from mas_core.security.gateway_keys import GatewayKeys
 from mas_core.settings.gateway_settings import GatewaySettings
 from mas_core.settings.project_config import load_config
@@ -33,7 +35,8 @@ async def serve(
     on_change: Callable[[Change, str], None] = lambda _change, _gateway_id: None,
     ready_within: float = START_SECONDS,
     force: bool = False,
-) -> None:
+    drain_s: float = DRAIN_SECONDS,
+) -> bool:
     """Run a gateway of the system until `stop` is set, then drain it.
 
     Args:
@@ -43,6 +46,10 @@ async def serve(
         on_change: Called with the name once messages are taken, and when it drains.
         ready_within: Seconds until every partition has to have an owner.
         force: Go on although the server cannot keep what the system's profile promises.
+        drain_s: Seconds until what is still in hand is left to the other gateways.
+
+    Returns:
+        Whether everything in hand was finished.
 
     Raises:
         ProfileUnmet: It cannot.
@@ -51,42 +58,82 @@ async def serve(
         StoreUnreachable: The server does not answer.
         DeadlineExceeded: Not every partition had an owner in time.
     """
-    if target.keys_dir is None:
-        raise SecretUnavailable(
-            "a gateway needs its keys, and no folder of keys is known for this system",
-            hint=("run it in the project folder", "mas context add NAME --keys-dir DIR"),
-        )
-    settings = load_config(target.project).config.gateway if target.project else GatewaySettings()
-    keys = GatewayKeys.load_or_create(target.keys_dir)
-    async with Store(
-        target.url,
-        namespace=target.namespace,
-        partitions=target.partitions,
-        replicas=replicas_of(target.profile),
-    ) as store:
+    keys_dir = _keys_dir(target)
+    settings = _settings(target)
+    keys = GatewayKeys.load_or_create(keys_dir)
+    is_drained = True
+    async with _store(target) as store:
         await _check_profile(store, target.profile, force=force)
-        now = await store.connection.time_ms()
-        running = live_gateways(await store.gateways.heartbeats(), now)
-        if gateway_id and any(gateway.gateway_id == gateway_id for gateway in running):
-            raise LockHeld(f"a gateway named {gateway_id} is running already", hint="mas gateway status")
+        await _check_name(store, gateway_id)
         gateway = Gateway(
             store,
             keys,
             settings,
             gateway_id=gateway_id,
-            payload_keys=target.keys_dir / FOLDER_NAME,
+            payload_keys=keys_dir / FOLDER_NAME,
         )
         try:
             if not await _started(gateway, ready_within, stop):
-                return
+                return is_drained
             log.info("gateway.ready", gateway=gateway.gateway_id)
             on_change("ready", gateway.gateway_id)
             await stop.wait()
             log.info("gateway.draining", gateway=gateway.gateway_id)
             on_change("draining", gateway.gateway_id)
         finally:
-            await gateway.stop()
+            is_drained = await gateway.stop(drain_s)
         log.info("gateway.stopped", gateway=gateway.gateway_id)
+    return is_drained
+
+
+async def check(target: Target, *, gateway_id: str = "", force: bool = False) -> list[GatewayStatus]:
+    """Find out whether `serve` would have what it needs, and change nothing.
+
+    Returns:
+        The gateways that run already.
+
+    Raises:
+        ConfigurationError, SpecInvalid: The settings or keys cannot be used.
+        ProfileUnmet, SecretUnavailable, LockHeld, StoreUnreachable: As by `serve`.
+    """
+    keys_dir = _keys_dir(target)
+    _settings(target)
+    # Where there are none, the first gateway makes some.
+    with contextlib.suppress(SecretUnavailable):
+        GatewayKeys.load(keys_dir)
+    async with _store(target) as store:
+        await _check_profile(store, target.profile, force=force)
+        return await _check_name(store, gateway_id)
+
+
+def _keys_dir(target: Target) -> Path:
+    if target.keys_dir is None:
+        raise SecretUnavailable(
+            "a gateway needs its keys, and no folder of keys is known for this system",
+            hint=("run it in the project folder", "mas context add NAME --keys-dir DIR"),
+        )
+    return target.keys_dir
+
+
+def _settings(target: Target) -> GatewaySettings:
+    return load_config(target.project).config.gateway if target.project else GatewaySettings()
+
+
+def _store(target: Target) -> Store:
+    return Store(
+        target.url,
+        namespace=target.namespace,
+        partitions=target.partitions,
+        replicas=replicas_of(target.profile),
+    )
+
+
+async def _check_name(store: Store, gateway_id: str) -> list[GatewayStatus]:
+    now = await store.connection.time_ms()
+    running = live_gateways(await store.gateways.heartbeats(), now)
+    if gateway_id and any(gateway.gateway_id == gateway_id for gateway in running):
+        raise LockHeld(f"a gateway named {gateway_id} is running already", hint="mas gateway status")
+    return running
 
 
 async def _check_profile(store: Store, profile: str, *, force: bool) -> None:

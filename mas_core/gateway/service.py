@@ -101,6 +101,7 @@ class Gateway:
         self._balancing: asyncio.Task[None] | None = None
         self._pausing: asyncio.Task[str] | None = None
         self._is_ending = False
+        self._drain_s = DRAIN_SECONDS
         self._is_ordered_to_drain = False
         self._read_news_to = "0-0"
         self._clock = (0, 0.0)
@@ -135,13 +136,16 @@ class Gateway:
         self._balancing = asyncio.create_task(self._keep_balance())
         await self._ready.wait()
 
-    async def stop(self, within_s: float = DRAIN_SECONDS) -> None:
+    async def stop(self, within_s: float = DRAIN_SECONDS) -> bool:
         """Finish the batches in hand, hand the partitions over and end.
 
         Args:
             within_s: Seconds until what is still in hand is left to the next owner, which judges it anew.
+
+        Returns:
+            Whether everything in hand was finished.
         """
-        self._is_ending = True
+        self._is_ending, self._drain_s, is_drained = True, within_s, True
         try:
             async with asyncio.timeout(within_s):
                 await self._end_balancing()
@@ -156,12 +160,14 @@ class Gateway:
                         await self._store.gateways.remove_drain_orders([self.gateway_id])
         except TimeoutError:
             log.error("gateway.undrained", gateway=self.gateway_id, partitions=sorted(self._owners))
+            is_drained = False
             await self._cut_short()
         self._lag.stop()
         if self._owner_settings.tracing is not None:
             await self._owner_settings.tracing.end()
         for detector in self._detectors:
             detector.close()
+        return is_drained
 
     async def __aenter__(self) -> Self:
         await self.start()
@@ -341,7 +347,7 @@ class Gateway:
         """Let an owner finish the batch in hand and give its lease up; the others are told at once."""
         owner, task = self._owners[partition]
         await owner.stop()
-        _, late = await asyncio.wait([task], timeout=DRAIN_SECONDS)
+        _, late = await asyncio.wait([task], timeout=self._drain_s)
         if late:
             # Its lease ends by itself; what it has in hand is judged anew by the next owner.
             log.error("partition.undrained", partition=partition)

@@ -11,7 +11,8 @@ from dataclasses import dataclass, field
 import msgspec
 
 from mas_core.errors import Conflict, DeadlineExceeded, GatewayNotFound, UsageError
-from mas_core.gateway.process import START_SECONDS, Change, serve
+from mas_core.gateway.process import START_SECONDS, Change, check, serve
+from mas_core.gateway.service import DRAIN_SECONDS
 from mas_core.model.gateway_status import DrainOrder, GatewayStatus, order_purpose
 from mas_core.ops.agent_runs import OnEvent
 from mas_core.ops.health.endpoint import gateway_health
@@ -24,9 +25,11 @@ from mas_core.settings.health_settings import Address
 from mas_core.settings.target import Target
 
 __all__ = [
+    "DRAIN_SECONDS",
     "START_SECONDS",
     "GatewayStatus",
     "GatewaysStatus",
+    "check_gateway",
     "drain_gateways",
     "drain_orders",
     "gateways_status",
@@ -63,7 +66,8 @@ async def run_gateway(
     ready_within: float = START_SECONDS,
     force: bool = False,
     health: Address | None = None,
-) -> None:
+    drain_s: float = DRAIN_SECONDS,
+) -> bool:
     """Run a gateway of the system until `stop` is set, then drain it.
 
     Args:
@@ -74,6 +78,10 @@ async def run_gateway(
         ready_within: Seconds until every partition has to have an owner.
         force: Go on although the server cannot keep what the profile promises.
         health: Where it answers about its health; where the project says when left out.
+        drain_s: Seconds until what is still in hand is left to the other gateways.
+
+    Returns:
+        Whether everything in hand was finished.
 
     Raises:
         ProfileUnmet: The server cannot keep what the profile promises.
@@ -95,10 +103,31 @@ async def run_gateway(
         async with System(target) as system:
             await check_profile(system, on_event, force=True)
     async with gateway_health(target, health) as tell_health:
-        await serve(
-            target, stop, gateway_id=gateway_id, on_change=tell, ready_within=ready_within, force=force
+        is_drained = await serve(
+            target,
+            stop,
+            gateway_id=gateway_id,
+            on_change=tell,
+            ready_within=ready_within,
+            force=force,
+            drain_s=drain_s,
         )
-    on_event(RunEvent("stopped", "the gateway has ended"))
+    on_event(
+        RunEvent("stopped", "the gateway has ended" if is_drained else "what was in hand is left to others")
+    )
+    return is_drained
+
+
+async def check_gateway(target: Target, *, gateway_id: str = "", force: bool = False) -> GatewaysStatus:
+    """Find out whether a gateway could be run, and change nothing; the gateways that run already.
+
+    Raises:
+        ConfigurationError, SpecInvalid: The settings or keys cannot be used.
+        ProfileUnmet, SecretUnavailable, LockHeld, StoreUnreachable: As by `run_gateway`.
+    """
+    await check(target, gateway_id=gateway_id, force=force)
+    async with System(target) as system:
+        return await gateways_status(system)
 
 
 async def gateways_status(system: System) -> GatewaysStatus:

@@ -95,3 +95,17 @@ def test_a_project_is_made_with_partitions(tmp_path, monkeypatch, capsys):
     assert app.main(["init", "four", "--partitions", "4"]) == 0
     assert not (tmp_path / "one").exists()
     assert "partitions: 4\n" in (tmp_path / "four" / "mas.yaml").read_text()
+
+
+def test_whether_a_gateway_could_run_is_found_out_without_one(call):
+    """0 with those that run; a name that is taken and what no flag can be are told before anything starts."""
+    could, running, said = call("gateway", "run", "--check", "--id", "another")
+    name = running[0]["id"]
+
+    assert (could, len(running)) == (0, 1)
+    assert "can run here" in said
+    assert call("gateway", "run", "--check", "--id", name)[0] == 7
+    assert call("gateway", "run", "--check", "--url", "redis://127.0.0.1:1")[0] == 3
+    assert call("gateway", "run", "--log-format", "xml")[0] == 2
+    assert call("gateway", "run", "--drain", "soon")[0] == 2
+    assert [row["id"] for row in call("gateway", "status")[1]] == [name]

@@ -123,3 +123,12 @@ async def test_gateways_are_selected_by_name_host_or_all(server_url):
             await gateways.select_gateways(system.system, ["three"])
         with pytest.raises(GatewayNotFound, match="no gateway runs on moon"):
             await gateways.select_gateways(system.system, hosts=["moon"])
+
+
+async def test_a_gateway_tells_whether_it_finished_what_it_had(server_url):
+    """With time enough it did; without any, what it had in hand is left to others."""
+    async with live_system(server_url, gateways=0) as system:
+        patient = await system.start_gateway()
+        assert await patient.stop()
+        hasty = await system.start_gateway()
+        assert not await hasty.stop(within_s=0)

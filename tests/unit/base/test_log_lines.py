@@ -42,3 +42,14 @@ def test_s29_every_line_of_a_process_is_one_json_record():
     assert all({"time", "level"} <= record.keys() for record in records)
     assert "ValueError at" in records[3]["trace"]
     assert "RuntimeError at" in records[4]["trace"]
+
+
+def test_s29_lines_for_people_are_one_record_each_too():
+    """What is logged cannot begin a line of its own, nor reach the terminal."""
+    program = PROGRAM.replace("of_everybody=True", "as_text=True").partition("logging.getLogger")[0]
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, check=True)
+    (line,) = done.stderr.splitlines()
+
+    assert b"\x1b" not in line
+    assert line.split()[1:3] == [b"WARNING", b"ours"]
+    assert rb"name=\"x\n{" in line.replace(b'"', rb"\"")
