@@ -46,7 +46,10 @@ EVIDENCE_COMMANDS: tuple[Command, ...] = (
         "Show what became of a message",
         "read",
         "trace:trace",
-        ("mas trace 01M7ZN0T3ZJEVE9HDSJD9P5WYT", "mas trace 01M7ZN0T3ZJEVE9HDSJD9P5WYT --flat"),
+        (
+            "mas trace 01M7ZN0T3ZJEVE9HDSJD9P5WYT",
+            "mas trace 01M7ZN0T3ZJEVE9HDSJD9P5WYT --flat --payload short",
+        ),
         {6: "the audit knows nothing of it"},
     ),
     Command(

@@ -18,11 +18,14 @@ from mas_cli.invocation import Invocation
 from mas_cli.output.colours import Style
 from mas_cli.output.columns import Column, Record
 from mas_cli.output.exit_codes import ExitCode
+from mas_cli.output.formats import Format
 from mas_cli.output.moments import moment
+from mas_cli.output.payload_cells import PayloadWay, checked_way, payload_fields
 from mas_cli.output.safe_text import safe_text
 from mas_core.errors import UsageError
 
 if TYPE_CHECKING:
+    from mas_core.ops.payload_views import PayloadView, ShownPayload
     from mas_core.ops.system import System
     from mas_core.ops.watch import EventFilter, LiveEvent
 
@@ -63,6 +66,7 @@ async def watch(
     count: Annotated[int | None, typer.Option(metavar="N", help="End after so many.")] = None,
     duration: Annotated[str | None, typer.Option("--for", metavar="DUR", help="End after this time.")] = None,
     until: Until = None,
+    payload: PayloadWay = "none",
     replay: Annotated[
         Path | None, typer.Option(metavar="FILE", help="What was recorded in this file, instead.")
     ] = None,
@@ -74,8 +78,10 @@ async def watch(
     """Show what the gateway decides, as it happens.
 
     One line for each message, from now on; --columns shows more, such as bytes, rule and id. This is for looking
-    on; `mas audit` is the evidence.
+    on; `mas audit` is the evidence. --payload needs copies that audit.payloads of the policy has kept, and keys.
     """
+    if checked_way(payload) != "none" and replay is not None:
+        raise UsageError("a recording holds no payloads", hint="mas audit payload ID")
     end = ending(count, duration, until)
     holds = None if where is None else parse_condition(where, "--where")
     begin = None if since is None else parse_moment(since, "--since", utc=call.flags.utc)
@@ -101,7 +107,17 @@ async def watch(
         wanted = live.EventFilter(agent, sender, target, message_type, refused)
         after = await live.newest(system)
         call.talk.count(f"watching {system.target.name}, Ctrl-C ends it")
-        await follow(call, _COLUMNS, _events(call, system, after, wanted, begin, holds), _row, end)
+        events = _events(call, system, after, wanted, begin, holds)
+        if payload == "none":
+            await follow(call, _COLUMNS, events, _row, end)
+        else:
+            from mas_core.ops.payload_views import PayloadView
+
+            view = await PayloadView.of(system)
+            if view.is_empty:
+                call.talk.warn("the policy has no payloads kept: audit.payloads in policy.yaml")
+            with_payloads = (*_COLUMNS, Column("payload", width=20, flexible=True))
+            await follow(call, with_payloads, _looked_up(events, view), _with_payload(call, payload), end)
     return ExitCode.OK
 
 
@@ -135,6 +151,21 @@ def _events(
                 yield new
 
     return run
+
+
+def _looked_up(
+    events: Callable[[], AsyncIterator[LiveEvent | None]], view: PayloadView
+) -> Callable[[], AsyncIterator[tuple[LiveEvent, ShownPayload] | None]]:
+    async def run() -> AsyncIterator[tuple[LiveEvent, ShownPayload] | None]:
+        async for event in events():
+            yield None if event is None else (event, await view.look(event.id, event.type))
+
+    return run
+
+
+def _with_payload(call: Invocation, way: str) -> Callable[[tuple[LiveEvent, ShownPayload]], Record]:
+    as_text = call.out.format is Format.TABLE
+    return lambda pair: {**_row(pair[0]), **payload_fields(pair[1], way, as_text=as_text)}
 
 
 async def _only_once(

@@ -170,3 +170,17 @@ def test_agents_are_chosen_sorted_and_counted(mas, inside):
     assert mas("agent", "list", "--sort", "age").code == 2
     assert mas("state", "get", "sleeper", "nothing", "--default", "7").out.split()[-1] == "7"
     assert mas("state", "get", "sleeper", "nothing").code == 6
+
+
+def test_payloads_are_shown_where_the_policy_has_them_kept(mas, inside):
+    """Beside the message, in a watch and in a trace; elsewhere it is said that they are not kept."""
+    sent = mas("send", "calculator", "kept.not", '{"a": 1}', "-o", "json").json
+    watched = mas(
+        "watch", "--since", "1m", "--type", "kept.not", "--payload", "full", "--count", "1", "-o", "jsonl"
+    )
+    traced = mas("trace", sent["id"], "--payload", "short")
+
+    assert json.loads(watched.out)["payload_problem"] == "payload not kept"
+    assert "no payloads kept" in watched.err
+    assert f"payload of {sent['id']}  (payload not kept)" in traced.out
+    assert mas("watch", "--payload", "all", "--for", "50ms").code == 2

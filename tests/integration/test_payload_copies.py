@@ -18,6 +18,7 @@ from mas_core.errors import (
 )
 from mas_core.gateway import payload_evidence
 from mas_core.ops import erasure, payload_copies
+from mas_core.ops.payload_views import NOT_KEPT, PayloadView
 
 PAIR = [("alice", "bob")]
 PAYLOAD = {"customer": {"id": "c-17"}, "note": "ring twice"}
@@ -144,3 +145,19 @@ async def test_without_a_folder_messages_pass_and_it_is_said(server_url):
         assert record.details["sealed"] == {"missing": True}
         owners = opened.gateways[0]._owners.values()
         assert any("without the copy" in alarm for owner, _ in owners for alarm in owner.alarms)
+
+
+async def test_payloads_are_shown_beside_messages_where_they_are_kept(running):
+    """By id and by number of the record; elsewhere it is said why there is none."""
+    alice = await running.client("alice")
+    letter = await alice.send("bob", "letter", {"text": "dear bob"})
+    invoice = await alice.send("bob", "invoice.paid", PAYLOAD)
+    other = await alice.send("bob", "note", PAYLOAD)
+    view = await PayloadView.of(running.system)
+    (record,) = [item for item in await running.audit(kind="message") if item.type == "letter"]
+
+    assert not view.is_empty
+    assert (await view.look(letter.message_id, "letter")).value == {"text": "dear bob"}
+    assert (await view.look(f"0:{record.seq}", "letter")).value == {"text": "dear bob"}
+    assert (await view.look(other.message_id, "note")).problem == NOT_KEPT
+    assert "--subject" in (await view.look(invoice.message_id, "invoice.paid")).problem
