@@ -116,12 +116,18 @@ class LogReader:
             since: Since when the agent keeps its place, where it does, in Unix milliseconds.
         """
         place = self.places.get(topic.name)
-        if place is not None:
+        is_anew = place is not None and place.is_before(topic)
+        if place is not None and not is_anew:
             place.take_keys(topic.keys)
             return
         began = since if self._group else self._since
         partition = partition_of_topic(topic.name, self._desk.logs.partitions)
-        after, expected = self._first_place(topic, is_new=0 < began <= topic.created)
+        after, expected = self._first_place(topic, is_new=is_anew or 0 < began <= topic.created)
+        if is_anew:
+            log.warning("topic.anew", topic=topic.name, reason="its log was lost, and has begun again")
+            del self.places[topic.name]
+            if self._group:
+                await self._desk.logs.drop_group(partition, topic.name, self._group)
         if self._group:
             given = await self._desk.logs.create_group(partition, topic.name, self._group, f"{after}-0")
             if (place := self.places.get(topic.name)) is not None:
@@ -270,7 +276,7 @@ class LogReader:
                 deliveries, gap = place.open(found, is_new=is_new)
             except KeyUnknown:
                 await self._desk.refresh()
-                if found.topic not in self.places:
+                if self.places.get(found.topic) is not place:
                     return
                 deliveries, gap = place.open(found, is_new=is_new)
         except (DecryptionFailed, KeyUnknown) as error:

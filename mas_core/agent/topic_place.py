@@ -33,6 +33,7 @@ class TopicPlace:
 
     def __init__(self, namespace: str, partition: int, told: ToldTopic, after: int, expected: int) -> None:
         self.name = told.name
+        self._created = told.created
         self.partition = partition
         self.position = f"{after}-0"
         """The last entry that was read."""
@@ -57,6 +58,10 @@ class TopicPlace:
                     )
                 except (binascii.Error, ValueError):
                     continue
+
+    def is_before(self, told: ToldTopic) -> bool:
+        """Whether the topic has begun anew since, after the store was lost or restored: it counts from 1 again."""
+        return told.created != self._created and told.last + 1 < self.expected
 
     def pass_over(self, entry: str) -> None:
         """Take note of an entry that no gateway has put there.

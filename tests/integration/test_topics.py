@@ -532,3 +532,21 @@ async def test_a_paused_agent_hears_nothing_and_one_that_stops_finishes_what_it_
     after = await small.run("bob", Slow)
     after.may_end.set()
     await until(lambda: after.numbers == [3])
+
+
+async def test_subscribers_follow_a_topic_whose_log_was_lost(small):
+    """After a store was restored or emptied a topic counts from 1 again, and nobody waits for old numbers."""
+    alice, bob = await small.client("alice"), await small.client("bob")
+    async with bob.subscribe("orders.*") as messages, bob.subscribe("orders.>", durable=True) as kept:
+        for n in range(3):
+            await alice.publish("orders.created", {"n": n})
+        for subscription in (messages, kept):
+            await next_of(subscription, 3)
+        keys = small.store.keys
+        lost = (keys.topics(0), keys.topic_sizes(0), keys.topic(0, "orders.created"))
+        await small.store.connection.call("DEL", *lost)
+        await small.change_policy(ceilings={"alice": 9})
+        await alice.publish("orders.created", {"n": 9})
+        await bob.topics.refresh()
+        for subscription in (messages, kept):
+            assert [(m.data["n"], m.number) for m in await next_of(subscription, 1)] == [(9, 1)]
