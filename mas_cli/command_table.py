@@ -31,7 +31,7 @@ SECTIONS: tuple[tuple[str, tuple[str, ...]], ...] = (
     ("Run", ("init", "up", "down", "status", "health", "metrics", "check", "gateway", "partitions", "agent")),
     ("Talk", ("discover", "send", "request", "reply", "topic", "watch", "record", "tui", "bench", "demo")),
     ("Queues", ("bus", "event", "schedule", "dlq", "task", "leader", "consensus")),
-    ("Rules", ("rbac", "policy", "limit", "approval", "dlp", "breaker")),
+    ("Rules", ("rbac", "policy", "route", "limit", "approval", "dlp", "breaker")),
     ("Evidence and state", ("trace", "audit", "key", "state", "backup")),
     ("Set-up", ("doctor", "config", "context", "completion", "spec", "man", "help", "version")),
 )
@@ -41,7 +41,7 @@ RARER: frozenset[str] = frozenset(
     {
         *("metrics", "check", "partitions", "record", "bench", "event", "schedule", "approval", "breaker"),
         *("key", "limit", "config", "completion", "spec", "man", "help", "version", "leader", "consensus"),
-        "reply",
+        *("reply", "route"),
     }
 )
 """First words that `mas --help` names without their summaries, so that it stays one screen."""
@@ -76,6 +76,7 @@ GROUPS: dict[str, str] = {
     "rbac capability": "Who may claim which capabilities",
     "rbac role": "Roles: names for groups of agents",
     "rbac": "Rules: who may send what to whom",
+    "route": "Routing: which agents get what is sent to a capability",
     "schedule": "Messages that were sent for later",
     "state": "What agents remember",
     "task": "Tasks: things to be done by whoever can",

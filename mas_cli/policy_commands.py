@@ -165,6 +165,43 @@ POLICY_COMMANDS: tuple[Command, ...] = (
         {7: "it is not bound"},
     ),
     Command(
+        "route list",
+        "List the rules in the order they are asked in",
+        "read",
+        "route:list_routes",
+        ("mas route list",),
+    ),
+    Command(
+        "route set",
+        "Say which agents get what is sent to one",
+        "write",
+        "route:set_route",
+        (
+            "mas route set language capability:nlp --type 'nlp_*' --strategy best_match",
+            "mas route set ledgers ledger-1 ledger-2 --strategy sticky --key /account",
+        ),
+        {6: "there is no such agent or role"},
+    ),
+    Command(
+        "route remove",
+        "Take a rule away",
+        "write",
+        "route:remove",
+        ("mas route remove language", "mas route remove language --dry-run"),
+        {6: "there is no such rule"},
+    ),
+    Command(
+        "route test",
+        "Tell where a message would go, and why",
+        "read",
+        "route:try_route",
+        (
+            "mas route test nlp_parse",
+            "mas route test invoice.paid '{\"account\": 7}' --to route:ledgers --as alice",
+        ),
+        {1: "nobody runs that it may go to", 6: "no rule speaks of it"},
+    ),
+    Command(
         "policy features", "Show which parts are on", "read", "policy:features", ("mas policy features",)
     ),
     Command(

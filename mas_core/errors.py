@@ -226,6 +226,12 @@ class RevisionNotFound(NotFound):
     code = "revision_not_found"
 
 
+class RouteNotFound(NotFound):
+    """No routing rule speaks of the message."""
+
+    code = "route_not_found"
+
+
 class RoleNotFound(NotFound):
     """The policy has no role of this name."""
 

@@ -15,6 +15,7 @@ from mas_cli.input.sending_flags import OPERATOR, As
 from mas_cli.invocation import Invocation
 from mas_cli.output.columns import Column
 from mas_cli.output.exit_codes import ExitCode
+from mas_core.errors import UsageError
 
 LOOK_SECONDS = 0.25
 _FOUND = (
@@ -42,6 +43,9 @@ async def discover(
     ] = None,
     as_agent: As = OPERATOR,
     best: Annotated[bool, typer.Option("--best", help="Only the one with the least in hand.")] = False,
+    limit: Annotated[
+        int, typer.Option(metavar="N", help="Only so many, those with the least in hand; 0 for all.")
+    ] = 0,
     require: Annotated[int, typer.Option(metavar="N", help="Exit with 1 if there are fewer.")] = 0,
     wait: Annotated[
         str | None,
@@ -53,6 +57,8 @@ async def discover(
     --wait without --require waits for one.
     """
     seconds = 0.0 if wait is None else parse_duration(wait, "--wait")
+    if limit < 0:
+        raise UsageError("--limit is not negative")
     least = max(require, 0 if wait is None else 1)
     selectors = parse_selectors(selector or [])
     async with open_system(call) as system:
@@ -68,8 +74,8 @@ async def discover(
                     break
                 await asyncio.sleep(LOOK_SECONDS)
     count = len(rows)
-    if best:
-        rows = least_loaded(rows)[:1]
+    if best or limit:
+        rows = least_loaded(rows)[: 1 if best else limit]
     call.out.records(_FOUND, rows)
     call.talk.count(f"{count} agents")
     if count < least:

@@ -66,15 +66,15 @@ async def send(
         typer.Option("--at", metavar="TIME", help="When to deliver it: a date and time, 18:30, tomorrow."),
     ] = "",
     after: Annotated[str, typer.Option("--after", metavar="DUR", help="After how long to deliver it.")] = "",
-    pick: Pick = "least-loaded",
+    pick: Pick = "best",
     dry_run: DryRun = False,
 ) -> ExitCode:
     """Send messages and wait until the gateway has taken them.
 
     A receipt means that the message is safely on its way, not that it was handled. Of many messages the ones
     that fail are listed with the reason, and the exit code is 8. What is sent for later is judged again when it is
-    due, and --ttl counts from then on. A target such as capability:math is whoever can do that; with --pick all
-    each of them gets every message.
+    due, and --ttl counts from then on. A target such as capability:math is whoever can do that, and route:NAME
+    whom a rule of mas route list leads to; with --pick all each of them gets every message.
     """
     chosen = parse_pick(pick)
     if at and after:
@@ -86,7 +86,7 @@ async def send(
     seconds = parse_duration(ttl, "--ttl")
     if count < 1 or rate < 0:
         raise UsageError("--count is at least 1, and --rate is not negative")
-    to_all = chosen == "all" and target.startswith("capability:")
+    to_all = chosen == "all" and target.startswith(("capability:", "route:"))
     is_batch = lines or count > 1 or to_all
     if dry_run and is_batch:
         raise UsageError("--dry-run tries one message; leave --lines and --count out")
@@ -99,7 +99,7 @@ async def send(
             from mas_core.ops import messages
             from mas_core.ops.recipients import recipients
 
-            (target,) = await recipients(system, target, as_agent=as_agent, pick=chosen)
+            (target,) = await recipients(system, target, message_type, data, as_agent=as_agent, pick=chosen)
             if dry_run:
                 return show_rehearsal(
                     call,
@@ -149,7 +149,7 @@ async def send(
 
         outcomes = messages.send_all(
             system,
-            await recipients(system, target, as_agent=as_agent, pick=chosen),
+            await recipients(system, target, message_type, as_agent=as_agent, pick=chosen),
             message_type,
             items,
             as_agent=as_agent,

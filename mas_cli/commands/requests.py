@@ -67,7 +67,7 @@ async def request(
     ] = "",
     encrypt: Encrypt = False,
     delivery: Delivery = "",
-    pick: Picked = "least-loaded",
+    pick: Picked = "best",
     everyone: Annotated[
         bool, typer.Option("--all", help="Ask all that capability:NAME finds, and list what they answer.")
     ] = False,
@@ -94,7 +94,9 @@ async def request(
         from mas_core.ops import messages
         from mas_core.ops.recipients import ask_all, recipients
 
-        asked = await recipients(system, target, as_agent=as_agent, pick=chosen)
+        asked = await recipients(
+            system, target, message_type, data, as_agent=as_agent, pick=chosen, expects_reply=True
+        )
         if chosen == "all":
             answers = await ask_all(
                 system, asked, message_type, data, as_agent=as_agent, priority=priority, encrypt=encrypt,

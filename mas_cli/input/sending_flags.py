@@ -9,10 +9,12 @@ import typer
 from mas_core.errors import UsageError
 
 OPERATOR = "operator"
-PickName = Literal["one", "least-loaded", "all"]
-PICKS: tuple[PickName, ...] = ("one", "least-loaded", "all")
+PickName = Literal["best", "one", "least-loaded", "all"]
+PICKS: tuple[PickName, ...] = ("best", "one", "least-loaded", "all")
 
-Target = Annotated[str, typer.Argument(metavar="TARGET", help="Id of the agent, or capability:NAME.")]
+Target = Annotated[
+    str, typer.Argument(metavar="TARGET", help="Id of the agent, capability:NAME, route:NAME or 'route:*'.")
+]
 Type = Annotated[str, typer.Argument(metavar="TYPE", help="Type of the message, such as math.add.")]
 Argument = Annotated[
     str | None,
@@ -52,8 +54,8 @@ DryRun = Annotated[
 Pick = Annotated[
     str,
     typer.Option(
-        metavar="one|least-loaded|all",
-        help="Whom of those that capability:NAME finds; least-loaded if left out.",
+        metavar="best|one|least-loaded|all",
+        help="Whom of those that a capability or a route leads to; best, as the policy says, if left out.",
     ),
 ]
 

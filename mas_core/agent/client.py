@@ -20,6 +20,7 @@ from mas_core.agent.peers import Peers
 from mas_core.agent.publishing import Publishing
 from mas_core.agent.received import message_of
 from mas_core.agent.replies import Replies
+from mas_core.agent.router import Router
 from mas_core.agent.submitter import Submitter
 from mas_core.agent.subscription import Subscription
 from mas_core.agent.token_check import check_token
@@ -41,6 +42,7 @@ from mas_core.model.message import (
     DISCOVER,
     KEYS,
     REHEARSE,
+    WAYS,
     AgentMessage,
     Delivery,
     Envelope,
@@ -49,6 +51,7 @@ from mas_core.model.message import (
 )
 from mas_core.model.priority import NORMAL
 from mas_core.model.rehearsal import Rehearsal
+from mas_core.model.routing import ROUTED
 from mas_core.model.standing import Directive
 from mas_core.model.topic import TOPIC, TopicGap
 from mas_core.security.key_files import load_private_keys
@@ -119,6 +122,8 @@ class Client(Publishing):
             received=self.received,
         )
         """Its subscriptions."""
+        self.router = Router(agent_id, self._ask_ways)
+        """Chooses agents for what is sent to capabilities and routes."""
 
     @property
     def signs(self) -> bool:
@@ -208,7 +213,8 @@ class Client(Publishing):
         """Send a message and wait for the gateway's receipt, which is given once it is safely on its way.
 
         Args:
-            target: Id of the agent to send to.
+            target: Id of the agent to send to; `capability:NAME` for one of those who can do that, `route:NAME` for
+                one that a routing rule of the policy leads to, `route:*` for the first rule that fits the type.
             message_type: Such as `task.process`.
             data: A dict or a pydantic model.
             priority: 0 to 10, or critical, high, normal, low, bulk.
@@ -229,11 +235,34 @@ class Client(Publishing):
                 more than a year ahead, or at a time without a time zone; or on whose behalf it is sent did not ask.
             Refused: The gateway said no; the subclass says which stage.
             AgentNotFound: There is no such agent.
+            NoResponder, RouteNotFound: Nobody runs of those that it may go to, or no routing rule speaks of it.
             InvalidPayload: The payload is not an object or too large, or a header is not text.
             KeyNotFound: It is to be encrypted, and the target has no key for that.
             GatewayDown: No receipt came in time; the message may still be delivered. `details["message_id"]` is
                 its id: sent again under it, a message with an id of your own or `exactly_once` is not doubled.
         """
+        if target.startswith(ROUTED):
+            return await self.router.carry(
+                target,
+                message_type,
+                data,
+                message_id,
+                lambda agent_id, own_id: self.send(
+                    agent_id,
+                    message_type,
+                    data,
+                    priority=priority,
+                    ttl=ttl,
+                    message_id=own_id,
+                    headers=headers,
+                    encrypt=encrypt,
+                    delivery=delivery,
+                    deliver_at=deliver_at,
+                    deliver_after=deliver_after,
+                    on_behalf_of=on_behalf_of,
+                    timeout=timeout,
+                ),
+            )
         envelope = self._envelopes.make(
             target, message_type, data, priority, ttl, message_id, headers, delivery, on_behalf_of
         )
@@ -397,7 +426,7 @@ class Client(Publishing):
         """Send a message and wait for the answer of its target.
 
         Args:
-            target: Id of the agent to ask.
+            target: Id of the agent to ask, or `capability:NAME` or `route:NAME`, as for `send`.
             message_type: Such as `math.add`.
             data: A dict or a pydantic model.
             timeout: Seconds to wait for the reply.
@@ -421,6 +450,26 @@ class Client(Publishing):
             AgentFailed: The agent answered with an error.
             InvalidPayload: The payload is not what the agent takes.
         """
+        if target.startswith(ROUTED):
+            return await self.router.carry(
+                target,
+                message_type,
+                data,
+                message_id,
+                lambda agent_id, own_id: self.request(
+                    agent_id,
+                    message_type,
+                    data,
+                    timeout=timeout,
+                    priority=priority,
+                    message_id=own_id,
+                    headers=headers,
+                    encrypt=encrypt,
+                    delivery=delivery,
+                    on_behalf_of=on_behalf_of,
+                ),
+                expects_reply=True,
+            )
         # Who may ask again wants the reply even if it comes after the first waiting has ended.
         ttl = max(timeout, DEFAULT_TTL_MS / 1000) if message_id else timeout
         envelope = self._envelopes.make(
@@ -461,6 +510,7 @@ class Client(Publishing):
         *,
         match_all: bool = False,
         metadata: dict[str, object] | None = None,
+        limit: int = 0,
         timeout: float = REQUEST_TIMEOUT_S,
     ) -> list[dict[str, object]]:
         """Running agents that this one may talk to.
@@ -469,6 +519,7 @@ class Client(Publishing):
             capabilities: Agents with any of these; all agents when left out.
             match_all: Only agents with all of them.
             metadata: Only agents whose metadata has these values.
+            limit: Only so many, those with the least in hand for each instance; 0 for all, by id.
             timeout: Seconds to wait.
 
         Returns:
@@ -478,6 +529,7 @@ class Client(Publishing):
             "capabilities": list(capabilities),
             "match_all": match_all,
             "metadata": metadata or {},
+            "limit": limit,
         }
         reply = await self._ask_gateway(DISCOVER, data, timeout)
         agents = reply.data.get("agents")
@@ -582,6 +634,10 @@ class Client(Publishing):
         message.encrypted_for = key_id
         message.signed = signed
         return message
+
+    async def _ask_ways(self, target: str, message_type: str, *, expects_reply: bool) -> AgentMessage:
+        question = {"target": target, "type": message_type, "expects_reply": expects_reply}
+        return await self._ask_gateway(WAYS, question, REQUEST_TIMEOUT_S)
 
     async def _ask_keys(self, agent_ids: list[str]) -> AgentMessage:
         return await self._ask_gateway(KEYS, {"agents": agent_ids}, REQUEST_TIMEOUT_S)

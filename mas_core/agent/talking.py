@@ -188,6 +188,9 @@ class Talking(Publishing):
         *,
         match_all: bool = False,
         metadata: dict[str, object] | None = None,
+        limit: int = 0,
     ) -> list[dict[str, object]]:
         """Running agents that this one may talk to; parameters as for `Client.discover`."""
-        return await self._started().discover(capabilities, match_all=match_all, metadata=metadata)
+        return await self._started().discover(
+            capabilities, match_all=match_all, metadata=metadata, limit=limit
+        )

@@ -30,6 +30,7 @@ from mas_core.model.message import (
     NACK,
     OUTCOME,
     REHEARSE,
+    WAYS,
     Envelope,
 )
 from mas_core.model.topic import REPORT, SUBSCRIBE
@@ -70,7 +71,7 @@ class ControlDesk:
     def needs_registry(self, frames: Sequence[OpenedFrame], now: int) -> bool:
         """Whether a message in the batch asks who is there, and will be answered."""
         return any(
-            envelope.target == GATEWAY and envelope.type == DISCOVER
+            envelope.target == GATEWAY and envelope.type in (DISCOVER, WAYS)
             for frame in frames
             if GATEWAY in frame.targets
             and frame.session is not None
@@ -130,6 +131,8 @@ class ControlDesk:
                 return Verdict(Decision.ALLOWED, "")
             if message_type == DISCOVER:
                 return self._presence.discover(transit)
+            if message_type == WAYS:
+                return self._presence.tell_ways(transit)
             return self._presence.tell(transit)
         except msgspec.DecodeError as error:
             return Verdict(Decision.INVALID, f"the gateway cannot read this: {error}")

@@ -83,6 +83,16 @@ class DiscoverData(msgspec.Struct, forbid_unknown_fields=True):
     match_all: bool = False
     metadata: dict[str, object] = {}
     status: str = ""
+    limit: Annotated[int, msgspec.Meta(ge=0)] = 0
+    """Only so many, those with the least in hand; 0 for all."""
+
+
+class WaysData(msgspec.Struct, forbid_unknown_fields=True):
+    """Where a message may go that is sent to a capability or a route."""
+
+    target: Annotated[str, msgspec.Meta(max_length=100)]
+    type: Annotated[str, msgspec.Meta(max_length=128)]
+    expects_reply: bool = False
 
 
 class KeysData(msgspec.Struct, forbid_unknown_fields=True):
@@ -92,7 +102,15 @@ class KeysData(msgspec.Struct, forbid_unknown_fields=True):
 
 
 ControlData = TypeVar(
-    "ControlData", AttachData, NackData, OutcomeData, DiscoverData, KeysData, SubscribeData, ReportData
+    "ControlData",
+    AttachData,
+    NackData,
+    OutcomeData,
+    DiscoverData,
+    WaysData,
+    KeysData,
+    SubscribeData,
+    ReportData,
 )
 
 

@@ -34,6 +34,7 @@ from mas_core.security.claims import Claims
 from mas_core.security.gateway_keys import GatewayKeys
 from mas_core.security.inbox_frames import open_inbox_frame
 from mas_core.security.rate_limits import RateLimits
+from mas_core.security.routing import Routing
 from mas_core.security.seals import SealKey
 from mas_core.store.records import Records
 
@@ -74,6 +75,7 @@ class Directory:
         self.access = AccessPolicy(self.policy)
         self.limits = RateLimits(self.policy)
         self.claims = Claims(self.policy)
+        self.routing = Routing(self.policy)
         self._scan_problem = ""
         self.stages: tuple[Stage, ...] = ()
         """Stages up to the scan; the owner of a partition adds the one that needs its inboxes."""
@@ -154,6 +156,7 @@ class Directory:
             self.access = access
             self.limits = compiled.limits
             self.claims = compiled.claims
+            self.routing = compiled.routing
             self.policy = policy
             self._scan_problem = compiled.problem
             self.stages = tuple(stages)

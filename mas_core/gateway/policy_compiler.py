@@ -13,6 +13,7 @@ from mas_core.security.dlp import RulePack, Scanner
 from mas_core.security.dlp.detectors import Detector
 from mas_core.security.rate_limits import RateLimits
 from mas_core.security.routes import Routes
+from mas_core.security.routing import Routing
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,6 +26,7 @@ class CompiledPolicy:
     limits: RateLimits
     claims: Claims
     routes: Routes
+    routing: Routing
     scanner: Scanner | None
     """None while the scan is off."""
     problem: str = ""
@@ -65,6 +67,7 @@ class PolicyCompiler:
                 RateLimits(document),
                 Claims(document),
                 Routes(document),
+                Routing(document),
                 scanner,
                 problem,
             )

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 
 import msgspec
 
 from mas_core.base.ids import GATEWAY, new_message_id
 from mas_core.gateway.breakers import Breakers
-from mas_core.gateway.controls import AttachData, DiscoverData, check_claims, read_control
+from mas_core.gateway.controls import AttachData, DiscoverData, WaysData, check_claims, read_control
 from mas_core.gateway.directory import Directory
 from mas_core.gateway.inboxes import Inboxes
 from mas_core.gateway.ledger import Ledger
@@ -18,14 +18,17 @@ from mas_core.gateway.transit import Transit, Verdict
 from mas_core.model.decision import Decision
 from mas_core.model.message import ATTACH, BEAT, DETACH, STANDING, Delivery, Flag
 from mas_core.model.registration import InstanceStatus
+from mas_core.model.routing import Candidate, Candidates, RoutingRule
 from mas_core.model.standing import ACTIVE, ISOLATING, Directive, Standing
-from mas_core.registry.registry import REGISTRATION_EXPIRY_MS, instance_text
+from mas_core.registry.registry import REGISTRATION_EXPIRY_MS, AgentEntry, instance_text
 from mas_core.registry.signed import Macs
 from mas_core.store.commits import Commit
 
 ANSWER_TTL_MS = 60_000
 MAX_ANSWER_BYTES = 512 * 1024
 """A longer list of agents is cut, and says so."""
+MAX_WAYS = 1000
+"""Agents that are told for one message, those with the least in hand."""
 FORGET_AFTER_MS = 10 * REGISTRATION_EXPIRY_MS
 """Traces of an instance are dropped so long after its last heartbeat."""
 
@@ -186,14 +189,63 @@ class Presence:
             if size > MAX_ANSWER_BYTES:
                 break
             found.append(item)
+        if wanted.limit:
+            found = sorted(found, key=_load)[: wanted.limit]
+        self._answer(transit, "mas.discovered", {"agents": found, "is_whole": size <= MAX_ANSWER_BYTES})
+        return Verdict(Decision.ALLOWED, "")
+
+    def tell_ways(self, transit: Transit) -> Verdict:
+        """Answer with the running agents that the asker may send a message to that has no agent for a target.
+
+        Raises:
+            msgspec.DecodeError: The question cannot be read.
+        """
+        standings = self._directory.policy.standings
+        own = standings.get(transit.sender, _ACTIVE)
+        if own.kind in ISOLATING:
+            return isolated(transit.sender, own)
+        wanted = read_control(transit.envelope.data, WaysData)
+        route, rule = self._directory.routing.find(wanted.target, wanted.type)
+        agents: list[Candidate] = []
+        action = "request" if wanted.expects_reply else "send"
+        for entry in self._entries_of(rule) if rule is not None else ():
+            running = entry.running(transit.now)
+            agent_id, capabilities = entry.agent_id, entry.capabilities(transit.now)
+            if not running or agent_id in standings or agent_id == transit.sender:
+                continue
+            if rule is None or not self._directory.routing.is_meant(rule, agent_id, capabilities):
+                continue
+            found = self._directory.access.decide(transit.sender, agent_id, wanted.type, action, transit.now)
+            if found.outcome == "denied":
+                continue
+            agents.append(
+                Candidate(
+                    agent_id,
+                    tuple(name for name in capabilities if name in rule.wanted),
+                    len(running),
+                    sum(status.status == "active" for status in running),
+                    sum(status.in_hand for status in running),
+                )
+            )
+        agents = sorted(agents, key=lambda agent: agent.load / agent.instances)[:MAX_WAYS]
+        self._answer(transit, "mas.ways_found", Candidates(route, rule, tuple(agents)))
+        return Verdict(Decision.ALLOWED, "")
+
+    def _entries_of(self, rule: RoutingRule) -> Iterable[AgentEntry]:
+        """Those that a rule may mean."""
+        roster = self._directory.roster
+        is_by_capability = len(rule.wanted) == len(rule.to)
+        return roster.candidates(rule.wanted if is_by_capability else (), match_all=False)
+
+    def _answer(self, transit: Transit, message_type: str, data: object) -> None:
         self._outbound.answer(
             transit.instance,
             Delivery(
                 f"{transit.envelope.id}.reply",
                 GATEWAY,
                 transit.sender,
-                "mas.discovered",
-                msgspec.json.encode({"agents": found, "is_whole": size <= MAX_ANSWER_BYTES}),
+                message_type,
+                msgspec.json.encode(data),
                 transit.now,
                 transit.now + ANSWER_TTL_MS,
                 transit.envelope.priority,
@@ -201,7 +253,6 @@ class Presence:
                 transit.envelope.id,
             ),
         )
-        return Verdict(Decision.ALLOWED, "")
 
     def _retire(self, agent_id: str, instances: dict[str, InstanceStatus], slot: str, now: int) -> None:
         for other in list(instances.values()):
@@ -247,6 +298,11 @@ def _out_of_date(
     ):
         return _ended("a younger instance has taken its place")
     return None
+
+
+def _load(item: Mapping[str, object]) -> float:
+    """Of an agent that was found: what is in hand for each instance."""
+    return float(str(item["load"])) / int(str(item["instances"]))
 
 
 def _ended(reason: str) -> Verdict:

@@ -149,13 +149,17 @@ POISON: Final = "poison"
 """Code of a handed-back message whose start another instance did not survive."""
 REPEATED_DELIVERY: Final = "repeated_delivery"
 """Code of a handed-back frame that somebody put into the inbox a second time."""
+WAYS = "mas.ways"
+"""Asks which agents may get a message that is sent to a capability or a route."""
 KEYS = "mas.keys"
 """Asks for the public keys of agents."""
 REHEARSE = "mas.rehearse"
 """Asks what would become of a message, which is its data, packed as it would travel."""
 STANDING = "mas.standing"
 """What the gateway tells an instance: the standing that an operator gave to its agent."""
-CONTROL_TYPES = frozenset({ATTACH, BEAT, DETACH, NACK, OUTCOME, DISCOVER, KEYS, REHEARSE, SUBSCRIBE, REPORT})
+CONTROL_TYPES = frozenset(
+    {ATTACH, BEAT, DETACH, NACK, OUTCOME, DISCOVER, WAYS, KEYS, REHEARSE, SUBSCRIBE, REPORT}
+)
 """What an agent's own runtime says to the gateway; such messages go no further."""
 
 

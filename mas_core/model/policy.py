@@ -11,6 +11,7 @@ from typing import Final, Literal
 import msgspec
 
 from mas_core.model.retention import RetentionRule
+from mas_core.model.routing import RoutingRule
 from mas_core.model.standing import ACTIVE, Standing, StandingKind
 
 Effect = Literal["allow", "hold", "deny"]
@@ -151,6 +152,8 @@ class PolicyDocument(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Name of a key -> its public half, in base64url: what is found may be encrypted to it."""
     routes: tuple[Route, ...] = ()
     """What is different for some senders and targets."""
+    routing: dict[str, RoutingRule] = {}
+    """Name -> which agents get what is sent to a route or a capability; the first that fits decides."""
     standings: dict[str, Standing] = {}
     """Agents that an operator has paused, drained, quarantined or evicted."""
     blocked: dict[str, Mark] = {}

@@ -25,6 +25,7 @@ from mas_core.runner.supervised_instance import InstanceInfo
 from mas_core.runner.supervisor import DRAIN_SECONDS, Supervisor
 from mas_core.security.limit_changes import merged_with_files, with_file_limits
 from mas_core.security.policy_changes import replace_file_routes, replace_file_rules, set_roles
+from mas_core.security.routing import replace_file_routing
 from mas_core.settings.agent_spec import AgentSpec
 from mas_core.settings.health_settings import Address
 from mas_core.settings.policy_file import FilePolicy
@@ -214,7 +215,8 @@ def with_file_policy(document: PolicyDocument, loaded: LoadedConfig, policy: Fil
         dlp_keys=policy.dlp_keys,
         e2e_suites=policy.e2e_suites or PolicyDocument().e2e_suites,
     )
-    return replace_file_rules(replace_file_routes(changed, policy.routes), policy.rules)
+    changed = replace_file_routing(replace_file_routes(changed, policy.routes), policy.routing)
+    return replace_file_rules(changed, policy.rules)
 
 
 @contextlib.asynccontextmanager

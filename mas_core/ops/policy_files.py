@@ -15,6 +15,7 @@ from mas_core.security.access import AccessPolicy
 from mas_core.security.limit_changes import file_limits
 from mas_core.security.policy_changes import FILE_SOURCE, replace_file_rules, set_roles
 from mas_core.security.policy_versions import Change, differences, rolled_back, same_meaning
+from mas_core.security.routing import check_routing
 from mas_core.settings.policy_export import policy_as_file
 from mas_core.settings.policy_file import FilePolicy, load_policy_file
 
@@ -161,6 +162,14 @@ def applied(document: PolicyDocument, said: FilePolicy, *, prune: bool) -> Polic
         approval_expires_ms=said.approval_expires_ms
         or (document.approval_expires_ms if keep else PolicyDocument().approval_expires_ms),
         retention={**(document.retention if keep else {}), **said.retention},
+        routing={
+            **{
+                name: rule
+                for name, rule in document.routing.items()
+                if keep or rule.source.startswith(FILE_SOURCE)
+            },
+            **said.routing,
+        },
         routes=(*routes, *(route for route in said.routes if not _is_there(route, routes))),
         capabilities={**(document.capabilities if keep else {}), **said.capabilities},
         features=msgspec.structs.replace(document.features, **said.features),
@@ -170,7 +179,10 @@ def applied(document: PolicyDocument, said: FilePolicy, *, prune: bool) -> Polic
         },
         **marks,
     )
-    return set_roles(after, roles)
+    after = set_roles(after, roles)
+    for name, rule in said.routing.items():
+        check_routing(after, name, rule)
+    return after
 
 
 def _with_rules(document: PolicyDocument, said: FilePolicy, *, prune: bool) -> PolicyDocument:

@@ -1,4 +1,4 @@
-"""Whom a message goes to where its target is a capability."""
+"""Whom a message goes to where its target is a capability or a route."""
 
 from __future__ import annotations
 
@@ -9,15 +9,16 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final, Literal
 
-from mas_core.errors import MasError, NoResponder
+from mas_core.agent.router import nobody
+from mas_core.errors import MasError
 from mas_core.model.message import AgentMessage
 from mas_core.model.priority import NORMAL
+from mas_core.model.routing import ROUTED
 from mas_core.ops.messages import connected
 from mas_core.ops.system import OPERATOR, System
 
-CAPABILITY: Final = "capability:"
-Pick = Literal["one", "least-loaded", "all"]
-PICKS: Final[tuple[Pick, ...]] = ("one", "least-loaded", "all")
+Pick = Literal["best", "one", "least-loaded", "all"]
+PICKS: Final[tuple[Pick, ...]] = ("best", "one", "least-loaded", "all")
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,35 +32,43 @@ class Answer:
 
 
 async def recipients(
-    system: System, target: str, *, as_agent: str = OPERATOR, pick: Pick = "least-loaded"
+    system: System,
+    target: str,
+    message_type: str,
+    payload: object = None,
+    *,
+    as_agent: str = OPERATOR,
+    pick: Pick = "best",
+    expects_reply: bool = False,
 ) -> list[str]:
-    """The agents that `target` means: itself, or of `capability:NAME` those who run and may be talked to.
+    """The agents that `target` means: itself, or those who run and that a routing rule or a capability leads to.
 
     Args:
         system: The system.
-        target: Id of an agent, or `capability:NAME`.
-        as_agent: Who sends.
-        pick: Any one of them, the one with the least in hand for each instance, or all of them.
+        target: Id of an agent, `capability:NAME`, `route:NAME` or `route:*`.
+        message_type: Type of the message.
+        payload: Its payload, which may hold the key that sticks to an agent.
+        as_agent: Who sends; only those count that it may send such a message to.
+        pick: The best one by the strategy of the rule; any one; the one with the least in hand; or all of them.
+        expects_reply: Whether it is a request.
 
     Raises:
-        NoResponder: Nobody has the capability.
+        NoResponder: Nobody runs that it may go to.
+        RouteNotFound: No rule speaks of it.
         GatewayDown: No gateway runs.
     """
-    if not target.startswith(CAPABILITY):
+    if not target.startswith(ROUTED):
         return [target]
-    capability = target.removeprefix(CAPABILITY)
     async with connected(system, as_agent) as client:
-        found = await client.discover([capability])
-    if not found:
-        raise NoResponder(
-            f"nobody runs that can do {capability} and that {as_agent} may talk to",
-            hint=(f"mas agent list --capability {capability}", "mas discover"),
-        )
+        found, ways = await client.router.ways(target, message_type, payload, expects_reply=expects_reply)
+    if not ways:
+        raise nobody(target, message_type, as_agent)
+    agents = [way.agent for way in ways]
     if pick == "all":
-        return sorted(str(item["id"]) for item in found)
-    if pick == "one":
-        return [str(random.choice(found)["id"])]  # noqa: S311 - no secret depends on it
-    return [str(least_loaded(found)[0]["id"])]
+        return sorted(agents)
+    if pick == "least-loaded":
+        return [min(found.agents, key=lambda agent: (agent.load / max(1, agent.instances), agent.id)).id]
+    return [random.choice(agents) if pick == "one" else agents[0]]  # noqa: S311 - no secret depends on it
 
 
 def least_loaded(found: Sequence[dict[str, object]]) -> list[dict[str, object]]:

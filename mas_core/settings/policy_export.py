@@ -17,6 +17,7 @@ from mas_core.model.policy import (
     Route,
     Rule,
 )
+from mas_core.model.routing import RoutingRule
 
 
 def policy_as_file(document: PolicyDocument) -> dict[str, object]:
@@ -34,6 +35,7 @@ def policy_as_file(document: PolicyDocument) -> dict[str, object]:
         "dlp_keys": dict(document.dlp_keys),
         "e2e_suites": [] if document.e2e_suites == PolicyDocument().e2e_suites else list(document.e2e_suites),
         "routes": [_route(route) for route in document.routes],
+        "routing": {name: _routing(rule) for name, rule in document.routing.items()},
         "breaker": _breakers(document),
         "backups": dict(document.backups),
         "capabilities": {glob: list(parties) for glob, parties in document.capabilities.items()},
@@ -73,6 +75,11 @@ def _route(route: Route) -> dict[str, object]:
     if route.dlp:
         said["dlp"] = dict(route.dlp)
     return said
+
+
+def _routing(rule: RoutingRule) -> dict[str, object]:
+    fields: dict[str, object] = msgspec.to_builtins(rule)
+    return {name: value for name, value in fields.items() if name != "source"}
 
 
 def _limit(limit: RateLimit) -> dict[str, object]:

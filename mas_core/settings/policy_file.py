@@ -32,6 +32,9 @@ routes:
     types: [invoice.*]
     e2e: forbid
     dlp: {card: encrypt:finance}
+routing:
+  language: {type: "nlp_*", to: ["capability:nlp"], strategy: best_match}
+  ledgers: {capability: ledger, to: [ledger-1, ledger-2], strategy: sticky, key: /account}
 capabilities:
   diagnosis.*: [role:doctors]
 features:
@@ -55,6 +58,7 @@ from pydantic import AfterValidator, AwareDatetime, BaseModel, BeforeValidator, 
 from mas_core.base.ids import AGENT_ID, CAPABILITY
 from mas_core.model.policy import ANYONE, BreakerLimits, Features, Mark, RateLimit, Route, Rule
 from mas_core.model.retention import MOST_DAYS, MOST_YEARS, RetentionRule, usual_rule
+from mas_core.model.routing import RoutingRule, Strategy
 from mas_core.settings.durations import EXAMPLES, seconds_of
 from mas_core.settings.gateway_settings import CircuitBreakerSettings
 from mas_core.settings.permissions import (
@@ -152,6 +156,7 @@ class FilePolicy:
     retention: dict[str, RetentionRule] = field(default_factory=dict)
     audit_fingerprints: dict[str, str] = field(default_factory=dict)
     audit_payloads: dict[str, str] = field(default_factory=dict)
+    routing: dict[str, RoutingRule] = field(default_factory=dict)
 
     def joined(self, others: Iterable[FilePolicy]) -> FilePolicy:
         """This and the others as one; where they disagree about one thing the later wins."""
@@ -168,9 +173,11 @@ class FilePolicy:
         totals, ceilings = dict(self.totals), dict(self.ceilings)
         retention = dict(self.retention)
         fingerprints, payloads = dict(self.audit_fingerprints), dict(self.audit_payloads)
+        routing = dict(self.routing)
         for other in others:
             fingerprints |= other.audit_fingerprints
             payloads |= other.audit_payloads
+            routing |= other.routing
             totals |= other.totals
             ceilings |= other.ceilings
             retention |= other.retention
@@ -213,6 +220,7 @@ class FilePolicy:
             retention,
             fingerprints,
             payloads,
+            routing,
         )
 
 
@@ -253,6 +261,31 @@ class RetentionEntry(BaseModel):
         )
 
 
+class RoutingEntry(BaseModel):
+    """Which agents get what is sent to a route or a capability, and how one of them is chosen."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
+
+    to: Annotated[list[str], Field(min_length=1)]
+    """Agents, role:NAME or capability:NAME."""
+    type: TypeGlob = "*"
+    """Pattern of message types."""
+    capability: str = ""
+    """It decides about what is sent to this capability; about what is sent to its route if left out."""
+    strategy: Strategy = "least_loaded"
+    """least_loaded, round_robin, weighted, best_match or sticky."""
+    weights: dict[Name, Annotated[int, Field(ge=0)]] = {}
+    """Of weighted: agent -> its share, 1 if left out."""
+    key: Annotated[str, AfterValidator(_pointer)] = ""
+    """Of sticky: JSON Pointer of what goes to the same agent each time; the sender if left out."""
+
+    def as_rule(self, source: str) -> RoutingRule:
+        """The same for the policy document."""
+        return RoutingRule(
+            tuple(self.to), self.type, self.capability, self.strategy, dict(self.weights), self.key, source
+        )
+
+
 class PolicyFile(BaseModel):
     """The fields of policy.yaml."""
 
@@ -276,6 +309,8 @@ class PolicyFile(BaseModel):
     """Ways of end-to-end encryption that are let through, preferred first; both when left out."""
     routes: list[RouteEntry] = []
     """What is different for the messages of some senders to some targets."""
+    routing: dict[Name, RoutingEntry] = {}
+    """Name -> which agents get what is sent to a route or a capability; the first that fits decides."""
     breaker: dict[Name, CircuitBreakerSettings] = {}
     """Target or `default` -> when its circuits open, and how they close again."""
     backups: dict[Name, Name] = {}
@@ -330,6 +365,7 @@ def load_policy_file(path: Path, source: str = "") -> FilePolicy:
         retention={name: entry.as_rule(name) for name, entry in read.retention.items()},
         audit_fingerprints={str(glob): mode for glob, mode in read.audit.fingerprints.items()},
         audit_payloads=dict(read.audit.payloads),
+        routing={name: entry.as_rule(source) for name, entry in read.routing.items()},
     )
 
 

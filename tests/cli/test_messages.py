@@ -333,7 +333,7 @@ def test_a_capability_stands_for_whom_it_finds(mas):
         == "notebook"
     )
     assert mas("request", "capability:none", *ADD).code == 6
-    assert mas("request", *echo, "--pick", "best").code == 2
+    assert mas("request", *echo, "--pick", "fastest").code == 2
 
 
 def test_all_are_asked_at_once(mas):

@@ -71,6 +71,10 @@ SYSTEM_CALLS = {
     "rbac capability list": [],
     "rbac capability bind": ["lawful.*", "sleeper"],
     "rbac capability free": ["lawful-{n}"],
+    "route list": [],
+    "route set": ["lawful-{n}", "sleeper"],
+    "route remove": ["lawful-{n}"],
+    "route test": ["text.echo", "--to", "capability:math"],
     "policy features": [],
     "policy set": ["dlp", "on"],
     "policy test": ["--file", "lawful-cases.yaml"],
@@ -182,6 +186,7 @@ PREPARATIONS = {
     "rbac role assign": ["rbac", "role", "create", "lawful-{n}"],
     "rbac role unassign": ["rbac", "role", "create", "lawful-{n}", "sleeper"],
     "rbac capability free": ["rbac", "capability", "bind", "lawful-{n}", "sleeper"],
+    "route remove": ["route", "set", "lawful-{n}", "sleeper"],
     "policy shadow report": ["policy", "shadow", "clear"],
     **{f"consensus {verb}": OPEN_VOTE for verb in ("vote", "status", "close", "verify", "export")},
 }
