@@ -296,6 +296,17 @@ class AgentMessage(msgspec.Struct):
             raise UsageError(f"message {self.message_id} does not expect a reply")
         return await self.replier(self, message_type, data, final=final, error=False)
 
+    def to_cloudevent(self) -> dict[str, object]:
+        """The message as a CloudEvent 1.0 in JSON, structured mode: its sender is the source.
+
+        Raises:
+            EventInvalid: The payload says that it is a CloudEvent, and cannot be one.
+        """
+        from mas_core.model.cloud_events import to_cloudevent  # noqa: PLC0415 - these know messages
+        from mas_core.model.event_messages import event_of  # noqa: PLC0415
+
+        return to_cloudevent(event_of(self))
+
     def to_json(self) -> str:
         """The message as one JSON object, as `from_json` reads it."""
         return msgspec.json.encode(

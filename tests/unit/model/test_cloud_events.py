@@ -7,6 +7,7 @@ import pytest
 from mas_core.errors import EventInvalid
 from mas_core.model.cloud_events import decode_cloudevent, encode_cloudevent, from_cloudevent, to_cloudevent
 from mas_core.model.event import Event
+from mas_core.model.message import AgentMessage
 
 SPECIFIED = {
     "specversion": "1.0",
@@ -110,3 +111,17 @@ def test_data_that_json_cannot_say_is_refused(data):
     """Before anything is written anywhere."""
     with pytest.raises(EventInvalid):
         encode_cloudevent(Event("a", "s", data))
+
+
+def test_any_message_is_a_cloudevent_on_request():
+    """Id, sender, type and time are those of the message, and the payload is the data."""
+    message = AgentMessage(
+        "shop", "ledger", "order.paid", {"sum": 3}, timestamp=1_700_000_000.0, message_id="m1"
+    )
+
+    event = message.to_cloudevent()
+
+    assert {name: event[name] for name in ("specversion", "id", "source", "type", "data")} == {
+        "specversion": "1.0", "id": "m1", "source": "shop", "type": "order.paid", "data": {"sum": 3},
+    }  # fmt: skip
+    assert from_cloudevent(event).time == 1_700_000_000_000
