@@ -1,15 +1,18 @@
 """The screen of tasks, votes and leaders."""
 
+from mas_core import Leadership
 from mas_core.model.vote import Motion
 from mas_core.ops import consensus, rbac, tasks
+from mas_core.ops.messages import connected
 
 
-async def test_tasks_are_assigned_and_cancelled_and_votes_cast(dashboard):
-    """What commands do, from the menu; a vote shows how far it is from what it needs."""
+async def test_tasks_votes_and_leaders_are_acted_on(dashboard):
+    """What commands do, from the menu: assign, cancel, vote, step down; a vote shows how far it is."""
     async with dashboard(first=8) as seen:
         rules = [
             (await rbac.add_rules(seen.system, "allow", "operator", ["task:default"], action="assign"))[0].id,
             (await rbac.add_rules(seen.system, "allow", "operator", ["vote:*"]))[0].id,
+            (await rbac.add_rules(seen.system, "allow", "operator", ["leader:books"]))[0].id,
         ]
         await seen.until("no task is open")
         await seen.press("a", "enter")
@@ -29,7 +32,11 @@ async def test_tasks_are_assigned_and_cancelled_and_votes_cast(dashboard):
         await seen.confirm()
         await seen.until("1 cancelled")
         await seen.press("g")
-        assert "paint.fence" in seen.text()
+        await seen.until("nobody yet")
+        heads = [row for row in seen.app.pane.table.rows.items if "board" in row]
+        assert [(head["board"], head["counts"]) for head in heads] == [("nobody yet", ["1 cancelled"])]
+        seen.app.pane.table.choose(("board", "nobody yet"))
+        assert [action.id for action in seen.app.pane.actions()] == ["task.assign"]
 
         async with consensus.consensus(seen.system) as votes:
             motion = Motion(title="paint it green", participants=["operator", "calculator"])
@@ -44,4 +51,19 @@ async def test_tasks_are_assigned_and_cancelled_and_votes_cast(dashboard):
         await seen.confirm()
         await seen.until("1 of 2", 20)
         assert (await consensus.trail(seen.system, opened)).rounds[-1].ballots[0].voter == "operator"
+
+        async with connected(seen.system, "operator") as client:
+            leading = Leadership(client, "books", lease=60)
+            await leading.campaign()
+            await seen.until("books", 20)
+            (row,) = seen.app.pane._leaders
+            assert (row["leader"], row["term"], row["lease"]) == ("operator", 1, 60)
+            assert "LEASE" in seen.text()
+            seen.app.pane.query_one("#leaders").focus()
+            await seen.pilot.pause()
+            await seen.pick("step down")
+            await seen.until("mas leader resign books")
+            await seen.confirm()
+            await seen.until(lambda: not any(row["leader"] for row in seen.app.pane._leaders), 20)
+            await leading.resign()
         await rbac.revoke(seen.system, rules)

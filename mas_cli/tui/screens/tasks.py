@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Hashable, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar, Final
 
 from rich.text import Text
@@ -33,6 +33,8 @@ if TYPE_CHECKING:
     from mas_core.ops.system import System
 
 STATES: Final = ("waiting", "running", "done", "failed", "cancelled")
+NOBODY: Final = "nobody yet"
+"""Has the tasks that no agent has begun and that are for no one."""
 COUNTED: Final = 20
 """Open votes that are counted for their bars."""
 BAR: Final = 10
@@ -52,12 +54,14 @@ class Tasks(TablePane):
     about: ClassVar[str] = "Who does what, what is being decided and how far it is, and who leads."
     empty: ClassVar[str] = "no task is open, and none ended within the last hour\n$ mas task assign TYPE"
     hints: ClassVar[tuple[tuple[str, str], ...]] = (
-        ("view.group", "by state"),
+        ("view.group", "by agent"),
         ("view.next", "tasks, votes, leaders"),
         ("sort.column", "sort"),
     )
     every: ClassVar[float] = 2.0
-    columns: ClassVar[tuple[Column, ...]] = TASK_COLUMNS
+    columns: ClassVar[tuple[Column, ...]] = tuple(
+        column._replace(header="%") if column.key == "progress" else column for column in TASK_COLUMNS
+    )
     DEFAULT_CSS = """
     Tasks #tasks-box { height: 3fr; }
     Tasks #tasks-lower { height: 2fr; }
@@ -78,13 +82,13 @@ class Tasks(TablePane):
                 yield LineTable(layouts_of(_VOTE_COLUMNS), empty="nothing is being decided", id="votes")
             with Vertical(id="leaders-box", classes="titled") as box:
                 box.border_title = "leaders"
-                yield LineTable(layouts_of(LEADER_COLUMNS[:4]), empty="no group has a leader", id="leaders")
+                yield LineTable(layouts_of(LEADER_COLUMNS[:5]), empty="no group has a leader", id="leaders")
 
     def on_mount(self) -> None:
         """Nothing is known yet."""
         self._votes: list[Record] = []
         self._leaders: list[Record] = []
-        self._is_by_state = False
+        self._is_by_agent = False
 
     async def load(self, system: System) -> None:
         """All three."""
@@ -108,14 +112,11 @@ class Tasks(TablePane):
     def draw(self) -> None:
         """Show what is known."""
         self.draw_table(self.part("#tasks", LineTable))
-        counts = Counter(str(record["status"]) for record in self.records)
-        states = [state for state in STATES if counts[state]]
-        title = "  ".join(f"{counts[state]} {state}" for state in states)
-        self.part("#tasks-box", Vertical).border_title = Text(f"tasks  {title}")
+        self.part("#tasks-box", Vertical).border_title = Text("  ".join(["tasks", *_counted(self.records)]))
         self.part("#votes", LineTable).show(Rows(self._votes, lambda vote: vote["id"], self._vote_cells))
         self.part("#leaders", LineTable).show(
             Rows(
-                self._leaders, lambda group: group["group"], lambda group: cells_of(group, LEADER_COLUMNS[:4])
+                self._leaders, lambda group: group["group"], lambda group: cells_of(group, LEADER_COLUMNS[:5])
             )
         )
 
@@ -130,17 +131,40 @@ class Tasks(TablePane):
         return cells_of({**vote, "bar": drawn, "voted": f"{count} of {vote['participants']}"}, _VOTE_COLUMNS)
 
     def toggle_group(self) -> bool:
-        """By state, those first that are to be done; or the newest first."""
-        self._is_by_state = not self._is_by_state
+        """By agent, each with how many tasks stand how; or the newest first."""
+        self._is_by_agent = not self._is_by_agent
         self.draw()
         return True
 
     def arranged(self, rows: list[Record]) -> list[Record]:
-        """By state and agent, where that is wanted."""
-        if not self._is_by_state:
+        """By agent, those with most to do first, and by state; each agent with a head that counts."""
+        if not self._is_by_agent:
             return rows
-        places = {state: place for place, state in enumerate(STATES)}
-        return sorted(rows, key=lambda row: (places.get(str(row["status"]), 9), str(row["agent"] or "")))
+        groups: dict[str, list[Record]] = {}
+        for row in rows:
+            groups.setdefault(str(row["agent"] or NOBODY), []).append(row)
+        found: list[Record] = []
+        for name in sorted(groups, key=lambda name: (-_open_count(groups[name]), name)):
+            own = sorted(groups[name], key=lambda row: STATES.index(str(row["status"])))
+            found += [{"board": name, "counts": _counted(own)}, *own]
+        return found
+
+    def key_of(self, record: Record) -> Hashable:
+        """The id of a task, or what tells the head of an agent from that."""
+        return ("board", record["board"]) if "board" in record else super().key_of(record)
+
+    def cells(self, record: Record) -> list[Cell]:
+        """A task, or the head of an agent."""
+        if "board" not in record:
+            return super().cells(record)
+        # From the state on there are columns that are never cut.
+        counts: Any = record["counts"]
+        texts = [safe_text(record["board"], 64), "", "", *counts, *("" for _ in STATES)]
+        return [Cell(text, "bold") for text in texts[: len(self.columns)]]
+
+    def chosen_items(self) -> list[Any]:
+        """Tasks, votes or groups; nothing can be done to the head of an agent."""
+        return [item for item in super().chosen_items() if "board" not in item]
 
     def actions(self) -> Sequence[Action]:
         """What fits the table that is focused."""
@@ -148,16 +172,18 @@ class Tasks(TablePane):
             return VOTE_ACTIONS
         if self.table is self.part("#leaders", LineTable):
             return LEADER_ACTIONS
-        return TASK_ACTIONS if self.table is not None and self.table.item is not None else TASK_ACTIONS[:1]
+        return TASK_ACTIONS if self.chosen_items() else TASK_ACTIONS[:1]
 
     def name_of(self, item: Any) -> str:
         """A task, a vote or a group in words."""
-        if "group" in item:
-            return str(item["group"])
+        if "group" in item or "board" in item:
+            return str(item.get("group") or item["board"])
         return str(item.get("title") or f"{item['id']}  {item['type']}")
 
     def command_of(self, item: Any) -> tuple[str, ...]:
         """What shows it in full."""
+        if "board" in item:
+            return ("task", "list", *(() if item["board"] == NOBODY else ("--agent", str(item["board"]))))
         if "group" in item:
             return ("leader", "status", str(item["group"]))
         return (
@@ -170,6 +196,16 @@ class Tasks(TablePane):
 
     def open(self, item: Any) -> None:
         """To the agent that works on a task, or leads a group."""
-        name = item.get("leader") or (item.get("agent") if "status" in item else "")
-        if name:
+        name = item.get("leader") or item.get("board") or (item.get("agent") if "status" in item else "")
+        if name and name != NOBODY:
             self.dashboard.go("Agents", str(name))
+
+
+def _counted(tasks: Sequence[Record]) -> list[str]:
+    """How many of these stand how."""
+    counts = Counter(str(record["status"]) for record in tasks)
+    return [f"{counts[state]} {state}" for state in STATES if counts[state]]
+
+
+def _open_count(tasks: Sequence[Record]) -> int:
+    return sum(record["status"] in STATES[:2] for record in tasks)
