@@ -19,6 +19,7 @@ from mas_core.errors import (
     MasError,
     NoResponder,
     Quarantined,
+    RateLimited,
     RouteNotFound,
 )
 from mas_core.model.message import AgentMessage, TypedPayload, payload_bytes
@@ -128,7 +129,13 @@ class Router:
             known = self._told.get(question)
             if known is not None and known[0] > time.monotonic():
                 return known[1]
-            reply = await self._ask(target, message_type, expects_reply=expects_reply)
+            try:
+                reply = await self._ask(target, message_type, expects_reply=expects_reply)
+            except RateLimited:
+                # Better an older answer than none: the gateway judges the message in any case.
+                if known is None:
+                    raise
+                return known[1]
             try:
                 found = msgspec.convert(reply.data, Candidates)
             except msgspec.ValidationError as error:

@@ -157,7 +157,7 @@ def test_a_denial_is_explained(mas):
 
     assert ran.code == 1
     assert ran.out.startswith("no: no rule allows it")
-    assert "closest  r2 allow outsider -> notebook note.*, which is for type note.*" in ran.out
+    assert "closest  r3 allow outsider -> notebook note.*, which is for type note.*" in ran.out
     assert "try      mas rbac allow outsider notebook --type other.type\n" in ran.out
 
 
@@ -165,7 +165,7 @@ def test_a_permission_is_explained(mas):
     """With the rule that gives it."""
     ran = mas("rbac", "explain", "outsider", "notebook", "note.add", "-o", "json")
 
-    assert (ran.code, ran.json["allowed"], ran.json["rule"]["id"], ran.json["fix"]) == (0, True, "r2", [])
+    assert (ran.code, ran.json["allowed"], ran.json["rule"]["id"], ran.json["fix"]) == (0, True, "r3", [])
 
 
 def test_rules_are_listed_for_one_agent(mas):
