@@ -14,6 +14,7 @@ from mas_cli.invocation import Invocation
 from mas_cli.output.columns import Column, Record
 from mas_cli.output.exit_codes import ExitCode
 from mas_cli.output.moments import moment
+from mas_cli.output.progress import Progress
 from mas_core.errors import Conflict, UsageError
 
 if TYPE_CHECKING:
@@ -108,7 +109,10 @@ async def verify(
         )  # fmt: skip
     else:
         async with open_system(call) as system:
-            found = await evidence.verify_evidence(system, pinned=pinned, checkpoints=outside)
+            with Progress(call.talk, 0, "records") as progress:
+                found = await evidence.verify_evidence(
+                    system, pinned=pinned, checkpoints=outside, told=progress
+                )
     call.out.records(_VERIFIED, [_verdict(item) for item in found])
     return _concluded(call, found)
 

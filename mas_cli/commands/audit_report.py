@@ -12,6 +12,7 @@ from mas_cli.invocation import Invocation
 from mas_cli.output.columns import Column
 from mas_cli.output.exit_codes import ExitCode
 from mas_cli.output.formats import Format
+from mas_cli.output.progress import Progress
 from mas_core.errors import Conflict, UsageError
 
 if TYPE_CHECKING:
@@ -84,7 +85,8 @@ async def report(
         form = "md"
     standards = audit_report.parse_standards(standard)
     async with open_system(call) as system:
-        found = await audit_report.report(system, standards, period, pinned=key or ())
+        with Progress(call.talk, 0, "records") as progress:
+            found = await audit_report.report(system, standards, period, pinned=key or (), told=progress)
     gaps = len(found.gaps())
     if path is not None:
         written = form or "md"

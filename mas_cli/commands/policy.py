@@ -15,6 +15,7 @@ from mas_cli.output.colours import Style
 from mas_cli.output.columns import Column
 from mas_cli.output.exit_codes import ExitCode
 from mas_cli.output.moments import moment
+from mas_cli.output.progress import Progress
 from mas_core.errors import UsageError
 
 if TYPE_CHECKING:
@@ -164,9 +165,10 @@ async def simulate(
 
     document = policy_files.document_of(path)
     async with open_system(call) as system:
-        found = await policy_simulation.simulate(
-            system, document, since=span.since or 0, until=span.until or 0
-        )
+        with Progress(call.talk, 0, "messages") as progress:
+            found = await policy_simulation.simulate(
+                system, document, since=span.since or 0, until=span.until or 0, told=progress
+            )
     call.out.records(
         _OUTCOMES,
         [

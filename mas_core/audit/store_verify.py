@@ -5,7 +5,7 @@ The store is what others can write to, so it is believed in nothing that a check
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
 
@@ -30,6 +30,7 @@ async def verify_store(
     folder: Path | None = None,
     keys: TrustedKeys | None = None,
     outside: Iterable[bytes] = (),
+    told: Callable[[int], None] = lambda _: None,
 ) -> VerifyResult:
     """Hold what the store has of a partition against what it ought to be.
 
@@ -39,6 +40,7 @@ async def verify_store(
         folder: The evidence folder; without one there is only the chain, and the head that the store names.
         keys: Whose checkpoints count.
         outside: Checkpoints that were kept elsewhere, of any partition.
+        told: Told now and then how many records are verified.
 
     Raises:
         StoreUnreachable: The store does not answer.
@@ -50,17 +52,23 @@ async def verify_store(
             reader = stack.enter_context(EvidenceReader(folder, partition))
             # Checkpoints first: what they name was in the store before them.
             checkpoints = iter(CheckpointSource(keys, partition, reader.checkpoints(), outside))
-        return await _StoreVerification(records, partition, reader, Lookahead(checkpoints)).run()
+        return await _StoreVerification(records, partition, reader, Lookahead(checkpoints), told).run()
 
 
 class _StoreVerification:
     def __init__(
-        self, records: Records, partition: int, reader: EvidenceReader | None, checkpoints: Lookahead
+        self,
+        records: Records,
+        partition: int,
+        reader: EvidenceReader | None,
+        checkpoints: Lookahead,
+        told: Callable[[int], None],
     ) -> None:
         self._records = records
         self._partition = partition
         self._reader = reader
         self._checkpoints = checkpoints
+        self._told = told
         self._end = (0, "")
         self._notes: list[str] = []
         self._proven_to = 0
@@ -110,6 +118,7 @@ class _StoreVerification:
                 return gap
             if (found := await self._taken(records)) is not None:
                 return found
+            self._told(self._log.size - self._begin)
             if block.last_seq >= end:
                 break
         return None

@@ -56,6 +56,7 @@ async def report(
     period: Period | str = "30d",
     *,
     pinned: Sequence[str] = (),
+    told: Callable[[int], None] = lambda _: None,
 ) -> Report:
     """Report what the records of a period say about the controls of some standards.
 
@@ -66,6 +67,7 @@ async def report(
         standards: Standards, or their names as `parse_standards` takes them.
         period: A span, or one as `parse_period` takes it.
         pinned: Public keys that signatures of the audit have to be of, as text or as names of files.
+        told: Told how many records were read.
 
     Raises:
         UsageError: A name, the period or a key is none.
@@ -77,8 +79,11 @@ async def report(
     tally = Tally(span)
     wanted = audit.AuditFilter(since=span.since, until=span.until)
     async with aclosing(audit.records(system, wanted, newest_first=False)) as records:
+        number = 0
         async for found in records:
             tally.add(found.partition, found.record)
+            number += 1
+            told(number)
     return make_report(tally, await _facts(system, span, now, pinned), chosen)
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -40,7 +40,11 @@ class Verified(NamedTuple):
 
 
 async def verify_evidence(
-    system: System, *, pinned: Sequence[str] = (), checkpoints: Sequence[Path] = ()
+    system: System,
+    *,
+    pinned: Sequence[str] = (),
+    checkpoints: Sequence[Path] = (),
+    told: Callable[[int], None] = lambda _: None,
 ) -> list[Verified]:
     """Verify what the store holds and, where there is one, the evidence folder, partition after partition.
 
@@ -48,6 +52,7 @@ async def verify_evidence(
         system: The system.
         pinned: Public keys to trust, as text or as names of files; the folder's word is taken when left out.
         checkpoints: Checkpoints from second places: files, or folders as a witness has them.
+        told: Told now and then how many records are verified.
 
     Raises:
         UsageError: A key or a file with checkpoints cannot be used.
@@ -57,8 +62,14 @@ async def verify_evidence(
     found: list[Verified] = []
     for partition in range(system.store.width):
         outside = [*_outside(checkpoints), *(_newest_notes(folder, but=partition) if folder else ())]
+        before = sum(item.result.records for item in found)
         result = await verify_store(
-            system.store.records, partition, folder=folder, keys=keys, outside=outside
+            system.store.records,
+            partition,
+            folder=folder,
+            keys=keys,
+            outside=outside,
+            told=lambda number, before=before: told(before + number),  # type: ignore[misc]
         )
         found.append(Verified(partition, result))
         if folder is not None and keys is not None:

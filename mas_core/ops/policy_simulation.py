@@ -8,6 +8,7 @@ scanned then and the policy's part about scanning is the same.
 from __future__ import annotations
 
 from collections import Counter, deque
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from mas_core.base.resources import action_on, is_resource
@@ -69,7 +70,14 @@ class Simulation:
     """What is not the same, the most frequent first."""
 
 
-async def simulate(system: System, document: PolicyDocument, *, since: int, until: int = 0) -> Simulation:
+async def simulate(
+    system: System,
+    document: PolicyDocument,
+    *,
+    since: int,
+    until: int = 0,
+    told: Callable[[int], None] = lambda _: None,
+) -> Simulation:
     """Put the recorded messages of a span through another policy.
 
     Args:
@@ -77,6 +85,7 @@ async def simulate(system: System, document: PolicyDocument, *, since: int, unti
         document: The other policy.
         since: Unix milliseconds.
         until: Unix milliseconds; 0 for now.
+        told: Told how many messages were put through it.
 
     Raises:
         ConfigurationError: The policy makes no sense.
@@ -93,6 +102,7 @@ async def simulate(system: System, document: PolicyDocument, *, since: int, unti
         if record.time < since:
             continue
         messages += 1
+        told(messages)
         simulated, rule, reason = replay.judge(record, is_within_limit=is_within_limit)
         if simulated != record.decision:
             counts[record.sender, record.target, record.type, record.decision, simulated, rule, reason] += 1

@@ -105,6 +105,21 @@ def read_yaml(path: Path, name: str = "") -> YamlDocument:
         raise SpecInvalid("is not UTF-8 text", path=name, line=line) from error
 
 
+_WAYS_OUT = {
+    "\\t": "indent with spaces, not tabs",
+    "mapping values are not allowed": "put text that holds a colon between quotes",
+    "could not find expected ':'": "write  field: value  with a space after the colon",
+    "expected ',' or": "close the bracket, and put commas between what it holds",
+    "expected <block end>": "indent what belongs together equally",
+    "unexpected end of stream": "close the quote",
+    "expected alphabetic": "put text that begins with * or & between quotes",
+    "another document": "write one document a file, without ---",
+    "cannot start any token": "put text that begins with @, ` or % between quotes",
+}
+"""Words of the parser -> what to change."""
+_LOOK_AROUND = "look at the quotes and the indentation of this line and the one above"
+
+
 def parse_yaml(text: str, path: str) -> YamlDocument:
     """The mapping that `text` holds; an empty text is an empty mapping.
 
@@ -115,12 +130,12 @@ def parse_yaml(text: str, path: str) -> YamlDocument:
         root = yaml.compose(text, Loader=_Loader)
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
-        hint = ("indent with spaces, not tabs",) if "\\t" in (error.problem or "") else ()
+        hint = _way_out(error.problem or error.context or "")
         raise SpecInvalid(
             f"is not valid YAML: {error.problem or error.context}",
             path=path,
             line=mark.line + 1 if mark else 0,
-            hint=hint,
+            hint=(hint,),
         ) from error
     except yaml.YAMLError as error:
         raise SpecInvalid("holds characters that YAML does not allow", path=path) from error
@@ -135,6 +150,11 @@ def parse_yaml(text: str, path: str) -> YamlDocument:
             "must be a mapping of fields to values", path=path, line=1, hint="write lines like  field: value"
         )
     return YamlDocument(path, value, builder.lines)
+
+
+def _way_out(problem: str) -> str:
+    """What to change, for what people get wrong most."""
+    return next((fix for words, fix in _WAYS_OUT.items() if words in problem), _LOOK_AROUND)
 
 
 class _Loader(yaml.SafeLoader):

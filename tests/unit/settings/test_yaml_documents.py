@@ -1,5 +1,7 @@
 """YAML files are read as data only, and every error names its line."""
 
+import re
+
 import pytest
 
 from mas_core.errors import SpecInvalid
@@ -93,3 +95,25 @@ def test_text_that_is_not_utf8_names_its_line(tmp_path):
         read_yaml(path)
 
     assert caught.value.line == 2
+
+
+@pytest.mark.parametrize(
+    ("text", "fix"),
+    [
+        ("a: b: c", "colon between quotes"),
+        ("a: 1\nb\nc: 2", "space after the colon"),
+        ("a: [1, 2", "close the bracket"),
+        ("a:\n  - b\n c: 1", "equally"),
+        ('a: "b', "close the quote"),
+        ("a: *.md", "begins with \\*"),
+        ("a: 1\n---\nb: 2", "without ---"),
+        ("a: @b", "begins with @"),
+        ("a: 1\nb:\n\t- c", "not tabs"),
+    ],
+)
+def test_what_is_no_yaml_is_told_with_a_way_out(text, fix):
+    """What the parser says in its own words comes with what to change."""
+    with pytest.raises(SpecInvalid) as caught:
+        parse_yaml(text, "f.yaml")
+
+    assert re.search(fix, caught.value.hint[0])
