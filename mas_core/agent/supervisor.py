@@ -235,7 +235,7 @@ class Supervisor:
         return msgspec.convert(await self._ask("retry", {"task_id": task_id}), TaskStatus)
 
     async def tasks(self) -> list[TaskStatus]:
-        """The newest 200 tasks of the queue, oldest first."""
+        """The newest 200 tasks of the queue, oldest first, without their results: `get` tells those."""
         return msgspec.convert((await self._ask("list", {}))["tasks"], list[TaskStatus])
 
     async def statistics(self) -> TaskStatistics:

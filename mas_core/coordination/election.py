@@ -282,7 +282,7 @@ class Election:
     def _withdraw(self, command: Command) -> None:
         """An instance that campaigns again waits in one place only."""
         for waiting in self._candidates.get(command.resource, [])[:]:
-            if waiting.command.instance == command.instance:
+            if waiting.command.is_from_same_as(command):
                 self._leave(self._candidates, command.resource, waiting)
 
     @staticmethod

@@ -45,6 +45,10 @@ class Command(msgspec.Struct, frozen=True):
     """Unix milliseconds by the server's clock; never less than before."""
     wants_answer: bool = True
 
+    def is_from_same_as(self, other: Command) -> bool:
+        """Whether the same instance of the same agent sent both; instances of others may have its name."""
+        return (self.sender, self.instance) == (other.sender, other.instance)
+
     def read(self, kind: type[Data]) -> Data:
         """The payload as one of the machine's own shapes.
 

@@ -107,7 +107,7 @@ class Task(msgspec.Struct, omit_defaults=True):
             attempt,
         )
 
-    def summary(self) -> dict[str, object]:
+    def summary(self, *, with_result: bool = True) -> dict[str, object]:
         """What everybody is told who may look at it."""
         told: dict[str, object] = {
             "task_id": self.id,
@@ -128,7 +128,8 @@ class Task(msgspec.Struct, omit_defaults=True):
             "on_behalf_of": list(self.on_behalf_of),
         }
         if self.result is not None:
-            told["result"] = self.result
+            if with_result:
+                told["result"] = self.result
             told["execution_time"] = (self.ended - self.started) / 1000
         if self.error is not None:
             told["error"] = {"type": self.error.type, "message": self.error.message}
@@ -203,6 +204,13 @@ class Beat(msgspec.Struct, forbid_unknown_fields=True):
     """I still work on these."""
 
     tasks: Annotated[tuple[Held, ...], msgspec.Meta(max_length=1000)]
+
+
+class Leave(msgspec.Struct, forbid_unknown_fields=True):
+    """I take no more, and give back what I do not hold."""
+
+    holds: Annotated[tuple[TaskId, ...], msgspec.Meta(max_length=1000)] = ()
+    """What this instance goes on with."""
 
 
 class Finish(msgspec.Struct, forbid_unknown_fields=True):

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-import heapq
-from collections.abc import Collection, Iterator, Mapping
+from collections import deque
+from collections.abc import Collection, Iterable, Iterator, Mapping
 
 import msgspec
 
+from mas_core.coordination.agenda import Agenda
 from mas_core.coordination.machine import Command, Event, Step
 from mas_core.coordination.ready_tasks import ReadyTasks
 from mas_core.coordination.task import Status, Take, Task, TaskAttempt, TaskError, read_task
@@ -17,6 +18,8 @@ KEEP_MS = 3_600_000
 CONFIRM_MS = 5_000
 """A worker that is given a task has so long to show that it knows: it may have died while it waited."""
 MAX_HISTORY = 20
+MAX_TOLD_BYTES = 4_000_000
+"""Of records whose tasks are told in one answer."""
 _QUEUE = "queue:"
 
 
@@ -28,7 +31,10 @@ class TaskBoard:
         self._ready: dict[str, ReadyTasks] = {}
         self._dependents: dict[str, set[str]] = {}
         self._running: dict[str, set[str]] = {}
-        self._moments: list[tuple[int, str]] = []
+        self._agenda = Agenda()
+        self._sizes = {name: len(record) for name, record in records.items()}
+        self.size = sum(self._sizes.values())
+        """Bytes of all records."""
         tasks = sorted(map(read_task, records.values()), key=lambda task: (task.created, task.id))
         self.tasks: dict[str, Task] = {task.record_name: task for task in tasks}
         """By the names of their records."""
@@ -37,30 +43,48 @@ class TaskBoard:
 
     def next_due(self) -> int:
         """When the next lease, deadline, pause or waiting ends; 0 when none does."""
-        return self._moments[0][0] if self._moments else 0
+        return self._agenda.next_due()
 
     def tick(self, step: Step, now: int) -> None:
         """End what has run out."""
-        while self._moments and self._moments[0][0] <= now:
-            _, name = heapq.heappop(self._moments)
+        for name in self._agenda.take_due(now):
             if name.startswith(_QUEUE):
-                for command in self.waiters.too_long_at(name.removeprefix(_QUEUE), now):
-                    step.answer(command, {"tasks": []})
+                self._look_at_waiters(step, name.removeprefix(_QUEUE), now)
             elif (task := self.tasks.get(name)) is not None:
                 for command in self.waiters.too_long_for(name, now):
                     step.answer(command, task.summary())
                 self._look_at(step, task, now)
+                if name in self.tasks:
+                    self._agenda.remind(self._next_moment(task), name)
+
+    def _look_at_waiters(self, step: Step, queue: str, now: int) -> None:
+        for command in self.waiters.too_long_at(queue, now):
+            step.answer(command, {"tasks": []})
+        if left := self.waiters.workers(queue):
+            self.remind_of_queue(min(waiting.until for waiting in left), queue)
+
+    def _next_moment(self, task: Task) -> int:
+        """When something about a task may run out next."""
+        if not task.is_open:
+            return task.ended + KEEP_MS
+        moments = [task.deadline, *self.waiters.moments_of(task.record_name)]
+        if task.status == "running":
+            moments.append(task.lease_until)
+        elif task.not_before:
+            moments.append(task.not_before)
+        return min(moments)
 
     def remind_of_queue(self, moment: int, queue: str) -> None:
         """Somebody waits at a queue until then."""
-        heapq.heappush(self._moments, (moment, f"{_QUEUE}{queue}"))
+        self._agenda.remind(moment, f"{_QUEUE}{queue}")
 
     def give(self, step: Step, command: Command, wanted: Take, now: int) -> Iterator[Task]:
         """Tasks for a worker who asks, which are its own from here on."""
         ready = self._ready.get(command.resource)
         running = self._running.setdefault(command.sender, set())
+        room = MAX_TOLD_BYTES
         for _ in range(wanted.slots):
-            if ready is None or (wanted.limit and len(running) >= wanted.limit):
+            if ready is None or room <= 0 or (wanted.limit and len(running) >= wanted.limit):
                 break
             task_id = ready.best(command.sender, wanted.capabilities, wanted.types)
             if not task_id:
@@ -74,6 +98,7 @@ class TaskBoard:
             running.add(task.record_name)
             self.store(step, task)
             self.remind(task.lease_until, task)
+            room -= self._sizes[task.record_name]
             yield task
         if not running:
             del self._running[command.sender]
@@ -86,6 +111,16 @@ class TaskBoard:
             for task in held
             if (task.queue, task.instance) == (command.resource, command.instance) and task.id not in known
         ]
+
+    def that_fit(self, tasks: Iterable[Task]) -> list[Task]:
+        """As many of these as go into one answer, at least one."""
+        found, room = [], MAX_TOLD_BYTES
+        for task in tasks:
+            if room <= 0:
+                break
+            found.append(task)
+            room -= self._sizes[task.record_name]
+        return found
 
     def _look_at(self, step: Step, task: Task, now: int) -> None:
         """Something about a task may have run out."""
@@ -137,33 +172,59 @@ class TaskBoard:
         error: TaskError | None = None,
     ) -> None:
         """A task is over: who waits for it is told, and what depends on it goes on."""
+        self._close(step, task, now, status, result, error)
+        self._settle(step, self._freed_by(task), now)
+        self.give_out(step, task.queue, now)
+
+    def _close(
+        self,
+        step: Step,
+        task: Task,
+        now: int,
+        status: Status,
+        result: dict[str, object] | None,
+        error: TaskError | None,
+    ) -> None:
         if task.status == "running":
             self._unhand(task, now, error)
         elif task.queue in self._ready:
             self._ready[task.queue].remove(task)
+        for other in self._dependencies(task):
+            dependents = self._dependents.get(other, set())
+            dependents.discard(task.record_name)
+            if not dependents:
+                self._dependents.pop(other, None)
         task.status = status
         task.ended, task.result, task.error = now, result, error
         self.store(step, task)
         self.remind(now + KEEP_MS, task)
         for command in self.waiters.watchers(task.record_name):
             step.answer(command, task.summary())
-        for name in sorted(self._dependents.pop(task.record_name, ())):
-            dependent = self.tasks.get(name)
-            if dependent is not None and dependent.status == "waiting":
-                self.settle_dependencies(step, dependent, now)
-        self.give_out(step, task.queue, now)
+
+    def _freed_by(self, task: Task) -> list[str]:
+        """Names of the tasks that waited for this one, which is over."""
+        return sorted(self._dependents.pop(task.record_name, ()))
 
     def settle_dependencies(self, step: Step, task: Task, now: int) -> None:
-        """Begin, or give up, a task whose last dependency is over."""
-        failed = [
-            name for name in self._dependencies(task) if self.tasks[name].status in ("failed", "cancelled")
-        ]
-        if failed:
-            reason = f"{self.tasks[failed[0]].id}, which it depends on, is {self.tasks[failed[0]].status}"
-            self.end(step, task, now, "failed", error=TaskError("dependency", reason))
+        """Begin, or give up, a task whose last dependency may be over."""
+        self._settle(step, [task.record_name], now)
+
+    def _settle(self, step: Step, names: Iterable[str], now: int) -> None:
+        """Begin, or give up, tasks; what depends on those given up is given up too, however long the chain is."""
+        left = deque(names)
+        while left:
+            task = self.tasks.get(left.popleft())
+            if task is None or task.status != "waiting":
+                continue
+            over = (self.tasks[name] for name in self._dependencies(task))
+            failed = next((other for other in over if other.status in ("failed", "cancelled")), None)
+            if failed is None:
+                self.file(task)
+                continue
+            reason = f"{failed.id}, which it depends on, is {failed.status}"
+            self._close(step, task, now, "failed", None, TaskError("dependency", reason))
             step.events.append(_event("task.failed", task, reason))
-        else:
-            self.file(task)
+            left.extend(self._freed_by(task))
 
     def _dependencies(self, task: Task) -> list[str]:
         """Names of those that are known; what is retired was done."""
@@ -200,17 +261,20 @@ class TaskBoard:
 
     def _retire(self, step: Step, task: Task) -> None:
         del self.tasks[task.record_name]
+        self.size -= self._sizes.pop(task.record_name)
         step.records[task.record_name] = None
         step.finished[task.record_name] = msgspec.json.encode(task)
 
     def remind(self, moment: int, task: Task) -> None:
         """Look at a task again then."""
-        heapq.heappush(self._moments, (moment, task.record_name))
+        self._agenda.remind(moment, task.record_name)
 
     def store(self, step: Step, task: Task) -> None:
         """Write what a task is now."""
-        self.tasks[task.record_name] = task
-        step.records[task.record_name] = msgspec.json.encode(task)
+        name, record = task.record_name, msgspec.json.encode(task)
+        self.size += len(record) - self._sizes.get(name, 0)
+        self.tasks[name], self._sizes[name] = task, len(record)
+        step.records[name] = record
 
 
 def _event(kind: str, task: Task, reason: str) -> Event:

@@ -9,6 +9,7 @@ one result, whatever happens to workers.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from graphlib import CycleError, TopologicalSorter
 
 import msgspec
 
@@ -19,6 +20,7 @@ from mas_core.coordination.task import (
     Assign,
     Beat,
     Finish,
+    Leave,
     NewTask,
     OneTask,
     Take,
@@ -30,6 +32,8 @@ from mas_core.coordination.task_statistics import statistics_of
 
 MAX_TASKS = 100_000
 """Tasks of a partition, those included that are over and kept."""
+MAX_BYTES = 256_000_000
+"""Of the records of a partition's tasks; more are only taken when there is room again."""
 LIST_LENGTH = 200
 
 MayClaim = Callable[[str, str], bool]
@@ -143,6 +147,8 @@ class TaskQueues:
         _check_cycles(names)
         if len(self._board.tasks) + len(new) > MAX_TASKS:
             raise Refusal("too_many", f"there are {len(self._board.tasks)} tasks already")
+        if self._board.size > MAX_BYTES:
+            raise Refusal("too_many", f"the tasks that are there have {self._board.size} bytes already")
 
     def _check_delegation(self, command: Command, wanted: NewTask) -> None:
         if not wanted.parent:
@@ -190,7 +196,7 @@ class TaskQueues:
         return step
 
     def _retry(self, command: Command) -> Step:
-        wanted, step = command.read(OneTask), Step(outcome="waiting")
+        wanted, step = command.read(OneTask), Step()
         task = self._found(command, wanted.task_id)
         if task.status not in ("failed", "cancelled"):
             raise Refusal("over" if task.status == "done" else "exists", f"{task.id} is {task.status}")
@@ -201,6 +207,7 @@ class TaskQueues:
         self._board.file(task)
         self._board.settle_dependencies(step, task, command.now)
         self._board.give_out(step, task.queue, command.now)
+        step.outcome = task.status
         step.answer(command, task.summary())
         return step
 
@@ -218,7 +225,7 @@ class TaskQueues:
     def _list(self, command: Command) -> Step:
         step = Step()
         tasks = [task for task in self._board.tasks.values() if task.queue == command.resource]
-        told = [task.summary() for task in tasks[-LIST_LENGTH:]]
+        told = [task.summary(with_result=False) for task in tasks[-LIST_LENGTH:]]
         step.answer(command, {"tasks": told, "is_whole": len(told) == len(tasks)})
         return step
 
@@ -240,7 +247,7 @@ class TaskQueues:
         waiters, until = self._board.waiters, command.now + wanted.wait_ms
         waiters.withdraw(command)
         unknown = self._board.held_by(command, set(wanted.holds))
-        given = unknown or list(self._board.give(step, command, wanted, command.now))
+        given = self._board.that_fit(unknown) or list(self._board.give(step, command, wanted, command.now))
         if given or not (wanted.wait_ms and command.wants_answer and waiters.has_room):
             step.answer(command, {"tasks": [task.assignment() for task in given]})
             step.outcome = "taken" if given else "nothing"
@@ -251,9 +258,11 @@ class TaskQueues:
         return step
 
     def _beat(self, command: Command) -> Step:
-        step = Step(outcome="beat")
+        step, tasks = Step(outcome="beat"), command.read(Beat).tasks
+        if len({held.task_id for held in tasks}) < len(tasks):
+            raise Refusal("invalid", "a beat names each task once")
         lost: list[str] = []
-        for held in command.read(Beat).tasks:
+        for held in tasks:
             task = self._board.tasks.get(f"{command.resource}/{held.task_id}")
             if task is None or not task.is_held_by(command.sender, command.instance, held.attempt):
                 lost.append(held.task_id)
@@ -295,10 +304,10 @@ class TaskQueues:
         return step
 
     def _leave(self, command: Command) -> Step:
-        """A worker that stops waits no more, and gives back what it has not ended."""
-        step = Step(outcome="left")
+        """A worker that takes no more waits no more, and gives back what it does not go on with."""
+        wanted, step = command.read(Leave), Step(outcome="left")
         self._board.waiters.withdraw(command)
-        held = self._board.held_by(command, ())
+        held = self._board.held_by(command, set(wanted.holds))
         for task in held:
             task.max_attempts += 1
             self._board.again(step, task, command.now, TaskError("released", "its worker stopped"), 0)
@@ -324,11 +333,9 @@ def _check_cycles(new: Mapping[str, NewTask]) -> None:
     Raises:
         Refusal: They do.
     """
-    done: set[str] = set()
-    left = {name: {other for other in wanted.depends_on if other in new} for name, wanted in new.items()}
-    while free := [name for name, others in left.items() if others <= done]:
-        done.update(free)
-        for name in free:
-            del left[name]
-    if left:
-        raise Refusal("cyclic", f"these tasks wait for each other: {', '.join(sorted(left)[:5])}")
+    others = {name: [other for other in wanted.depends_on if other in new] for name, wanted in new.items()}
+    try:
+        TopologicalSorter(others).prepare()
+    except CycleError as error:
+        circle = sorted(set(error.args[1]))
+        raise Refusal("cyclic", f"these tasks wait for each other: {', '.join(circle[:5])}") from None

@@ -46,7 +46,7 @@ class TaskWaiters:
     def withdraw(self, command: Command) -> None:
         """A worker that asks again waits in one place only."""
         for waiting in self.workers(command.resource):
-            if waiting.command.instance == command.instance:
+            if waiting.command.is_from_same_as(command):
                 self.served(command.resource, waiting)
 
     def all(self) -> list[Command]:
@@ -64,6 +64,10 @@ class TaskWaiters:
         self._count -= 1
         if not self._workers[queue]:
             del self._workers[queue]
+
+    def moments_of(self, task: str) -> list[int]:
+        """Until when those wait who wait for the end of a task."""
+        return [waiting.until for waiting in self._watchers.get(task, ())]
 
     def watchers(self, task: str) -> list[Command]:
         """Those who waited for the end of a task; they wait no more."""

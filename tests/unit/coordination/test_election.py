@@ -24,11 +24,11 @@ class Groups:
         self.machine = Election(lambda group, term, agent: f"{group}:{term}:{agent}")
         self.machine.load(self.records)
 
-    def say(self, verb, sender, **data):
+    def say(self, verb, sender, instance="", **data):
         """Send a command; the answer, or None while it waits."""
         self.number += 1
-        request = f"m{self.number}"
-        self._keep(self.machine.command(Command("g", verb, sender, f"{sender}-1", request, data, self.now)))
+        request, instance = f"m{self.number}", instance or f"{sender}-1"
+        self._keep(self.machine.command(Command("g", verb, sender, instance, request, data, self.now)))
         return self.answers.get(request)
 
     def wait(self, milliseconds):
@@ -65,6 +65,16 @@ def test_who_waits_follows_and_has_to_show_that_it_lives():
     with pytest.raises(Refusal) as refused:
         groups.say("renew", "bob", term=2)
     assert refused.value.code == "not_leader"
+
+
+def test_an_instance_of_the_same_name_takes_nobodys_place():
+    """A candidate with the instance name of another one does not push it out of the queue."""
+    groups = Groups()
+    groups.say("campaign", "ann")
+    assert groups.say("campaign", "bob", "same", wait_ms=60_000) is None
+    assert not groups.say("campaign", "eve", "same")["elected"]
+    groups.say("resign", "ann", term=1)
+    assert groups.group.leader == "bob"
 
 
 def test_watchers_hear_of_every_change():

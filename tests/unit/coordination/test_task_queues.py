@@ -280,6 +280,78 @@ def test_what_is_over_is_kept_a_while_and_then_put_away():
     assert read_task(queues.finished["default/a"]).result == {"n": 1}
 
 
+def test_a_long_chain_of_dependencies_fails_as_one():
+    """However long the chain is, its failure is passed on, by a word as well as by time."""
+    queues = Queues()
+    chain = [
+        {"task_id": f"t{number}", "type": "w", "depends_on": [f"t{number - 1}"] if number else []}
+        for number in range(1000)
+    ]
+    queues.say("assign", tasks=chain)
+    queues.say("cancel", task_id="t0")
+    assert queues.status("t999") == "failed"
+    queues.say("assign", tasks=[{**task, "task_id": "x" + task["task_id"], "depends_on": ["t0"]} for task in chain])
+    assert queues.status("xt999") == "failed"
+    assert not queues.machine._board._dependents
+
+
+def test_an_instance_of_the_same_name_takes_nobodys_place():
+    """Instances of other agents may have the same name: whoever waits goes on waiting."""
+    queues = Queues()
+    assert queues.take("ann", instance="same", wait_ms=10_000) is None
+    assert queues.take("eve", instance="same", wait_ms=0) == []
+    queues.say("leave", "eve", "same")
+    queues.assign("a")
+    assert queues.held_by("ann", "same") == ["a"]
+
+
+def test_moments_do_not_pile_up():
+    """However often workers beat, take and give back, what is remembered of it has a bound."""
+    queues = Queues()
+    queues.assign("a", "b", timeout_ms=86_400_000)
+    for _ in range(200):
+        assert queues.take(slots=9, lease_ms=300_000, instance="w") == ["a", "b"]
+        assert queues.take(slots=9, wait_ms=60_000, instance="x") is None
+        for _ in range(5):
+            beat = [{"task_id": name, "attempt": read_task(queues.records[f"default/{name}"]).attempt} for name in "ab"]
+            queues.say("beat", "ann", "w", tasks=beat)
+            queues.wait(1)
+        queues.say("leave", "ann", "x")
+        queues.say("leave", "ann", "w")
+    assert len(queues.machine._board._agenda._moments) < 100
+
+
+def test_a_beat_names_a_task_once():
+    """Each is written once for each beat, so naming it more often is no way to keep a gateway busy."""
+    queues = Queues()
+    queues.assign("a")
+    queues.take()
+    with pytest.raises(Refusal) as refused:
+        queues.say("beat", "ann", tasks=[{"task_id": "a", "attempt": 1}] * 2)
+    assert refused.value.code == "invalid"
+
+
+def test_a_list_has_no_results():
+    """Two hundred results could be larger than anything that is sent."""
+    queues = Queues()
+    queues.assign("a")
+    queues.take()
+    queues.say("finish", "ann", task_id="a", attempt=1, result={"n": 1})
+    assert "result" not in queues.say("list")["tasks"][0]
+    assert queues.say("get", task_id="a")["result"] == {"n": 1}
+
+
+def test_a_worker_that_takes_no_more_keeps_what_it_knows_of():
+    """What was given to it meanwhile goes back, and costs no attempt; what it works on stays."""
+    queues = Queues()
+    queues.assign("a", "b", max_attempts=1)
+    assert queues.take(slots=1) == ["a"]
+    assert queues.take(slots=1) == ["b"]
+    assert queues.say("leave", "ann", holds=["a"]) == {"given_back": ["b"]}
+    assert queues.take("bob") == ["b"]
+    assert queues.held_by("ann", "ann-1") == ["a"]
+
+
 _STEPS = st.lists(
     st.tuples(
         st.sampled_from(["assign", "take", "finish", "fail", "beat", "cancel", "leave", "wait", "restart"]),
