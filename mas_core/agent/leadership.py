@@ -17,12 +17,15 @@ from typing import Self
 from mas_core.agent.client import Client
 from mas_core.agent.resources import ask
 from mas_core.base.logs import get_logger
-from mas_core.coordination.election import DEFAULT_LEASE_MS, KIND, MAX_LEASE_MS, MIN_LEASE_MS
+from mas_core.base.traces import trace_of
+from mas_core.coordination.election import DEFAULT_LEASE_MS, KIND, MAX_LEASE_MS, MIN_LEASE_MS, NOT_LEADER
 from mas_core.errors import CoordinationRefused, LeadershipLost, MasError, Refused, UsageError
 from mas_core.model.message import FENCE_HEADER
 
-WAIT_S = 10.0
+WAIT_S = 30.0
 """How long a candidate waits in the queue before it asks again: the queue is in the gateway's memory."""
+RENEWALS = 2
+"""How often a term is renewed in the time of its lease; each takes a place of the rate limit."""
 RETRY_S = 0.5
 """Pause after the gateway could not be reached."""
 ANSWER_S = 5.0
@@ -43,7 +46,7 @@ class Leadership:
         group: Words of letters, digits, `_` and `-`, joined by dots.
         lease: Seconds after which the group has no leader if it is not renewed: 1 to 300.
         on_elected: Called with this object each time that it is elected.
-        on_lost: Called when the term is lost or given up.
+        on_lost: Called when the term is lost or given up; `async with` ends after it.
     """
 
     def __init__(
@@ -71,6 +74,8 @@ class Leadership:
         self._renewing: asyncio.Task[None] | None = None
         self._body: asyncio.Task[object] | None = None
         self._was_cancelled = False
+        self._is_ending = False
+        """Whether the term was lost, and what is called then may be under way."""
 
     @property
     def is_leader(self) -> bool:
@@ -111,6 +116,7 @@ class Leadership:
         Raises:
             Refused: The policy does not let this agent lead the group.
         """
+        await self._stop_renewing()
         until = float("inf") if timeout is None else time.monotonic() + timeout
         while True:
             left = max(0.0, min(WAIT_S, until - time.monotonic()))
@@ -130,7 +136,12 @@ class Leadership:
                 return False
         self._renewing = asyncio.create_task(self._renew())
         log.info("leader.elected", group=self.group, term=self.term, agent=self._client.agent_id)
-        await _call(self._on_elected, self)
+        try:
+            await _call(self._on_elected, self)
+        except BaseException:
+            # Nobody else would end a term in which nobody acts.
+            await self.resign()
+            raise
         return True
 
     async def resign(self) -> None:
@@ -145,7 +156,9 @@ class Leadership:
     async def __aenter__(self) -> Self:
         """Wait until elected."""
         self._was_cancelled = False
-        await self.campaign()
+        while not self.is_leader:
+            # What is called on election may take longer than the term lasts.
+            await self.campaign()
         self._body = asyncio.current_task()
         return self
 
@@ -154,13 +167,11 @@ class Leadership:
     ) -> None:
         """Resign; where the term was lost, say so in place of the cancellation that this caused."""
         body, self._body = self._body, None
-        await self.resign()
-        if (
-            self._was_cancelled
-            and body is not None
-            and body.uncancel() == 0
-            and kind is asyncio.CancelledError
-        ):
+        try:
+            await self.resign()
+        finally:
+            is_ours = self._was_cancelled and body is not None and body.uncancel() == 0
+        if is_ours and kind is asyncio.CancelledError:
             raise self._lost() from None
 
     async def _ask_for_it(self, wait_s: float) -> bool:
@@ -173,43 +184,56 @@ class Leadership:
         self._ends = asked_at + _seconds_left(answer)
         if self._ends - time.monotonic() < self._lease_s / 2:
             # It waited in the queue, and has a moment to show that it still lives.
-            asked_at = time.monotonic()
-            answer = await ask(self._client, KIND, self.group, "renew", {"term": self.term}, timeout=ANSWER_S)
-            self._ends = asked_at + _seconds_left(answer)
+            try:
+                await self._ask_for_more(ANSWER_S)
+            except CoordinationRefused as error:
+                if _is_over(error):
+                    # The moment passed before it could.
+                    self._ends = 0.0
+                    return False
+                raise
         return self.is_leader
 
+    async def _ask_for_more(self, timeout: float) -> None:
+        asked_at = time.monotonic()
+        answer = await ask(self._client, KIND, self.group, "renew", {"term": self.term}, timeout=timeout)
+        self._ends = asked_at + _seconds_left(answer)
+
     async def _renew(self) -> None:
+        pause = self._lease_s / RENEWALS
         while True:
-            await asyncio.sleep(max(0.0, min(self._lease_s / 3, self._ends - time.monotonic())))
+            await asyncio.sleep(max(0.0, min(pause, self._ends - time.monotonic())))
             if not self.is_leader:
                 break
-            asked_at = time.monotonic()
+            # One answer that is lost must leave time to ask again.
+            left = self._ends - time.monotonic()
             try:
-                left = self._ends - asked_at
-                answer = await ask(
-                    self._client, KIND, self.group, "renew", {"term": self.term}, timeout=min(ANSWER_S, left)
-                )
-                self._ends = asked_at + _seconds_left(answer)
-            except CoordinationRefused as error:
-                if error.details.get("agent_code") == "not_leader":
+                await self._ask_for_more(max(min(ANSWER_S, self._lease_s / 4, left), 0.01))
+                pause = self._lease_s / RENEWALS
+            except MasError as error:
+                if _is_over(error):
                     break
                 log.warning("leader.renewal_failed", group=self.group, reason=error.message)
-            except MasError as error:
-                log.warning("leader.renewal_failed", group=self.group, reason=error.message)
-                await asyncio.sleep(min(RETRY_S, self._lease_s / 10))
+                pause = min(RETRY_S, self._lease_s / 10)
         self._ends = 0.0
+        self._is_ending = True
         log.warning("leader.lost", group=self.group, term=self.term, agent=self._client.agent_id)
         if self._body is not None:
             self._was_cancelled = True
             self._body.cancel()
-        await _call(self._on_lost, self)
+        try:
+            await _call(self._on_lost, self)
+        except Exception as error:  # noqa: BLE001 - a callback may fail in any way, and nobody awaits it here
+            log.error("leader.callback_failed", group=self.group, trace=trace_of(error))
 
     async def _stop_renewing(self) -> None:
-        if self._renewing is not None and self._renewing is not asyncio.current_task():
-            self._renewing.cancel()
+        renewing = self._renewing
+        if renewing is not None and renewing is not asyncio.current_task():
+            if not self._is_ending:
+                renewing.cancel()
             with contextlib.suppress(asyncio.CancelledError):
-                await self._renewing
-        self._renewing = None
+                await renewing
+        self._renewing, self._is_ending = None, False
 
     def _lost(self) -> LeadershipLost:
         return LeadershipLost(
@@ -218,6 +242,10 @@ class Leadership:
             group=self.group,
             term=self.term,
         )
+
+
+def _is_over(error: MasError) -> bool:
+    return error.details.get("agent_code") == NOT_LEADER
 
 
 def _seconds_left(answer: dict[str, object]) -> float:

@@ -22,6 +22,8 @@ DEFAULT_LEASE_MS = 15_000
 MAX_WAIT_MS = 60_000
 CONFIRM_MS = 2_000
 """Whoever is elected while it waited has so long to renew: it may have died in the queue."""
+NOT_LEADER = "not_leader"
+"""Code of the refusal of what only the leader can ask for."""
 MAX_GROUPS = 10_000
 MAX_WAITING = 1_000
 """Candidates and watchers of a group that can wait at a time."""
@@ -230,7 +232,7 @@ class Election:
         """The group that the sender leads in the term that it names."""
         group, term = self._group(command), command.read(Term).term
         if not group.is_led_by(command) or group.term != term:
-            raise Refusal("not_leader", f"{command.sender} does not lead {command.resource} in term {term}")
+            raise Refusal(NOT_LEADER, f"{command.sender} does not lead {command.resource} in term {term}")
         return group
 
     def _elect(
