@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 
@@ -22,8 +23,14 @@ from mas_core.coordination.task import KIND
 from mas_core.errors import CoordinationRefused, InvalidPayload, MasError, ResourceNotFound
 from mas_core.model.message import payload_bytes
 
-WAIT_S = 10.0
+WAIT_S = 30.0
 """How long a worker waits at a queue before it asks again: who waits there is in the gateway's memory."""
+BEATS = 2
+"""How often a worker beats in the time of a lease; each takes a place of its rate limit."""
+REPORTS = 6
+"""How often at most it does so when handlers report progress."""
+JOIN_S = 1.0
+"""How long after the beginning of a task the first beat waits: many are over by then, others begin too."""
 ANSWER_S = 5.0
 RETRY_S = 0.5
 DEFAULT_QUEUE = "default"
@@ -82,10 +89,12 @@ class TaskWorker:
         self._in_hand: dict[str, tuple[TaskInHand, asyncio.Task[None]]] = {}
         self._loops: list[asyncio.Task[None]] = []
         self._has_room = asyncio.Event()
+        self._last_beat = self._next_beat = 0.0
         self._has_news = asyncio.Event()
 
     def start(self) -> None:
         """Take tasks from now on."""
+        self._next_beat = time.monotonic() + self._lease_s / BEATS
         self._loops = [asyncio.create_task(self._take()), asyncio.create_task(self._beat())]
 
     async def drain(self, timeout: float) -> bool:
@@ -96,6 +105,10 @@ class TaskWorker:
             with contextlib.suppress(asyncio.CancelledError):
                 await loop
         if running := [handling for _, handling in self._in_hand.values()]:
+            if timeout > 0:
+                # What came for the question that was given up goes to others at once.
+                with contextlib.suppress(MasError):
+                    await self._tell("leave", {"holds": list(self._in_hand)}, min(ANSWER_S, timeout))
             await asyncio.wait(running, timeout=timeout)
         return not self._in_hand
 
@@ -123,10 +136,10 @@ class TaskWorker:
                 answer = await self._tell("take", wanted, WAIT_S + ANSWER_S)
             except MasError as error:
                 log.warning("tasks.not_taken", queue=self.queue, code=error.code, reason=error.message)
-                await asyncio.sleep(RETRY_S if error.retryable else self._lease_s)
+                await asyncio.sleep(_pause_after(error) if error.retryable else self._lease_s)
                 continue
             for assignment in msgspec.convert(answer.get("tasks", []), list[Assignment]):
-                self._begin(TaskInHand(assignment, _tells=self._has_news.set))
+                self._begin(TaskInHand(assignment, _tells=self._report))
 
     def _begin(self, task: TaskInHand) -> None:
         before = self._in_hand.get(task.id)
@@ -135,7 +148,7 @@ class TaskWorker:
             before[1].cancel()
         handling = asyncio.create_task(self._handle(task))
         self._in_hand[task.id] = (task, handling)
-        self._has_news.set()
+        self._beat_by(time.monotonic() + min(JOIN_S, self._lease_s / 5))
         handling.add_done_callback(lambda _: self._ended(task))
 
     def _ended(self, task: TaskInHand) -> None:
@@ -148,6 +161,12 @@ class TaskWorker:
         try:
             result = await self._do(self._handlers[task.type], task)
             outcome["result"] = msgspec.json.decode(payload_bytes(result))
+        except asyncio.CancelledError:
+            current = asyncio.current_task()
+            if current is None or current.cancelling():
+                raise
+            # Something that the handler waited for was cancelled, not the handler.
+            outcome["error"] = {"type": "CancelledError", "message": "what the handler waited for was cancelled"}
         except InvalidPayload as error:
             outcome |= {"error": {"type": error.code, "message": error.message[:1000]}, "retryable": False}
         except MasError as error:
@@ -170,35 +189,69 @@ class TaskWorker:
             except MasError as error:
                 log.warning("task.not_told", task=task.id, code=error.code, reason=error.message)
                 if error.retryable:
-                    await asyncio.sleep(RETRY_S)
+                    await asyncio.sleep(_pause_after(error))
+                    continue
+                if "result" in outcome:
+                    # Left unsaid, the queue would take the task for lost and have it done once more.
+                    del outcome["result"]
+                    told = {"type": error.code, "message": "its result was refused"}
+                    outcome |= {"error": told, "retryable": False}
                     continue
             return
 
+    def _report(self) -> None:
+        """A handler has told how far it is."""
+        self._beat_by(self._last_beat + self._lease_s / REPORTS)
+
+    def _beat_by(self, moment: float) -> None:
+        self._next_beat = min(self._next_beat, moment)
+        self._has_news.set()
+
     async def _beat(self) -> None:
         while True:
-            with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(self._has_news.wait(), self._lease_s / 3)
-            self._has_news.clear()
-            if not self._in_hand:
+            left = self._next_beat - time.monotonic()
+            if left > 0 or not self._in_hand:
+                self._has_news.clear()
+                with contextlib.suppress(TimeoutError):
+                    await asyncio.wait_for(self._has_news.wait(), left if self._in_hand else None)
                 continue
-            told = [
-                {"task_id": task.id, "attempt": task.attempt, "progress": task.progress, "note": task.note}
-                for task, _ in self._in_hand.values()
-            ]
-            try:
-                answer = await self._tell("beat", {"tasks": told})
-            except MasError as error:
-                log.warning("tasks.not_told", queue=self.queue, code=error.code, reason=error.message)
-                continue
-            for name in msgspec.convert(answer.get("lost", []), list[str]):
-                if name in self._in_hand:
-                    log.warning("task.lost", task=name, queue=self.queue)
-                    self._in_hand[name][1].cancel()
-            # More news before this pause is over can wait for the next beat.
-            await asyncio.sleep(min(0.2, self._lease_s / 10))
+            self._last_beat = time.monotonic()
+            self._next_beat = self._last_beat + self._lease_s / BEATS
+            await self._tell_of_all(dict(self._in_hand))
+
+    async def _tell_of_all(self, in_hand: dict[str, tuple[TaskInHand, asyncio.Task[None]]]) -> None:
+        """Tell that these are worked on, and stop those that are with somebody else by now."""
+        told = [
+            {"task_id": task.id, "attempt": task.attempt, "progress": task.progress, "note": task.note}
+            for task, _ in in_hand.values()
+        ]
+        try:
+            answer = await self._tell("beat", {"tasks": told})
+        except MasError as error:
+            log.warning("tasks.not_told", queue=self.queue, code=error.code, reason=error.message)
+            has_notes = any(task.note for task, _ in in_hand.values())
+            if error.retryable:
+                self._beat_by(time.monotonic() + _pause_after(error))
+            elif has_notes:
+                # One note that may not be told must not cost all of them their leases.
+                for task, _ in in_hand.values():
+                    task.note = ""
+                self._beat_by(time.monotonic())
+            return
+        for name in msgspec.convert(answer.get("lost", []), list[str]):
+            # The same task may have come again meanwhile, in an attempt that is not lost.
+            if name in in_hand and self._in_hand.get(name) is in_hand[name]:
+                log.warning("task.lost", task=name, queue=self.queue)
+                in_hand[name][1].cancel()
 
     async def _tell(self, verb: str, data: dict[str, object], timeout: float = ANSWER_S) -> dict[str, object]:
         return await ask(self._client, KIND, self.queue, verb, data, timeout=timeout)
+
+
+def _pause_after(error: MasError) -> float:
+    """Seconds after which the same may go through."""
+    after = error.details.get("retry_after")
+    return max(RETRY_S, float(after)) if isinstance(after, int | float) else RETRY_S
 
 
 def start_task_worker(
