@@ -22,7 +22,7 @@ from mas_core.coordination.election import DEFAULT_LEASE_MS, KIND, MAX_LEASE_MS,
 from mas_core.errors import CoordinationRefused, LeadershipLost, MasError, Refused, UsageError
 from mas_core.model.message import FENCE_HEADER
 
-WAIT_S = 30.0
+WAIT_S = 20.0
 """How long a candidate waits in the queue before it asks again: the queue is in the gateway's memory."""
 RENEWALS = 2
 """How often a term is renewed in the time of its lease; each takes a place of the rate limit."""

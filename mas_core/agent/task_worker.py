@@ -23,7 +23,7 @@ from mas_core.coordination.task import KIND
 from mas_core.errors import CoordinationRefused, InvalidPayload, MasError, ResourceNotFound
 from mas_core.model.message import payload_bytes
 
-WAIT_S = 30.0
+WAIT_S = 20.0
 """How long a worker waits at a queue before it asks again: who waits there is in the gateway's memory."""
 BEATS = 2
 """How often a worker beats in the time of a lease; each takes a place of its rate limit."""
@@ -166,7 +166,10 @@ class TaskWorker:
             if current is None or current.cancelling():
                 raise
             # Something that the handler waited for was cancelled, not the handler.
-            outcome["error"] = {"type": "CancelledError", "message": "what the handler waited for was cancelled"}
+            outcome["error"] = {
+                "type": "CancelledError",
+                "message": "what the handler waited for was cancelled",
+            }
         except InvalidPayload as error:
             outcome |= {"error": {"type": error.code, "message": error.message[:1000]}, "retryable": False}
         except MasError as error:

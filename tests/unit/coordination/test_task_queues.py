@@ -290,7 +290,9 @@ def test_a_long_chain_of_dependencies_fails_as_one():
     queues.say("assign", tasks=chain)
     queues.say("cancel", task_id="t0")
     assert queues.status("t999") == "failed"
-    queues.say("assign", tasks=[{**task, "task_id": "x" + task["task_id"], "depends_on": ["t0"]} for task in chain])
+    queues.say(
+        "assign", tasks=[{**task, "task_id": "x" + task["task_id"], "depends_on": ["t0"]} for task in chain]
+    )
     assert queues.status("xt999") == "failed"
     assert not queues.machine._board._dependents
 
@@ -313,7 +315,10 @@ def test_moments_do_not_pile_up():
         assert queues.take(slots=9, lease_ms=300_000, instance="w") == ["a", "b"]
         assert queues.take(slots=9, wait_ms=60_000, instance="x") is None
         for _ in range(5):
-            beat = [{"task_id": name, "attempt": read_task(queues.records[f"default/{name}"]).attempt} for name in "ab"]
+            beat = [
+                {"task_id": name, "attempt": read_task(queues.records[f"default/{name}"]).attempt}
+                for name in "ab"
+            ]
             queues.say("beat", "ann", "w", tasks=beat)
             queues.wait(1)
         queues.say("leave", "ann", "x")
