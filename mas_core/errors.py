@@ -88,7 +88,7 @@ class MasError(Exception):
 
     Args:
         message: What happened and why, in one sentence; the class docstring when left out.
-        hint: Commands or short advice, one per line, that lead on from here.
+        hint: Commands or short advice, one per line, that lead on from here; shown below a traceback too.
         details: Facts for programs; JSON-serialisable.
     """
 
@@ -100,6 +100,8 @@ class MasError(Exception):
         self.hint: tuple[str, ...] = (hint,) if isinstance(hint, str) else tuple(hint)
         self.details: dict[str, object] = details
         super().__init__(self.message)
+        for line in self.hint:
+            self.add_note(f"try: {line}")
 
 
 class UsageError(MasError):

@@ -11,8 +11,9 @@ from mas_cli.output.colours import Palette
 from mas_cli.output.columns import cell
 from mas_cli.output.documents import json_text
 from mas_cli.output.exit_codes import ExitCode
+from mas_cli.output.refusals import said_once
 from mas_cli.output.safe_text import display_width, safe_text
-from mas_core.errors import MasError
+from mas_core.errors import Forbidden, MasError
 
 HEADLINE_WIDTH = 72
 """The error code stands behind this column, so that several errors line up, where the terminal is wide enough."""
@@ -100,7 +101,8 @@ class Diagnostics:
             self._write("".join(traceback.format_exception(error)).rstrip())
 
     def _block(self, error: MasError, code: ExitCode) -> None:
-        first, *further = error.message.splitlines() or [""]
+        told = said_once(error.message) if isinstance(error, Forbidden) else error.message
+        first, *further = told.splitlines() or [""]
         headline = f"mas: {code.label}: {safe_text(first)}"
         error_code = f"[{safe_text(error.code)}]"
         column = HEADLINE_WIDTH if self._width is None else min(HEADLINE_WIDTH, self._width - len(error_code))
@@ -111,7 +113,7 @@ class Diagnostics:
             self._write(f"           {safe_text(line)}")
         for name in _LEADING_DETAILS:
             # what is to be tried stands below
-            said = (line for line in _listed(error.details.get(name)) if line not in error.hint)
+            said = (said_once(line) for line in _listed(error.details.get(name)) if line not in error.hint)
             self._labelled(name, said)
         if isinstance(seconds := error.details.get("retry_after"), int | float) and seconds > 0:
             self._labelled("wait", [cell(max(1, ceil(seconds)), "duration")])

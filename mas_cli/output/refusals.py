@@ -2,12 +2,19 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 
 from mas_core.errors import Forbidden
 
 _HEAD = "Authorization denied: "
+_REPEATED = re.compile(r"^(no rule allows it): \S+ may not .*$", re.DOTALL)
+
+
+def said_once(text: str) -> str:
+    """A refusal's message or reason without what its label or its headline says already."""
+    return _REPEATED.sub(r"\1", text.removeprefix(_HEAD))
 
 
 def say_plainly(error: Forbidden, action: str) -> None:

@@ -293,6 +293,7 @@ class Agent(Talking, Generic[State]):
             pins=self._pins,
             require_signatures=self._require_signatures,
         )
+        is_attached = False
         try:
             await client.start()
             self._client = client
@@ -318,6 +319,7 @@ class Agent(Talking, Generic[State]):
             self._keeper = StateKeeper(agent_store, self._shape)
             await self._keeper.load()
             await heartbeat.attach()
+            is_attached = True
             failpoint("agent.attached")
             self._dispatch = Dispatch(
                 client,
@@ -350,7 +352,10 @@ class Agent(Talking, Generic[State]):
             heartbeat.start()
             if self._keeper.model_name:
                 self._looking = asyncio.create_task(self._look_at_state())
-        except BaseException:
+        except BaseException as error:
+            if is_attached and isinstance(error, Exception):
+                # Otherwise requests would wait for an answer until its lease ends.
+                await heartbeat.detach()
             await self._close()
             raise
 

@@ -28,6 +28,7 @@ from mas_core.coordination.voting import KIND
 from mas_core.errors import (
     CoordinationRefused,
     DeadlineExceeded,
+    Forbidden,
     InvalidPayload,
     MasError,
     ResourceNotFound,
@@ -184,7 +185,7 @@ class Consensus:
             Forbidden: No rule lets this agent vote on it.
         """
         if isinstance(proposal, str) or not round_number:
-            view, known = await self._known(proposal if isinstance(proposal, str) else proposal.id)
+            view, known = await self._known_to_voter(proposal if isinstance(proposal, str) else proposal.id)
             round_number = round_number or view.round
             proposal = known if isinstance(proposal, str) else proposal
         outcomes = await self.vote_many([(proposal, choice, round_number)])
@@ -316,6 +317,24 @@ class Consensus:
                 # Too many wait at the gateway, so that it answers at once.
                 await asyncio.sleep(RETRY_S)
         return results
+
+    async def _known_to_voter(self, proposal_id: str) -> tuple[View, Proposal]:
+        """The same for somebody who wants to vote: that is what a refusal names, as voters may look on too."""
+        try:
+            return await self._known(proposal_id)
+        except Forbidden as error:
+            look = " --action observe"
+            if not any(line.endswith(look) for line in error.hint):
+                raise
+            me, vote = self._client.agent_id, f"{KIND}:{proposal_id.partition('/')[0]}"
+            raise Forbidden(
+                f"{me} may not vote on {vote}",
+                hint=[
+                    f"mas rbac explain {me} {vote} {KIND}.cast",
+                    *(line.replace(look, " --action vote") for line in error.hint if line.endswith(look)),
+                ],
+                **{**error.details, "type": f"{KIND}.cast", "because": "no rule allows it"},
+            ) from None
 
     async def _known(self, proposal_id: str) -> tuple[View, Proposal]:
         resource, _, word = proposal_id.partition("/")

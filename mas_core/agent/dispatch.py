@@ -21,7 +21,7 @@ from mas_core.base.backoff import exponential_delays
 from mas_core.base.failpoints import failpoint
 from mas_core.base.ids import ERROR_ORDINAL, REPLY_ORDINAL, derived_message_id
 from mas_core.base.logs import get_logger
-from mas_core.base.traces import trace_of
+from mas_core.base.traces import hint_of, trace_of
 from mas_core.errors import (
     DecryptionFailed,
     GatewayDown,
@@ -336,6 +336,7 @@ class Dispatch:
                 message_id=message.message_id,
                 trace_id=self._client.tracing.context_of(message).trace_id,
                 trace=trace_of(error),
+                **hint_of(error),
             )
         code = error.code if isinstance(error, MasError) else "handler_failed"
         is_spent = self._mode(held) is DeliveryMode.AT_MOST_ONCE

@@ -20,7 +20,7 @@ from mas_core.agent.subscription import Heard, Subscription
 from mas_core.agent.turn import MustRunAlone, Turn, current_turn
 from mas_core.base.logs import get_logger
 from mas_core.base.resources import check_pattern
-from mas_core.base.traces import trace_of
+from mas_core.base.traces import hint_of, trace_of
 from mas_core.errors import InvalidPayload, MasError, UsageError
 from mas_core.model.message import AgentMessage
 from mas_core.model.topic import TOPIC, TopicGap
@@ -265,6 +265,7 @@ class _Listener:
                 message_id=message.message_id,
                 will_retry=delay is not None,
                 **({} if is_expected else {"trace": trace_of(failure)}),
+                **hint_of(failure),
             )
             if delay is None:
                 code = failure.code if isinstance(failure, MasError) else "handler_failed"

@@ -8,6 +8,13 @@ from mas_core.errors import AgentFailed, CoordinationRefused, ResourceNotFound
 
 NOT_FOUND = "not_found"
 """Code with which a machine says that it knows nothing of that name."""
+LISTINGS = {
+    "leader": "mas leader status",
+    "task": "mas task list",
+    "topic": "mas topic list",
+    "vote": "mas consensus list",
+}
+"""Kind -> the command that lists what there is."""
 
 
 async def ask(
@@ -42,6 +49,10 @@ async def ask(
         reply = await client.request(resource, f"{kind}.{verb}", data, timeout=timeout, message_id=message_id)
     except AgentFailed as error:
         code = str(error.details.get("agent_code", ""))
-        failure = ResourceNotFound if code == NOT_FOUND else CoordinationRefused
-        raise failure(error.message, hint=error.hint, resource=resource, agent_code=code) from None
+        if code == NOT_FOUND:
+            hint = error.hint or LISTINGS.get(kind, ())
+            raise ResourceNotFound(error.message, hint=hint, resource=resource, agent_code=code) from None
+        raise CoordinationRefused(
+            error.message, hint=error.hint, resource=resource, agent_code=code
+        ) from None
     return reply.data

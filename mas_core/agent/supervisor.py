@@ -15,7 +15,7 @@ from mas_core.agent.client import Client
 from mas_core.agent.resources import ask
 from mas_core.agent.task_handlers import TaskInHand
 from mas_core.agent.task_worker import DEFAULT_QUEUE
-from mas_core.base.ids import new_message_id
+from mas_core.base.ids import check_message_type, new_message_id
 from mas_core.coordination.task import DEFAULT_ATTEMPTS, DEFAULT_TIMEOUT_MS, KIND, TaskError
 from mas_core.coordination.task_statistics import TaskStatistics
 from mas_core.errors import RequestTimedOut, TaskFailed
@@ -125,6 +125,7 @@ class Supervisor:
 
         Raises:
             CoordinationRefused: `exists`, `unknown_dependency`, `cyclic`, `too_deep`, `too_many`, ...
+            InvalidIdentifier: This cannot be the type of a task.
             Refused: The gateway did not let it through.
         """
         new = NewTask(
@@ -152,7 +153,7 @@ class Supervisor:
         told = [
             {
                 "task_id": task.task_id,
-                "type": task.type,
+                "type": check_message_type(task.type),
                 "parameters": msgspec.json.decode(payload_bytes(task.parameters)),
                 "description": task.description,
                 "agent": task.to,

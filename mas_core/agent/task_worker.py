@@ -135,7 +135,13 @@ class TaskWorker:
                 wanted = {**self._wanted, "slots": free, "holds": list(self._in_hand)}
                 answer = await self._tell("take", wanted, WAIT_S + ANSWER_S)
             except MasError as error:
-                log.warning("tasks.not_taken", queue=self.queue, code=error.code, reason=error.message)
+                log.warning(
+                    "tasks.not_taken",
+                    queue=self.queue,
+                    code=error.code,
+                    reason=error.message,
+                    hint=list(error.hint),
+                )
                 await asyncio.sleep(_pause_after(error) if error.retryable else self._lease_s)
                 continue
             for assignment in msgspec.convert(answer.get("tasks", []), list[Assignment]):

@@ -131,6 +131,15 @@ async def test_s35_the_policy_says_who_proposes_and_who_votes(server_url):
         ):
             with pytest.raises(Forbidden):
                 await attempt
+        with pytest.raises(Forbidden) as refused:
+            await stranger.vote("plan", True)
+        assert refused.value.hint == (
+            "mas rbac explain stranger vote:plan vote.cast",
+            "mas rbac allow stranger vote:plan --action vote",
+        )
+        with pytest.raises(ResourceNotFound) as missing:
+            await Consensus(boss).close("plam")
+        assert missing.value.hint == ("mas consensus list",)
 
 
 async def test_s35_ballots_that_must_not_count(server_url):

@@ -11,7 +11,7 @@ from mas_cli.output.trace_lines import tree_lines
 from mas_core import Agent, Supervisor
 from mas_core.agent.supervisor import NewTask
 from mas_core.agent.task_handlers import TaskInHand
-from mas_core.errors import CoordinationRefused, Forbidden, TaskFailed
+from mas_core.errors import CoordinationRefused, Forbidden, InvalidIdentifier, TaskFailed
 from mas_core.ops import trace
 
 
@@ -97,6 +97,8 @@ async def test_a_task_is_done_and_recorded(system):
     stranger = Supervisor(await system.client("eve"))
     with pytest.raises(Forbidden):
         await stranger.assign("sum")
+    with pytest.raises(InvalidIdentifier):
+        await boss.assign("sum!!")
     outcomes = [record.details.get("outcome") for record in await system.audit(target="task:default")]
     assert {"assigned", "waits", "done", "failed"} <= set(outcomes)
     assert await system.audit_holds()

@@ -17,6 +17,7 @@ from mas_core.errors import (
     Forbidden,
     InvalidIdentifier,
     InvalidPayload,
+    NoResponder,
     Refused,
     StoreFull,
 )
@@ -122,6 +123,16 @@ async def test_handlers_hear_topics_and_keep_state(system):
     await until(lambda: len(shop.messages) >= 5)
     assert sorted(shop.numbers) == [0, 1, 2, 3, 4]
     await until(lambda: shop.state.get("sum") == 10)
+
+
+async def test_an_agent_that_may_not_start_is_not_waited_for(system):
+    """Its instance is gone when its start fails: who asks it is told at once that nobody answers."""
+    await system.allow(("alice", "carol"))
+    with pytest.raises(Forbidden) as refused:
+        await system.run("carol", Shop)
+    assert any("try: mas rbac allow carol" in note for note in refused.value.__notes__)
+    with pytest.raises(NoResponder):
+        await (await system.client("alice")).request("carol", "order.get", timeout=20)
 
 
 @pytest.fixture
