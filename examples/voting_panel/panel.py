@@ -56,7 +56,7 @@ async def main(agents: int = len(OPINIONS), say: Callable[[str], object] = print
         plain = await votes.propose("Deploy?", names)
         ranked = await votes.propose("Where?", names, strategy="ranked", options=["eu", "us", "asia"])
         tied = await votes.propose(
-            "Now or later?", names, options=["now", "later"], early=False, deadline=0.5, on_tie="revote"
+            "Now or later?", names, options=["now", "later"], early=False, deadline=1, on_tie="revote"
         )
         for vote in (plain, ranked, tied):
             result = await vote.wait(20)
