@@ -153,7 +153,7 @@ class PolicyDocument(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     routes: tuple[Route, ...] = ()
     """What is different for some senders and targets."""
     routing: dict[str, RoutingRule] = {}
-    """Name -> which agents get what is sent to a route or a capability; the first that fits decides."""
+    """Name -> which agents get what is sent to a route or a capability."""
     standings: dict[str, Standing] = {}
     """Agents that an operator has paused, drained, quarantined or evicted."""
     blocked: dict[str, Mark] = {}

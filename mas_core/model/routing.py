@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Final, Literal, get_args
 
 import msgspec
@@ -73,13 +74,24 @@ class Way(msgspec.Struct, frozen=True):
     why: str
 
 
+def in_precedence(rules: Mapping[str, RoutingRule]) -> dict[str, RoutingRule]:
+    """The rules in the order in which they are asked: those first that spell out more of the type, then by name."""
+
+    def rank(item: tuple[str, RoutingRule]) -> tuple[int, str]:
+        name, rule = item
+        spelled_out = sum(character not in "*?" for character in rule.type)
+        return -2 * spelled_out - (spelled_out == len(rule.type)), name
+
+    return dict(sorted(rules.items(), key=rank))
+
+
 def find_rule(
     rules: dict[str, RoutingRule], fits: dict[str, bool], target: str
 ) -> tuple[str, RoutingRule | None]:
     """The rule that decides about what is sent to a target.
 
     Args:
-        rules: Name -> rule; the first that fits decides.
+        rules: Name -> rule in the order of `in_precedence`; the first that fits decides.
         fits: Name -> whether the rule speaks of the type of the message.
         target: `capability:NAME`, `route:NAME` or `route:*`.
 

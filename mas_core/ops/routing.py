@@ -6,7 +6,16 @@ from collections.abc import Mapping, Sequence
 
 from mas_core.errors import UsageError
 from mas_core.model.policy import PolicyDocument
-from mas_core.model.routing import CAPABILITY, ROLE, ROUTED, Candidates, RoutingRule, Way, check_strategy
+from mas_core.model.routing import (
+    CAPABILITY,
+    ROLE,
+    ROUTED,
+    Candidates,
+    RoutingRule,
+    Way,
+    check_strategy,
+    in_precedence,
+)
 from mas_core.ops.agents import require_agents
 from mas_core.ops.messages import connected
 from mas_core.ops.system import OPERATOR, System
@@ -18,7 +27,7 @@ __all__ = ["list_routes", "remove_route", "set_route", "try_route"]
 
 async def list_routes(system: System) -> dict[str, RoutingRule]:
     """Name -> rule, in the order in which they are asked."""
-    return dict((await system.policy.load() or PolicyDocument()).routing)
+    return in_precedence((await system.policy.load() or PolicyDocument()).routing)
 
 
 @named("route.set", "name")

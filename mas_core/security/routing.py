@@ -9,7 +9,7 @@ import msgspec
 from mas_core.base.ids import check_agent_id, check_capability
 from mas_core.errors import RouteNotFound, UsageError
 from mas_core.model.policy import PolicyDocument
-from mas_core.model.routing import CAPABILITY, ROLE, STRATEGIES, RoutingRule, find_rule
+from mas_core.model.routing import CAPABILITY, ROLE, STRATEGIES, RoutingRule, find_rule, in_precedence
 from mas_core.security.policy_changes import FILE_SOURCE, check_party
 from mas_core.security.type_glob import check_glob, compile_glob
 
@@ -20,7 +20,7 @@ class Routing:
     """Answers from one policy document, which never changes; a new document gets a new object."""
 
     def __init__(self, document: PolicyDocument) -> None:
-        self._rules = document.routing
+        self._rules = in_precedence(document.routing)
         self._roles = document.roles
         self._matches = {name: compile_glob(rule.type) for name, rule in document.routing.items()}
 
@@ -78,7 +78,7 @@ def check_routing(document: PolicyDocument, name: str, rule: RoutingRule) -> Non
 
 
 def set_routing(document: PolicyDocument, name: str, rule: RoutingRule | None) -> PolicyDocument:
-    """The document with another rule of this name, in its place; None takes it away.
+    """The document with another rule of this name; None takes it away.
 
     Raises:
         RouteNotFound: There is none to take away.
@@ -97,7 +97,7 @@ def set_routing(document: PolicyDocument, name: str, rule: RoutingRule | None) -
 
 
 def replace_file_routing(document: PolicyDocument, rules: Mapping[str, RoutingRule]) -> PolicyDocument:
-    """The document with `rules` before what was given by command, in place of all that came from files.
+    """The document with `rules` in place of all that came from files; what was given by command stays.
 
     Raises:
         UsageError, InvalidIdentifier, RoleNotFound: As for `check_routing`.
@@ -106,6 +106,6 @@ def replace_file_routing(document: PolicyDocument, rules: Mapping[str, RoutingRu
         check_routing(document, name, rule)
     given = {name: rule for name, rule in document.routing.items() if not rule.source.startswith(FILE_SOURCE)}
     routing = {**{name: rule for name, rule in rules.items() if name not in given}, **given}
-    if list(routing.items()) == list(document.routing.items()):
+    if routing == document.routing:
         return document
     return msgspec.structs.replace(document, routing=routing, change=f"load {len(rules)} routing rules")

@@ -310,7 +310,7 @@ class PolicyFile(BaseModel):
     routes: list[RouteEntry] = []
     """What is different for the messages of some senders to some targets."""
     routing: dict[Name, RoutingEntry] = {}
-    """Name -> which agents get what is sent to a route or a capability; the first that fits decides."""
+    """Name -> which agents get what is sent to a route or a capability."""
     breaker: dict[Name, CircuitBreakerSettings] = {}
     """Target or `default` -> when its circuits open, and how they close again."""
     backups: dict[Name, Name] = {}

@@ -9,7 +9,9 @@ from support.waiting import until
 
 from mas_core.errors import Forbidden, MessageExpired, UsageError
 from mas_core.model.message import BEHALF_HEADER, Capsule, Envelope, Flag
-from mas_core.model.policy import Features
+from mas_core.model.policy import Features, Rule
+from mas_core.ops import approvals
+from mas_core.security.policy_changes import add_rule
 
 NAMES = ["alice", "mallory", *(f"hop-{number}" for number in range(1, 10)), "vault"]
 
@@ -176,3 +178,24 @@ async def test_s13_nobody_speaks_for_who_did_not_ask(system):
         await hop.send("hop-2", "keep", {}, on_behalf_of=message)
     with pytest.raises(Forbidden):
         await hop.send("hop-1", "keep", {}, on_behalf_of=kept)
+
+
+async def test_s13_what_waits_keeps_its_chain_and_is_judged_by_it_again(system):
+    """A hold on who asked holds it; who may no more when somebody approves does not get it through."""
+    await system.change_policy(features=Features(delegation_intersect=True))
+    await system.system.policy.change(lambda document: add_rule(document, Rule("", "hold", "alice", "vault")))
+    vault, hop, alice = await system.run("vault"), await system.run("hop-1"), await system.run("alice")
+    asking = asyncio.create_task(alice.request("hop-1", "ask", {}))
+    await until(lambda: hop.messages)
+
+    held = [await hop.send("vault", "keep", {"n": n}, on_behalf_of=hop.messages[0]) for n in (1, 2)]
+    assert [receipt.decision for receipt in held] == ["held", "held"]
+    first = await approvals.decide(system.system, held[0].approval, approved=True)
+    assert first.outcome.is_delivered
+    await until(lambda: vault.numbers == [1])
+    assert vault.messages[0].on_behalf_of == ("alice",)
+
+    await system.system.policy.change(lambda document: add_rule(document, Rule("", "deny", "alice", "vault")))
+    second = await approvals.decide(system.system, held[1].approval, approved=True)
+    assert (second.outcome.decision, second.outcome.is_delivered) == ("denied", False)
+    asking.cancel()

@@ -38,6 +38,10 @@ routes:
     types: [open.*]
     dlp: {card: alert}
     e2e: allow
+routing:
+  language: {type: "nlp_*", to: ["capability:nlp", bob], strategy: best_match}
+  shared: {to: ["role:team"], strategy: weighted, weights: {alice: 3}}
+  sticky: {capability: ledger, to: [alice, bob], strategy: sticky, key: /account}
 e2e_suites: [rsa-oaep]
 breaker:
   default: {failure_threshold: 7}
@@ -87,6 +91,7 @@ async def test_a_policy_goes_out_as_a_file_and_comes_back_the_same(system, tmp_p
         "e2e_suites",
         "blocked",
         "breakers",
+        "routing",
     }
 
     text = yaml.safe_dump(policy_files.policy_as_file(after))

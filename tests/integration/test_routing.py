@@ -58,10 +58,10 @@ async def test_a_capability_is_whoever_can_do_it_and_may_be_sent_to(system, alic
         await alice.send("route:*", "nlp_parse", {})
 
 
-async def test_the_first_rule_that_fits_the_type_decides(system, alice):
+async def test_the_closest_rule_that_fits_the_type_decides(system, alice):
     """By the name of a route, by the type alone, and for what is sent to a capability; in force at once (K7)."""
     await routing.set_route(system.system, "parse", ["two"], message_type="nlp_*")
-    await routing.set_route(system.system, "rest", ["three"], message_type="*")
+    await routing.set_route(system.system, "all", ["three"], message_type="*")
     await routing.set_route(system.system, "talk", ["one"], capability="nlp", message_type="talk.*")
 
     assert await answers(alice, "route:*", 2) == ["two", "two"]
@@ -71,11 +71,12 @@ async def test_the_first_rule_that_fits_the_type_decides(system, alice):
     with pytest.raises(RouteNotFound, match="there is no route parse for other"):
         await alice.send("route:parse", "other", {})
 
-    await routing.remove_route(system.system, "rest")
+    assert list(await routing.list_routes(system.system)) == ["talk", "parse", "all"]
+    await routing.remove_route(system.system, "all")
     with pytest.raises(RouteNotFound):
         await alice.request("route:*", "another", {})
     with pytest.raises(RouteNotFound):
-        await routing.remove_route(system.system, "rest")
+        await routing.remove_route(system.system, "all")
 
 
 async def test_strategies_choose_as_they_say(system, alice):
