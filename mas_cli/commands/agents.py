@@ -22,6 +22,7 @@ from mas_core.errors import UsageError
 
 if TYPE_CHECKING:
     from mas_core.ops.agents import AgentDescription, AgentSummary
+    from mas_core.ops.dead_letter_views import DeadLetter
     from mas_core.ops.system import System
 
 AgentId = Annotated[str, typer.Argument(metavar="AGENT", help="Id of the agent.")]
@@ -78,6 +79,15 @@ _SECTIONS = {
         Column("max", kind="number"),
         Column("since", kind="age"),
         Column("reason", flexible=True),
+    ),
+    "last_errors": (
+        Column("id"),
+        Column("time", kind="time"),
+        Column("from"),
+        Column("type"),
+        Column("code"),
+        Column("reason", flexible=True),
+        Column("attempts", kind="number"),
     ),
     "tokens": (
         Column("key_id"),
@@ -156,7 +166,8 @@ async def describe(
 ) -> ExitCode:
     """Show everything about an agent.
 
-    Its instances, tokens, limits and state, and the rules that name it, one of its roles or everybody.
+    Its instances, tokens, limits and state, the newest messages of the last 24 hours that it could not handle, and
+    the rules that name it, one of its roles or everybody. What was refused: mas audit list --sender or --target.
     """
     how = watched(watch, count, duration, until)
     async with open_system(call) as system:
@@ -247,9 +258,11 @@ async def _look(system: System, agent_id: str) -> Snapshot:
 
 
 async def _described(system: System, agent_id: str) -> Record:
-    from mas_core.ops import agents
+    from mas_core.ops import agents, dead_letter_views
 
-    return _description(await agents.describe(system, agent_id), await system.store.connection.time_ms())
+    found = await agents.describe(system, agent_id)
+    letters = await dead_letter_views.last_errors(system, agent_id)
+    return _description(found, letters, await system.store.connection.time_ms())
 
 
 def _sorted(rows: list[Record], by: str) -> list[Record]:
@@ -295,7 +308,7 @@ def _summary(agent: AgentSummary) -> dict[str, object]:
     }
 
 
-def _description(agent: AgentDescription, now: int) -> Record:
+def _description(agent: AgentDescription, letters: list[DeadLetter] | None, now: int) -> Record:
     registration = agent.registration
     permitted = registration.capabilities
     return {
@@ -321,6 +334,20 @@ def _description(agent: AgentDescription, now: int) -> Record:
                 "state_problem": item.state_problem,
             }
             for item in agent.entry.running(now)
+        ],
+        "last_errors": None
+        if letters is None
+        else [
+            {
+                "id": letter.id,
+                "time": moment(letter.facts.dead_at),
+                "from": letter.facts.sender,
+                "type": letter.facts.type,
+                "code": letter.facts.code,
+                "reason": letter.facts.reason,
+                "attempts": letter.facts.attempts,
+            }
+            for letter in letters
         ],
         "tokens": [
             {

@@ -10,7 +10,13 @@ from fnmatch import fnmatchcase
 import msgspec
 
 from mas_core.base.ids import MESSAGE_ID
-from mas_core.errors import DeadLetterNotFound, DecryptionFailed, IntegrityError, UsageError
+from mas_core.errors import (
+    DeadLetterNotFound,
+    DecryptionFailed,
+    IntegrityError,
+    SecretUnavailable,
+    UsageError,
+)
 from mas_core.model.dead_letter import (
     LetterFacts,
     facts_purpose,
@@ -23,6 +29,9 @@ from mas_core.ops.system import System
 from mas_core.registry.signed import verified
 from mas_core.security.seals import AtRest
 from mas_core.store.stored import StoredLetter
+
+LAST_ERRORS = 5
+ERRORS_WITHIN_MS = 24 * 3_600_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,6 +130,16 @@ async def list_letters(system: System, wanted: Wanted | None = None, *, newest: 
     found = [letter for letter in genuine.values() if wanted.fits(letter)]
     found.sort(key=lambda letter: (letter.facts.dead_at, letter.facts.seq), reverse=True)
     return Listing(found[:newest] if newest else found, len(found), unreadable)
+
+
+async def last_errors(system: System, agent_id: str) -> list[DeadLetter] | None:
+    """The newest messages of the last day that an agent could not handle; None where the keys are missing."""
+    since = await system.store.connection.time_ms() - ERRORS_WITHIN_MS
+    try:
+        found = await list_letters(system, Wanted(agent=agent_id, since=since), newest=LAST_ERRORS)
+    except SecretUnavailable:
+        return None
+    return found.letters
 
 
 async def stats(system: System, wanted: Wanted | None = None) -> list[Group]:

@@ -8,6 +8,7 @@ import signal
 import stat
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -69,6 +70,23 @@ def test_an_agent_is_described_whole(mas):
     assert mas("agent", "describe", "notebook", "--columns", "id,status").out == (
         "id      notebook\nstatus  running\n"
     )
+
+
+def test_what_an_agent_could_not_handle_stands_in_its_description(mas):
+    """The newest dead letter with code and reason; other agents have none of it."""
+    sent = mas("send", "calculator", "text.fail", "{}", "-o", "json").json
+    for _ in range(100):
+        found = mas("agent", "describe", "calculator", "-o", "json").json["last_errors"]
+        if found:
+            break
+        time.sleep(0.05)
+    letter = mas("dlq", "get", found[0]["id"], "-o", "json").json
+
+    assert (found[0]["type"], found[0]["from"]) == ("text.fail", "operator")
+    assert found[0]["reason"]
+    assert sent["id"] in json.dumps(letter)
+    assert "\nlast errors\n" in mas("agent", "describe", "calculator").out
+    assert mas("agent", "describe", "notebook", "-o", "json").json["last_errors"] == []
 
 
 def test_a_new_agent_gets_a_private_token_file(mas, billing):
