@@ -15,7 +15,7 @@ from types import TracebackType
 from typing import Self
 
 from mas_core.agent.client import Client
-from mas_core.agent.resources import ask
+from mas_core.agent.resources import RETRY_S, ask, pause_after
 from mas_core.base.logs import get_logger
 from mas_core.base.traces import trace_of
 from mas_core.coordination.election import DEFAULT_LEASE_MS, KIND, MAX_LEASE_MS, MIN_LEASE_MS, NOT_LEADER
@@ -26,8 +26,6 @@ WAIT_S = 20.0
 """How long a candidate waits in the queue before it asks again: the queue is in the gateway's memory."""
 RENEWALS = 2
 """How often a term is renewed in the time of its lease; each takes a place of the rate limit."""
-RETRY_S = 0.5
-"""Pause after the gateway could not be reached."""
 ANSWER_S = 5.0
 """How long an answer may take beyond the waiting."""
 
@@ -126,7 +124,7 @@ class Leadership:
             except Refused as error:
                 if not error.retryable:
                     raise
-                await asyncio.sleep(RETRY_S)
+                await asyncio.sleep(max(RETRY_S, min(pause_after(error), until - time.monotonic())))
             except CoordinationRefused:
                 raise
             except MasError as error:

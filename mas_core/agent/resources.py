@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from mas_core.agent.client import REQUEST_TIMEOUT_S, Client
 from mas_core.base.resources import check_resource
-from mas_core.errors import AgentFailed, CoordinationRefused, ResourceNotFound
+from mas_core.errors import AgentFailed, CoordinationRefused, MasError, ResourceNotFound
 
+RETRY_S = 0.5
+"""Pause after a refusal that does not say when to come back."""
 NOT_FOUND = "not_found"
 """Code with which a machine says that it knows nothing of that name."""
 LISTINGS = {
@@ -56,3 +58,9 @@ async def ask(
             error.message, hint=error.hint, resource=resource, agent_code=code
         ) from None
     return reply.data
+
+
+def pause_after(error: MasError) -> float:
+    """Seconds after which the same may go through."""
+    after = error.details.get("retry_after")
+    return max(RETRY_S, float(after)) if isinstance(after, int | float) else RETRY_S

@@ -6,25 +6,29 @@ look after the same tasks.
 
 from __future__ import annotations
 
+import asyncio
 import time
 from collections.abc import Mapping, Sequence
 
 import msgspec
 
 from mas_core.agent.client import Client
-from mas_core.agent.resources import ask
+from mas_core.agent.resources import ask, pause_after
 from mas_core.agent.task_handlers import TaskInHand
 from mas_core.agent.task_worker import DEFAULT_QUEUE
 from mas_core.base.ids import check_message_type, new_message_id
+from mas_core.base.logs import get_logger
 from mas_core.coordination.task import DEFAULT_ATTEMPTS, DEFAULT_TIMEOUT_MS, KIND, TaskError
 from mas_core.coordination.task_statistics import TaskStatistics
-from mas_core.errors import RequestTimedOut, TaskFailed
+from mas_core.errors import MasError, RequestTimedOut, TaskFailed
 from mas_core.model.message import payload_bytes
 from mas_core.model.priority import NORMAL, parse_priority
 
 WAIT_S = 20.0
 """How long one question waits for the end of a task; it is asked again after that."""
 ANSWER_S = 10.0
+
+log = get_logger(__name__)
 
 
 class TaskStatus(msgspec.Struct):
@@ -193,7 +197,15 @@ class Supervisor:
         while True:
             wait_s = max(0.0, min(WAIT_S, until - time.monotonic()))
             question = {"task_id": task_id, "wait_ms": int(wait_s * 1000)}
-            answer = await self._ask("get", question, wait_s + ANSWER_S)
+            try:
+                answer = await self._ask("get", question, wait_s + ANSWER_S)
+            except MasError as error:
+                left = until - time.monotonic()
+                if not error.retryable or left <= 0:
+                    raise
+                log.warning("task.not_heard_of", task=task_id, code=error.code, reason=error.message)
+                await asyncio.sleep(min(pause_after(error), left))
+                continue
             found = msgspec.convert(answer, TaskStatus)
             if found.is_over:
                 return found

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 import msgspec
 
 from mas_core.agent.client import Client
-from mas_core.agent.resources import ask
+from mas_core.agent.resources import ask, pause_after
 from mas_core.agent.task_handlers import Assignment, TaskHandler, TaskInHand, task_handlers_of
 from mas_core.base.logs import get_logger
 from mas_core.base.traces import trace_of
@@ -32,7 +32,6 @@ REPORTS = 6
 JOIN_S = 1.0
 """How long after the beginning of a task the first beat waits: many are over by then, others begin too."""
 ANSWER_S = 5.0
-RETRY_S = 0.5
 DEFAULT_QUEUE = "default"
 
 log = get_logger(__name__)
@@ -142,7 +141,7 @@ class TaskWorker:
                     reason=error.message,
                     hint=list(error.hint),
                 )
-                await asyncio.sleep(_pause_after(error) if error.retryable else self._lease_s)
+                await asyncio.sleep(pause_after(error) if error.retryable else self._lease_s)
                 continue
             for assignment in msgspec.convert(answer.get("tasks", []), list[Assignment]):
                 self._begin(TaskInHand(assignment, _tells=self._report))
@@ -198,7 +197,7 @@ class TaskWorker:
             except MasError as error:
                 log.warning("task.not_told", task=task.id, code=error.code, reason=error.message)
                 if error.retryable:
-                    await asyncio.sleep(_pause_after(error))
+                    await asyncio.sleep(pause_after(error))
                     continue
                 if "result" in outcome:
                     # Left unsaid, the queue would take the task for lost and have it done once more.
@@ -240,7 +239,7 @@ class TaskWorker:
             log.warning("tasks.not_told", queue=self.queue, code=error.code, reason=error.message)
             has_notes = any(task.note for task, _ in in_hand.values())
             if error.retryable:
-                self._beat_by(time.monotonic() + _pause_after(error))
+                self._beat_by(time.monotonic() + pause_after(error))
             elif has_notes:
                 # One note that may not be told must not cost all of them their leases.
                 for task, _ in in_hand.values():
@@ -255,12 +254,6 @@ class TaskWorker:
 
     async def _tell(self, verb: str, data: dict[str, object], timeout: float = ANSWER_S) -> dict[str, object]:
         return await ask(self._client, KIND, self.queue, verb, data, timeout=timeout)
-
-
-def _pause_after(error: MasError) -> float:
-    """Seconds after which the same may go through."""
-    after = error.details.get("retry_after")
-    return max(RETRY_S, float(after)) if isinstance(after, int | float) else RETRY_S
 
 
 def start_task_worker(
