@@ -63,7 +63,7 @@ def test_an_agent_is_described_whole(mas):
     assert found["metadata"] == {"zone": "eu"}
     assert [item["status"] for item in found["running_instances"]] == ["active"]
     assert [token["valid"] for token in found["tokens"]] == [True]
-    assert {"r1", "r2"} <= {rule["id"] for rule in found["rules_to"]}
+    assert {"r1", "r3"} <= {rule["id"] for rule in found["rules_to"]}
     assert "\nrunning instances\n" in table
     assert "\nrules to\n" in table
     assert mas("agent", "describe", "nobody").code == 6
