@@ -193,7 +193,6 @@ class Judge:
             self._has_directives = self._presence.has_directives(now)
         return self._has_directives
 
-    @property
     def alarms(self) -> list[str]:
         """What is wrong with what it knows of the partition, and needs an operator."""
         return [*self._resources.alarms, *self._topics.alarms]

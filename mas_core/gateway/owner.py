@@ -122,7 +122,7 @@ class PartitionOwner:
         self._stopping = asyncio.Event()
         self._read_ahead = ReadAhead(self._partition, settings.lane_weights)
         self._careful_batches = 0
-        self._judge_alarms: list[str] = []
+        self._judge_alarms: Callable[[], list[str]] = list
         self._waiting: Callable[[], list[tuple[str, Command]]] = list
         self._now = 0
         """When the last batch was judged, by the server's clock."""
@@ -159,7 +159,7 @@ class PartitionOwner:
             found.append(
                 f"payloads are delivered without the copy that the policy asks for: {evidence.problem}"
             )
-        found += self._judge_alarms
+        found += self._judge_alarms()
         if self._read_ahead.operator_log_unreadable:
             found.append("the operator log cannot be read: what operators do is not carried out")
         if self._committer.audit_blocked_until:

@@ -7,7 +7,7 @@ has looked, since to begin anew would forget what was agreed.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
 import msgspec
 
@@ -36,6 +36,8 @@ from mas_core.store.commits import Commit
 ANSWER_TTL_MS = 60_000
 SPOILED = "spoiled"
 """Code of the refusal where the stored record of a resource is not ours."""
+FAILED = "failed"
+"""Code of the refusal where the machine of a kind has failed."""
 
 log = get_logger(__name__)
 
@@ -82,14 +84,24 @@ class Resources:
         }
         self._former = list(former)
         self._spoiled: set[tuple[str, str]] = set()
+        self._failed: set[str] = set()
+        """Kinds whose machine did what it must not do; the others, and all messages to agents, go on."""
         for kind, machine in self._machines.items():
-            machine.load(self._opened(kind, stored.get(kind, {})))
+            try:
+                machine.load(self._opened(kind, stored.get(kind, {})))
+            except Exception as error:  # noqa: BLE001 - no record may stop a partition
+                self._note_failure(kind, error)
 
     @property
     def alarms(self) -> list[str]:
         """What is wrong and needs an operator."""
+        found = [
+            f"{kind}: takes no commands, see resources.failed in the log" for kind in sorted(self._failed)
+        ]
         names = ", ".join(sorted(f"{kind}:{name}" for kind, name in self._spoiled)[:5])
-        return [f"records of resources are not ours, so these take no commands: {names}"] if names else []
+        if names:
+            found.append(f"records of resources are not ours, so these take no commands: {names}")
+        return found
 
     def waiting(self) -> list[tuple[str, Command]]:
         """Kind and command of those who wait for an answer."""
@@ -98,7 +110,7 @@ class Resources:
 
     def is_due(self, now: int) -> bool:
         """Whether something has to be done though no message came."""
-        return bool(self._former) or any(0 < machine.next_due() <= now for machine in self._machines.values())
+        return bool(self._former) or any(self._due(now))
 
     def carry_out(self, transits: Iterable[Transit]) -> None:
         """Let machines take the messages that came through to them; what became of each is in its details."""
@@ -113,11 +125,26 @@ class Resources:
         former, self._former = self._former, []
         for kind, command in former:
             self._send_away(kind, command.without_waiting(now))
-        for machine in self._machines.values():
-            if 0 < machine.next_due() <= now:
-                self._follow(machine.kind, machine.tick(now), now)
+        for machine in list(self._due(now)):
+            try:
+                step = machine.tick(now)
+            except Exception as error:  # noqa: BLE001 - it would fail again at once, for ever
+                self._note_failure(machine.kind, error)
+            else:
+                self._follow(machine.kind, step, now)
+
+    def _due(self, now: int) -> Iterator[Machine]:
+        for kind, machine in self._machines.items():
+            if kind not in self._failed and 0 < machine.next_due() <= now:
+                yield machine
+
+    def _note_failure(self, kind: str, error: Exception) -> None:
+        log.error("resources.failed", kind=kind, trace=trace_of(error))
+        self._failed.add(kind)
 
     def _send_away(self, kind: str, command: Command) -> None:
+        if kind in self._failed:
+            return
         try:
             step = self._machines[kind].send_away(command)
         except Refusal as refusal:
@@ -151,6 +178,8 @@ class Resources:
     def _step(self, machine: Machine | None, command: Command, kind: str) -> Step:
         if machine is None:
             raise Refusal("invalid", f"a {kind} takes no messages of this type")
+        if kind in self._failed:
+            raise Refusal(FAILED, f"no {kind} takes commands before a gateway starts over")
         if (kind, command.resource) in self._spoiled:
             raise Refusal(SPOILED, f"the stored record of {kind}:{command.resource} is not ours")
         return machine.command(command)
