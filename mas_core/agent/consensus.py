@@ -126,7 +126,16 @@ class Consensus:
         return await self._propose(msgspec.to_builtins(motion), proposal_id, is_asking=is_asking)
 
     async def _propose(self, data: dict[str, object], proposal_id: str, *, is_asking: bool) -> OpenVote:
-        answer = await ask(self._client, KIND, proposal_id or new_message_id(), "open", data)
+        name = proposal_id or new_message_id()
+        try:
+            answer = await ask(self._client, KIND, name, "open", data)
+        except Forbidden as error:
+            if proposal_id:
+                raise
+            # The next one has another id, so a rule for this one alone would help nobody.
+            one, all_of_them = f" {KIND}:{name} --action", f" '{KIND}:>' --action"
+            hint = [line.replace(one, all_of_them) for line in error.hint]
+            raise Forbidden(error.message, hint=hint, **error.details) from None
         [view], [proposal] = views_of(answer), proposals_of(answer)
         vote = OpenVote(proposal, self, view.round)
         if is_asking and view.result is None:

@@ -80,6 +80,13 @@ class NewTask(msgspec.Struct, kw_only=True):
     during: TaskInHand | None = None
 
 
+_NOT_TAKEN = (
+    "nobody has taken it: that takes a running agent with a handler of {type}, each capability that was asked "
+    "for, a free slot, and a rule: mas rbac allow AGENT task:{queue} --action work"
+)
+"""Why a task still waits."""
+
+
 class Supervisor:
     """Assigns tasks to a queue and follows them.
 
@@ -210,8 +217,10 @@ class Supervisor:
             if found.is_over:
                 return found
             if time.monotonic() >= until:
+                untaken = found.status == "waiting" and not found.attempt
                 raise RequestTimedOut(
                     f"task {task_id} is {found.status} after {timeout:g} s",
+                    **({"because": _NOT_TAKEN.format(type=found.type, queue=self.queue)} if untaken else {}),
                     hint=f"mas task get {task_id}",
                     target=f"{KIND}:{self.queue}",
                     seconds=timeout,

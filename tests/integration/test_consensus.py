@@ -132,6 +132,9 @@ async def test_s35_the_policy_says_who_proposes_and_who_votes(server_url):
             with pytest.raises(Forbidden):
                 await attempt
         with pytest.raises(Forbidden) as refused:
+            await stranger.propose("t", VOTERS)
+        assert refused.value.hint[1] == "mas rbac allow stranger 'vote:>' --action propose"
+        with pytest.raises(Forbidden) as refused:
             await stranger.vote("plan", True)
         assert refused.value.hint == (
             "mas rbac explain stranger vote:plan vote.cast",

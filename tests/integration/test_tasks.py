@@ -11,7 +11,7 @@ from mas_cli.output.trace_lines import tree_lines
 from mas_core import Agent, Supervisor
 from mas_core.agent.supervisor import NewTask
 from mas_core.agent.task_handlers import TaskInHand
-from mas_core.errors import CoordinationRefused, Forbidden, InvalidIdentifier, TaskFailed
+from mas_core.errors import CoordinationRefused, Forbidden, InvalidIdentifier, RequestTimedOut, TaskFailed
 from mas_core.ops import trace
 
 
@@ -99,6 +99,9 @@ async def test_a_task_is_done_and_recorded(system):
         await stranger.assign("sum")
     with pytest.raises(InvalidIdentifier):
         await boss.assign("sum!!")
+    with pytest.raises(RequestTimedOut) as untaken:
+        await boss.result(await boss.assign("sum", {"numbers": []}, capabilities=["gpu"]), 0)
+    assert "mas rbac allow AGENT task:default --action work" in str(untaken.value.details["because"])
     outcomes = [record.details.get("outcome") for record in await system.audit(target="task:default")]
     assert {"assigned", "waits", "done", "failed"} <= set(outcomes)
     assert await system.audit_holds()
