@@ -124,7 +124,8 @@ async def open_vote(
         return ExitCode.OK
     result: Result | None = None
     async with open_system(call) as system, consensus.consensus(system, as_agent) as votes:
-        opened = await votes.propose_motion(motion, name)
+        opened = await votes.propose_motion(motion, proposal_id)
+        name = opened.proposal.id
         for voter, why in opened.unreached.items():
             call.talk.warn(f"{voter} could not be asked: {why}")
         if wait:
