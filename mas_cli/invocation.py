@@ -99,7 +99,7 @@ def _returned(function: CommandFunction, call: Invocation, arguments: dict[str, 
     seconds = None if call.command.own_timeout else call.flags.timeout_seconds()
     is_async = inspect.iscoroutinefunction(function)
     limit = seconds + BACKSTOP if is_async and seconds is not None else seconds
-    with _orderly_end(), interrupted_after(limit, lambda: _too_late(seconds)):
+    with orderly_end(), interrupted_after(limit, lambda: _too_late(seconds)):
         result = function(call, **arguments)
         code = asyncio.run(_awaited(result, seconds)) if inspect.iscoroutine(result) else result
     if not isinstance(code, ExitCode):
@@ -118,10 +118,12 @@ async def _awaited(result: Awaitable[ExitCode], seconds: float | None) -> ExitCo
 
 
 @contextmanager
-def _orderly_end() -> Iterator[None]:
+def orderly_end() -> Iterator[None]:
     """Turn SIGTERM into an exception, so that whatever is open gets closed."""
 
     def terminated(*_: object) -> None:
+        # `timeout` and others send it twice, and the second one must not cut off what the first one closes.
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)
         raise Terminated
 
     before = signal.signal(signal.SIGTERM, terminated)
