@@ -41,7 +41,7 @@ RARER: frozenset[str] = frozenset(
     {
         *("metrics", "check", "partitions", "record", "bench", "event", "schedule", "approval", "breaker"),
         *("key", "limit", "config", "completion", "spec", "man", "help", "version", "leader", "consensus"),
-        *("reply", "route"),
+        *("reply", "route", "demo", "context"),
     }
 )
 """First words that `mas --help` names without their summaries, so that it stays one screen."""
