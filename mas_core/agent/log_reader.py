@@ -330,8 +330,11 @@ async def _unless(
         await asyncio.wait((task, waiting), return_when=asyncio.FIRST_COMPLETED)
         return task.result() if task.done() else None
     finally:
-        for one in (task, waiting):
-            if not one.done():
+        if left := [one for one in (task, waiting) if not one.done()]:
+            for one in left:
                 one.cancel()
-                with contextlib.suppress(asyncio.CancelledError, MasError):
-                    await one
+            # Not awaited one by one: whoever ends this reader at this moment must not be overheard.
+            await asyncio.wait(left)
+            for one in left:
+                if not one.cancelled():
+                    one.exception()
