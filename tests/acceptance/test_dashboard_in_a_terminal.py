@@ -37,7 +37,7 @@ class Terminal:
         environment = {
             name: value
             for name, value in os.environ.items()
-            if not name.startswith(("MAS_", "TMUX", "TEXTUAL"))
+            if not name.startswith(("MAS_", "TMUX", "TEXTUAL")) and name not in ("COLUMNS", "LINES")
         }
         subprocess.run(
             [
