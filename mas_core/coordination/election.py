@@ -13,6 +13,7 @@ from typing import Annotated
 
 import msgspec
 
+from mas_core.coordination.agenda import Agenda
 from mas_core.coordination.machine import Command, Event, Refusal, Step
 
 KIND = "leader"
@@ -94,12 +95,17 @@ class Election:
         self._groups: dict[str, Group] = {}
         self._candidates: dict[str, list[_Waiting]] = {}
         self._watchers: dict[str, list[_Waiting]] = {}
+        self._agenda = Agenda()
+        """Names of groups, each with the next moment at which something of it may run out."""
 
     def load(self, records: Mapping[str, bytes]) -> None:
         """Start from these records."""
         self._groups = {name: read_group(record) for name, record in records.items()}
         self._candidates.clear()
         self._watchers.clear()
+        self._agenda = Agenda()
+        for group in self._groups.values():
+            self._remind(group)
 
     def command(self, command: Command) -> Step:
         """Carry out a command.
@@ -137,29 +143,45 @@ class Election:
         return step
 
     def next_due(self) -> int:
-        """When the next lease or the next waiting ends."""
-        moments = [group.expires for group in self._groups.values() if group.leader]
-        for queues in (self._candidates, self._watchers):
-            moments += [waiting.until for queue in queues.values() for waiting in queue]
-        return min(moments, default=0)
+        """When the next lease or the next waiting ends, or was to end before it was prolonged."""
+        return self._agenda.next_due()
 
     def tick(self, now: int) -> Step:
         """End leases that have run out, elect who waits, and send those away who waited long enough."""
         step = Step()
-        for name in list(self._candidates):
-            for waiting in [one for one in self._candidates[name] if one.until <= now]:
-                self._leave(self._candidates, name, waiting)
-                group = self._groups.get(name) or Group(name)
-                step.answer(waiting.command, {**self._told(group, now), "elected": False})
-        for group in self._groups.values():
-            if group.leader and group.expires <= now:
-                self._vacate(step, group, now, "leader.expired", f"{group.leader} did not renew its term")
-        for name in list(self._watchers):
-            for waiting in [one for one in self._watchers[name] if one.until <= now]:
-                self._leave(self._watchers, name, waiting)
-                group = self._groups.get(name) or Group(name)
-                step.answer(waiting.command, self._told(group, now))
+        for name in self._agenda.take_due(now):
+            self._look_at(step, name, now)
         return step
+
+    def _look_at(self, step: Step, name: str, now: int) -> None:
+        """Something of a group may have run out."""
+        group = self._groups.get(name) or Group(name)
+        for waiting in self._waited_long_enough(self._candidates, name, now):
+            step.answer(waiting.command, {**self._told(group, now), "elected": False})
+        if group.leader and group.expires <= now:
+            self._vacate(step, group, now, "leader.expired", f"{group.leader} did not renew its term")
+        for waiting in self._waited_long_enough(self._watchers, name, now):
+            step.answer(waiting.command, self._told(group, now))
+        self._remind(group)
+
+    def _remind(self, group: Group) -> None:
+        """Look at a group again when the first of its moments comes."""
+        moments = [
+            waiting.until
+            for queues in (self._candidates, self._watchers)
+            for waiting in queues.get(group.name, ())
+        ]
+        if group.leader:
+            moments.append(group.expires)
+        if moments:
+            self._agenda.remind(min(moments), group.name)
+
+    def _waited_long_enough(self, queues: dict[str, list[_Waiting]], name: str, now: int) -> list[_Waiting]:
+        """Those who did; they wait no more."""
+        over = [waiting for waiting in queues.get(name, ()) if waiting.until <= now]
+        for waiting in over:
+            self._leave(queues, name, waiting)
+        return over
 
     def _group(self, command: Command) -> Group:
         return self._groups.get(command.resource) or Group(command.resource)
@@ -276,6 +298,8 @@ class Election:
     def _store(self, step: Step, group: Group) -> None:
         self._groups[group.name] = group
         step.records[group.name] = msgspec.json.encode(group)
+        if group.leader:
+            self._agenda.remind(group.expires, group.name)
 
     def _tell_watchers(self, step: Step, group: Group, now: int) -> None:
         for waiting in self._watchers.pop(group.name, []):
@@ -287,13 +311,14 @@ class Election:
             if waiting.command.is_from_same_as(command):
                 self._leave(self._candidates, command.resource, waiting)
 
-    @staticmethod
-    def _wait(queues: dict[str, list[_Waiting]], name: str, waiting: _Waiting) -> bool:
+    def _wait(self, queues: dict[str, list[_Waiting]], name: str, waiting: _Waiting) -> bool:
         """Whether there was a place to wait in."""
         queue = queues.setdefault(name, [])
-        if len(queue) < MAX_WAITING:
-            queue.append(waiting)
-        return queue[-1] is waiting
+        if len(queue) >= MAX_WAITING:
+            return False
+        queue.append(waiting)
+        self._agenda.remind(waiting.until, name)
+        return True
 
     @staticmethod
     def _leave(queues: dict[str, list[_Waiting]], name: str, waiting: _Waiting) -> None:
