@@ -32,7 +32,8 @@
     │  ├─ Unauthenticated
     │  │  ├─ TokenInvalid
     │  │  ├─ TokenExpired
-    │  │  └─ TokenRevoked
+    │  │  ├─ TokenRevoked
+    │  │  └─ CertificateRefused  reason
     │  ├─ Forbidden              sender, target, action
     │  ├─ RateLimited            limit, window, retry_after
     │  ├─ PayloadBlocked         findings: kinds and places, never the text
@@ -359,6 +360,12 @@ class TokenRevoked(Unauthenticated):
     """Authentication failed: the token was revoked."""
 
     code = "token_revoked"
+
+
+class CertificateRefused(Unauthenticated):
+    """Authentication failed: the certificate does not count."""
+
+    code = "certificate_refused"
 
 
 class Forbidden(Refused):

@@ -87,8 +87,10 @@ class ProjectConfig(BaseSettings):
     """Rules in the grammar of policy.yaml."""
     server_listen_addr: str | None = None
     """host:port of the server mode."""
+    trust_domain: str = Field(default="mas", pattern="^[a-z0-9][a-z0-9._-]{0,254}$")
+    """The first part of the SPIFFE IDs in the certificates of agents: spiffe://TRUST_DOMAIN/agent/ID."""
     tls_ca_path: Path | None = None
-    """Certificate authority that agents must come from."""
+    """Certificate authorities that agents must come from; one or several in a file."""
     tls_server_cert_path: Path | None = None
     """Certificate of the server mode."""
     tls_server_key_path: Path | None = None

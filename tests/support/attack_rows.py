@@ -47,6 +47,7 @@ ROWS = {
     34: "everything at the highest priority",
     35: "votes that are double, late, forged, replayed or counted wrong",
     36: "a former leader that writes after its lease",
+    37: "certificates: none, of others, two names, wrong names, expired, revoked",
     38: "capabilities and metadata that poison the registry",
     39: "heartbeats that are forged or late",
     40: "states of others, strange keys, huge values",
