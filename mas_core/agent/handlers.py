@@ -2,21 +2,19 @@
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, replace
 from typing import Any, TypeVar
 
-from pydantic import BaseModel, ValidationError
+from pydantic import BaseModel
 
+from mas_core.agent.marks import Marks, fitted, takes_content
 from mas_core.base.ids import check_message_type
-from mas_core.errors import InvalidPayload, UsageError
+from mas_core.errors import UsageError
 from mas_core.model.message import AgentMessage, TypedPayload
 from mas_core.resilience.retry_policy import RetryPolicy
 
 HandlerMethod = TypeVar("HandlerMethod", bound=Callable[..., Awaitable[object]])
-
-_MARK = "_mas_handles"
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,14 +38,10 @@ class Handler:
         """
         if self.model is None:
             return message.data
-        try:
-            return self.model.model_validate(message.data)
-        except ValidationError as error:
-            problems = "; ".join(
-                f"{'.'.join(map(str, item['loc'])) or 'payload'}: {item['msg']}"
-                for item in error.errors(include_input=False, include_url=False, include_context=False)[:5]
-            )
-            raise InvalidPayload(f"the payload does not fit {self.message_type}: {problems}") from None
+        return fitted(self.model, message.data, "payload", f"the payload does not fit {self.message_type}")
+
+
+_MARKS: Marks[Handler] = Marks("_mas_handles")
 
 
 def on(
@@ -66,13 +60,8 @@ def on(
     check_message_type(message_type)
 
     def mark(method: HandlerMethod) -> HandlerMethod:
-        is_async = inspect.iscoroutinefunction(method)
-        if not is_async:
-            raise UsageError(f"the handler of {message_type} must be an async function")
-        takes_payload = len(inspect.signature(method).parameters) > 2
-        handler = Handler(message_type, method.__name__, model, takes_payload, retry, timeout)
-        marks: list[Handler] = getattr(method, _MARK, [])
-        setattr(method, _MARK, [*marks, handler])
+        takes_payload = takes_content(method, message_type)
+        _MARKS.put(method, Handler(message_type, method.__name__, model, takes_payload, retry, timeout))
         return method
 
     return mark
@@ -80,9 +69,4 @@ def on(
 
 def handlers_of(kind: type[Any]) -> dict[str, Handler]:
     """The handlers of an agent class by message type; those of subclasses win."""
-    found: dict[str, Handler] = {}
-    for base in reversed(kind.__mro__):
-        for name, method in vars(base).items():
-            for handler in getattr(method, _MARK, ()):
-                found[handler.message_type] = replace(handler, name=name)
-    return found
+    return {handler.message_type: replace(handler, name=name) for name, handler in _MARKS.of(kind)}

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import inspect
 import zlib
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, replace
@@ -15,6 +14,7 @@ from mas_core.agent.client import Client
 from mas_core.agent.handlers import Handler
 from mas_core.agent.keeper import StateKeeper
 from mas_core.agent.log_reader import NOW
+from mas_core.agent.marks import Marks, takes_content
 from mas_core.agent.retries import Retries
 from mas_core.agent.subscription import Heard, Subscription
 from mas_core.agent.turn import MustRunAlone, Turn, current_turn
@@ -34,7 +34,6 @@ Run = Callable[[Handler, AgentMessage], Awaitable[object]]
 """Runs a handler once, within its time limit."""
 
 PAUSE_AFTER: Final = 32
-_MARK: Final = "_mas_subscribes"
 _USUAL: Final = RetryPolicy()
 
 
@@ -46,6 +45,9 @@ class TopicHandler:
     durable: bool
     start: str | int
     handler: Handler
+
+
+_MARKS: Final[Marks[TopicHandler]] = Marks("_mas_subscribes")
 
 
 def subscribe(
@@ -61,13 +63,9 @@ def subscribe(
     check_pattern(TOPIC, pattern)
 
     def mark(method: Method) -> Method:
-        is_async = inspect.iscoroutinefunction(method)
-        if not is_async:
-            raise UsageError(f"the handler of {pattern} must be an async function")
-        takes_payload = len(inspect.signature(method).parameters) > 2
+        takes_payload = takes_content(method, pattern)
         handler = Handler(pattern, method.__name__, model, takes_payload, retry, timeout)
-        marks: list[TopicHandler] = getattr(method, _MARK, [])
-        setattr(method, _MARK, [*marks, TopicHandler(pattern, durable, start, handler)])
+        _MARKS.put(method, TopicHandler(pattern, durable, start, handler))
         return method
 
     return mark
@@ -75,11 +73,10 @@ def subscribe(
 
 def topic_handlers_of(kind: type[Any]) -> list[TopicHandler]:
     """The handlers of topics of an agent class; of several for one pattern that of the subclass."""
-    found: dict[str, TopicHandler] = {}
-    for base in reversed(kind.__mro__):
-        for name, method in vars(base).items():
-            for item in getattr(method, _MARK, ()):
-                found[item.pattern] = replace(item, handler=replace(item.handler, name=name))
+    found = {
+        item.pattern: replace(item, handler=replace(item.handler, name=name))
+        for name, item in _MARKS.of(kind)
+    }
     return list(found.values())
 
 

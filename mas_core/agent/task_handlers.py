@@ -2,20 +2,18 @@
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field, replace
 from typing import Any, TypeVar
 
 import msgspec
-from pydantic import BaseModel, ValidationError
+from pydantic import BaseModel
 
+from mas_core.agent.marks import Marks, fitted, takes_content
 from mas_core.base.ids import check_message_type
-from mas_core.errors import InvalidPayload, UsageError
+from mas_core.errors import UsageError
 
 TaskMethod = TypeVar("TaskMethod", bound=Callable[..., Awaitable[object]])
-
-_MARK = "_mas_does"
 
 
 class Assignment(msgspec.Struct):
@@ -96,14 +94,12 @@ class TaskHandler:
         """
         if self.model is None:
             return task.parameters
-        try:
-            return self.model.model_validate(task.parameters)
-        except ValidationError as error:
-            problems = "; ".join(
-                f"{'.'.join(map(str, item['loc'])) or 'parameters'}: {item['msg']}"
-                for item in error.errors(include_input=False, include_url=False, include_context=False)[:5]
-            )
-            raise InvalidPayload(f"the parameters do not fit {self.task_type}: {problems}") from None
+        return fitted(
+            self.model, task.parameters, "parameters", f"the parameters do not fit {self.task_type}"
+        )
+
+
+_MARKS: Marks[TaskHandler] = Marks("_mas_does")
 
 
 def task(task_type: str, *, model: type[BaseModel] | None = None) -> Callable[[TaskMethod], TaskMethod]:
@@ -111,12 +107,8 @@ def task(task_type: str, *, model: type[BaseModel] | None = None) -> Callable[[T
     check_message_type(task_type)
 
     def mark(method: TaskMethod) -> TaskMethod:
-        is_async = inspect.iscoroutinefunction(method)
-        if not is_async:
-            raise UsageError(f"the handler of {task_type} must be an async function")
-        takes_parameters = len(inspect.signature(method).parameters) > 2
-        handler = TaskHandler(task_type, method.__name__, model, takes_parameters)
-        setattr(method, _MARK, [*getattr(method, _MARK, []), handler])
+        takes_parameters = takes_content(method, task_type)
+        _MARKS.put(method, TaskHandler(task_type, method.__name__, model, takes_parameters))
         return method
 
     return mark
@@ -124,9 +116,4 @@ def task(task_type: str, *, model: type[BaseModel] | None = None) -> Callable[[T
 
 def task_handlers_of(kind: type[Any]) -> dict[str, TaskHandler]:
     """The handlers of an agent class by type of task; those of subclasses win."""
-    found: dict[str, TaskHandler] = {}
-    for base in reversed(kind.__mro__):
-        for name, method in vars(base).items():
-            for handler in getattr(method, _MARK, ()):
-                found[handler.task_type] = replace(handler, name=name)
-    return found
+    return {handler.task_type: replace(handler, name=name) for name, handler in _MARKS.of(kind)}
