@@ -1,4 +1,4 @@
-"""Takes what operators wrote into the operator log into the audit chain.
+"""Takes what operators and infrastructure wrote into the operator log into the audit chain.
 
 The log lies in the store, where others may write too. Only an entry that carries the gateway's MAC is recorded
 as an operator's; of anything else is recorded that it was there, and what it claimed.
@@ -17,7 +17,7 @@ from mas_core.base.logs import get_logger
 from mas_core.base.traces import trace_of
 from mas_core.gateway.ledger import Ledger
 from mas_core.model.decision import Decision
-from mas_core.model.operator_entry import MAC_PURPOSE, MAX_ENTRY_BYTES, OperatorEntry
+from mas_core.model.operator_entry import MAC_PURPOSE, MAX_ENTRY_BYTES, OperatorEntry, Phase
 from mas_core.security.gateway_keys import GatewayKeys
 from mas_core.store.stored import StoredFrame
 
@@ -25,6 +25,9 @@ log = get_logger(__name__)
 
 KIND = "operator"
 QUERY = "audit.query"
+SECURITY = "security"
+_KINDS: Mapping[Phase, str] = {"asked": QUERY, "noticed": SECURITY}
+_CHANGES: Mapping[Phase, str] = {"asked": "question", "noticed": "facts"}
 TIMELY_MS = 120_000
 """How much later than it was made an entry may be added to the log."""
 REMEMBERED = 10_000
@@ -83,14 +86,14 @@ class OperatorRecords:
             "at": entry.time,
             "write": entry.write,
             "host": entry.host,
-            "context": entry.context,
+            "source" if entry.phase == "noticed" else "context": entry.context,
             "command": entry.command,
             "subjects": list(entry.subjects),
-            "question" if entry.phase == "asked" else "change": entry.change,
+            _CHANGES.get(entry.phase, "change"): entry.change,
             "error": entry.error,
         }
         self._ledger.record_event(
-            QUERY if entry.phase == "asked" else KIND,
+            _KINDS.get(entry.phase, KIND),
             now,
             decision=entry.phase,
             reason=entry.reason,

@@ -22,9 +22,11 @@ class AuditRecord(msgspec.Struct, frozen=True, omit_defaults=True):
     dlq.retried, dlq.dropped, dlq.restored, dlq.refused, dlq.ended, bus.trimmed, bus.refused,
     breaker.open, breaker.close, breaker.reset,
     approval.approved, approval.rejected, approval.expired;
-    operator for what operators do, audit.query for what they ask of the audit."""
+    operator for what operators do, audit.query for what they ask of the audit;
+    security for what gateways and servers noticed."""
     decision: str = ""
-    """What was decided about a message; of an operator's act its phase: begun, done, failed, asked."""
+    """What was decided about a message; of an operator's act its phase: begun, done, failed, asked; of a
+    notice: noticed."""
     reason: str = ""
     rule: str = ""
     sender: str = ""

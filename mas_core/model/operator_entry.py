@@ -1,4 +1,4 @@
-"""What an operator writes about an act into the log that the gateway takes into the audit chain."""
+"""What operators and infrastructure write into the log that the gateway takes into the audit chain."""
 
 from __future__ import annotations
 
@@ -6,8 +6,9 @@ from typing import Final, Literal
 
 import msgspec
 
-Phase = Literal["begun", "done", "failed", "asked"]
-"""Of an act: before it, after it, or that it failed; of a question: that it was asked."""
+Phase = Literal["begun", "done", "failed", "asked", "noticed"]
+"""Of an act: before it, after it, or that it failed; of a question: that it was asked; of what happened by itself:
+that it was noticed."""
 
 OPERATOR_LANE: Final = "operator"
 """The log is read along with the lanes of the ingress, under this name."""
@@ -21,7 +22,7 @@ MAX_CHANGE_BYTES: Final = 16 * 1024
 
 
 class OperatorEntry(msgspec.Struct, frozen=True, omit_defaults=True):
-    """One entry: an act that begins, ended or failed, or a question to the audit."""
+    """One entry: an act that begins, ended or failed, a question to the audit, or a notice."""
 
     id: str
     operation: str
@@ -32,12 +33,12 @@ class OperatorEntry(msgspec.Struct, frozen=True, omit_defaults=True):
     action: str
     """What was done, such as `token.rotate`."""
     actor: str
-    """Who: user@host."""
+    """Who: user@host; empty for a notice."""
     write: str = ""
     """What was written: policy, registry, breaker, ..."""
     host: str = ""
     context: str = ""
-    """The context or project by which the system was reached."""
+    """The context or project by which the system was reached; of a notice the program that noticed."""
     command: str = ""
     """The command line, secrets masked; empty for a program."""
     reason: str = ""

@@ -13,6 +13,7 @@ from mas_core.ops.scan_rules import scan_check
 from mas_core.registry.operator_log import OperatorLog, this_operator
 from mas_core.registry.policy_record import PolicyRecord
 from mas_core.registry.registry import Registry
+from mas_core.registry.security_notices import SecurityNotices
 from mas_core.security.gateway_keys import GatewayKeys
 from mas_core.settings.private_files import read_token
 from mas_core.settings.running_context import running_pid
@@ -78,6 +79,11 @@ class System:
         log = OperatorLog(self.store.records, keys, this_operator())
         log.explain(context=self.target.name)
         return log
+
+    @cached_property
+    def notices(self) -> SecurityNotices:
+        """Where what is noticed here about security is recorded; needs the keys."""
+        return SecurityNotices(self.store.records, self.keys, "operator")
 
     @property
     def actor(self) -> str:
@@ -163,4 +169,6 @@ class System:
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        if "notices" in self.__dict__:
+            await self.notices.close()
         await self.store.close()

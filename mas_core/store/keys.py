@@ -149,7 +149,7 @@ class Keys:
         return self._prefix[partition] + "payloads"
 
     def operator_log(self) -> str:
-        """Stream: what operators begin and end, until partition 0 has recorded it."""
+        """Stream: what operators begin and end and what was noticed, until partition 0 has recorded it."""
         return self._prefix[0] + "operator"
 
     def session(self, partition: int, agent_id: str, session: str) -> str:

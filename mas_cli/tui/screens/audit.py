@@ -37,7 +37,7 @@ _FIELDS = (
 def _coloured(decision: object) -> Style | None:
     if decision in {"allowed", "done", "asked", "", None}:
         return None
-    return "warn" if decision in {"alert", "redacted", "begun"} else "bad"
+    return "warn" if decision in {"alert", "redacted", "begun", "noticed"} else "bad"
 
 
 class Audit(TablePane):
