@@ -8,7 +8,7 @@ import typer
 
 from mas_cli.connection import open_system
 from mas_cli.errors import PartlyFailed
-from mas_cli.input.sending_flags import OPERATOR, As
+from mas_cli.input.sending_flags import OPERATOR, As, Rate
 from mas_cli.input.time_ranges import parse_range
 from mas_cli.invocation import Invocation
 from mas_cli.output.columns import Column, Record
@@ -48,9 +48,7 @@ async def replay(
         str, typer.Option("--to", metavar="TARGET", help="Whom it goes to now; the same agent if left out.")
     ] = "",
     as_agent: As = OPERATOR,
-    rate: Annotated[
-        float, typer.Option(metavar="N", help="At most so many a second; as fast as possible if left out.")
-    ] = 0,
+    rate: Rate = 0,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Send nothing, and list what would be.")] = False,
 ) -> ExitCode:
     """Send again what was delivered to an agent, oldest first, as new messages that are judged anew.

@@ -8,6 +8,7 @@ import typer
 
 from mas_cli.connection import open_system
 from mas_cli.input.durations import parse_duration
+from mas_cli.input.sending_flags import OPERATOR, As
 from mas_cli.invocation import Invocation
 from mas_cli.output.columns import Column, with_rest
 from mas_cli.output.coordination_rows import VOTE_COLUMNS, vote_row, vote_style
@@ -20,13 +21,7 @@ from mas_core.model.vote import ACCEPTED, REJECTED, Motion
 if TYPE_CHECKING:
     from mas_core.ops.consensus import Result, Trail
 
-OPERATOR = "operator"
-
 VoteId = Annotated[str, typer.Argument(metavar="ID", help="Id of the vote, as in mas consensus list.")]
-As = Annotated[
-    str, typer.Option("--as", metavar="AGENT", help="The agent to act as; its token has to be at hand.")
-]
-
 
 _SHOWN = (
     Column("id", style=lambda _: "name"),

@@ -12,7 +12,9 @@ from mas_cli.connection import open_system, required_project, target_of
 from mas_cli.errors import PartlyFailed
 from mas_cli.following import Until, ending, follow
 from mas_cli.input.payload import PayloadSource, payloads
+from mas_cli.input.prompts import announced
 from mas_cli.input.replay_flags import parse_speed
+from mas_cli.input.sending_flags import OPERATOR, Argument, As, Fields, JsonFields
 from mas_cli.input.time_ranges import parse_range
 from mas_cli.invocation import Invocation
 from mas_cli.output.columns import Column, Record
@@ -28,7 +30,6 @@ if TYPE_CHECKING:
     from mas_core.ops.events import EventQuery, Replayed, StoredEvent
 
 SHOWN = 100
-OPERATOR = "operator"
 
 Type = Annotated[
     str, typer.Option("--type", metavar="PATTERN", help="Only these: order.created, 'order.*', 'order.>'.")
@@ -44,9 +45,6 @@ Since = Annotated[
     str | None, typer.Option("--since", metavar="TIME", help="From then on: 1h, yesterday, a date or time.")
 ]
 Before = Annotated[str | None, typer.Option("--until", metavar="TIME", help="Only before then.")]
-As = Annotated[
-    str, typer.Option("--as", metavar="AGENT", help="The agent to act as; its token has to be at hand.")
-]
 
 _COLUMNS = (
     Column("time", kind="time"),
@@ -161,21 +159,10 @@ async def tail(
 async def emit(
     call: Invocation,
     event_type: Annotated[str, typer.Argument(metavar="TYPE", help="What happened, such as order.created.")],
-    payload: Annotated[
-        str | None,
-        typer.Argument(metavar="PAYLOAD", help="JSON, @file, or - for standard input; {} if left out."),
-    ] = None,
+    payload: Argument = None,
     *,
-    fields: Annotated[
-        list[str] | None,
-        typer.Option("-F", "--field", metavar="K=V", help="A string for the payload; repeatable."),
-    ] = None,
-    json_fields: Annotated[
-        list[str] | None,
-        typer.Option(
-            "-J", "--json-field", metavar="K:=JSON", help="A JSON value for the payload; repeatable."
-        ),
-    ] = None,
+    fields: Fields = None,
+    json_fields: JsonFields = None,
     topic: Annotated[str, typer.Option(metavar="TOPIC", help="Where it belongs, such as orders.eu.")] = "",
     as_agent: As = OPERATOR,
     dry_run: Annotated[
@@ -188,12 +175,7 @@ async def emit(
     It goes to the recorder as a message, so the policy says who may: mas rbac allow AGENT event-recorder.
     """
     source = PayloadSource(payload, fields or (), json_fields or ())
-
-    def reading() -> None:
-        if call.stdin.isatty():
-            call.talk.say("reading payload from stdin, end with Ctrl-D")
-
-    (data,) = payloads(source, call.stdin, before_stdin=reading)
+    (data,) = payloads(source, call.stdin, before_stdin=announced(call))
     async with open_system(call) as system:
         from mas_core.ops import events
 

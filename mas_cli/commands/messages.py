@@ -20,9 +20,13 @@ from mas_cli.input.sending_flags import (
     Encrypt,
     Fields,
     JsonFields,
+    Lines,
     Pick,
     Priority,
+    Rate,
     Target,
+    Template,
+    Ttl,
     Type,
     parse_pick,
 )
@@ -46,19 +50,15 @@ async def send(
     json_fields: JsonFields = None,
     as_agent: As = OPERATOR,
     priority: Priority = "normal",
-    ttl: Annotated[str, typer.Option(metavar="DUR", help="After this long it is of no use.")] = "1h",
+    ttl: Ttl = "1h",
     message_id: Annotated[
         str,
         typer.Option("--id", metavar="ID", help="An id of your own: sent again, it has no second effect."),
     ] = "",
-    lines: Annotated[bool, typer.Option("--lines", help="Every line is a message of its own.")] = False,
+    lines: Lines = False,
     count: Annotated[int, typer.Option(metavar="N", help="Send it so many times.")] = 1,
-    rate: Annotated[
-        float, typer.Option(metavar="N", help="At most so many a second; as fast as possible if left out.")
-    ] = 0,
-    template: Annotated[
-        bool, typer.Option("--template", help="Fill in {{count}}, {{id}}, {{now}} and {{random 8}}.")
-    ] = False,
+    rate: Rate = 0,
+    template: Template = False,
     encrypt: Encrypt = False,
     delivery: Delivery = "",
     at: Annotated[

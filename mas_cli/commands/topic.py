@@ -12,7 +12,18 @@ from mas_cli.input.batches import batch
 from mas_cli.input.durations import parse_duration
 from mas_cli.input.payload import PayloadSource, payloads
 from mas_cli.input.prompts import announced
-from mas_cli.input.sending_flags import Argument, As, DryRun, Fields, JsonFields, Priority
+from mas_cli.input.sending_flags import (
+    Argument,
+    As,
+    DryRun,
+    Fields,
+    JsonFields,
+    Lines,
+    Priority,
+    Rate,
+    Template,
+    Ttl,
+)
 from mas_cli.invocation import Invocation
 from mas_cli.output.columns import Column, Record
 from mas_cli.output.exit_codes import ExitCode
@@ -82,19 +93,15 @@ async def publish(
         str, typer.Option("--type", metavar="TYPE", help="Type of the message; the topic if left out.")
     ] = "",
     priority: Priority = "normal",
-    ttl: Annotated[str, typer.Option(metavar="DUR", help="After this long it is of no use.")] = "1h",
+    ttl: Ttl = "1h",
     message_id: Annotated[
         str,
         typer.Option("--id", metavar="ID", help="An id of your own: published again, it has no effect."),
     ] = "",
-    lines: Annotated[bool, typer.Option("--lines", help="Every line is a message of its own.")] = False,
+    lines: Lines = False,
     count: Annotated[int, typer.Option(metavar="N", help="Publish it so many times.")] = 1,
-    rate: Annotated[
-        float, typer.Option(metavar="N", help="At most so many a second; as fast as possible if left out.")
-    ] = 0,
-    template: Annotated[
-        bool, typer.Option("--template", help="Fill in {{count}}, {{id}}, {{now}} and {{random 8}}.")
-    ] = False,
+    rate: Rate = 0,
+    template: Template = False,
     dry_run: DryRun = False,
 ) -> ExitCode:
     """Publish messages to a topic, for all who listen and for those who come later.

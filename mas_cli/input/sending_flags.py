@@ -39,6 +39,15 @@ Priority = Annotated[
     typer.Option(metavar="critical|high|normal|low|bulk", help="How urgent it is; also 0 to 10."),
 ]
 
+Ttl = Annotated[str, typer.Option(metavar="DUR", help="After this long it is of no use.")]
+Lines = Annotated[bool, typer.Option("--lines", help="Every line is a message of its own.")]
+Rate = Annotated[
+    float, typer.Option(metavar="N", help="At most so many a second; as fast as possible if left out.")
+]
+Template = Annotated[
+    bool, typer.Option("--template", help="Fill in {{count}}, {{id}}, {{now}} and {{random 8}}.")
+]
+
 Delivery = Annotated[
     str,
     typer.Option(
