@@ -2,24 +2,18 @@
 
 from __future__ import annotations
 
-import asyncio
 import os
-import signal
 import sys
 from pathlib import Path
 
 from benchmarks.stage_profile import StageProfile
 from mas_core.base.event_loop import run
+from mas_core.base.stop_signals import told_to_stop
 from mas_core.gateway.process import serve
 from mas_core.settings.target import resolve_target
 
 
 async def _main(profile: StageProfile | None) -> None:
-    stop = asyncio.Event()
-    loop = asyncio.get_running_loop()
-    loop.add_signal_handler(signal.SIGTERM, stop.set)
-    loop.add_reader(sys.stdin.fileno(), _read, loop, stop)
-
     def on_change(change: str, _gateway_id: str) -> None:
         if change == "ready":
             if profile is not None:
@@ -29,13 +23,7 @@ async def _main(profile: StageProfile | None) -> None:
         elif profile is not None:
             profile.stop()
 
-    await serve(resolve_target(), stop, on_change=on_change)
-
-
-def _read(loop: asyncio.AbstractEventLoop, stop: asyncio.Event) -> None:
-    if not os.read(sys.stdin.fileno(), 1024):
-        loop.remove_reader(sys.stdin.fileno())
-        stop.set()
+    await serve(resolve_target(), told_to_stop(until_input_ends=True), on_change=on_change)
 
 
 if __name__ == "__main__":

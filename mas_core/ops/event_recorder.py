@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 import os
-import signal
 import sys
 from collections.abc import AsyncIterator, Sequence
 from contextlib import ExitStack, asynccontextmanager, suppress
@@ -17,8 +16,8 @@ from typing import Any, Final
 
 from mas_core.agent.agent import Agent
 from mas_core.base.clock import now_ms
-from mas_core.base.event_loop import run
-from mas_core.base.logs import get_logger, log_to_stderr
+from mas_core.base.logs import get_logger
+from mas_core.base.stop_signals import run_service
 from mas_core.errors import Forbidden, LockHeld, MasError, ProjectNotFound
 from mas_core.events.consumers import trim
 from mas_core.events.store import EventStore
@@ -200,28 +199,15 @@ async def _until(stop: asyncio.Event, evicted: asyncio.Event, *beside: asyncio.T
             waiting.cancel()
 
 
-async def _main() -> int:
-    stop = asyncio.Event()
-    loop = asyncio.get_running_loop()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, stop.set)
-    if "--until-input-ends" in sys.argv[1:]:
-        loop.add_reader(sys.stdin.fileno(), _read, loop, stop)
-    try:
-        await record_events(resolve_target(), stop, is_waiting=True)
-    except MasError as error:
-        log.error("recorder.failed", code=error.code, reason=error.message, hint=error.hint)
-        return 1
-    return 0
+def main() -> int:
+    """Run the recorder until it is told to stop; returns the exit code."""
+    os.umask(0o077)
+    return run_service(_serve, "recorder.failed")
 
 
-def _read(loop: asyncio.AbstractEventLoop, stop: asyncio.Event) -> None:
-    if not os.read(sys.stdin.fileno(), 1024):
-        loop.remove_reader(sys.stdin.fileno())
-        stop.set()
+async def _serve(stop: asyncio.Event) -> None:
+    await record_events(resolve_target(), stop, is_waiting=True)
 
 
 if __name__ == "__main__":
-    os.umask(0o077)
-    log_to_stderr()
-    sys.exit(run(_main()))
+    sys.exit(main())

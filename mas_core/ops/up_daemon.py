@@ -13,6 +13,7 @@ import msgspec
 
 from mas_core.base.event_loop import run
 from mas_core.base.logs import get_logger, log_to_stderr
+from mas_core.base.stop_signals import on_stop_signals
 from mas_core.errors import AgentFailed, MasError
 from mas_core.ops.background import Daemon
 from mas_core.ops.run_events import RunEvent
@@ -25,17 +26,15 @@ log = get_logger("mas_core.up")
 async def _main(told: Daemon) -> int:
     stop = asyncio.Event()
     is_ready = False
-    loop = asyncio.get_running_loop()
     running = asyncio.current_task()
 
-    def end() -> None:
+    def end(_signal: signal.Signals) -> None:
         if is_ready or running is None:
             stop.set()
         else:
             running.cancel()
 
-    for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, end)
+    on_stop_signals(end)
 
     def report(event: RunEvent) -> None:
         nonlocal is_ready

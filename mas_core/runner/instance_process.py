@@ -12,7 +12,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
-import signal
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -21,6 +20,7 @@ import msgspec
 
 from mas_core.base.event_loop import run
 from mas_core.base.logs import get_logger, log_to_stderr
+from mas_core.base.stop_signals import on_input, told_to_stop
 from mas_core.errors import (
     AgentNotFound,
     ConfigurationError,
@@ -85,11 +85,9 @@ def main() -> int:
 
 
 async def _run(launch: Launch, report: Any) -> int:
-    end, retire = asyncio.Event(), asyncio.Event()
-    loop = asyncio.get_running_loop()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, end.set)
-    loop.add_reader(sys.stdin.fileno(), _on_input, loop, end, retire)
+    end, retire = told_to_stop(), asyncio.Event()
+    # That standard input ends means that the supervisor has ended.
+    on_input(ended=end.set, told=retire.set)
     loader = ClassLoader(map(Path, launch.class_folders), launch.class_prefixes)
     agent = make_agent(launch, loader)
     program_ended: asyncio.Event = getattr(agent, "ended", None) or asyncio.Event()
@@ -178,15 +176,6 @@ def policies_of(retries: AgentRetries) -> dict[str, RetryPolicy]:
         }
         policies[glob] = RetryPolicy(**options)
     return policies
-
-
-def _on_input(loop: asyncio.AbstractEventLoop, end: asyncio.Event, retire: asyncio.Event) -> None:
-    """Whatever more is said on standard input retires us; that it ends means that the supervisor has ended."""
-    if os.read(sys.stdin.fileno(), 4096):
-        retire.set()
-    else:
-        loop.remove_reader(sys.stdin.fileno())
-        end.set()
 
 
 def _write_traceback() -> None:

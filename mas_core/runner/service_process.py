@@ -9,11 +9,9 @@ import sys
 from collections.abc import Callable, Sequence
 
 from mas_core.base.backoff import exponential_delays
+from mas_core.base.stop_signals import UNTIL_INPUT_ENDS
 from mas_core.runner.log_files import open_log
 from mas_core.settings.project import Project
-
-UNTIL_INPUT_ENDS = "--until-input-ends"
-"""Tells the process to end when whoever started it is gone."""
 
 END_SECONDS = 10.0
 STEADY_SECONDS = 10.0

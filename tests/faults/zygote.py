@@ -21,8 +21,6 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NoReturn
 
-from mas_core.base.event_loop import run
-from mas_core.base.logs import log_to_stderr
 from mas_core.gateway.policy_compiler import PolicyCompiler
 from mas_core.model.policy import PolicyDocument
 from mas_core.security.dlp import load_pack
@@ -54,8 +52,7 @@ def notary(_arguments: dict[str, Any]) -> int:
 
 def _run(program: str) -> int:
     os.umask(0o077)
-    log_to_stderr()
-    return int(run(importlib.import_module(program)._main()))
+    return int(importlib.import_module(program).main())
 
 
 def main() -> None:
