@@ -25,7 +25,13 @@ async def test_dead_letters_are_grouped_and_told_in_full(dashboard):
         await seen.until("attempts")
         assert 'code:"' in seen.text()
 
-        await seen.press("escape", "shift+tab", "a", "end", "enter")
+        await seen.press("escape", "shift+tab")
+        await seen.pick("list what would be delivered again")
+        await seen.until("2 would be delivered again")
+        await seen.until("math.strict to calculator")
+        assert failed in seen.app.pane._groups
+
+        await seen.press("escape", "a", "end", "enter")
         assert "drop  ·  demo" in seen.text()
         assert "mas dlq drop" in seen.text()
         await seen.confirm()

@@ -190,6 +190,21 @@ async def _retry(system: System, record: Record, answers: Answers) -> str:
     return _told(found, "delivered again")
 
 
+async def _would_retry(system: System, record: Record, answers: Answers) -> str:  # noqa: ARG001 - one signature for all
+    from mas_core.ops.dead_letters import look_up
+
+    lines, stay = [], 0
+    for name in _ids(record):
+        letter, error = await look_up(system, "retry", name)
+        stay += error is not None
+        facts = letter.facts if letter else None
+        what = f"{facts.type} to {facts.target}" if facts else ""
+        then = f"stays: {error.message}" if error else f"given up: {facts.reason}" if facts else ""
+        lines.append("  ".join(part for part in (name, what, then) if part))
+    more = f"; {stay} would stay" if stay else ""
+    return "\n".join([f"{len(lines) - stay} would be delivered again{more}", *lines])
+
+
 async def _edit(system: System, record: Record, answers: Answers) -> str:
     from mas_core.ops import dead_letters
 
@@ -223,6 +238,13 @@ _ACTIONS: tuple[Action, ...] = (
         ),
         _retry,
         (Question("rate", "at most so many a second (nothing: no bound)", is_required=False),),
+    ),
+    Action(
+        "dead.would",
+        "list what would be delivered again",
+        "read",
+        lambda record, _: ("dlq", "retry", *_ids(record), "--dry-run"),
+        _would_retry,
     ),
     Action(
         "dead.edit",
