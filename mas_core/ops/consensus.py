@@ -29,7 +29,7 @@ from mas_core.ops.resources import open_records
 from mas_core.ops.system import OPERATOR, System
 from mas_core.security.seals import AtRest
 from mas_core.settings.private_files import write_private
-from mas_core.store.resources import finished_resource, load_resources
+from mas_core.store.resources import finished_resource, open_resources
 
 __all__ = [
     "AuditProof", "Choice", "Motion", "OpenVote", "Proposal", "Result", "Trail", "Verification", "VoteRow",
@@ -111,7 +111,7 @@ async def votes(system: System) -> list[VoteRow]:
     Raises:
         SecretUnavailable: The gateway's keys, under which they are sealed, are not at hand.
     """
-    kept = read_kept({name: record async for name, record in open_records(system, KIND, record_purpose)})
+    kept = read_kept({name: record async for name, record in open_records(system, KIND)})
     return sorted((_row(vote) for vote in kept.values()), key=lambda row: row.id)
 
 
@@ -223,10 +223,10 @@ def standing(found: Trail) -> dict[str, object]:
 
 async def _kept(system: System, at_rest: AtRest, partition: int, proposal_id: str) -> Kept | None:
     """What is stored of a vote that is open or was lately."""
-    stored = await load_resources(system.store.connection, system.store.keys, partition)
+    stored = await open_resources(system.store.connection, system.store.keys, partition, KIND)
     records = {
         name: _unsealed(at_rest, record_purpose(KIND, name), name, sealed)
-        for name, sealed in stored.records[KIND].items()
+        for name, sealed in stored.items()
         if name == proposal_id or name.startswith(f"{proposal_id}/#")
     }
     return read_kept(records).get(proposal_id)

@@ -6,7 +6,6 @@ from mas_core.agent.resources import ask
 from mas_core.base.resources import check_resource
 from mas_core.coordination.election import KIND, Group, read_group
 from mas_core.errors import ResourceNotFound
-from mas_core.model.resource_record import record_purpose
 from mas_core.ops.messages import connected
 from mas_core.ops.resources import open_records
 from mas_core.ops.system import OPERATOR, System
@@ -27,7 +26,7 @@ async def groups(system: System, names: tuple[str, ...] = ()) -> list[Group]:
     """
     now = await system.store.connection.time_ms()
     found = {}
-    async for name, record in open_records(system, KIND, record_purpose):
+    async for name, record in open_records(system, KIND):
         group = read_group(record)
         if group.expires <= now:
             group.leader = group.instance = ""

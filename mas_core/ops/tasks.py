@@ -10,13 +10,10 @@ from mas_core.agent.task_worker import DEFAULT_QUEUE
 from mas_core.base.resources import check_resource
 from mas_core.coordination.task import KIND, OPEN, Task, read_task
 from mas_core.coordination.task_statistics import TaskStatistics, WorkerStatistics, statistics_of
-from mas_core.errors import DecryptionFailed, ResourceNotFound
-from mas_core.model.resource_record import finished_purpose, record_purpose
+from mas_core.errors import ResourceNotFound
 from mas_core.ops.messages import connected
-from mas_core.ops.resources import open_records
+from mas_core.ops.resources import finished_record, open_record, open_records
 from mas_core.ops.system import OPERATOR, System
-from mas_core.security.seals import AtRest
-from mas_core.store.resources import finished_resource
 
 __all__ = [
     "DEFAULT_QUEUE", "OPEN", "NewTask", "Supervisor", "Task", "TaskStatistics", "TaskStatus", "WorkerStatistics",
@@ -62,7 +59,7 @@ async def list_tasks(
         SecretUnavailable: The gateway's keys, under which records are sealed, are not at hand.
     """
     found = []
-    async for _, record in open_records(system, KIND, record_purpose):
+    async for _, record in open_records(system, KIND):
         task = read_task(record)
         if (
             (not queue or task.queue == queue)
@@ -81,24 +78,24 @@ async def get_task(system: System, task_id: str, queue: str = "") -> Task:
     Args:
         system: The system.
         task_id: Its id.
-        queue: Where it is; only needed for those that ended more than an hour ago, if not in the default queue.
+        queue: Where it is. Without it the default queue is looked at first, then all others, for tasks that are
+            open or ended within the last hour.
 
     Raises:
         ResourceNotFound: There is none.
         SecretUnavailable: The gateway's keys, under which records are sealed, are not at hand.
     """
-    for task in await list_tasks(system, queue=queue):
-        if task.id == task_id:
-            return task
     name = f"{queue or DEFAULT_QUEUE}/{task_id}"
-    sealed = await finished_resource(system.store.connection, system.store.keys, KIND, name)
-    if sealed is not None:
-        try:
-            text = AtRest(system.keys.at_rest_key).open(finished_purpose(KIND, name), sealed)
-        except DecryptionFailed:
-            text = None
-        if text is not None:
-            return read_task(text)
+    record = await open_record(system, KIND, name)
+    if record is not None:
+        return read_task(record)
+    if not queue:
+        for task in await list_tasks(system):
+            if task.id == task_id:
+                return task
+    record = await finished_record(system, KIND, name)
+    if record is not None:
+        return read_task(record)
     raise ResourceNotFound(
         f"there is no task {task_id}",
         hint=("mas task list", f"mas task get {task_id} --queue QUEUE"),

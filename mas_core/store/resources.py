@@ -39,6 +39,16 @@ async def load_resources(connection: Connection, keys: Keys, partition: int) -> 
     )
 
 
+async def open_resources(connection: Connection, keys: Keys, partition: int, kind: str) -> dict[str, bytes]:
+    """Name -> sealed record of every resource of one kind in a partition that is not over.
+
+    Raises:
+        InternalError: The key holds something else.
+        StoreUnreachable: The server does not answer.
+    """
+    return hash_of(await connection.call("HGETALL", keys.resources(partition, kind)))
+
+
 async def open_resource(connection: Connection, keys: Keys, kind: str, name: str) -> bytes | None:
     """The sealed record of one resource that is not over."""
     partition = _partition_of(keys, kind, name)

@@ -1,6 +1,7 @@
 """Tasks on a real system: assigned, done once, given to others when workers vanish, cancelled where they run."""
 
 import asyncio
+from functools import partial
 
 import pytest
 from pydantic import BaseModel
@@ -11,8 +12,16 @@ from mas_cli.output.trace_lines import tree_lines
 from mas_core import Agent, Supervisor
 from mas_core.agent.supervisor import NewTask
 from mas_core.agent.task_handlers import TaskInHand
-from mas_core.errors import CoordinationRefused, Forbidden, InvalidIdentifier, RequestTimedOut, TaskFailed
-from mas_core.ops import trace
+from mas_core.base.ids import partition_of
+from mas_core.errors import (
+    CoordinationRefused,
+    Forbidden,
+    InvalidIdentifier,
+    RequestTimedOut,
+    ResourceNotFound,
+    TaskFailed,
+)
+from mas_core.ops import tasks, trace
 
 
 class Sum(BaseModel):
@@ -168,3 +177,30 @@ async def test_cancelling_stops_the_handler(system):
         await boss.result(waiting)
     with pytest.raises(CoordinationRefused):
         await boss.cancel(waiting)
+
+
+async def test_operators_find_a_task_wherever_it_is(system):
+    """In the default queue, in the one that they name, or in any; a record that no gateway wrote is none."""
+    await system.allow(("boss", "task:side"), action="assign")
+    here = await Supervisor(await system.client("boss")).assign("sum", {"numbers": []})
+    there = await Supervisor(await system.client("boss"), "side").assign("sum", {"numbers": []})
+    get = partial(tasks.get_task, system.system)
+    found = [await get(here), await get(here, "default"), await get(there), await get(there, "side")]
+    assert [(task.id, task.queue) for task in found] == [(here, "default")] * 2 + [(there, "side")] * 2
+    for wrong in ((here, "side"), (there, "default"), ("nothing",)):
+        with pytest.raises(ResourceNotFound):
+            await get(*wrong)
+    store = system.store
+    key = store.keys.resources(partition_of("task:side", store.partitions), "task")
+    await store.connection.call("HSET", key, f"side/{there}", b"x" * 40)
+    for words in ((there,), (there, "side")):
+        with pytest.raises(ResourceNotFound):
+            await get(*words)
+
+
+async def test_spoiled_records_of_votes_stop_no_task(system):
+    """Records of one kind are read without those of others."""
+    held = await Supervisor(await system.client("boss")).assign("sum", {"numbers": []})
+    for partition in range(system.store.partitions):
+        await system.store.connection.call("SET", system.store.keys.resources(partition, "vote"), "spoiled")
+    assert [task.id for task in await tasks.list_tasks(system.system)] == [held]
