@@ -9,6 +9,7 @@
     │  ├─ UnknownFormat
     │  └─ NotStarted             also a RuntimeError
     ├─ ConfigurationError        files or environment are wrong
+    │  ├─ RecordingInvalid
     │  ├─ SpecInvalid            path, line
     │  ├─ ContextNotFound
     │  ├─ ProjectNotFound
@@ -17,14 +18,21 @@
     ├─ NotFound
     │  ├─ AgentNotFound
     │  ├─ MessageNotFound
+    │  ├─ RevisionNotFound
+    │  ├─ RouteNotFound
+    │  ├─ RoleNotFound
     │  ├─ RuleNotFound
     │  ├─ ApprovalNotFound
     │  ├─ ScheduleNotFound
+    │  ├─ DeadLetterNotFound
+    │  ├─ GatewayNotFound
     │  ├─ ResourceNotFound       resource
     │  └─ KeyNotFound
     ├─ Conflict
     │  ├─ AlreadyRegistered
+    │  ├─ RoleExists
     │  ├─ AlreadyDecided         by, approved
+    │  ├─ AlreadyOrdered
     │  ├─ StateChanged           expected, found
     │  ├─ LeadershipLost         group, term
     │  └─ LockHeld               owner
