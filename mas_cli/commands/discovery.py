@@ -23,6 +23,7 @@ _FOUND = (
     Column("capabilities"),
     Column("instances", kind="number"),
     Column("load", kind="number"),
+    Column("free", kind="number"),
     Column("metadata", flexible=True),
 )
 
@@ -46,6 +47,10 @@ async def discover(
     limit: Annotated[
         int, typer.Option(metavar="N", help="Only so many, those with the least in hand; 0 for all.")
     ] = 0,
+    min_free: Annotated[
+        int,
+        typer.Option(metavar="N", help="Only those that would begin so many more messages at once."),
+    ] = 0,
     require: Annotated[int, typer.Option(metavar="N", help="Exit with 1 if there are fewer.")] = 0,
     wait: Annotated[
         str | None,
@@ -54,11 +59,11 @@ async def discover(
 ) -> ExitCode:
     """List running agents that one may talk to.
 
-    --wait without --require waits for one.
+    --wait without --require waits for one. Load and free are what the agents said with their last heartbeats.
     """
     seconds = 0.0 if wait is None else parse_duration(wait, "--wait")
-    if limit < 0:
-        raise UsageError("--limit is not negative")
+    if limit < 0 or min_free < 0:
+        raise UsageError("--limit and --min-free are not negative")
     least = max(require, 0 if wait is None else 1)
     selectors = parse_selectors(selector or [])
     async with open_system(call) as system:
@@ -69,7 +74,9 @@ async def discover(
         async with messages.connected(system, as_agent) as client:
             while True:
                 found = await client.discover(capabilities or (), match_all=match_all)
-                rows = [row for row in found if matches_all(selectors, _metadata(row))]
+                rows = [
+                    row for row in found if matches_all(selectors, _metadata(row)) and _free(row) >= min_free
+                ]
                 if len(rows) >= least or time.monotonic() >= end:
                     break
                 await asyncio.sleep(LOOK_SECONDS)
@@ -82,6 +89,11 @@ async def discover(
         call.talk.warn(f"{count} agents, and {least} are required")
         return ExitCode.NO
     return ExitCode.OK
+
+
+def _free(row: dict[str, object]) -> int:
+    found = row.get("free")
+    return found if isinstance(found, int) else 0
 
 
 def _metadata(row: dict[str, object]) -> dict[str, object]:

@@ -591,6 +591,7 @@ class Agent(Talking, Generic[State]):
             "metadata": self.get_metadata(),
             "slot": self._slot,
             "in_hand": sum(part.in_hand for part in (dispatch, self._listeners) if part is not None),
+            "at_once": self._max_in_flight,
             "status": "draining" if self._is_draining else "active",
             "host": socket.gethostname(),
             "pid": os.getpid(),

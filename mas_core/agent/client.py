@@ -523,7 +523,8 @@ class Client(Publishing):
             timeout: Seconds to wait.
 
         Returns:
-            For each agent its `id`, `capabilities`, `metadata`, `instances` and `load`.
+            For each agent its `id`, `capabilities`, `metadata`, `instances`, `load` (messages in hand) and `free`
+            (how many more its instances would begin at once).
         """
         data = {
             "capabilities": list(capabilities),

@@ -35,6 +35,8 @@ class AttachData(msgspec.Struct, forbid_unknown_fields=True):
     slot: str = ""
     """Name of the place that a supervisor gives to one instance at a time; a new one replaces the old."""
     in_hand: int = 0
+    at_once: Annotated[int, msgspec.Meta(ge=0)] = 0
+    """Messages that it handles at the same time at most; 0 where it does not say."""
     status: Literal["active", "draining"] = "active"
     host: str = ""
     pid: int = 0

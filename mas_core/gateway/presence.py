@@ -106,6 +106,7 @@ class Presence:
             data.state_model,
             data.state_looked,
             data.state_problem,
+            data.at_once,
         )
         text = instance_text(self._macs, agent_id, status)
         self._effects.append(lambda commit: commit.set_instance(agent_id, instance, text, now))
@@ -184,6 +185,7 @@ class Presence:
                 "metadata": metadata,
                 "instances": len(running),
                 "load": sum(status.in_hand for status in running),
+                "free": sum(status.free for status in running),
             }
             size += len(msgspec.json.encode(item))
             if size > MAX_ANSWER_BYTES:

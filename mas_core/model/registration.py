@@ -90,3 +90,10 @@ class InstanceStatus(msgspec.Struct, frozen=True, omit_defaults=True):
     """Revision of the newest state set by an operator that it has looked at."""
     state_problem: str = ""
     """Why it cannot use what is stored."""
+    at_once: int = 0
+    """Messages that it handles at the same time at most; 0 where it does not say."""
+
+    @property
+    def free(self) -> int:
+        """How many more messages it would begin at once; none when it takes nothing new or does not say."""
+        return min(self.at_once, max(0, self.at_once - self.in_hand)) if self.status == "active" else 0

@@ -244,6 +244,8 @@ def test_discovery_lists_who_can(mas):
     assert both == (0, "notebook\n", "")
     assert mas("discover", "--selector", "zone=eu", "-o", "name").out == "notebook\n"
     assert mas("discover", "--selector", "zone=us", "-o", "json").json == []
+    assert mas("discover", "notes", "--min-free", "1", "-o", "name").out == "notebook\n"
+    assert mas("discover", "notes", "--min-free", "100000", "--require", "1", "-o", "json").code == 1
 
 
 def test_discovery_shows_only_who_may_be_asked(mas):

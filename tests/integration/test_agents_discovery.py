@@ -60,7 +60,23 @@ async def test_discovery_shows_whom_one_may_talk_to(system, alice):
     assert await found(metadata={"site": "north"}) == ["geo"]
     assert await found("chess") == []
     (calc,) = [item for item in await alice.discover(["math"]) if item["id"] == "calc"]
-    assert calc == {"id": "calc", "capabilities": ["math"], "metadata": {}, "instances": 1, "load": 0}
+    assert calc == {
+        "id": "calc", "capabilities": ["math"], "metadata": {}, "instances": 1, "load": 0, "free": 64,
+    }  # fmt: skip
+
+
+async def test_discovery_tells_how_much_more_an_agent_would_begin(system, alice):
+    """All its instances that run, together."""
+    await system.register("pool")
+    await system.allow(("alice", "pool"))
+    one, _ = [await system.run("pool", capabilities=["pool"], max_in_flight=3) for _ in range(2)]
+
+    async def free():
+        return [item["free"] for item in await alice.discover(["pool"])]
+
+    assert await free() == [6]
+    await one.stop()
+    assert await free() == [3]
 
 
 async def test_a_stopped_agent_is_not_discovered(system, alice, calc):
