@@ -14,7 +14,7 @@ from mas_cli.output.columns import Column, Record
 from mas_cli.output.exit_codes import ExitCode
 from mas_cli.output.formats import Format
 from mas_cli.output.problems import write_problems
-from mas_core.errors import KeyNotFound, Unreachable, UsageError
+from mas_core.errors import KeyNotFound, SecretUnavailable, Unreachable, UsageError
 from mas_core.settings.file_schemas import FILES, json_schema
 from mas_core.settings.project_config import load_config
 
@@ -107,7 +107,7 @@ def validate(call: Invocation) -> ExitCode:
 def _target_rows(call: Invocation) -> list[Record]:
     try:
         target = target_of(call.flags)
-    except Unreachable as error:
+    except (Unreachable, SecretUnavailable) as error:
         call.talk.say(error.message)
         return []
     facts = {

@@ -104,11 +104,12 @@ def _system(given: Sequence[str]) -> tuple[str, str, int]:
     if not (context or url or any(os.environ.get(name) for name in _ELSEWHERE)):
         from mas_core.settings.project import find_project, project_at
         from mas_core.settings.running_context import read_running
+        from mas_core.settings.secrets import filled
 
         project = project_at(Path(config)) if config else find_project()
         running = read_running(project) if project else None
-        if running:
-            return running.url, running.namespace, running.partitions
+        if project and running:
+            return filled(running.url, project.root), running.namespace, running.partitions
     from mas_core.settings.target import resolve_target
 
     target = resolve_target(context=context, config=Path(config) if config else None, url=url)

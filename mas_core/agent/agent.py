@@ -72,7 +72,7 @@ class Agent(Talking, Generic[State]):
         agent_id: 1 to 63 of `a-z 0-9 _ -`; from `AGENT_ID` when left out.
         redis_url: The server; the project's when left out. `memory://` needs none: it runs everything in this
             process, and there everybody may talk to everybody.
-        token: The agent's token; the project's token file when left out.
+        token: The agent's token, or a reference to it such as `env:NAME`; the project's token file when left out.
         capabilities: What the agent can do; added to those of the class.
         state_model: Pydantic model of the state; from `Agent[Model]` when left out, else a plain dict.
         metadata: What discovery shows of it; `get_metadata` can be overridden instead.

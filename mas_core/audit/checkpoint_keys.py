@@ -24,7 +24,8 @@ from mas_core.audit.durable_files import append_durably, sync_folder
 from mas_core.audit.note import Note, SignerKey, VerifierKey, sign_note
 from mas_core.errors import ConfigurationError, NoteInvalid, SecretUnavailable
 from mas_core.settings.file_locks import file_lock
-from mas_core.settings.private_files import private_dir, read_private, write_private
+from mas_core.settings.private_files import private_dir, write_private
+from mas_core.settings.secrets import read_secret
 
 PUBLIC_FILE: Final = "audit.pub"
 ROTATIONS_FILE: Final = "rotations"
@@ -173,7 +174,7 @@ class CheckpointKeys:
     @staticmethod
     def _read_private(path: Path) -> Ed25519PrivateKey:
         try:
-            key = load_pem_private_key(read_private(path), None)
+            key = load_pem_private_key(read_secret(path).encode(), None)
         except (ValueError, TypeError, UnsupportedAlgorithm) as error:
             raise ConfigurationError(f"{path} holds no private key in PEM", path=str(path)) from error
         if not isinstance(key, Ed25519PrivateKey):

@@ -97,8 +97,9 @@ def store_place(project: Project) -> Path | str:
 
     Raises:
         SpecInvalid: mas.yaml cannot be used.
+        SecretUnavailable: A secret that the URL refers to cannot be had.
     """
-    return load_config(project).config.events.url or project.events_dir / _STORE_NAME
+    return load_config(project).filled("events.url") or project.events_dir / _STORE_NAME
 
 
 @asynccontextmanager

@@ -22,6 +22,7 @@ from mas_core.ops.auth_manager import AuthManager
 from mas_core.security.gateway_keys import GatewayKeys
 from mas_core.settings.gateway_settings import GatewaySettings
 from mas_core.settings.project import find_project
+from mas_core.settings.secrets import filled
 from mas_core.settings.target import Target
 from mas_core.store.store import Store
 
@@ -47,7 +48,7 @@ class GatewayService(InProcessGateway):
         partitions: int = 1,
     ) -> None:
         settings = settings or GatewaySettings()
-        url = redis_url or settings.redis.url or DEFAULT_URL
+        url = filled(redis_url or settings.redis.url or DEFAULT_URL, Path.cwd())
         store = Store(url, namespace=namespace, partitions=partitions)
         payload_keys = keys_dir / FOLDER_NAME if keys_dir is not None else None
         super().__init__(store, _keys_for(url, keys_dir), settings, payload_keys=payload_keys)

@@ -87,7 +87,8 @@ async def up(
                 "the profile ha waits for a replica, and the embedded server has none",
                 hint=("mas up --profile durable", "mas up --profile ha --url URL"),
             )
-        if loaded.url is not None and loaded.url.startswith("memory:"):
+        url = loaded.server_url()
+        if url is not None and url.startswith("memory:"):
             raise ConfigurationError(
                 "a server in memory belongs to one process, and a project runs in several",
                 hint=("mas up", "mas up --profile fast"),
@@ -96,8 +97,8 @@ async def up(
         if problems := scan_problems(loaded, loaded.policy(specs)):
             raise error_of(problems)
         supervisor_of(_target(loaded, ""), loaded, specs, on_event).check(specs)
-        async with _server(project, loaded, on_event) as (url, gave_up):
-            return await _run(loaded, url, options, stop, gave_up, on_event)
+        async with _server(project, loaded, url, on_event) as (found, gave_up):
+            return await _run(loaded, found, options, stop, gave_up, on_event)
 
 
 async def _run(
@@ -123,7 +124,7 @@ async def _run(
         await check_profile(system, on_event, force=options.force)
         if loaded.url is not None:
             on_event(RunEvent("server", target.shown_url))
-        _tell_others(target, is_embedded=loaded.url is None)
+        _tell_others(target, loaded.url)
         try:
             await put_in_force(system, loaded, specs, loaded.policy(specs))
             if loaded.config.events.record:
@@ -192,27 +193,28 @@ def _target(loaded: LoadedConfig, url: str) -> Target:
     )
 
 
-def _tell_others(target: Target, *, is_embedded: bool) -> None:
+def _tell_others(target: Target, url: str | None) -> None:
+    """Write down where the server is: as `url` says, so that a reference stays one; None for the embedded one."""
     if target.project is not None:
         context = RunningContext(
-            url=target.url,
+            url=url or target.url,
             namespace=target.namespace,
             partitions=target.partitions,
             profile=target.profile,
             pid=os.getpid(),
             started=int(time.time() * 1000),
-            embedded=is_embedded,
+            embedded=url is None,
         )
         write_running(target.project, context)
 
 
 @asynccontextmanager
 async def _server(
-    project: Project, loaded: LoadedConfig, on_event: OnEvent
+    project: Project, loaded: LoadedConfig, url: str | None, on_event: OnEvent
 ) -> AsyncIterator[tuple[str, asyncio.Event]]:
     """The URL of the server, and an event for when an embedded one is given up."""
-    if loaded.url is not None:
-        yield loaded.url, asyncio.Event()
+    if url is not None:
+        yield url, asyncio.Event()
         return
 
     def report(event: ServerEvent) -> None:

@@ -18,7 +18,8 @@ from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 
 from mas_core.errors import ConfigurationError, SecretUnavailable
 from mas_core.security.tokens import key_id_of
-from mas_core.settings.private_files import private_dir, read_private, write_private
+from mas_core.settings.private_files import private_dir, write_private
+from mas_core.settings.secrets import read_secret
 
 FILE_NAME = "gateway.key"
 _SECRET_SIZE = 32
@@ -72,10 +73,10 @@ class GatewayKeys:
 
     @classmethod
     def load(cls, folder: Path) -> Self:
-        """The keys in a folder.
+        """The keys in a folder, or those that the reference in the file leads to.
 
         Raises:
-            SecretUnavailable: There are none.
+            SecretUnavailable: There are none, or the reference leads nowhere.
             ConfigurationError: Others may read the file, or it is not a key.
         """
         path = folder / FILE_NAME
@@ -83,9 +84,8 @@ class GatewayKeys:
             raise SecretUnavailable(
                 f"there is no gateway key in {folder}", hint=("mas up", "mas gateway run")
             )
-        text = read_private(path)
         try:
-            secret = bytes.fromhex(text.decode().strip())
+            secret = bytes.fromhex(read_secret(path))
         except ValueError:
             secret = b""
         if len(secret) != _SECRET_SIZE:

@@ -29,7 +29,7 @@ class Context(BaseModel):
     name: Annotated[str, AfterValidator(checked_agent_id)]
     """1 to 63 characters of a-z 0-9 _ -."""
     url: str | None = None
-    """URL of the server; what the project says or runs when not given."""
+    """URL of the server, or a reference to it; what the project says or runs when not given."""
     namespace: str = Field(default="mas", pattern="^[a-z0-9][a-z0-9_-]{0,31}$")
     """First part of every key."""
     partitions: int = Field(default=1, ge=1, le=1024)

@@ -15,6 +15,6 @@ class EventSettings(BaseModel):
     topics: list[str] = []
     """Topics whose messages are kept too, such as `orders.>`; rules have to let event-recorder read them."""
     url: str | None = None
-    """The database, as SQLAlchemy names it; .mas/events/events.sqlite when not given."""
+    """The database, as SQLAlchemy names it, or a reference to that; .mas/events/events.sqlite when not given."""
     keep_days: float | None = Field(default=None, gt=0, le=36_500)
     """How long events are kept that every consumer has processed; for ever when not given."""

@@ -112,10 +112,10 @@ def write_token(tokens_dir: Path, agent_id: str, token: str) -> Path:
 
 
 def read_token(tokens_dir: Path, agent_id: str) -> str:
-    """The token of `agent_id`.
+    """The token of `agent_id`: what its file holds, or what the reference in it leads to.
 
     Raises:
-        SecretUnavailable: There is none, or its file is open to others.
+        SecretUnavailable: There is none, its file is open to others, or the reference leads nowhere.
     """
     path = token_path(tokens_dir, agent_id)
     if not path.exists():
@@ -124,4 +124,6 @@ def read_token(tokens_dir: Path, agent_id: str) -> str:
             hint=(f"mas agent register {agent_id}", f"mas agent token rotate {agent_id}"),
             agent_id=agent_id,
         )
-    return read_private(path).decode("utf-8", "replace").strip()
+    from mas_core.settings.secrets import read_secret  # noqa: PLC0415 - it reads private files itself
+
+    return read_secret(path)

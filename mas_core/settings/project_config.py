@@ -21,6 +21,7 @@ from mas_core.settings.masking import masked
 from mas_core.settings.permissions import Permission
 from mas_core.settings.policy_file import FilePolicy, load_policy_file, rules_of
 from mas_core.settings.project import Project
+from mas_core.settings.secrets import check_own, filled, holds_reference
 from mas_core.settings.tui_settings import TuiSettings
 from mas_core.settings.user_folder import user_folder
 from mas_core.settings.yaml_documents import (
@@ -60,7 +61,7 @@ class ProjectConfig(BaseSettings):
     name: str = Field(default="", max_length=64)
     """What the project is called; the name of its folder when not given."""
     url: str | None = None
-    """URL of the Redis or Valkey server; the embedded server when not given."""
+    """URL of the Redis or Valkey server, or a reference to it; the embedded server when not given."""
     profile: Profile = "durable"
     """What a receipt waits for: fast (the commit), durable (the disk), ha (a replica)."""
     namespace: str = Field(default="mas", pattern="^[a-z0-9][a-z0-9_-]{0,31}$")
@@ -115,8 +116,34 @@ class LoadedConfig:
 
     @property
     def url(self) -> str | None:
-        """The server that the project names; None for the embedded one."""
+        """The server that the project names, maybe by a reference to a secret; None for the embedded one."""
         return self.config.url or self.config.gateway.redis.url
+
+    def server_url(self) -> str | None:
+        """The server that the project names, with its secrets; None for the embedded one."""
+        return self.filled("url" if self.config.url else "gateway.redis.url")
+
+    def filled(self, name: str) -> str | None:
+        """The text of a setting, with the secrets that it refers to.
+
+        Args:
+            name: Its dotted name.
+
+        Raises:
+            SecretUnavailable: A secret cannot be had.
+            ConfigurationError: Others can change the file that refers to it.
+        """
+        value: object = self.config
+        for part in name.split("."):
+            value = getattr(value, part)
+        if not isinstance(value, str) or not holds_reference(value):
+            return value if isinstance(value, str) else None
+        source = self._source(name)
+        if source == "project":
+            check_own(self.project.config_path)
+        elif source == "user":
+            check_own(user_folder() / "config.yaml")
+        return filled(value, self.project.root)
 
     @property
     def agents_dir(self) -> Path:

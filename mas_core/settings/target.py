@@ -13,6 +13,7 @@ from mas_core.settings.masking import mask_url
 from mas_core.settings.project import Project, find_project, project_at
 from mas_core.settings.project_config import LoadedConfig, load_config
 from mas_core.settings.running_context import read_running
+from mas_core.settings.secrets import filled
 
 
 @dataclass(frozen=True)
@@ -58,27 +59,28 @@ def resolve_target(
         ContextNotFound: The named context does not exist.
         ProjectNotFound: Nothing leads anywhere.
         StoreUnreachable: There is a project, but nothing of it runs and it names no server.
+        SecretUnavailable: A secret that the URL refers to cannot be had.
         ConfigurationError: A file cannot be used.
     """
     store = ContextStore(environ=environ)
     project = project_at(config) if config else None
     if context:
-        target = _of_context(store.get(context), "--context", environ)
-        return replace(target, url=url, source="--url") if url else target
+        target = _of_context(store.get(context), store.folder, "--context", environ)
+        return replace(target, url=filled(url, Path.cwd()), source="--url") if url else target
     if url:
         return _of_url(url, "--url", project or find_project(environ=environ), environ)
     if project is None:
         if named := environ.get("MAS_URL"):
             return _of_url(named, "MAS_URL", find_project(environ=environ), environ)
         if named := environ.get("MAS_CONTEXT"):
-            return _of_context(store.get(named), "MAS_CONTEXT", environ)
+            return _of_context(store.get(named), store.folder, "MAS_CONTEXT", environ)
         if named := environ.get("REDIS_URL"):
             return _of_url(named, "REDIS_URL", find_project(environ=environ), environ)
         project = find_project(environ=environ)
     if project:
         return _of_project(project, "project", environ)
     if selected := store.selected():
-        return _of_context(selected, "selected", environ)
+        return _of_context(selected, store.folder, "selected", environ)
     raise ProjectNotFound(hint=("mas init DIR", "mas context add NAME --url URL"))
 
 
@@ -124,13 +126,13 @@ def _of_project(project: Project, source: str, environ: Mapping[str, str]) -> Ta
     loaded = load_config(project, environ=environ)
     if running := read_running(project):
         return replace(
-            _in_project(project, running.url, source, loaded),
+            _in_project(project, filled(running.url, project.root), source, loaded),
             namespace=running.namespace,
             partitions=running.partitions,
             profile=running.profile,
         )
-    if loaded.url:
-        return _in_project(project, loaded.url, source, loaded)
+    if url := loaded.server_url():
+        return _in_project(project, url, source, loaded)
     raise StoreUnreachable(
         f"nothing runs in the project {loaded.config.name} ({project.root})",
         hint=("mas up", "mas up --detach"),
@@ -139,18 +141,19 @@ def _of_project(project: Project, source: str, environ: Mapping[str, str]) -> Ta
 
 
 def _of_url(url: str, source: str, project: Project | None, environ: Mapping[str, str]) -> Target:
+    url = filled(url, project.root if project else Path.cwd())
     if project is None:
         return Target(url=url, name=mask_url(url), source=source)
     return _in_project(project, url, source, load_config(project, environ=environ))
 
 
-def _of_context(context: Context, source: str, environ: Mapping[str, str]) -> Target:
+def _of_context(context: Context, folder: Path, source: str, environ: Mapping[str, str]) -> Target:
     project = project_at(context.project) if context.project else None
     if project and not context.url:
         target = _of_project(project, source, environ)
     else:
         target = Target(
-            url=context.url or "",
+            url=filled(context.url or "", folder),
             namespace=context.namespace,
             partitions=context.partitions,
             profile=context.profile,

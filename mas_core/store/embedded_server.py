@@ -26,7 +26,8 @@ from urllib.parse import quote
 
 from mas_core.base.backoff import exponential_delays
 from mas_core.errors import LockHeld, MasError, StoreUnreachable
-from mas_core.settings.private_files import private_dir, read_private, write_private
+from mas_core.settings.private_files import private_dir, write_private
+from mas_core.settings.secrets import read_secret
 from mas_core.store.server_program import find_server_program
 
 SOCKET_PATH_LIMIT = 103 if sys.platform == "darwin" else 107
@@ -333,7 +334,7 @@ def _password(keys_dir: Path) -> str:
     path = private_dir(keys_dir) / "server.password"
     if not path.exists():
         write_private(path, secrets.token_urlsafe(32).encode() + b"\n")
-    return read_private(path).decode("ascii", "replace").strip()
+    return read_secret(path)
 
 
 def _open_log(path: Path) -> BinaryIO:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
 import json
 import platform
@@ -24,6 +25,7 @@ from mas_core.settings.private_files import write_private
 from mas_core.settings.project import Project
 from mas_core.settings.project_config import load_config
 from mas_core.settings.running_context import read_running
+from mas_core.settings.secrets import filled
 
 TAIL_BYTES = 200_000
 """So much of the end of each log."""
@@ -152,11 +154,20 @@ def _known_secrets(project: Project | None) -> set[str]:
             text = _text_of(path) if path.is_file() else None
             for line in (text or "").splitlines():
                 found |= {line.strip(), *re.split(r"[\s+:\"',{}]+", line)}
-    running = read_running(project)
-    if running is not None:
-        password = urlsplit(running.url).password or ""
+    for url in _urls_of(project):
+        password = urlsplit(url).password or ""
         found |= {password, unquote(password)}
     return {item for item in found if len(item) >= _LEAST_SECRET}
+
+
+def _urls_of(project: Project) -> Iterator[str]:
+    """The URLs that hold passwords, with those that are referred to, as far as they can be had."""
+    if running := read_running(project):
+        with contextlib.suppress(MasError, ValueError):
+            yield filled(running.url, project.root)
+    for name in ("url", "gateway.redis.url", "events.url"):
+        with contextlib.suppress(MasError, ValueError):
+            yield load_config(project).filled(name) or ""
 
 
 class _Mask:

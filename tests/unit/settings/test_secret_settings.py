@@ -1,0 +1,102 @@
+"""Settings that refer to secrets: resolved where they are used, shown as references, never where others write."""
+
+from __future__ import annotations
+
+import pytest
+
+from mas_core.errors import ConfigurationError, SecretUnavailable
+from mas_core.ops.events import store_place
+from mas_core.security.gateway_keys import GatewayKeys
+from mas_core.settings.contexts import Context, ContextStore
+from mas_core.settings.private_files import write_private
+from mas_core.settings.project import project_at
+from mas_core.settings.project_config import load_config
+from mas_core.settings.target import resolve_target
+
+PASSWORD = "pa:ss/w@rd"
+
+
+@pytest.fixture
+def project(tmp_path, monkeypatch):
+    (tmp_path / "mas.yaml").write_text(
+        "url: redis://app:${file:redis.password}@redis.example/0\nevents:\n  url: env:OUR_EVENTS\n"
+    )
+    (tmp_path / "mas.yaml").chmod(0o644)
+    write_private(tmp_path / "redis.password", PASSWORD.encode() + b"\n")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("OUR_EVENTS", "postgresql://events:hunter2@sql/events")
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "config"))
+    return project_at(tmp_path)
+
+
+def test_a_project_is_reached_with_its_secrets(project, tmp_path):
+    """The URL that commands use holds the password; what is shown and written down does not."""
+    target = resolve_target(config=tmp_path)
+    settings = {item.name: item.value for item in load_config(project).settings(unmasked=True)}
+
+    assert target.url == "redis://app:pa%3Ass%2Fw%40rd@redis.example/0"
+    assert store_place(project) == "postgresql://events:hunter2@sql/events"
+    assert "pa%3A" not in target.shown_url + repr(target)
+    assert settings["url"] == "redis://app:${file:redis.password}@redis.example/0"
+    assert settings["events.url"] == "env:OUR_EVENTS"
+
+
+def test_settings_can_be_looked_at_without_the_secrets(project, tmp_path, monkeypatch):
+    """Nothing is fetched before it is used; then it is said what is missing."""
+    monkeypatch.delenv("OUR_EVENTS")
+    (tmp_path / "redis.password").unlink()
+    loaded = load_config(project)
+
+    assert loaded.config.profile == "durable"
+    with pytest.raises(SecretUnavailable, match=r"file:redis\.password"):
+        loaded.server_url()
+    with pytest.raises(SecretUnavailable, match="env:OUR_EVENTS"):
+        store_place(project)
+
+
+def test_s42_references_in_a_file_that_others_can_write_are_not_followed(project, tmp_path):
+    """Else they could make every command in the folder send private files away."""
+    project.config_path.chmod(0o666)
+
+    with pytest.raises(ConfigurationError, match="others can change") as caught:
+        resolve_target(config=tmp_path)
+
+    assert caught.value.hint == (f"chmod go-w {project.config_path}",)
+
+
+def test_the_environment_and_flags_may_refer_too(project, tmp_path, monkeypatch):
+    """Relative to the project where there is one."""
+    monkeypatch.setenv("OUR_URL", "redis://:other@host")
+
+    assert resolve_target(url="env:OUR_URL").url == "redis://:other@host"
+    monkeypatch.setenv("MAS_URL", "redis://:${file:redis.password}@elsewhere")
+    monkeypatch.chdir(project.logs_dir)
+    assert resolve_target().url == "redis://:pa%3Ass%2Fw%40rd@elsewhere"
+
+
+def test_a_context_may_refer(tmp_path, monkeypatch):
+    """Relative to the folder of the user; the file keeps the reference."""
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path))
+    monkeypatch.chdir(tmp_path)
+    store = ContextStore()
+    path = store.add(Context(name="prod", url="rediss://app:${file:prod.password}@redis.example"))
+    write_private(store.folder / "prod.password", b"hunter2\n")
+
+    assert resolve_target(context="prod").url == "rediss://app:hunter2@redis.example"
+    assert "hunter2" not in path.read_text()
+
+
+def test_the_gateways_key_may_be_elsewhere(tmp_path, monkeypatch):
+    """Its file holds a reference; the keys are those of the secret, wherever they are asked for."""
+    keys = GatewayKeys.load_or_create(tmp_path)
+    secret = (tmp_path / "gateway.key").read_text()
+    monkeypatch.setenv("OUR_GATEWAY_KEY", secret)
+    write_private(tmp_path / "gateway.key", b"env:OUR_GATEWAY_KEY\n")
+
+    assert GatewayKeys.load(tmp_path).key_id == keys.key_id
+    assert GatewayKeys.load_or_create(tmp_path).key_id == keys.key_id
+    assert (tmp_path / "gateway.key").read_text() == "env:OUR_GATEWAY_KEY\n"
+    monkeypatch.setenv("OUR_GATEWAY_KEY", "hunter2")
+    with pytest.raises(ConfigurationError, match="does not hold a gateway key") as caught:
+        GatewayKeys.load(tmp_path)
+    assert "hunter2" not in str(caught.value)
