@@ -37,6 +37,7 @@ _COLUMNS = (
     Column("refused_s", header="refused/s", kind="number"),
     Column("p95_ms", header="p95 ms", kind="number"),
     Column("lag", kind="duration"),
+    Column("stages_on", header="stages on", flexible=True),
     Column("cpu_us_per_message", header="us/message", kind="number"),
     Column("host", flexible=True),
     Column("pid", kind="number"),
@@ -160,8 +161,8 @@ async def status(
     """Show the gateways that run; exit code 1 when messages are not taken or something is wrong.
 
     Rates are of the last 10 seconds; p95 is how long 95 of 100 of the last 1,000 messages lay before they were
-    judged; lag is how long the oldest that is not judged yet has waited. With --watch the exit code is that of
-    the last look.
+    judged; lag is how long the oldest that is not judged yet has waited; stages on are the checks that the policy
+    wants, beside those that every message passes. With --watch the exit code is that of the last look.
     """
     how = watched(watch, count, duration, until)
     if stages and how is not None:
@@ -311,6 +312,7 @@ def _records(found: GatewaysStatus) -> list[dict[str, object]]:
             "refused_s": gateway.refused_s,
             "p95_ms": gateway.p95_ms,
             "lag": found.lags_s.get(gateway.gateway_id),
+            "stages_on": list(gateway.stages_on),
             "cpu_us_per_message": _cpu_us(gateway),
             "host": gateway.host,
             "pid": gateway.pid,

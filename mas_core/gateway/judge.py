@@ -193,6 +193,11 @@ class Judge:
             self._has_directives = self._presence.has_directives(now)
         return self._has_directives
 
+    @property
+    def stages_on(self) -> tuple[str, ...]:
+        """The stages that messages pass because the policy wants them."""
+        return self._screening.stages_on
+
     def alarms(self) -> list[str]:
         """What is wrong with what it knows of the partition, and needs an operator."""
         return [*self._resources.alarms, *self._topics.alarms]

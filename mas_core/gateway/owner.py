@@ -123,6 +123,8 @@ class PartitionOwner:
         self._read_ahead = ReadAhead(self._partition, settings.lane_weights)
         self._careful_batches = 0
         self._judge_alarms: Callable[[], list[str]] = list
+        self.stages_on: tuple[str, ...] | None = None
+        """The stages that messages pass because the policy wants them; None before it is known."""
         self._waiting: Callable[[], list[tuple[str, Command]]] = list
         self._now = 0
         """When the last batch was judged, by the server's clock."""
@@ -308,6 +310,7 @@ class PartitionOwner:
         )
         self._waiting = self._judge.waiting
         self._judge_alarms = self._judge.alarms
+        self.stages_on = self._judge.stages_on
 
     async def _topics(self) -> dict[str, bytes] | None:
         self._look_again_at = math.inf

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from time import perf_counter_ns
+from typing import Final
 
 from mas_core.base.logs import get_logger
 from mas_core.base.traces import trace_of
@@ -15,12 +16,22 @@ from mas_core.gateway.transit import Sieve, Stage, Surroundings, Transit, one_by
 
 log = get_logger(__name__)
 
+ALWAYS_ON: Final = frozenset(
+    {"form", "expiry", "target", "permit", "encryption", "fence", "schedule", "topic", "inbox"}
+)
+"""Stages that no policy leaves out."""
+
 
 class Screening:
     """The stages in their order."""
 
     def __init__(self, stages: Iterable[Stage]) -> None:
         self._stages = [(stage, stage if isinstance(stage, Sieve) else None) for stage in stages]
+
+    @property
+    def stages_on(self) -> tuple[str, ...]:
+        """Those of the stages that are there because the policy wants them, in their order."""
+        return tuple(stage.name for stage, _ in self._stages if stage.name not in ALWAYS_ON)
 
     def screen(self, transits: Sequence[Transit], batch: Surroundings) -> None:
         """Decide about messages; those that no stage stops are left as they are, to be delivered."""
@@ -40,3 +51,9 @@ class Screening:
             ended = perf_counter_ns()
             batch.stages_us[stage.name] = (ended - began) // 1000
             began = ended
+
+
+def on_for_all(lists: Iterable[tuple[str, ...]]) -> tuple[str, ...]:
+    """The stages that are on in every one of some partitions, in their order."""
+    first, *others = sorted(lists, key=len) or [()]
+    return tuple(name for name in first if all(name in other for other in others))

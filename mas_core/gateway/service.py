@@ -25,6 +25,7 @@ from mas_core.gateway.owner import PartitionOwner
 from mas_core.gateway.owner_settings import OwnerSettings
 from mas_core.gateway.policy_compiler import PolicyCompiler
 from mas_core.gateway.schedule import ScheduleBounds
+from mas_core.gateway.screening import on_for_all
 from mas_core.gateway.tracing import GatewayTracing
 from mas_core.model.gateway_status import GatewayStatus, gateways_in, live_gateways, order_purpose
 from mas_core.registry.roster import Roster
@@ -388,6 +389,7 @@ class Gateway:
             in_s,
             refused_s,
             work.p95_ms,
+            on_for_all(owner.stages_on for owner, _ in self._owners.values() if owner.stages_on is not None),
         )
 
     def _alarms(self) -> tuple[str, ...]:

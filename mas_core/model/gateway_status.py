@@ -61,6 +61,9 @@ class GatewayStatus(msgspec.Struct, frozen=True):
     p95_ms: int | None = None
     """How long 95 of 100 of its newest messages lay at most before they were judged."""
 
+    stages_on: tuple[str, ...] = ()
+    """Stages that the messages of all its partitions pass because the policy wants them."""
+
     @property
     def state(self) -> GatewayState:
         """Whether it takes partitions, gives them up, or has none any more."""

@@ -63,6 +63,27 @@ def test_a_gateway_says_how_much_it_takes_and_refuses(call):
     assert row["lag"] == 0
 
 
+def test_a_gateway_says_which_checks_are_on(call):
+    """As it judges now, so that somebody sees when a check is off that should be on."""
+
+    def stages_once(holds):
+        for _ in range(60):
+            if holds(found := call("gateway", "status")[1][0]["stages_on"]):
+                break
+            time.sleep(0.05)
+        return found
+
+    before = stages_once(lambda found: "rate" in found)
+    assert {"access", "dlp", "rate"} <= set(before)
+    assert not {"form", "target", "inbox"} & set(before)
+    assert call("policy", "set", "rate_limit", "off")[0] == 0
+    try:
+        without = stages_once(lambda found: "rate" not in found)
+        assert without == [name for name in before if name != "rate"]
+    finally:
+        assert call("policy", "set", "rate_limit", "on")[0] == 0
+
+
 def test_what_gateways_are_meant_has_to_be_said(call):
     """None is a usage error, an unknown one is not found."""
     assert call("gateway", "drain")[0] == 2
