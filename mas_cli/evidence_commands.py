@@ -34,11 +34,14 @@ EVIDENCE_COMMANDS: tuple[Command, ...] = (
     ),
     Command(
         "audit check-proof",
-        "Check the proof of a record with a public key",
+        "Check the proof of a record, or the signature of an export, with a public key",
         "read",
         "audit_proof:check_proof",
-        ("mas audit check-proof proof.json --key audit.pub",),
-        {1: "it proves nothing"},
+        (
+            "mas audit check-proof proof.json --key audit.pub",
+            "mas audit check-proof audit.jsonl.manifest.note --key audit.pub",
+        ),
+        {1: "it proves nothing, or is not what was signed"},
         scope="local",
     ),
     Command(

@@ -344,6 +344,7 @@ SYSTEM_COMMANDS: tuple[Command, ...] = (
             "mas audit export --format csv --since yesterday --out audit.csv",
             "mas audit export --format jsonl > audit.jsonl",
             "mas audit export --since last --bookmark siem --cloudevents",
+            "mas audit export --out audit.jsonl --sign",
             "mas audit export --evidence ./evidence",
         ),
         {1: "the chain is broken; everything is written nevertheless", 7: "the file of --out exists"},

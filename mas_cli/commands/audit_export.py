@@ -31,11 +31,13 @@ from mas_core.errors import Conflict, UsageError
 
 if TYPE_CHECKING:
     from mas_core.ops.audit_exports import ExportResult, Position
+    from mas_core.ops.audit_files import FileExport
     from mas_core.ops.system import System
 
 LAST = "last"
 _EXPORTED = (
     Column("path"), Column("rows", kind="number"), Column("sha256"), Column("heads"), Column("manifest"),
+    Column("signature"),
 )  # fmt: skip
 _COPIED = (
     Column("partition", kind="number"), Column("first", kind="number"), Column("last", kind="number"),
@@ -81,6 +83,12 @@ async def export(
         bool,
         typer.Option("--cloudevents", help="Each record in a CloudEvents envelope; json and jsonl only."),
     ] = False,
+    sign: Annotated[
+        bool,
+        typer.Option(
+            "--sign", help="Sign the file and its manifest with the key of the audit: FILE.manifest.note."
+        ),
+    ] = False,
     evidence: Annotated[
         str,
         typer.Option(
@@ -95,11 +103,20 @@ async def export(
     newest checkpoint in FILE.manifest.json. The chain is verified on the way: where it is broken the export is
     complete nevertheless, and the exit code is 1. --since last goes on after the last export with the same
     --bookmark, which moves only when an export is complete and holds.
+    What --sign wrote is checked anywhere by mas audit check-proof FILE.manifest.note --key audit.pub.
     """
-    from mas_core.ops import audit_bookmarks, audit_exports, audit_files
+    from mas_core.ops import audit_bookmarks, audit_exports, audit_files, export_signatures
 
     if evidence:
-        if out != "-" or format_name is not None or resume or bookmark or cloudevents or since == LAST:
+        if (
+            out != "-"
+            or format_name is not None
+            or resume
+            or bookmark
+            or cloudevents
+            or sign
+            or since == LAST
+        ):
             raise UsageError("--evidence copies the evidence itself and goes with --since and --until only")
         return await _copy_evidence(call, _expanded(evidence), since, until)
     is_next = since == LAST
@@ -111,13 +128,16 @@ async def export(
     if bookmark and until is not None:
         raise UsageError("--until would leave a hole before the bookmark", hint="leave --until out")
     path = _destination(call, out, resume=resume)
+    if sign and path is None:
+        raise UsageError("--sign signs a file", hint="--out FILE")
     format_name = _export_format(call, format_name, audit_exports.FORMATS, to_file=path is not None)
     async with open_system(call) as system:
         after = _after(call, system, bookmark) if is_next else {}
         if bookmark:
             audit_bookmarks.bookmark_path(system, bookmark)
         request = audit_exports.ExportRequest(format_name, wanted, cloudevents, after)
-        manifest = None
+        keys = export_signatures.signing_keys(system) if sign else None
+        written = None
         if path is not None and not resume and audit_files.interrupted(path):
             call.talk.warn(f"an export to {path} was interrupted; this one begins anew")
         with Progress(call.talk, 0, "records") as progress:
@@ -126,13 +146,13 @@ async def export(
                 done = await export.run(call.out.write_bytes)
             else:
                 written = await audit_files.export_to_file(
-                    system, request, path, resume=resume, warn=call.talk.warn, told=progress
+                    system, request, path, resume=resume, warn=call.talk.warn, told=progress, keys=keys
                 )
-                done, manifest = written.result, written.manifest
+                done = written.result
         code = _concluded(call, done)
         if bookmark and code is ExitCode.OK:
             audit_bookmarks.keep_bookmark(system, bookmark, done.positions)
-    _told(call, done, path, manifest)
+    _told(call, done, written)
     return code
 
 
@@ -160,26 +180,31 @@ async def _copy_evidence(call: Invocation, path: Path, since: str | None, until:
     return ExitCode.OK
 
 
-def _told(call: Invocation, done: ExportResult, path: Path | None, manifest: Path | None) -> None:
+def _told(call: Invocation, done: ExportResult, written: FileExport | None) -> None:
     heads = {str(part.partition): part.result.head if part.result else "" for part in done.partitions}
-    if path is not None and call.out.format is not Format.TABLE:
+    if written is not None and call.out.format is not Format.TABLE:
         call.out.record(
             _EXPORTED,
             {
-                "path": str(path),
+                "path": str(written.path),
                 "rows": done.rows,
                 "sha256": done.sha256,
                 "heads": heads,
-                "manifest": str(manifest),
+                "manifest": str(written.manifest),
+                "signature": str(written.signature) if written.signature else None,
             },
         )
     call.talk.say(f"rows     {done.rows}")
     call.talk.say(f"sha-256  {done.sha256}")
     for partition, head in heads.items():
         call.talk.say(f"head     {head} (partition {partition})")
-    if path is not None and path.suffix == ".jsonl" and len(heads) == 1:
+    if written is None:
+        return
+    if written.path.suffix == ".jsonl" and len(heads) == 1:
         (head,) = heads.values()
-        call.talk.count(f"to check it anywhere: mas audit verify {path} --head {head}")
+        call.talk.count(f"to check it anywhere: mas audit verify {written.path} --head {head}")
+    if written.signature is not None:
+        call.talk.count(f"to check who wrote it: mas audit check-proof {written.signature} --key audit.pub")
 
 
 def _destination(call: Invocation, out: str, *, resume: bool) -> Path | None:

@@ -19,6 +19,7 @@ from mas_core.errors import Conflict, UsageError
 
 if TYPE_CHECKING:
     from mas_core.ops.evidence import Verified
+    from mas_core.ops.export_signatures import SignedExport
 
 _VERIFIED = (
     Column("partition", kind="number"),
@@ -32,6 +33,15 @@ _VERIFIED = (
     Column("problem", flexible=True),
 )
 _PROOF = (Column("path"), Column("seq", kind="number"), Column("bytes", kind="number"))
+_SIGNED = (
+    Column("ok"),
+    Column("path"),
+    Column("rows", kind="number"),
+    Column("sha256", flexible=True),
+    Column("written", kind="time"),
+    Column("chain_holds"),
+    Column("key", flexible=True),
+)
 _PROVEN = (
     Column("ok"),
     Column("seq", kind="number"),
@@ -150,18 +160,22 @@ async def prove(
 
 async def check_proof(
     call: Invocation,
-    file: Annotated[Path, typer.Argument(metavar="FILE", help="The proof.")],
+    file: Annotated[
+        Path, typer.Argument(metavar="FILE", help="The proof, or FILE.manifest.note beside an export.")
+    ],
     *,
     key: Keys = None,
 ) -> ExitCode:
-    """Check the proof of a record with a public key; neither the log nor a system is needed.
+    """Check the proof of a record, or the signature of an export, with a public key; no system is needed.
 
     docs/check_proof.py does the same in forty lines, without mas.
     """
     from mas_core.errors import ProofInvalid
-    from mas_core.ops import evidence
+    from mas_core.ops import evidence, export_signatures
 
     try:
+        if export_signatures.is_signature(file):
+            return _signed(call, export_signatures.check_signature(file, key or []))
         proven = evidence.check_proof(file, key or [])
     except ProofInvalid as error:
         call.out.record(_PROVEN[:1], {"ok": False})
@@ -183,6 +197,24 @@ async def check_proof(
             "signed": moment(checkpoint.time),
         },
     )
+    return ExitCode.OK
+
+
+def _signed(call: Invocation, found: SignedExport) -> ExitCode:
+    about = found.manifest
+    holds = all(part["chain_holds"] for part in about["partitions"])
+    call.out.record(
+        _SIGNED,
+        {
+            "ok": True,
+            "path": str(found.path),
+            **{name: about[name] for name in ("rows", "sha256", "written")},
+            "chain_holds": holds,
+            "key": str(found.key),
+        },
+    )
+    if not holds:
+        call.talk.warn("it is what was signed, and its manifest says that the chain was broken")
     return ExitCode.OK
 
 

@@ -16,12 +16,14 @@ from typing import Any, BinaryIO, Final, NamedTuple
 
 import msgspec
 
+from mas_core.audit.checkpoint_keys import CheckpointKeys
 from mas_core.audit.evidence_reader import CHECKPOINTS_NAME, open_plain
 from mas_core.audit.record_files import Warn
 from mas_core.base.clock import rfc3339
 from mas_core.errors import ConfigurationError, LockHeld
 from mas_core.ops.audit_exports import Export, ExportRequest, ExportResult, PartitionExport, Progress
 from mas_core.ops.audit_sources import evidence_folder, log_warning
+from mas_core.ops.export_signatures import signature, signature_path
 from mas_core.ops.system import System
 from mas_core.settings.private_files import write_private
 
@@ -46,6 +48,8 @@ class FileExport(NamedTuple):
     result: ExportResult
     path: Path
     manifest: Path
+    signature: Path | None = None
+    """None where it was not to be signed."""
 
 
 def manifest_path(path: Path) -> Path:
@@ -66,6 +70,7 @@ async def export_to_file(
     resume: bool = False,
     warn: Warn = log_warning,
     told: Callable[[int], None] = lambda _: None,
+    keys: CheckpointKeys | None = None,
 ) -> FileExport:
     """Export to a file, mode 0600, with a manifest beside it.
 
@@ -76,6 +81,7 @@ async def export_to_file(
         resume: Go on with an export to this file that was interrupted.
         warn: Told in words what is damaged or missing.
         told: Told now and then how many records are written.
+        keys: Sign the export and its manifest with these; see `export_signatures.signing_keys`.
 
     Raises:
         ConfigurationError: The folder does not take it, as on a full disk; the file is as it was.
@@ -102,11 +108,15 @@ async def export_to_file(
         file.flush()
         os.fsync(file.fileno())
         manifest = await _manifest(system, request, result, path)
+        signed = signature(keys, result.sha256, manifest) if keys is not None else None
+        signature_path(path).unlink(missing_ok=True)
         _draft_path(path).replace(path)
         write_private(manifest_path(path), manifest)
+        if signed is not None:
+            write_private(signature_path(path), signed)
         _mark_path(path).unlink(missing_ok=True)
         _sync(path.parent)
-    return FileExport(result, path, manifest_path(path))
+    return FileExport(result, path, manifest_path(path), signature_path(path) if signed else None)
 
 
 def newest_note(folder: Path | None, partition: int) -> str:

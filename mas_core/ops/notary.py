@@ -26,6 +26,7 @@ __all__ = [
     "PartitionEvidence",
     "WitnessState",
     "accept_restore",
+    "checkpoint_keys",
     "key_info",
     "notaries_status",
     "rotate_key",
@@ -122,7 +123,7 @@ def key_info(target: Target, folder: Path | None = None) -> list[EvidenceKey]:
         KeyNotFound: Nothing was signed yet.
         ConfigurationError: The folder is not known or cannot be used.
     """
-    keys = _keys(target, folder)
+    keys = checkpoint_keys(target, folder)
     last = len(keys.public) - 1
     return [EvidenceKey(number, str(key), number == last) for number, key in enumerate(keys.public)]
 
@@ -140,7 +141,7 @@ async def rotate_key(system: System, folder: Path | None = None, *, is_old_lost:
         SecretUnavailable: The old key cannot be used.
         ConfigurationError: The folder is not known or cannot be used.
     """
-    keys = _keys(system.target, folder)
+    keys = checkpoint_keys(system.target, folder)
     with acting("audit.key.rotate", keys.name):
         async with system.operator_log.writing("audit key", change={"old_lost": is_old_lost}) as change:
             new = keys.rotate(is_old_lost=is_old_lost)
@@ -211,7 +212,17 @@ async def _refused(system: System) -> list[int]:
     ]
 
 
-def _keys(target: Target, folder: Path | None) -> CheckpointKeys:
+def checkpoint_keys(target: Target, folder: Path | None = None) -> CheckpointKeys:
+    """The keys that sign the checkpoints of a system.
+
+    Args:
+        target: The system.
+        folder: The evidence folder; as the project says when left out.
+
+    Raises:
+        KeyNotFound: Nothing was signed yet.
+        SecretUnavailable: The folder of keys is not known here.
+    """
     place = folder or evidence_folder(target)
     if not (place / "audit.pub").exists():
         raise KeyNotFound(
