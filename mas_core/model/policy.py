@@ -79,6 +79,20 @@ class Mark(msgspec.Struct, frozen=True, omit_defaults=True, forbid_unknown_field
     """Unix milliseconds."""
 
 
+class RevokedCertificate(msgspec.Struct, frozen=True, omit_defaults=True, forbid_unknown_fields=True):
+    """A certificate that does not count any more although it has not ended."""
+
+    holder: str = ""
+    """Whom it was for, as `agent NAME`, `operator NAME` or `server NAME`; empty where that is not known."""
+    expires: int = 0
+    """Unix milliseconds at which it ends anyway, so that nobody needs to remember it; 0 where not known."""
+    reason: str = ""
+    by: str = ""
+    """Who said so: user@host."""
+    created: int = 0
+    """Unix milliseconds."""
+
+
 class RateLimit(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """How many messages may be sent in any sliding minute and hour; 0 means none at all."""
 
@@ -160,6 +174,8 @@ class PolicyDocument(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Agent id -> why nothing from it or to it passes, whatever else is allowed."""
     trusted: dict[str, Mark] = {}
     """Agent id -> why it may send to everybody, without approval, unless a rule denies it."""
+    revoked_certificates: dict[str, RevokedCertificate] = {}
+    """Serial number, in lower-case hexadecimal without leading zeros -> a certificate that is refused."""
     signature_max_age_s: float = 300.0
     """Seconds for which a signed message is accepted after it was signed."""
     e2e_suites: tuple[str, ...] = ("hpke", "rsa-oaep")

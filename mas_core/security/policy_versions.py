@@ -18,7 +18,12 @@ ORIGINS = frozenset(
 )
 """Fields that tell where others came from."""
 
-STAYING = frozenset({"last_rule", "standings", "blocked", "shadow", "retention", "retention_of_files"})
+STAYING = frozenset(
+    {
+        *("last_rule", "standings", "blocked", "revoked_certificates", "shadow"),
+        *("retention", "retention_of_files"),
+    }
+)
 """Fields that a rollback leaves: what an operator said about single agents is taken back by name only, and how
 long evidence is kept does not hang on the rules of last week."""
 

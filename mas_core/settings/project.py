@@ -46,6 +46,11 @@ class Project:
         return private_dir(self.data_dir / "tokens")
 
     @property
+    def certs_dir(self) -> Path:
+        """Certificates and their keys; what `settings.certificate_paths` names lies in it."""
+        return private_dir(self.data_dir / "certs")
+
+    @property
     def logs_dir(self) -> Path:
         """What agents and the server print."""
         return private_dir(self.data_dir / "logs")

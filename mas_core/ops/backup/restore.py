@@ -269,6 +269,7 @@ def policy_of(document: PolicyDocument, earlier: PolicyDocument, backup: str) ->
         last_rule=max(document.last_rule, earlier.last_rule),
         standings={**earlier.standings, **isolated},
         blocked={**earlier.blocked, **document.blocked},
+        revoked_certificates={**earlier.revoked_certificates, **document.revoked_certificates},
         changed_by=document.changed_by,
         changed_at=document.changed_at,
         change=document.change,
