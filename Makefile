@@ -5,7 +5,7 @@ BIN    := $(VENV)/bin
 STAMP  := $(VENV)/.installed
 DEV    := $(VENV)/.installed-dev
 
-.PHONY: run test check gen docs bench bench-peers differential tamper clean fuzz audit faults soak elections
+.PHONY: run test check gen protocol docs bench bench-peers differential tamper clean fuzz audit faults soak elections
 .DEFAULT_GOAL := run
 
 $(BIN)/python:
@@ -42,6 +42,11 @@ check: $(DEV)  ## format, lint, types, floors, generated files
 
 gen: $(DEV)    ## write generated files: completions, reference pages, pictures of the dashboard
 	@$(BIN)/python -m mas_cli.generated_files
+
+protocol: $(DEV)  ## write the code of mas_core/protocol/*.proto, with the oldest compiler whose code is supported
+	@test -d $(VENV)-protocol || $(BIN)/python -m venv $(VENV)-protocol
+	@$(VENV)-protocol/bin/pip install --quiet --disable-pip-version-check 'grpcio-tools==1.76.0'
+	@$(VENV)-protocol/bin/python -m grpc_tools.protoc -I . --python_out=. --pyi_out=. mas_core/protocol/*.proto
 
 docs: $(DEV)   ## build the site of docs/ into site/; a broken link fails
 	@$(BIN)/python -m zensical build --strict

@@ -49,8 +49,9 @@ from mas_core.model.topic import TopicGap
 from mas_core.resilience.retry_policy import RetryPolicy
 from mas_core.security.key_files import key_files
 from mas_core.settings.agent_environment import read_agent_environment
+from mas_core.settings.tls_files import TlsFiles
 from mas_core.state.state_shape import StateShape
-from mas_core.store.store import Store
+from mas_core.store.contract import AgentSide
 
 log = get_logger(__name__)
 
@@ -71,7 +72,8 @@ class Agent(Talking, Generic[State]):
     Args:
         agent_id: 1 to 63 of `a-z 0-9 _ -`; from `AGENT_ID` when left out.
         redis_url: The server; the project's when left out. `memory://` needs none: it runs everything in this
-            process, and there everybody may talk to everybody.
+            process, and there everybody may talk to everybody. `grpcs://HOST:PORT` is a server that speaks for
+            the system.
         token: The agent's token, or a reference to it such as `env:NAME`; the project's token file when left out.
         capabilities: What the agent can do; added to those of the class.
         state_model: Pydantic model of the state; from `Agent[Model]` when left out, else a plain dict.
@@ -79,6 +81,8 @@ class Agent(Talking, Generic[State]):
         max_in_flight: Handlers that run at the same time.
         heartbeat_interval: Seconds between heartbeats; must be well under 60.
         slot: Set by a supervisor: the place of this instance; a new one there replaces the old.
+        tls: Certificate and key that say who the agent is, and the authority of the server; for `grpcs://`. Files
+            that are replaced are taken over without a restart.
         private_keys: Files with private keys for end-to-end encryption; those beside the token file when left
             out. The key that derives from the token is always there.
         pins: Agent id -> SHA-256 fingerprints (hex) of the only public keys of it that count.
@@ -113,6 +117,7 @@ class Agent(Talking, Generic[State]):
         slot: str = "",
         namespace: str | None = None,
         partitions: int | None = None,
+        tls: TlsFiles | None = None,
         private_keys: Sequence[str | Path] | None = None,
         pins: Mapping[str, Collection[str]] | None = None,
         require_signatures: bool = False,
@@ -140,6 +145,7 @@ class Agent(Talking, Generic[State]):
         self._token = token
         self._namespace = namespace
         self._partitions = partitions
+        self._tls = tls or environment.tls
         self._capabilities = tuple(
             dict.fromkeys(check_capability(item) for item in (*type(self).capabilities, *capabilities))
         )
@@ -166,7 +172,7 @@ class Agent(Talking, Generic[State]):
         self._task_options = TaskOptions(task_queue, task_slots, task_limit, task_lease)
         self._tasks: TaskWorker | None = None
         self._gateway: InProcessGateway | None = None
-        self._store: Store | None = None
+        self._store: AgentSide | None = None
         self._client: Client | None = None
         self._keeper: StateKeeper[State] | None = None
         self._dispatch: Dispatch | None = None
@@ -281,6 +287,7 @@ class Agent(Talking, Generic[State]):
             self._gateway,
             namespace=self._namespace,
             partitions=self._partitions,
+            tls=self._tls,
         )
         self._gateway, self._token = connected.gateway, connected.token
         self._tokens_dir = connected.tokens_dir or self._tokens_dir

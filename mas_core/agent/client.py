@@ -56,7 +56,7 @@ from mas_core.model.standing import Directive
 from mas_core.model.topic import TOPIC, TopicGap
 from mas_core.security.key_files import load_private_keys
 from mas_core.security.tokens import derive_keys
-from mas_core.store.store import Store
+from mas_core.store.contract import AgentSide
 
 REQUEST_TIMEOUT_S = 30.0
 
@@ -76,7 +76,7 @@ class Client(Publishing):
 
     def __init__(
         self,
-        store: Store,
+        store: AgentSide,
         agent_id: str,
         token: str,
         *,
@@ -187,7 +187,7 @@ class Client(Publishing):
         Raises:
             StoreUnreachable: The server does not answer.
         """
-        self._outbox.clock.set(await self._store.connection.time_ms())
+        self._outbox.clock.set(await self._store.time_ms())
 
     async def check_token(self) -> None:
         """Compare the token with the registration; raises as `start` does."""

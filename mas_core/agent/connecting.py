@@ -1,4 +1,4 @@
-"""Where an agent connects to, and with which token: a server, or a gateway in its own process."""
+"""Where an agent connects to, and with which token: a store, a server in front of it, or its own process."""
 
 from __future__ import annotations
 
@@ -6,11 +6,14 @@ import asyncio
 from dataclasses import dataclass
 from pathlib import Path
 
-from mas_core.errors import SecretUnavailable
+from mas_core.errors import ConfigurationError, SecretUnavailable
 from mas_core.gateway.in_process import InProcessGateway
+from mas_core.security.certificate_files import CertificateFiles
 from mas_core.settings.private_files import read_token
 from mas_core.settings.secrets import is_reference, resolve
 from mas_core.settings.target import resolve_target
+from mas_core.settings.tls_files import TlsFiles
+from mas_core.store.contract import AgentSide
 from mas_core.store.store import Store
 
 
@@ -18,7 +21,7 @@ from mas_core.store.store import Store
 class Connected:
     """What an agent has once it is connected."""
 
-    store: Store
+    store: AgentSide
     token: str
     gateway: InProcessGateway | None = None
     """The gateway in this process, to which the store belongs."""
@@ -34,19 +37,24 @@ async def connect(
     *,
     namespace: str | None = None,
     partitions: int | None = None,
+    tls: TlsFiles | None = None,
 ) -> Connected:
     """Open the store, and find the token or have one made.
 
     Args:
         agent_id: Who connects.
-        url: The server; the project's when left out. `memory://` is a gateway in this process.
+        url: The server; the project's when left out. `memory://` is a gateway in this process, `grpcs://` a server
+            that speaks for the store.
         token: The agent's, or a reference to it; the one in the project's token file when left out.
         gateway: A gateway in this process, which is used instead.
         namespace: The project's when left out.
         partitions: The project's when left out.
+        tls: Who the agent is to a server that speaks for the store.
 
     Raises:
-        SecretUnavailable: There is no token at hand, or a reference leads nowhere.
+        SecretUnavailable: There is no token at hand, or a reference leads nowhere, or a certificate is missing.
+        ConfigurationError: The certificate cannot be used, or is another agent's.
+        StoreUnreachable, Unauthenticated: The server does not answer, or does not take the agent.
     """
     if token is not None and is_reference(token):
         # It may come from a program or a vault.
@@ -55,6 +63,8 @@ async def connect(
         gateway = await InProcessGateway.in_memory(str(url))
     if gateway is not None:
         return Connected(gateway.store, token or await gateway.admit(agent_id), gateway)
+    if is_server_url(url):
+        return await _connect_to_server(agent_id, str(url), token, tls)
     target = await asyncio.to_thread(resolve_target, url=url)
     if token is None:
         if target.tokens_dir is None:
@@ -69,3 +79,35 @@ async def connect(
         partitions=partitions or target.partitions,
     )
     return Connected(store, token, tokens_dir=target.tokens_dir)
+
+
+def is_server_url(url: str | None) -> bool:
+    """Whether a URL leads to a server that speaks for the store."""
+    return (url or "").startswith("grpcs:")
+
+
+async def _connect_to_server(agent_id: str, url: str, token: str | None, tls: TlsFiles | None) -> Connected:
+    if tls is None:
+        raise SecretUnavailable(
+            f"{agent_id} has no certificate, and a server takes nobody without",
+            hint=(f"mas cert issue {agent_id}", f"Agent('{agent_id}', tls=TlsFiles(cert, key, ca))"),
+        )
+    if token is None:
+        raise SecretUnavailable(
+            f"there is no token for {agent_id}",
+            hint=(f"Agent('{agent_id}', token=...)", f"mas agent register {agent_id}"),
+        )
+    try:
+        # gRPC is an extra, and takes long to load.
+        from mas_core.remote.system import RemoteSystem  # noqa: PLC0415
+    except ImportError:
+        raise ConfigurationError(
+            "agents behind a server need gRPC, which is not installed", hint="pip install 'mas[grpc]'"
+        ) from None
+    files = CertificateFiles(tls.cert_path, tls.key_path, tls.ca_path)
+
+    def credentials() -> tuple[bytes, bytes, bytes]:
+        found = files.current()
+        return found.chain, found.key, found.authorities
+
+    return Connected(await RemoteSystem.open(url, agent_id, credentials), token)

@@ -36,7 +36,8 @@ from mas_core.model.decision import Receipt
 from mas_core.model.delivery_mode import DeliveryMode, mode_of
 from mas_core.model.message import POISON, AgentMessage, Delivery, Envelope, Flag, payload_bytes
 from mas_core.resilience.retry_policy import wait_of
-from mas_core.store.agents import SETTLED_ELSEWHERE, STATE_CHANGED, AgentStore, Settlement
+from mas_core.store.agents import SETTLED_ELSEWHERE, STATE_CHANGED, Settlement
+from mas_core.store.contract import AgentStreams
 
 log = get_logger(__name__)
 
@@ -63,7 +64,7 @@ class Dispatch:
     def __init__(
         self,
         client: Client,
-        store: AgentStore,
+        store: AgentStreams,
         keeper: StateKeeper[Any],
         handle: Callable[[AgentMessage], Awaitable[object]],
         max_in_flight: int,

@@ -20,7 +20,8 @@ from mas_core.base.traces import trace_of
 from mas_core.errors import MasError
 from mas_core.model.frame import Frame
 from mas_core.model.priority import LANE_WEIGHTS
-from mas_core.store.agents import SETTLED_ELSEWHERE, AgentStore
+from mas_core.store.agents import SETTLED_ELSEWHERE
+from mas_core.store.contract import AgentStreams
 
 log = get_logger(__name__)
 
@@ -60,7 +61,7 @@ class Inbox:
     def __init__(
         self,
         link: Link,
-        store: AgentStore,
+        store: AgentStreams,
         handle: Callable[[Held], Awaitable[None]],
         give_up: Callable[[Held], Awaitable[None]],
         settled: Callable[[], Awaitable[None]],

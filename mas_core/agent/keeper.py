@@ -13,7 +13,7 @@ from mas_core.agent.turn import MustRunAlone, Turn, current_turn
 from mas_core.base.logs import get_logger
 from mas_core.errors import InvalidPayload, StateChanged, StateInvalid, UsageError
 from mas_core.state.state_shape import StateShape
-from mas_core.store.agents import AgentStore
+from mas_core.store.contract import AgentStreams
 
 log = get_logger(__name__)
 
@@ -25,7 +25,7 @@ ATTEMPTS = 16
 class StateKeeper(Generic[S]):
     """The state of one agent, as one instance knows it."""
 
-    def __init__(self, store: AgentStore, shape: StateShape[S]) -> None:
+    def __init__(self, store: AgentStreams, shape: StateShape[S]) -> None:
         self._store = store
         self._shape = shape
         self._state: Any = shape.default()

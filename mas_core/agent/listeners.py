@@ -25,7 +25,7 @@ from mas_core.errors import InvalidPayload, MasError, UsageError
 from mas_core.model.message import AgentMessage
 from mas_core.model.topic import TOPIC, TopicGap
 from mas_core.resilience.retry_policy import RetryPolicy, wait_of
-from mas_core.store.agents import AgentStore
+from mas_core.store.contract import AgentStreams
 
 log = get_logger(__name__)
 
@@ -100,7 +100,7 @@ class Listeners:
     def __init__(
         self,
         client: Client,
-        store: AgentStore,
+        store: AgentStreams,
         keeper: StateKeeper[Any],
         handlers: Sequence[TopicHandler],
         run: Run,
@@ -156,7 +156,7 @@ class _Listener:
     def __init__(
         self,
         client: Client,
-        store: AgentStore,
+        store: AgentStreams,
         keeper: StateKeeper[Any],
         item: TopicHandler,
         run: Run,

@@ -13,7 +13,8 @@ from mas_core.base.logs import get_logger
 from mas_core.errors import DecryptionFailed, MasError
 from mas_core.model.message import UNAUTHENTIC_DELIVERY, Delivery
 from mas_core.model.topic import GONE_MS, ToldTopic, TopicGap
-from mas_core.store.topics import RELEASED, LogEntry, TopicLogs, partition_of_topic
+from mas_core.store.contract import TopicReading
+from mas_core.store.topics import RELEASED, LogEntry, partition_of_topic
 
 log = get_logger(__name__)
 
@@ -30,7 +31,7 @@ class ReadingDesk(Protocol):
     group: str
     instance: str
     namespace: str
-    logs: TopicLogs
+    logs: TopicReading
 
     async def refresh(self) -> None:
         """Ask for topics and keys again, unless that was just done."""

@@ -40,7 +40,8 @@ from mas_core.model.frame import (
 from mas_core.model.json_text import MAX_BYTES
 from mas_core.model.message import Envelope
 from mas_core.model.priority import Lane, lane_of
-from mas_core.store.agents import LAYOUT_LOOK_S, AgentStore
+from mas_core.store.agents import LAYOUT_LOOK_S
+from mas_core.store.contract import AgentStreams
 
 SWEEP_INTERVAL_S = 0.5
 SEND_TIMEOUT_S = 30.0
@@ -55,7 +56,7 @@ _ALLOWED = Decision.ALLOWED
 class Outbox:
     """Sends messages of one instance and waits for their receipts."""
 
-    def __init__(self, link: Link, store: AgentStore) -> None:
+    def __init__(self, link: Link, store: AgentStreams) -> None:
         self._link = link
         self._store = store
         self._layout = store.layout.number

@@ -17,7 +17,7 @@ from mas_core.model.frame import DELIVERIES_DECODER, RECEIPTS_DECODER, UNREADABL
 from mas_core.model.message import STANDING, UNAUTHENTIC_DELIVERY, Delivery, Flag
 from mas_core.model.standing import Directive
 from mas_core.model.topic import NEWS
-from mas_core.store.agents import AgentStore
+from mas_core.store.contract import AgentStreams
 
 log = get_logger(__name__)
 
@@ -45,7 +45,7 @@ class Replies:
     def __init__(
         self,
         link: Link,
-        store: AgentStore,
+        store: AgentStreams,
         on_receipts: Callable[[Sequence[FrameReceipt]], None],
         on_directive: Callable[[Directive], None],
         on_news: Callable[[Delivery], None],

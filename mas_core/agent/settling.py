@@ -11,7 +11,8 @@ from mas_core.base.backoff import exponential_delays
 from mas_core.base.failpoints import failpoint
 from mas_core.base.logs import get_logger
 from mas_core.errors import MasError
-from mas_core.store.agents import AgentStore, Settlement
+from mas_core.store.agents import Settlement
+from mas_core.store.contract import AgentStreams
 
 log = get_logger(__name__)
 
@@ -35,7 +36,9 @@ class Settler:
         on_settled: Called with lane, entry and number of messages once they are settled without a state.
     """
 
-    def __init__(self, store: AgentStore, consumer: str, on_settled: Callable[[str, str, int], None]) -> None:
+    def __init__(
+        self, store: AgentStreams, consumer: str, on_settled: Callable[[str, str, int], None]
+    ) -> None:
         self._store = store
         self._consumer = consumer
         self._on_settled = on_settled

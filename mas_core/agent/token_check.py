@@ -8,10 +8,10 @@ import msgspec
 
 from mas_core.errors import AgentNotFound, TokenExpired, TokenInvalid, TokenRevoked
 from mas_core.model.registration import Registration
-from mas_core.store.agents import AgentStore
+from mas_core.store.contract import AgentStreams
 
 
-async def check_token(store: AgentStore, key_id: str, now_ms: Callable[[], int]) -> None:
+async def check_token(store: AgentStreams, key_id: str, now_ms: Callable[[], int]) -> None:
     """Compare a token with the registration.
 
     Args:

@@ -16,7 +16,8 @@ from mas_core.base.logs import get_logger
 from mas_core.errors import MasError
 from mas_core.model.message import AgentMessage, Delivery
 from mas_core.model.topic import RENEW_S, REPORT, SUBSCRIBE, Told, ToldTopic
-from mas_core.store.topics import TopicLogs, partition_of_topic
+from mas_core.store.contract import TopicReading
+from mas_core.store.topics import partition_of_topic
 
 log = get_logger(__name__)
 
@@ -51,7 +52,7 @@ class TopicDesk:
         group: str,
         instance: str,
         namespace: str,
-        logs: TopicLogs,
+        logs: TopicReading,
         *,
         ask: Ask,
         tell: Tell,
@@ -112,8 +113,7 @@ class TopicDesk:
             await self._ask(
                 SUBSCRIBE, {**self._wanted(), "forget": [pattern]}, route_to(partition, self.logs)
             )
-            for name in await self.logs.names(partition):
-                await self.logs.drop_group(partition, name, f"{self.group}/{pattern}")
+            await self.logs.drop_groups(partition, f"{self.group}/{pattern}")
 
     async def stop(self) -> None:
         """End all subscriptions."""
@@ -231,7 +231,7 @@ class TopicDesk:
                     await subscription.reader.told(topic, told.since.get(subscription.pattern, 0))
 
 
-def route_to(partition: int, logs: TopicLogs) -> str:
+def route_to(partition: int, logs: TopicReading) -> str:
     """A name that belongs to a partition."""
     number = 0
     while partition_of(f"route-{number}", logs.partitions) != partition:

@@ -5,9 +5,11 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 
 from mas_core.errors import ConfigurationError
 from mas_core.model.retry import MAX_ATTEMPTS
+from mas_core.settings.tls_files import TlsFiles
 
 IN_MEMORY = "memory://"
 
@@ -20,6 +22,8 @@ class AgentEnvironment:
     """`MAS_AGENT_ID` or `AGENT_ID`."""
     url: str | None = None
     """`MAS_URL` or `REDIS_URL`; `memory://` when `AGENT_COMMUNICATION_MODE` is `mock`."""
+    tls: TlsFiles | None = None
+    """`MAS_TLS_CERT_PATH`, `MAS_TLS_KEY_PATH` and `MAS_TLS_CA_PATH`: who the agent is to a server of agents."""
     request_timeout_s: float = 30.0
     """`MAS_AGENT_DEFAULT_TIMEOUT` or `AGENT_DEFAULT_TIMEOUT`: seconds that a request waits."""
     max_retries: int | None = None
@@ -42,12 +46,27 @@ def read_agent_environment(environ: Mapping[str, str] = os.environ) -> AgentEnvi
     return AgentEnvironment(
         agent_id=environ.get("MAS_AGENT_ID") or environ.get("AGENT_ID") or None,
         url=url,
+        tls=_tls(environ),
         request_timeout_s=_number(environ, "AGENT_DEFAULT_TIMEOUT", defaults.request_timeout_s, above=0),
         max_retries=None if retries < 0 else min(int(retries), MAX_ATTEMPTS - 1),
         heartbeat_interval_s=_number(
             environ, "AGENT_HEARTBEAT_INTERVAL", defaults.heartbeat_interval_s, above=0
         ),
     )
+
+
+def _tls(environ: Mapping[str, str]) -> TlsFiles | None:
+    names = ("MAS_TLS_CERT_PATH", "MAS_TLS_KEY_PATH", "MAS_TLS_CA_PATH")
+    found = [environ.get(name) for name in names]
+    if not any(found):
+        return None
+    missing = [name for name, value in zip(names, found, strict=True) if not value]
+    if missing:
+        raise ConfigurationError(
+            f"{' and '.join(missing)} is not set, and the other variables of the certificate are",
+            hint=f"export {missing[0]}=FILE",
+        )
+    return TlsFiles(*(Path(str(value)) for value in found))
 
 
 def _number(environ: Mapping[str, str], name: str, default: float, *, above: float) -> float:

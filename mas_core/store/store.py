@@ -75,6 +75,14 @@ class Store:
         """The streams and the state of one agent."""
         return AgentStore(self.connection, self.keys, agent_id, self.layouts)
 
+    async def time_ms(self) -> int:
+        """The server's clock, in Unix milliseconds.
+
+        Raises:
+            StoreUnreachable: It does not answer.
+        """
+        return await self.connection.time_ms()
+
     async def ping(self) -> None:
         """Check that the server answers.
 

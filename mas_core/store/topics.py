@@ -150,6 +150,11 @@ class TopicLogs:
         with contextlib.suppress(InternalError):
             await self._connection.call("XGROUP", "DESTROY", self._keys.topic(partition, topic), group)
 
+    async def drop_groups(self, partition: int, group: str) -> None:
+        """Give up a group's place in all logs of a partition."""
+        for name in await self.names(partition):
+            await self.drop_group(partition, name, group)
+
     async def acknowledge(self, entries: Sequence[tuple[int, str, str]], group: str) -> None:
         """Say that entries (partition, topic, entry) were handled."""
         pipeline = Pipeline()

@@ -37,9 +37,11 @@ def any_url(request: pytest.FixtureRequest) -> str:
     return "memory://" if request.param == "memory" else request.getfixturevalue("server_url")
 
 
-@pytest.fixture(params=["memory", "server", "cluster"])
+@pytest.fixture(params=["memory", "server", "grpcs", "cluster"])
 def every_url(request: pytest.FixtureRequest) -> str:
-    """URL of the in-process fake, of a real server, and of a Cluster."""
+    """URL of the in-process fake, of a real server, the same through a server of agents, and of a Cluster."""
+    if request.param == "grpcs":
+        return "grpcs+" + str(request.getfixturevalue("server_url"))
     if request.param == "cluster":
         return str(request.getfixturevalue("cluster").url)
     return "memory://" if request.param == "memory" else request.getfixturevalue("server_url")

@@ -17,9 +17,11 @@ from typing import Any, TypeVar
 
 import msgspec
 import pytest
+from support.serving import Serving, serving
 
 from mas_core.agent.agent import Agent
 from mas_core.agent.client import Client
+from mas_core.agent.connecting import connect
 from mas_core.gateway.in_process import InProcessGateway
 from mas_core.gateway.service import Gateway
 from mas_core.model.audit_record import AuditRecord
@@ -31,8 +33,12 @@ from mas_core.security.gateway_keys import GatewayKeys
 from mas_core.security.policy_changes import add_rule
 from mas_core.settings.gateway_settings import GatewaySettings
 from mas_core.settings.target import Target
+from mas_core.store.contract import AgentSide
 from mas_core.store.memory import forget_memory
 from mas_core.store.store import Store
+
+REMOTE = "grpcs+"
+"""Before the URL of a server: agents come to it through a server of agents."""
 
 AnyAgent = TypeVar("AnyAgent", bound=Agent[Any])
 
@@ -84,6 +90,8 @@ class LiveSystem:
     gateway_stack: AsyncExitStack
     tokens: dict[str, str] = field(default_factory=dict)
     gateways: list[Gateway] = field(default_factory=list)
+    serving: Serving | None = None
+    """The server that agents come to, where they do not reach the store themselves."""
 
     @property
     def store(self) -> Store:
@@ -125,6 +133,9 @@ class LiveSystem:
             made = kind(agent_id, **options)
             made.set_gateway(InProcessGateway(self.store, self.keys))
             return made
+        if self.serving is not None:
+            options.setdefault("tls", self.serving.certificates.agent(agent_id))
+            return kind(agent_id, redis_url=self.serving.url, **options)
         return kind(
             agent_id,
             redis_url=self.system.target.url,
@@ -139,7 +150,19 @@ class LiveSystem:
 
     async def client(self, agent_id: str) -> Client:
         """A started client that sends as an agent, stopped when the test ends."""
-        return await self.stack.enter_async_context(Client(self.store, agent_id, self.tokens[agent_id]))
+        store: AgentSide = self.store
+        if self.serving is not None:
+            store = (
+                await connect(
+                    agent_id,
+                    self.serving.url,
+                    self.tokens[agent_id],
+                    None,
+                    tls=self.serving.certificates.agent(agent_id),
+                )
+            ).store
+            self.stack.push_async_callback(store.close)
+        return await self.stack.enter_async_context(Client(store, agent_id, self.tokens[agent_id]))
 
     async def start_gateway(self, **options: Any) -> Gateway:
         """One more gateway, stopped when the test ends."""
@@ -233,10 +256,10 @@ async def live_system(
     profile: str = "durable",
     **settings: Any,
 ) -> AsyncIterator[LiveSystem]:
-    """A system on the server at `url`, which may be `memory://`: what runs in it ends with it.
+    """A system on the server at `url`: what runs in it ends with it.
 
     Args:
-        url: The server.
+        url: The server, which may be `memory://`; with `grpcs+` before it agents come through a server of agents.
         agents: Ids to register.
         allow: Pairs of sender and target that may talk.
         limit: Rate limit of everybody; None for no policy at all.
@@ -248,6 +271,7 @@ async def live_system(
     """
     settings.setdefault("retry", QUICK_RETRIES)
     partitions = partitions or (3 if "+cluster:" in url else 1)
+    is_remote, url = url.startswith(REMOTE), url.removeprefix(REMOTE)
     if url == "memory://":
         url = f"memory://{new_namespace()}"
     with tempfile.TemporaryDirectory(prefix="mas-test-") as folder:
@@ -269,6 +293,9 @@ async def live_system(
                 await running.allow(*allow)
             for _ in range(gateways):
                 await running.start_gateway()
+            if is_remote:
+                opening = serving(system, Path(folder) / "certs")
+                running.serving = await gateway_stack.enter_async_context(opening)
             yield running
         if url.startswith("memory:"):
             forget_memory(url)

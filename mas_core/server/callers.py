@@ -1,0 +1,120 @@
+"""The door: who calls is found out once for each call of gRPC, and watched until that ends."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator, Coroutine
+from contextlib import asynccontextmanager
+from typing import Any, Final, NoReturn
+
+import grpc
+import grpc.aio
+
+from mas_core.errors import (
+    AgentNotFound,
+    MasError,
+    RateLimited,
+    StoreUnreachable,
+    Unauthenticated,
+    UsageError,
+)
+from mas_core.protocol.faults import fault_of
+from mas_core.server.admission import Admission, Caller
+
+ERROR_METADATA: Final = "mas-error-bin"
+"""The trailing metadata that says why a call ended: an Error of frames.proto."""
+MAX_STREAMS: Final = 64
+"""Conversations that one agent may have at the same time."""
+
+Context = grpc.aio.ServicerContext[Any, Any]
+
+_CODES: Final = (
+    (AgentNotFound, grpc.StatusCode.PERMISSION_DENIED),
+    (Unauthenticated, grpc.StatusCode.UNAUTHENTICATED),
+    (RateLimited, grpc.StatusCode.RESOURCE_EXHAUSTED),
+    (StoreUnreachable, grpc.StatusCode.UNAVAILABLE),
+    (UsageError, grpc.StatusCode.INVALID_ARGUMENT),
+)
+
+
+class Visit:
+    """Somebody who was admitted, for as long as a call of gRPC lasts."""
+
+    def __init__(self, caller: Caller) -> None:
+        self.caller = caller
+        self._ended: asyncio.Future[MasError] = asyncio.get_running_loop().create_future()
+
+    def end(self, reason: MasError) -> None:
+        """It may stay no longer."""
+        if not self._ended.done():
+            self._ended.set_result(reason)
+
+    async def until_ended(self, work: Coroutine[Any, Any, None]) -> None:
+        """Do what it came for, unless that has to end before.
+
+        Raises:
+            MasError: Why it had to.
+        """
+        task = asyncio.create_task(work)
+        try:
+            await asyncio.wait((task, self._ended), return_when=asyncio.FIRST_COMPLETED)
+            if task.done():
+                task.result()
+                return
+        finally:
+            task.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await task
+        raise self._ended.result()
+
+
+class Door:
+    """Lets callers in.
+
+    Args:
+        admission: Knows who may.
+    """
+
+    def __init__(self, admission: Admission) -> None:
+        self._admission = admission
+        self._visits: set[Visit] = set()
+
+    @asynccontextmanager
+    async def admitted(self, context: Context) -> AsyncIterator[Visit]:
+        """Let a caller in, or end the call with the reason; errors inside end it, too."""
+        try:
+            caller = await self._identify(context)
+            if self._admission.count(caller.agent_id) >= MAX_STREAMS:
+                raise RateLimited(f"{caller.agent_id} has {MAX_STREAMS} connections already")
+            visit = Visit(caller)
+            self._admission.enter(caller, visit.end)
+            self._visits.add(visit)
+            try:
+                yield visit
+            finally:
+                self._visits.discard(visit)
+                self._admission.leave(caller)
+        except MasError as error:
+            await abort(context, error)
+
+    def close(self) -> None:
+        """End every visit: the server goes away."""
+        for visit in list(self._visits):
+            visit.end(StoreUnreachable("the server is going away"))
+
+    async def _identify(self, context: Context) -> Caller:
+        for pem in context.auth_context().get("x509_pem_cert", ()):
+            return await self._admission.admit_certificate(pem, context.peer())
+        raise Unauthenticated("Authentication failed: there is no certificate")
+
+
+async def abort(context: Context, error: MasError) -> NoReturn:
+    """End a call of gRPC with an error of ours."""
+    code = next((code for kind, code in _CODES if isinstance(error, kind)), grpc.StatusCode.INTERNAL)
+    await context.abort(
+        code,
+        f"{error.code}: {error.message}",
+        trailing_metadata=((ERROR_METADATA, fault_of(error).SerializeToString()),),
+    )
+    raise AssertionError  # abort does not return

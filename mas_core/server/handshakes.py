@@ -1,0 +1,89 @@
+"""What becomes of TLS handshakes that fail: gRPC tells nobody but its log, so its log is read.
+
+gRPC's core writes to file descriptor 2 and nowhere else. In a process that serves and does nothing else, that
+descriptor is turned into a pipe; our own logs keep the real standard error.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import re
+import sys
+import threading
+from collections.abc import Callable
+from typing import Final, NamedTuple
+
+from mas_core.base.logs import get_logger
+
+log = get_logger(__name__)
+
+MAX_LINE: Final = 4096
+_FAILED: Final = re.compile(
+    r"Handshake failed with error \w+: (?:error:[0-9a-f]+:SSL routines:\w*:)?(?P<error>\w+)(?:: (?P<text>.*))?"
+)
+_REASONS: Final = {
+    "PEER_DID_NOT_RETURN_A_CERTIFICATE": "no_certificate",
+    "UNSUPPORTED_PROTOCOL": "old_protocol",
+    "WRONG_VERSION_NUMBER": "old_protocol",
+    "NO_SHARED_CIPHER": "no_shared_cipher",
+    "HTTP_REQUEST": "no_tls",
+    "HTTPS_PROXY_REQUEST": "no_tls",
+}
+_VERIFICATION: Final = {
+    "certificate has expired": "expired",
+    "certificate is not yet valid": "not_yet_valid",
+    "unable to get local issuer certificate": "unknown_authority",
+    "self signed certificate": "unknown_authority",
+    "self-signed certificate": "unknown_authority",
+}
+
+
+class FailedHandshake(NamedTuple):
+    """Why somebody was not let in before anything was known of them."""
+
+    reason: str
+    """Such as expired, unknown_authority, no_certificate, old_protocol; other for everything else."""
+    text: str
+    """What the TLS library said."""
+
+
+def failed_handshake(line: str) -> FailedHandshake | None:
+    """What a line of gRPC's log says of a handshake that failed; None for any other line."""
+    found = _FAILED.search(line)
+    if found is None:
+        return None
+    error, text = found["error"], (found["text"] or "").strip()
+    if error == "CERTIFICATE_VERIFY_FAILED":
+        return FailedHandshake(_VERIFICATION.get(text, "other"), text or error)
+    return FailedHandshake(_REASONS.get(error, "other"), error)
+
+
+class GrpcLog:
+    """What gRPC's core says, for the whole life of the process; made before anything takes hold of `sys.stderr`."""
+
+    def __init__(self) -> None:
+        ours = os.dup(2)
+        self._reader, writer = os.pipe()
+        sys.stderr.flush()
+        sys.stderr = os.fdopen(ours, "w", buffering=1, encoding="utf-8", errors="backslashreplace")
+        os.dup2(writer, 2)
+        os.close(writer)
+
+    def follow(self, tell: Callable[[FailedHandshake], None]) -> None:
+        """From now on, call `tell` in the running loop for each handshake that fails."""
+        loop = asyncio.get_running_loop()
+        threading.Thread(target=self._read, args=(loop, tell), name="grpc-log", daemon=True).start()
+
+    def _read(self, loop: asyncio.AbstractEventLoop, tell: Callable[[FailedHandshake], None]) -> None:
+        with os.fdopen(self._reader, "rb") as lines:
+            while line := lines.readline(MAX_LINE):
+                text = line.decode(errors="replace").rstrip()
+                failed = failed_handshake(text)
+                if failed is not None:
+                    # The loop ends before the process does.
+                    with contextlib.suppress(RuntimeError):
+                        loop.call_soon_threadsafe(tell, failed)
+                elif text[:1] in {"E", "F"}:
+                    log.warning("grpc.said", text=text[:500])
