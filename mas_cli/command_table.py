@@ -1,14 +1,15 @@
 """Every command in one table: help, completion, `mas spec` and the router read it.
 
 Adding a command is one entry in `run_commands`, `system_commands`, `state_commands`, `console_commands`,
-`policy_commands`, `queue_commands`, `evidence_commands`, `key_commands`, `backup_commands` or `local_commands`
-and one function in `mas_cli.commands`. House rules for the texts: a summary has at most 60 characters and does
-not repeat the command's name; examples use long flags.
+`policy_commands`, `queue_commands`, `evidence_commands`, `key_commands`, `certificate_commands`,
+`backup_commands` or `local_commands` and one function in `mas_cli.commands`. House rules for the texts: a
+summary has at most 60 characters and does not repeat the command's name; examples use long flags.
 """
 
 from __future__ import annotations
 
 from mas_cli.backup_commands import BACKUP_COMMANDS
+from mas_cli.certificate_commands import CERTIFICATE_COMMANDS
 from mas_cli.command_entry import Command, Impact, Scope
 from mas_cli.consensus_commands import CONSENSUS_COMMANDS
 from mas_cli.console_commands import CONSOLE_COMMANDS
@@ -32,7 +33,7 @@ SECTIONS: tuple[tuple[str, tuple[str, ...]], ...] = (
     ("Talk", ("discover", "send", "request", "reply", "topic", "watch", "record", "tui", "bench", "demo")),
     ("Queues", ("bus", "event", "schedule", "dlq", "task", "leader", "consensus")),
     ("Rules", ("rbac", "policy", "route", "limit", "approval", "dlp", "breaker")),
-    ("Evidence and state", ("trace", "audit", "key", "state", "backup")),
+    ("Evidence and state", ("trace", "audit", "key", "cert", "state", "backup")),
     ("Set-up", ("doctor", "config", "context", "completion", "spec", "man", "help", "version")),
 )
 """How `mas --help` groups the first words."""
@@ -40,7 +41,19 @@ SECTIONS: tuple[tuple[str, tuple[str, ...]], ...] = (
 RARER: frozenset[str] = frozenset(
     {
         *("metrics", "check", "partitions", "record", "bench", "event", "schedule", "approval", "breaker"),
-        *("key", "limit", "config", "completion", "spec", "man", "help", "version", "leader", "consensus"),
+        *(
+            "key",
+            "cert",
+            "limit",
+            "config",
+            "completion",
+            "spec",
+            "man",
+            "help",
+            "version",
+            "leader",
+            "consensus",
+        ),
         *("reply", "route", "demo", "context"),
     }
 )
@@ -61,6 +74,7 @@ GROUPS: dict[str, str] = {
     "limit": "Rate limits: what agents may send, and how much is used",
     "bus": "Queues: what waits for agents, and what they have in hand",
     "breaker": "Circuits: what keeps messages from targets that fail",
+    "cert": "Certificates of agents, operators and servers",
     "completion": "Completion scripts for the shell",
     "consensus": "Votes of agents, and proof of what was decided",
     "config": "Settings and where each comes from",
@@ -96,6 +110,7 @@ COMMANDS: tuple[Command, ...] = (
     *EVENT_COMMANDS,
     *EVIDENCE_COMMANDS,
     *KEY_COMMANDS,
+    *CERTIFICATE_COMMANDS,
     *REPORT_COMMANDS,
     *NOTARY_COMMANDS,
     *BACKUP_COMMANDS,

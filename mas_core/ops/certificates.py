@@ -30,6 +30,7 @@ from mas_core.registry.operator_log import acting
 from mas_core.security.certificate_files import read_pair, write_pair
 from mas_core.security.certificates import (
     AUTHORITY_LIFETIME,
+    HOLDER_KINDS,
     LIFETIME,
     Authority,
     Holder,
@@ -42,6 +43,18 @@ from mas_core.security.spiffe import read_certificate, serial_of
 from mas_core.settings.private_files import write_private
 from mas_core.settings.project import Project
 from mas_core.settings.project_config import load_config
+
+__all__ = [
+    "HOLDER_KINDS",
+    "CertificateInfo",
+    "Holder",
+    "Issued",
+    "inspect",
+    "issue",
+    "list_certificates",
+    "make_authority",
+    "rotate",
+]
 
 DEFAULT_LIFETIME_S = LIFETIME.total_seconds()
 AUTHORITY_LIFETIME_S = AUTHORITY_LIFETIME.total_seconds()

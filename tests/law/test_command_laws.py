@@ -16,7 +16,9 @@ from pathlib import Path
 
 import pytest
 import yaml
+from cryptography.hazmat.primitives.serialization import Encoding
 from support.backups import write_empty_backup
+from support.certificates import certificate_with, uri
 from support.followed_evidence import write_archive, write_proof
 from support.running_system import HOSTILE, OBEYED
 
@@ -296,6 +298,7 @@ LOCAL_CALLS = {
     "dlp test": ["--file", "cases.yaml"],
     "dlp key": ["--out", "new.key"],
     "dlp decrypt": ["@sealed.json", "--key", "own.key"],
+    "cert inspect": ["someone.pem"],
     "dlp hash": ["@value.txt", "--key", "own.key"],
 }
 """Arguments with which a command without a server succeeds; none when it is not listed."""
@@ -312,7 +315,12 @@ def local_call(entry: Command) -> list[str]:
 ON_TERMINALS = {"context edit"}
 """Commands that a terminal belongs to; they have tests of their own."""
 
-LOCAL = [entry for entry in COMMANDS if entry.scope == "local" and entry.name not in ON_TERMINALS]
+WITH_OTHERS = {"cert follow"}
+"""Commands that need somebody on the other side; they have tests of their own."""
+
+LOCAL = [
+    entry for entry in COMMANDS if entry.scope == "local" and entry.name not in ON_TERMINALS | WITH_OTHERS
+]
 local_commands = pytest.mark.parametrize("entry", LOCAL, ids=lambda entry: entry.name.replace(" ", "-"))
 
 
@@ -338,6 +346,8 @@ def local_project(tmp_path, monkeypatch):
     write_empty_backup(tmp_path / "empty.zip", keys, keys.key_id)
     write_archive(tmp_path, tmp_path / "cold")
     write_proof(tmp_path)
+    someone = certificate_with(uri("spiffe://mas/agent/a\n"), common_name=HOSTILE[:20])
+    (tmp_path / "someone.pem").write_bytes(someone.public_bytes(Encoding.PEM))
     for words in (
         ["context", "add", "two", "--url", "redis://h"],
         ["context", "add", "one", "--url", "redis://h"],

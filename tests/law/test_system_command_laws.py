@@ -144,6 +144,11 @@ SYSTEM_CALLS = {
     "key import": ["sleeper", "lawful-{n}.pem"],
     "key rotate": ["lawful-{n}"],
     "key revoke": ["lawful-{n}", "--yes"],
+    "cert ca": ["--rotate"],
+    "cert issue": ["lawful-{n}"],
+    "cert list": [],
+    "cert revoke": ["lawful-{n}", "--yes"],
+    "cert rotate": ["lawful-{n}"],
     "audit export": ["--format", "json", "--out", "lawful.json", "--yes"],
     "audit archive": ["--no-trim"],
     "audit erase": ["lawful-{n}", "--reason", "a law", "--yes"],
@@ -243,6 +248,10 @@ def system_call(running_project, tmp_path, monkeypatch):
         if entry.name in PREPARATIONS:
             prepared = [word.replace("lawful-{n}", name) for word in PREPARATIONS[entry.name]]
             assert app.main(prepared) == 0
+        if entry.name in {"cert issue", "cert revoke", "cert rotate"}:
+            app.main(["cert", "ca"])
+        if entry.name in {"cert revoke", "cert rotate"}:
+            assert app.main(["cert", "issue", name]) == 0
         if "{approval}" in words:
             approval = asyncio.run(_held_message(running_project))
             words = [word.replace("{approval}", approval) for word in words]
