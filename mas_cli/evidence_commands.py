@@ -34,7 +34,7 @@ EVIDENCE_COMMANDS: tuple[Command, ...] = (
     ),
     Command(
         "audit check-proof",
-        "Check the proof of a record, or the signature of an export, with a public key",
+        "Check a proof or a signed export with a public key",
         "read",
         "audit_proof:check_proof",
         (
