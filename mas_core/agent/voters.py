@@ -18,6 +18,7 @@ from mas_core.base.logs import get_logger
 from mas_core.coordination.packing import unpacked
 from mas_core.coordination.vote_requests import MAX_TOGETHER
 from mas_core.errors import CoordinationRefused, InvalidIdentifier, InvalidPayload, NotFound, UsageError
+from mas_core.model.json_text import misfit
 from mas_core.model.message import AgentMessage
 from mas_core.model.vote import PROPOSAL_TYPE, Proposal
 
@@ -56,7 +57,7 @@ async def _vote(agent: Any, message: AgentMessage, decide: Callable[[Proposal], 
         proposals = msgspec.convert(shown, list[Proposal])
         turns = msgspec.convert(shown, list[_Turn])
     except msgspec.ValidationError as error:
-        raise InvalidPayload(f"these are no proposals: {error}") from None
+        raise InvalidPayload(f"these are no proposals: {misfit(error)}") from None
     asked = []
     for proposal, turn in zip(proposals, turns, strict=True):
         if proposal.proposer == message.sender_id:

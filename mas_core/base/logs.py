@@ -16,6 +16,7 @@ from typing import Any, Final, cast
 
 import structlog
 
+from mas_core.base.known_secrets import hidden
 from mas_core.base.traces import trace_of
 
 ROOT = "mas_core"
@@ -39,6 +40,7 @@ def get_logger(name: str) -> structlog.stdlib.BoundLogger:
                 structlog.processors.TimeStamper(fmt="iso", utc=True, key="time"),
                 _first_things_first,
                 structlog.processors.JSONRenderer(ensure_ascii=True),
+                _without_known_secrets,
             ],
         ),
     )
@@ -87,7 +89,7 @@ class _JsonLine(logging.Formatter):
     def format(self, record: logging.LogRecord) -> str:
         time = datetime.fromtimestamp(record.created, UTC).isoformat().replace("+00:00", "Z")
         facts = {"time": time, "level": record.levelname.lower(), "event": "log", "logger": record.name}
-        facts["message"] = record.getMessage()[:MAX_FOREIGN_TEXT]
+        facts["message"] = hidden(record.getMessage())[:MAX_FOREIGN_TEXT]
         if record.exc_info and record.exc_info[1] is not None:
             facts["message"] = str(record.msg).partition("\n")[0][:MAX_FOREIGN_TEXT]
             facts["trace"] = trace_of(record.exc_info[1])
@@ -96,6 +98,10 @@ class _JsonLine(logging.Formatter):
 
 def _log_crash(_kind: type[BaseException], error: BaseException, _trace: TracebackType | None) -> None:
     get_logger(ROOT).critical("crashed", trace=trace_of(error))
+
+
+def _without_known_secrets(_logger: Any, _method: str, line: Any) -> str:
+    return hidden(str(line))
 
 
 def _first_things_first(

@@ -12,6 +12,8 @@ from typing import Protocol, TypeVar
 
 import msgspec
 
+from mas_core.model.json_text import misfit
+
 Data = TypeVar("Data")
 
 
@@ -58,7 +60,7 @@ class Command(msgspec.Struct, frozen=True):
         try:
             return msgspec.convert(self.data, kind)
         except msgspec.ValidationError as error:
-            raise Refusal("invalid", f"the payload cannot be used: {error}") from None
+            raise Refusal("invalid", f"the payload cannot be used: {misfit(error)}") from None
 
     def without_waiting(self, now: int) -> Command:
         """The same, asked now by somebody who does not want to wait."""

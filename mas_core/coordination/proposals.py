@@ -10,6 +10,7 @@ import msgspec
 
 from mas_core.base.ids import AGENT_ID
 from mas_core.errors import InvalidPayload
+from mas_core.model.json_text import misfit
 from mas_core.model.vote import (
     DELEGATE,
     ESCALATE,
@@ -45,7 +46,7 @@ def motion_of(data: object) -> Motion:
     try:
         return msgspec.convert(data, Motion)
     except msgspec.ValidationError as error:
-        raise InvalidPayload(f"this is no proposal: {error}") from None
+        raise InvalidPayload(f"this is no proposal: {misfit(error)}") from None
 
 
 def proposal_of(motion: Motion, proposal_id: str, proposer: str, now: int) -> Proposal:

@@ -10,6 +10,7 @@ import msgspec
 
 from mas_core.coordination.ballots import MAX_ON_SHEET
 from mas_core.errors import InvalidPayload
+from mas_core.model.json_text import misfit
 
 MAX_WAIT_MS = 60_000
 MAX_TOGETHER = MAX_ON_SHEET
@@ -66,7 +67,7 @@ def read_request(data: object, kind: type[_Request]) -> _Request:
     try:
         found = msgspec.convert(data, kind)
     except msgspec.ValidationError as error:
-        raise InvalidPayload(f"this is not what is expected here: {error}") from None
+        raise InvalidPayload(f"this is not what is expected here: {misfit(error)}") from None
     items: Sized = ()
     if isinstance(found, CastRequest):
         items = [word for group in found.ballots for word in group.proposals]

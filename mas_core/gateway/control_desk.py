@@ -20,6 +20,7 @@ from mas_core.gateway.rehearsal import Rehearsals, read_rehearsal
 from mas_core.gateway.subscribing import Subscribing
 from mas_core.gateway.transit import Surroundings, Transit, Verdict
 from mas_core.model.decision import Decision
+from mas_core.model.json_text import misfit
 from mas_core.model.message import (
     ATTACH,
     BEAT,
@@ -135,7 +136,7 @@ class ControlDesk:
                 return self._presence.tell_ways(transit)
             return self._presence.tell(transit)
         except msgspec.DecodeError as error:
-            return Verdict(Decision.INVALID, f"the gateway cannot read this: {error}")
+            return Verdict(Decision.INVALID, f"the gateway cannot read this: {misfit(error)}")
 
     def _too_much(self, transit: Transit) -> Verdict:
         sender, now = transit.sender, transit.now

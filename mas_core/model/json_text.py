@@ -35,6 +35,7 @@ _STRING = re.compile(rb'"[^"\\]*+(?:\\.[^"\\]*+)*+"', re.DOTALL)
 _TO_SQUARE = bytes.maketrans(b"{}", b"[]")
 _NOT_BRACKETS = bytes(byte for byte in range(256) if byte not in b"[]{}")
 _POSITION = re.compile(r"(?:JSON is malformed: )?(.*?)(?: \(byte ([0-9]+)\))?")
+_TEXT_OF_PAYLOAD = re.compile(r"(value|field) (?:'.*'|\".*\"|`.*`)(?= - at `[^`]*`\Z|\Z)", re.DOTALL)
 _CUT_AT_SURROGATE = re.compile(rb'\\u[dD][89abAB][0-9a-fA-F]{2}"[\s\]}]*\Z')
 
 
@@ -117,6 +118,11 @@ def encode_json(value: object) -> bytes:
     if b"null" in text and _has_non_finite(value):
         raise InvalidPayload("the value cannot be written as JSON: NaN and infinity are not JSON numbers")
     return text
+
+
+def misfit(error: msgspec.DecodeError) -> str:
+    """What is wrong with a payload that has not the shape it should have, without any text of it."""
+    return _TEXT_OF_PAYLOAD.sub(r"\1", str(error))
 
 
 def _is_deeper(text: bytes, max_depth: int) -> bool:

@@ -7,6 +7,7 @@ import contextlib
 import os
 from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import msgspec
 
@@ -31,6 +32,7 @@ from mas_core.settings.health_settings import Address
 from mas_core.settings.policy_file import FilePolicy
 from mas_core.settings.project import Project
 from mas_core.settings.project_config import LoadedConfig
+from mas_core.settings.secret_variables import withheld_variables
 from mas_core.settings.target import Target
 from mas_core.settings.tracing import tracing_environment
 
@@ -141,11 +143,12 @@ def supervisor_of(
 ) -> Supervisor:
     """The supervisor of agents of a project, connected to the system of `target`."""
     project = loaded.project
+    tokens_dir = target.tokens_dir or project.tokens_dir
     facts = ConnectionFacts(
         url=target.url,
         namespace=target.namespace,
         partitions=target.partitions,
-        tokens_dir=str(target.tokens_dir or project.tokens_dir),
+        tokens_dir=str(tokens_dir),
         config_path=str(project.config_path),
     )
     return Supervisor(
@@ -158,6 +161,7 @@ def supervisor_of(
         place=place,
         drain_s=drain_s,
         tracing=tracing_environment(loaded.config.gateway.tracing),
+        withheld=partial(withheld_variables, loaded, tokens_dir),
     )
 
 

@@ -26,7 +26,7 @@ from mas_core.registry.operator_log import named
 from mas_core.registry.registry import AgentEntry
 from mas_core.security.rate_limits import RateLimits
 from mas_core.security.tokens import agent_key, derive_keys, new_token
-from mas_core.settings.private_files import write_token
+from mas_core.settings.private_files import check_token_place, write_token
 
 DEFAULT_OVERLAP_S = 3600.0
 """How long the old token counts after a rotation, in seconds."""
@@ -182,8 +182,10 @@ async def ensure_registered(system: System, agent_id: str, *, source: str) -> bo
     try:
         if derive_keys(system.token_of(agent_id), agent_id).key_id in known:
             return False
-    except (SecretUnavailable, TokenInvalid):
-        pass
+    except (SecretUnavailable, TokenInvalid) as error:
+        if "reference" in error.details:
+            # Nothing is wrong with a token because nobody can get at it now.
+            raise
     await rotate_token(system, agent_id, overlap=0)
     return True
 
@@ -387,5 +389,6 @@ def _new_key(system: System, agent_id: str, now: int, expires_in: float) -> tupl
 def _hand_over(system: System, agent_id: str, key: AgentKey, token: str, *, show: bool) -> IssuedToken:
     path = None
     if not show and system.target.tokens_dir is not None:
+        check_token_place(system.target.tokens_dir, agent_id)
         path = write_token(system.target.tokens_dir, agent_id, token)
     return IssuedToken(agent_id, key.key_id, key.expires, path, "" if path else token)

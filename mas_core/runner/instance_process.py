@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from mas_core.base.event_loop import run
+from mas_core.base.known_secrets import hidden
 from mas_core.base.logs import get_logger, log_to_stderr
 from mas_core.base.stop_signals import on_input, told_to_stop
 from mas_core.errors import (
@@ -34,6 +35,7 @@ from mas_core.errors import (
 from mas_core.resilience.retry_policy import RetryPolicy
 from mas_core.runner.class_loading import ClassLoader
 from mas_core.runner.launch import Launch, Report
+from mas_core.settings.masking import without_secrets
 from mas_core.settings.private_files import read_token
 from mas_core.settings.retries import AgentRetries
 
@@ -78,7 +80,9 @@ def main() -> int:
             )
         except Exception as error:  # noqa: BLE001 - whatever the agent's code raises ends this process only
             _write_traceback()
-            report = Report(kind="failed", message=f"{type(error).__name__}: {error}", code="agent_crashed")
+            # It goes to the server and into other logs.
+            said = without_secrets(hidden(f"{type(error).__name__}: {error}"))
+            report = Report(kind="failed", message=said, code="agent_crashed")
         with contextlib.suppress(OSError):
             status.write(msgspec.json.encode(report) + b"\n")
     return code

@@ -8,7 +8,7 @@ import hashlib
 import itertools
 import os
 import socket
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Iterable, Mapping, Sequence
 from pathlib import Path
 
 from mas_core.errors import MasError
@@ -43,6 +43,7 @@ class Supervisor:
         place: What tells these instances from others of the same agents: a new instance in the same place
             replaces the old one. The project on this machine when left out.
         tracing: Variables that tell instances where their spans go.
+        withheld: Variables that the processes of an agent do not get.
     """
 
     def __init__(
@@ -57,6 +58,7 @@ class Supervisor:
         drain_s: float = DRAIN_SECONDS,
         place: str = "",
         tracing: Mapping[str, str] | None = None,
+        withheld: Callable[[str], Collection[str]] = lambda _agent_id: (),
     ) -> None:
         self._project = project
         self._connection = connection
@@ -64,6 +66,7 @@ class Supervisor:
         self._folders = [agents_dir or project.root / "agents.d", project.root]
         self._class_prefixes = list(class_prefixes)
         self._tracing = dict(tracing or {})
+        self._withheld = withheld
         self._drain_s = drain_s
         place = f"{socket.gethostname()}\0{project.root}\0{place}"
         self._place = hashlib.sha256(place.encode()).hexdigest()[:12]
@@ -254,7 +257,12 @@ class Supervisor:
 
     def _environ(self, spec: AgentSpec) -> Mapping[str, str]:
         """The environment of an instance: ours without our own settings, which may hold secrets."""
-        inherited = {name: value for name, value in os.environ.items() if not name.startswith(_OWN_VARIABLES)}
+        withheld = self._withheld(spec.agent_id)
+        inherited = {
+            name: value
+            for name, value in os.environ.items()
+            if not name.startswith(_OWN_VARIABLES) and name not in withheld
+        }
         return inherited | {
             "PYTHONUNBUFFERED": "1",
             "MAS_CONFIG_FILE": self._connection.config_path or str(self._project.config_path),

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from mas_core.base.ids import check_agent_id
-from mas_core.errors import ConfigurationError, SecretUnavailable
+from mas_core.errors import ConfigurationError, Conflict, SecretUnavailable
 
 MAX_PRIVATE_BYTES = 1_000_000
 
@@ -109,6 +109,26 @@ def token_path(tokens_dir: Path, agent_id: str) -> Path:
 def write_token(tokens_dir: Path, agent_id: str, token: str) -> Path:
     """Keep the token of `agent_id` for the commands and agents of this machine."""
     return write_private(token_path(tokens_dir, agent_id), token.encode() + b"\n")
+
+
+def check_token_place(tokens_dir: Path, agent_id: str) -> None:
+    """Make sure that a token of `agent_id` can be kept here.
+
+    Raises:
+        Conflict: It is kept elsewhere: the file holds a reference.
+    """
+    from mas_core.settings.secrets import is_reference, shown_reference  # noqa: PLC0415 - as for `read_token`
+
+    path = token_path(tokens_dir, agent_id)
+    if not path.exists():
+        return
+    text = read_private(path).decode("utf-8", "replace").strip()
+    if is_reference(text):
+        raise Conflict(
+            f"the token of {agent_id} is kept in {shown_reference(text)}",
+            hint=(f"mas agent token rotate {agent_id} --show", f"rm {path}"),
+            agent_id=agent_id,
+        )
 
 
 def read_token(tokens_dir: Path, agent_id: str) -> str:

@@ -19,6 +19,7 @@ from urllib.parse import quote
 
 from pydantic import SecretStr
 
+from mas_core.base.known_secrets import remember
 from mas_core.errors import ConfigurationError, MasError, SecretUnavailable
 from mas_core.settings.private_files import read_private
 
@@ -69,14 +70,15 @@ def resolve(reference: str, folder: Path) -> SecretStr:
 
     scheme, _, place = reference.partition(":")
     try:
-        value = source_of(scheme)(place, folder)
-        return SecretStr(_checked(value))
+        value = _checked(source_of(scheme)(place, folder))
     except SecretUnavailable as error:
         raise SecretUnavailable(
             f"the secret {shown_reference(reference)} cannot be had: {error.message}",
             hint=error.hint,
             reference=shown_reference(reference),
         ) from None
+    remember(value)
+    return SecretStr(value)
 
 
 def filled(text: str, folder: Path) -> str:
@@ -104,6 +106,7 @@ def read_secret(path: Path) -> str:
     except UnicodeDecodeError:
         raise SecretUnavailable(f"{path} holds no text", path=str(path)) from None
     if not is_reference(text):
+        remember(text)
         return text
     try:
         return resolve(text, path.parent).get_secret_value().strip()

@@ -6,13 +6,15 @@ import contextlib
 import json
 import math
 import time
+from typing import Literal
 
+import msgspec
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mas_core.errors import InvalidPayload
-from mas_core.model.json_text import encode_json, parse_json
+from mas_core.model.json_text import encode_json, misfit, parse_json
 
 json_values = st.recursive(
     st.none()
@@ -261,3 +263,31 @@ def test_no_text_takes_long(text):
         parse_json(text)
 
     assert time.process_time() - before < 1
+
+
+def test_what_does_not_fit_is_told_without_texts_of_the_payload():
+    """Neither values nor names of fields get into reasons, which are recorded."""
+
+    class Shape(msgspec.Struct, forbid_unknown_fields=True):
+        kind: Literal["a"]
+        count: int = 0
+
+    told = []
+    for text in (
+        b'{"kind":"s3cr3t - at `$.x`"}',
+        b'{"kind":"s3cr3t\' - at"}',
+        b'{"kind":"a","s3cr3t":1}',
+        b'{"kind":"a","s3cr3t`":1}',
+        b'{"kind":"a","count":"s3cr3t"}',
+    ):
+        with pytest.raises(msgspec.DecodeError) as caught:
+            msgspec.json.decode(text, type=Shape)
+        told.append(misfit(caught.value))
+
+    assert told == [
+        "Invalid enum value - at `$.kind`",
+        "Invalid enum value - at `$.kind`",
+        "Object contains unknown field",
+        "Object contains unknown field",
+        "Expected `int`, got `str` - at `$.count`",
+    ]

@@ -8,9 +8,10 @@ from mas_core.errors import ConfigurationError, SecretUnavailable
 from mas_core.ops.events import store_place
 from mas_core.security.gateway_keys import GatewayKeys
 from mas_core.settings.contexts import Context, ContextStore
-from mas_core.settings.private_files import write_private
+from mas_core.settings.private_files import write_private, write_token
 from mas_core.settings.project import project_at
 from mas_core.settings.project_config import load_config
+from mas_core.settings.secret_variables import withheld_variables
 from mas_core.settings.target import resolve_target
 
 PASSWORD = "pa:ss/w@rd"
@@ -100,3 +101,17 @@ def test_the_gateways_key_may_be_elsewhere(tmp_path, monkeypatch):
     with pytest.raises(ConfigurationError, match="does not hold a gateway key") as caught:
         GatewayKeys.load(tmp_path)
     assert "hunter2" not in str(caught.value)
+
+
+def test_agents_do_not_inherit_the_secrets_of_others(project, monkeypatch):
+    """Variables of settings, of keys and of other agents' tokens are withheld; the own token's is not."""
+    write_private(project.keys_dir / "gateway.key", b"env:OUR_GATEWAY_KEY\n")
+    write_token(project.tokens_dir, "billing", "env:BILLING_TOKEN")
+    write_token(project.tokens_dir, "shop", "env:SHOP_TOKEN")
+    project.config_path.write_text(
+        "url: rediss://app:${env:OUR_PASSWORD}@redis.example\nevents: {url: 'env:OUR_EVENTS'}\n"
+    )
+
+    withheld = withheld_variables(load_config(project), project.tokens_dir, "billing")
+
+    assert withheld == {"OUR_PASSWORD", "OUR_EVENTS", "OUR_GATEWAY_KEY", "SHOP_TOKEN"}

@@ -1,0 +1,372 @@
+"""S7, S42 and the canary test: 1,000 known secrets go through a whole system, and none is left anywhere."""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import contextlib
+import itertools
+import json
+import os
+import random
+import stat
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from support.canaries import Canaries, card_number, social_security_number, word
+
+from mas_cli import app
+from mas_core.agent.client import Client
+from mas_core.errors import MasError
+from mas_core.ops.system import System
+from mas_core.security.tokens import derive_keys, new_token
+from mas_core.settings.private_files import write_private
+from mas_core.settings.target import resolve_target
+from mas_core.store.server_program import find_server_program
+
+pytestmark = pytest.mark.slow
+
+SEED = 20261122
+UPPER = "ABCDEFGHIJKLMNOPQRSTUVWXYZ234567"
+
+MODULE = """
+import logging
+from pathlib import Path
+
+from pydantic import BaseModel
+
+from mas_core import Agent
+from mas_core.base.logs import log_to_stderr
+
+log_to_stderr(logging.DEBUG, of_everybody=True)
+logging.getLogger().setLevel(logging.DEBUG)
+
+
+class Number(BaseModel):
+    number: int
+
+
+class Worker(Agent):
+    async def on_message(self, message):
+        return None
+
+    @Agent.on("work.crash")
+    async def crash(self, message):
+        raise ValueError(f"cannot handle {message.data} of {message!r}")
+
+    @Agent.on("work.model", model=Number)
+    async def model(self, message, payload):
+        return None
+
+
+class Crashing(Agent):
+    def __init__(self, name, **options):
+        password = Path(__file__).parents[1].joinpath("secrets/database").read_text()
+        raise RuntimeError(f"cannot reach postgresql://app:{password}@db.example/app")
+"""
+
+PROGRAM = """\
+import json, sys
+for line in sys.stdin:
+    print(json.dumps({"error": "cannot do " + line}), flush=True)
+"""
+
+PLUG_IN = """
+from pathlib import Path
+
+
+def fetch(place):
+    return Path(__file__).with_name(place).read_text()
+"""
+
+FILES_FOR_SECRETS = (
+    "demo/.mas/tokens/*",
+    "demo/.mas/keys/*",
+    "demo/secrets/*",
+    "home/.config/mas/contexts/*",
+)
+"""Made to hold secrets, for their owner alone."""
+
+
+class Seeded:
+    """A project with its secrets."""
+
+    def __init__(self, root: Path) -> None:
+        self.root, self.folder, self.out = root, root / "demo", root / "out"
+        self.chance = random.Random(SEED)
+        self.canaries = Canaries()
+        add = self.canaries.add
+        self.cards = [add("card", card_number(self.chance)) for _ in range(400)]
+        self.numbers = [add("ssn", social_security_number(self.chance)) for _ in range(100)]
+        self.cloud = [add("cloud key", "AKIA" + word(self.chance, 16, UPPER)) for _ in range(200)]
+        self.github = [add("github token", f"ghp_{word(self.chance, 36)}") for _ in range(100)]
+        self.texts = self.words("payload", 150)
+        self.urls = iter(self.words("password in a URL", 10))
+        self.server_password = self.word("password of the server")
+        self.gateway_key = add("gateway key", self.chance.randbytes(32).hex())
+        self.wrong_tokens = [add("wrong token", new_token(self.chance.randbytes(32))) for _ in range(50)]
+
+    def word(self, kind: str) -> str:
+        return self.canaries.add(kind, word(self.chance))
+
+    def words(self, kind: str, count: int) -> list[str]:
+        return [self.word(kind) for _ in range(count)]
+
+    def mas(self, *words: str, stdin: str = "") -> int:
+        """Run `mas` in this process; what it prints is kept in a file."""
+        number = len(list(self.out.iterdir()))
+        with (
+            (self.out / f"{number:02}-{words[0]}.txt").open("w+") as file,
+            contextlib.redirect_stdout(file),
+            contextlib.redirect_stderr(file),
+        ):
+            return app.main(words)
+
+    def add_token(self, agent_id: str, token: str) -> None:
+        """Look for a token, and for every key that derives from it."""
+        self.canaries.add("token", token)
+        text = token.removeprefix("mas_")
+        self.canaries.add("bytes of a token", base64.urlsafe_b64decode(text + "=" * (-len(text) % 4))[:32])
+        keys = derive_keys(token, agent_id)
+        for key in (keys.seal_key, keys.signing_key, keys.encryption_key):
+            self.canaries.add("key of a token", key.private_bytes_raw())
+
+    def make(self) -> None:
+        """Write the project, with references to the secrets that its settings need."""
+        agents = self.folder / "agents.d"
+        self.out.mkdir()
+        assert self.mas("init", str(self.folder)) == 0
+        for path in agents.iterdir():
+            path.unlink()
+        (agents / "worker.py").write_text(MODULE)
+        (agents / "program.py").write_text(PROGRAM)
+        worker = "class_path: worker:Worker\nretry: {attempts: 1}\n"
+        (agents / "worker.yaml").write_text(f"agent_id: worker\n{worker}")
+        (agents / "vaulted.yaml").write_text(f"agent_id: vaulted\n{worker}")
+        (agents / "crashing.yaml").write_text(
+            "agent_id: crashing\nclass_path: worker:Crashing\nrestart: never\n"
+        )
+        (agents / "program.yaml").write_text(
+            f"agent_id: program\nexec: [{sys.executable}, {agents}/program.py]\nretry: {{attempts: 1}}\n"
+        )
+        with (self.folder / "mas.yaml").open("a") as settings:
+            settings.write(
+                f"url: unix://:${{cmd:cat secrets/server}}@{self.root}/s/server.sock\n"
+                "events: {record: true}\n"
+                "gateway: {features: {message_signing: true}}\n"
+            )
+        with (self.folder / "policy.yaml").open("a") as policy:
+            policy.write(
+                "routes:\n"
+                "  - {route: operator -> worker, types: [work.*], dlp: {pci: redact, secret: redact}}\n"
+                "  - {route: operator -> worker, types: [safe.*], dlp: {pci: 'encrypt:finance'}}\n"
+                "dlp_keys:\n  finance: CY6Tl0Kdmf7L1Mcr-6uYtFfs3sHYTMRVGwGTZVkU4Ew\n"
+            )
+        for name in ("secrets", ".mas", ".mas/keys"):
+            (self.folder / name).mkdir(mode=0o700)
+        write_private(self.folder / "secrets/server", self.server_password.encode() + b"\n")
+        write_private(self.folder / "secrets/database", self.word("password of a database").encode())
+        write_private(self.folder / "secrets/passphrase", self.word("passphrase").encode())
+        write_private(self.folder / ".mas/keys/gateway.key", b"env:CANARY_GATEWAY_KEY\n")
+
+    @property
+    def environ(self) -> dict[str, str]:
+        return {
+            "CANARY_GATEWAY_KEY": self.gateway_key,
+            "HOME": str(self.root / "home"),
+            "TMPDIR": str(self.root / "tmp"),
+            "PYTHONPATH": str(self.root / "plug-in"),
+        }
+
+
+@pytest.fixture
+def seeded(tmp_path, monkeypatch) -> Iterator[Seeded]:
+    """A project whose server runs; nothing else does yet."""
+    for name in os.environ:
+        if name.startswith(("MAS_", "GATEWAY_", "REDIS_", "XDG_")):
+            monkeypatch.delenv(name)
+    # The paths of sockets are short.
+    root = tmp_path / "r"
+    made = Seeded(root)
+    for name in ("s", "home", "tmp"):
+        (root / name).mkdir(parents=True)
+    made.make()
+    for name, value in made.environ.items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.chdir(made.folder)
+    facts = root / "plug-in" / "canary-1.0.dist-info"
+    facts.mkdir(parents=True)
+    (facts / "METADATA").write_text("Metadata-Version: 2.1\nName: canary\nVersion: 1.0\n")
+    (facts / "entry_points.txt").write_text("[mas.secrets]\ncanary = canary_vault:fetch\n")
+    (root / "plug-in" / "canary_vault.py").write_text(PLUG_IN)
+    monkeypatch.syspath_prepend(str(root / "plug-in"))
+    program = asyncio.run(find_server_program())
+    settings = (
+        f"port 0\nunixsocket {root}/s/server.sock\nrequirepass {made.server_password}\ndir {root}/s\n"
+        f"logfile {root}/s/server.log\nloglevel debug\nappendonly yes\nappendfsync always\nrdbcompression no\n"
+        'aof-use-rdb-preamble no\nmaxmemory-policy noeviction\nsave ""\n'
+    )
+    with subprocess.Popen([program, "-"], stdin=subprocess.PIPE, text=True) as server:
+        assert server.stdin is not None
+        server.stdin.write(settings)
+        server.stdin.close()
+        try:
+            yield made
+        finally:
+            server.terminate()
+
+
+def children_of(pid: int) -> Iterator[int]:
+    """A process and all that it started."""
+    yield pid
+    for path in Path("/proc", str(pid), "task").glob("*/children"):
+        for child in path.read_text().split():
+            yield from children_of(int(child))
+
+
+def of_processes(name: str, pids: Iterator[int]) -> dict[str, bytes]:
+    """The command lines or the environments of processes."""
+    found = {}
+    for pid in pids:
+        with contextlib.suppress(OSError):
+            path = Path("/proc", str(pid), name)
+            found[f"{path} of {path.with_name('cmdline').read_bytes()[:200]!r}"] = path.read_bytes()
+    return found
+
+
+async def talk(seeded: Seeded) -> None:
+    """Send what is redacted, encrypted, blocked and refused, and what handlers fail at."""
+    async with System(resolve_target()) as system:
+        async with system.client("operator") as client:
+            for at, kind in enumerate(("work.crash", "safe.done", "open.blocked", "work.done")):
+                keys = itertools.cycle([*seeded.cloud, *seeded.github][at * 75 : at * 75 + 75])
+                cards = seeded.cards[at * 100 : at * 100 + 100]
+                some = [
+                    {"note": f"paid with {card} by {number}", "key": f"use {key}"}
+                    for card, number, key in zip(cards, seeded.numbers, keys, strict=False)
+                ]
+                await client.send_many("worker", kind, some)
+            await client.send_many("worker", "work.crash", [{"note": text} for text in seeded.texts[:50]])
+            await client.send_many(
+                "worker", "work.model", [{"number": text} for text in seeded.texts[50:100]]
+            )
+            await client.send_many("program", "work.do", [{"note": text} for text in seeded.texts[100:]])
+            await client.send_many("nobody", "work.do", [{"note": text} for text in seeded.texts[:5]])
+            for text in seeded.texts[:5]:
+                with contextlib.suppress(MasError):
+                    await client.request("worker", "work.crash", {"note": text}, timeout=5)
+            for at, wrong in enumerate(
+                (b'{"status":"%s"}', b'{"%s":1,"%s":2}', b"%s%s", b'{"at_once":"%s"}')
+            ):
+                asking = client._envelopes.to_gateway("mas.attach", None)
+                text = seeded.texts[at].encode()
+                asking.data = wrong % ((text,) * wrong.count(b"%s"))
+                with pytest.raises(MasError):
+                    await client._ask(asking, 5, 0)
+            with contextlib.suppress(MasError):
+                await client.request("vote:canary", "vote.open", {"rule": seeded.texts[0]}, timeout=5)
+        for token in seeded.wrong_tokens:
+            with pytest.raises(MasError):
+                async with Client(system.store, "worker", token):
+                    pass
+
+
+def work(seeded: Seeded) -> None:
+    """What people do with a system, with what goes wrong on the way."""
+    mas, out = seeded.mas, seeded.out
+    asyncio.run(talk(seeded))
+    assert mas("event", "emit", "order.paid", json.dumps({"with": seeded.cards[0]})) != 0
+    assert mas("dlq", "list", "--limit", "0", "-o", "json") == 0
+    letters = json.loads(next(out.glob("*-dlq.txt")).read_text())
+    assert len(letters) >= 200
+    assert mas("dlq", "get", letters[0]["id"]) == 0
+    mas("audit", "list", "--limit", "500", "-o", "json")
+    mas("trace", letters[0]["message_id"], "-o", "json")
+    mas("key", "generate", "worker", "--type", "x25519")
+    assert mas("agent", "token", "rotate", "program") == 0
+    assert mas("agent", "token", "rotate", "vaulted") != 0
+    # What somebody types must not be recorded as it was typed.
+    own = f"unix://:{seeded.server_password}@{seeded.root}/s/server.sock"
+    assert mas("rbac", "allow", "worker", "program", "--url", own) == 0
+    for url in (
+        f"redis://app:{next(seeded.urls)}@127.0.0.1:1/0",
+        f"rediss://:{next(seeded.urls)}@127.0.0.1:1?password={next(seeded.urls)}",
+        f"redis+cluster://app:{next(seeded.urls)}@127.0.0.1:1,127.0.0.1:2",
+        f"unix://:{next(seeded.urls)}@{seeded.root}/nothing.sock",
+        f"unix://:{next(seeded.urls)}@{seeded.root}/s/server.sock",
+        f"redis:/app:{next(seeded.urls)}@nowhere",
+    ):
+        assert mas("status", "--url", url, "--debug") != 0
+    context = seeded.root / "home/.config/mas/contexts"
+    assert mas("context", "add", "other", "--url", f"redis://:{next(seeded.urls)}@127.0.0.1:1/0") == 0
+    assert list(context.iterdir())
+    mas("context", "list", "-o", "json")
+    mas("status", "--context", "other", "--debug")
+    mas("config", "where", "--unmask", "-o", "json")
+    mas("audit", "export", "--format", "jsonl", "--out", str(out / "audit.jsonl"))
+    mas("audit", "export", "--evidence", str(out / "evidence"))
+    mas("audit", "report", "--out", str(out / "report.html"))
+    mas("backup", "create", "--out", str(out / "plain.backup"))
+    sealed = ("--keys", "--passphrase-file", str(seeded.folder / "secrets/passphrase"))
+    mas("backup", "create", "--out", str(out / "sealed.backup"), *sealed)
+    mas("doctor", "--bundle", str(out / "bundle.zip"), "--yes")
+    mas("record", "--out", str(out / "recorded.jsonl"), "--for", "100ms")
+    mas("metrics")
+    assert mas("send", "worker", "note.add", "{}", "--as", "vaulted") != 0
+
+
+def test_s7_none_of_a_thousand_canaries_is_left_anywhere(seeded):
+    """No file, no command line and no agent's environment shows one, while it runs and after it has ended."""
+    canaries, root = seeded.canaries, seeded.root
+    up = [sys.executable, "-m", "mas_cli", "up", "--detach"]
+    done = subprocess.run(up, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=60)
+    (seeded.out / "up.txt").write_text(done.stdout + done.stderr)
+    try:
+        assert "crashing" in done.stdout + done.stderr
+        tokens = seeded.folder / ".mas" / "tokens"
+        for path in tokens.glob("*.token"):
+            seeded.add_token(path.stem, path.read_text().strip())
+        moved = (tokens / "vaulted.token").read_text()
+        write_private(root / "plug-in" / "vaulted", moved.encode())
+        write_private(tokens / "vaulted.token", b"vault:canary:vaulted\n")
+        work(seeded)
+        for path in tokens.glob("*.pem"):
+            canaries.add("private key", "".join(path.read_text().splitlines()[1:-1]))
+        pid = int((seeded.folder / ".mas/run/lock").read_text())
+        shown = of_processes("cmdline", children_of(pid))
+        inherited = of_processes("environ", children_of(pid))
+    finally:
+        assert seeded.mas("down") == 0
+    assert len(canaries.values) >= 1_000, canaries.kinds
+    write_private(seeded.out / "planted.zip", planted(seeded.cards[7]))
+    files = [path for path in root.rglob("*") if path.is_file() and (root / "plug-in") not in path.parents]
+    made_for = {path for pattern in FILES_FOR_SECRETS for path in root.glob(pattern) if path.is_file()}
+    looked = [path for path in files if path not in made_for]
+
+    hits = canaries.in_files(looked, root.parent / "scratch")
+    agents = {where: text for where, text in inherited.items() if b"instance_process" in where.encode()}
+
+    assert [name for where, name in hits if "planted" in where] == ["card 7, digits with '-'"]
+    assert [hit for hit in hits if "planted" not in hit[0]] == []
+    assert len(shown) >= 7
+    assert canaries.in_texts(shown) == []
+    assert len(agents) >= 3
+    assert canaries.in_texts(agents) == []
+    assert {stat.S_IMODE(path.stat().st_mode) for path in made_for} == {0o600}
+    kinds = {path.suffix for path in looked}
+    assert {".aof", ".log", ".sqlite", ".jsonl", ".html", ".zip", ".yaml"} <= kinds, kinds
+    assert sum(path.stat().st_size for path in looked) > 1_000_000
+
+
+def planted(secret: str) -> bytes:
+    """A zip that holds a secret: what finds nothing may not look."""
+    import io
+    import zipfile
+
+    file = io.BytesIO()
+    with zipfile.ZipFile(file, "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("planted.txt", "-".join(secret[at : at + 4] for at in range(0, 16, 4)) * 3)
+    return file.getvalue()
