@@ -27,7 +27,11 @@ LOCAL_COMMANDS: tuple[Command, ...] = (
         "Check agent specs, with line and fix for every problem",
         "read",
         "agent_specs:validate",
-        ("mas agent validate", "mas agent validate agents.d/calculator.yaml"),
+        (
+            "mas agent validate",
+            "mas agent validate agents.d/calculator.yaml",
+            "mas agent validate --strict",
+        ),
         {1: "a spec has problems"},
         scope="local",
     ),

@@ -23,21 +23,28 @@ def validate(
     paths: Annotated[
         list[Path] | None, typer.Argument(metavar="PATH", help="Files or folders; agents.d/ when left out.")
     ] = None,
+    *,
+    strict: Annotated[
+        bool,
+        typer.Option("--strict", help="Also what can be used, but is hardly what you want; in a project."),
+    ] = False,
 ) -> ExitCode:
     """Check agent specs, with line and fix for every problem.
 
-    Inside a project classes and programs are looked for too; nothing is imported and nothing is run.
+    Inside a project classes and programs are looked for too; nothing is imported and nothing is run. Once all can
+    be used, --strict tells of an order that several instances lose, of times that contradict each other, of
+    secrets in env, and of permissions for agents that the project does not have.
     """
     files: list[Path] = []
     for path in paths or []:
         files += spec_files(path) if path.is_dir() else [path]
-    project = project_of(call.flags) if files else required_project(call.flags)
+    project = project_of(call.flags) if files and not strict else required_project(call.flags)
     specs: list[AgentSpec] = []
     problems: list[Problem] = []
     if project is not None:
         from mas_core.ops.project import validate_specs
 
-        specs, problems = validate_specs(project, files)
+        specs, problems = validate_specs(project, files, strict=strict)
     else:
         try:
             specs = read_specs(files)

@@ -10,6 +10,7 @@ from pathlib import Path
 from mas_core.base.ids import check_agent_id, check_capability
 from mas_core.errors import ConfigurationError, Conflict, SpecInvalid, UsageError
 from mas_core.ops.scan_rules import scan_problems
+from mas_core.ops.spec_doubts import doubts
 from mas_core.ops.starter_files import (
     GITIGNORE,
     MAS_YAML,
@@ -138,12 +139,15 @@ def new_agent(
     return _write(loaded.agents_dir, files, keep_existing=False)
 
 
-def validate_specs(project: Project, paths: Sequence[Path] = ()) -> tuple[list[AgentSpec], list[Problem]]:
+def validate_specs(
+    project: Project, paths: Sequence[Path] = (), *, strict: bool = False
+) -> tuple[list[AgentSpec], list[Problem]]:
     """Check specs as `mas up` would, without importing or running anything.
 
     Args:
         project: Whose agents they are.
         paths: The spec files; all specs, the settings and the policy of the project when empty.
+        strict: Also what can be used, but is hardly what somebody wanted.
 
     Returns:
         The specs that can be read, and everything that is wrong.
@@ -166,6 +170,11 @@ def validate_specs(project: Project, paths: Sequence[Path] = ()) -> tuple[list[A
     loader = ClassLoader([loaded.agents_dir, project.root], loaded.config.class_prefixes)
     problems += class_problems(specs, loader)
     problems += [problem for spec in specs if (problem := _program_problem(spec, project.root))]
+    if strict and not problems:
+        try:
+            problems += doubts(specs, [*specs, *(loaded.specs() if paths else ())])
+        except SpecInvalid as error:
+            problems += problems_in(error)
     return specs, problems
 
 

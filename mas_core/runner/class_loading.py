@@ -157,12 +157,12 @@ def class_problems(specs: Iterable[AgentSpec], loader: ClassLoader) -> list[Prob
             if spec.class_path is not None:
                 loader.check(spec.class_path)
         except SpecInvalid as error:
-            path, line = _place_of(spec, "class_path")
+            path, line = place_of(spec, "class_path")
             problems.append(Problem(path, line, error.message, "\n".join(error.hint)))
     return problems
 
 
-def _place_of(spec: AgentSpec, field: str) -> tuple[str, int]:
+def place_of(spec: AgentSpec, field: str) -> tuple[str, int]:
     """File and line of a field of the spec."""
     if spec.source is None:
         return spec.agent_id, 0

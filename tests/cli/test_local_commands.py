@@ -273,6 +273,41 @@ def test_specs_are_checked(mas, project):
     assert mas("agent", "validate", "nowhere.yaml").code == 1
 
 
+def test_strict_tells_what_is_hardly_meant(mas, project):
+    """It can be used, so only --strict says no; each with its line, and never with a value."""
+    doubtful = project / "agents.d" / "two.yaml"
+    lines = (
+        "agent_id: two",
+        "exec: [cat]",
+        "ordered: true",
+        "instances: 2",
+        "stuck_after: 10",
+        "handler_timeout: 60",
+        "env: {SHOP_TOKEN: hush-hush, SHOP_URL: shop}",
+        "permissions:",
+        "  - to: [one, ome, 'role:clerks']",
+        "    from: '*'",
+    )
+    doubtful.write_text("\n".join(lines) + "\n")
+    assert mas("agent", "validate").code == 0
+
+    ran = mas("agent", "validate", "--strict", "-o", "json")
+    assert ran.code == 1
+    assert "hush" not in ran.out
+    found = [(row["line"], row["message"].partition(":")[0], row["hint"]) for row in ran.json]
+    assert {row["path"] for row in ran.json} == {str(doubtful)}
+    assert found == [
+        (3, "ordered", "instances: 1"),
+        (5, "stuck_after", "stuck_after: 60"),
+        (7, "env", "export SHOP_TOKEN where mas up runs, which agents inherit"),
+        (8, "permissions", "did you mean one?"),
+    ]
+    assert mas("agent", "validate", "--strict", str(doubtful.parent / "one.yaml")).code == 0
+    (doubtful.parent / "three.yaml").write_text("agent_id: ome\nexce: [cat]\n")
+    ran = mas("agent", "validate", "--strict", str(doubtful), "-o", "json")
+    assert (ran.code, ran.json[0]["hint"]) == (1, "did you mean exec?")
+
+
 def test_a_new_agent_is_valid_and_never_overwrites(mas, project):
     """A spec and a module that works, or a spec alone for what is there already."""
     assert mas("agent", "new", "three", "--capability", "count").code == 0
