@@ -27,6 +27,7 @@ from mas_core.runner.supervisor import DRAIN_SECONDS, Supervisor
 from mas_core.security.limit_changes import merged_with_files, with_file_limits
 from mas_core.security.policy_changes import replace_file_routes, replace_file_rules, set_roles
 from mas_core.security.routing import replace_file_routing
+from mas_core.settings import certificate_paths
 from mas_core.settings.agent_spec import AgentSpec
 from mas_core.settings.health_settings import Address
 from mas_core.settings.policy_file import FilePolicy
@@ -165,11 +166,21 @@ def supervisor_of(
     )
 
 
-@named("project.load")
 async def put_in_force(
     system: System, loaded: LoadedConfig, specs: Sequence[AgentSpec], policy: FilePolicy
 ) -> None:
-    """Register the operator and these agents, and make the policy what the files say."""
+    """Register the operator and these agents, make the policy what the files say, renew what has ended."""
+    await _put_in_force(system, loaded, specs, policy)
+    if certificate_paths.authority(certificate_paths.certificates_dir(loaded.project.root)).exists():
+        from mas_core.ops.certificate_renewal import renew  # noqa: PLC0415 - slow, and most projects have none
+
+        await renew(system, loaded, specs)
+
+
+@named("project.load")
+async def _put_in_force(
+    system: System, loaded: LoadedConfig, specs: Sequence[AgentSpec], policy: FilePolicy
+) -> None:
     for agent_id, source in [(OPERATOR, "project"), *((spec.agent_id, spec.origin) for spec in specs)]:
         await ensure_registered(system, agent_id, source=source)
     now = await system.store.connection.time_ms()
@@ -227,7 +238,8 @@ def with_file_policy(document: PolicyDocument, loaded: LoadedConfig, policy: Fil
 async def making_rounds(
     supervisor: Supervisor, system: System, ready: Readiness | None = None
 ) -> AsyncIterator[None]:
-    """Within the block, the store is told what runs, and agents are scaled; `ready` says so."""
+    """Within the block, the store is told what runs, agents are scaled, certificates renewed; `ready` says so."""
+    from mas_core.ops.certificate_renewal import renewing  # noqa: PLC0415 - slow, and everything runs by now
 
     async def is_held(agent_id: str) -> bool:
         policy = await system.policy.load()
@@ -238,7 +250,8 @@ async def making_rounds(
     ready.process = rounds.runner_id
     task = asyncio.create_task(rounds.run())
     try:
-        yield
+        async with renewing(system, supervisor.specs):
+            yield
     finally:
         ready.process = ""
         task.cancel()

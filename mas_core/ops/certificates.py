@@ -159,7 +159,7 @@ async def issue(
         raise UsageError("where does the certificate go?", hint="--out FILE")
     if request is not None and key_out is not None:
         raise UsageError("the key stays with who made the request", hint="leave out --key-out")
-    issuer = await _Issuer.of(system, holder)
+    issuer = await _Issuer.of(system, holder, ProjectCertificates.of(system))
     if request is not None and out is not None:
         key = request_key(text_of(request))
         _require_no_key(out)
@@ -182,6 +182,7 @@ async def rotate(
     revoke_old: bool = False,
     reason: str = "",
     dry_run: bool = False,
+    certificates: ProjectCertificates | None = None,
 ) -> Issued:
     """Issue a new certificate with a new key in place of the one that somebody has.
 
@@ -194,14 +195,15 @@ async def rotate(
         revoke_old: Refuse all that the holder had before at once.
         reason: Why, in words.
         dry_run: Change nothing.
+        certificates: Those of the system's project, where they are at hand.
 
     Raises:
         AgentNotFound: The agent is not registered.
         KeyNotFound: There is no certificate of it here.
         Conflict: Its certificate comes from another authority.
     """
-    issuer = await _Issuer.of(system, holder)
-    certificates = issuer.certificates
+    certificates = certificates or ProjectCertificates.of(system)
+    issuer = await _Issuer.of(system, holder, certificates)
     place = certificates.place_of(holder)
     if not place.certificate.exists():
         raise KeyNotFound(
@@ -292,8 +294,7 @@ class _Issuer:
     now: datetime
 
     @classmethod
-    async def of(cls, system: System, holder: Holder) -> _Issuer:
-        certificates = ProjectCertificates.of(system)
+    async def of(cls, system: System, holder: Holder, certificates: ProjectCertificates) -> _Issuer:
         authority = certificates.authority()
         if holder.kind == "agent":
             await require_agents(system, holder.name)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
+from functools import cached_property
 from pathlib import Path
 
 from cryptography import x509
@@ -17,6 +18,8 @@ from mas_core.security.authority_files import CertificateFolder
 from mas_core.security.certificate_files import read_authorities
 from mas_core.security.certificates import Authority, Holder
 from mas_core.security.spiffe import read_certificate, serial_of
+from mas_core.settings.agent_spec import AgentSpec
+from mas_core.settings.certificate_paths import certificates_dir
 from mas_core.settings.private_files import MAX_PRIVATE_BYTES
 from mas_core.settings.project_config import LoadedConfig, load_config
 
@@ -34,12 +37,14 @@ class ProjectCertificates:
 
     Args:
         loaded: Its configuration: trust domain, and the files that it names.
+        specs: Its agents, where they are known already; read from their files when left out.
     """
 
-    def __init__(self, loaded: LoadedConfig) -> None:
+    def __init__(self, loaded: LoadedConfig, specs: Sequence[AgentSpec] | None = None) -> None:
         self._loaded = loaded
+        self._specs = specs
         self.trust_domain = loaded.config.trust_domain
-        self.folder = CertificateFolder(loaded.project.certs_dir)
+        self.folder = CertificateFolder(certificates_dir(loaded.project.root))
 
     @classmethod
     def of(cls, system: System) -> ProjectCertificates:
@@ -59,11 +64,14 @@ class ProjectCertificates:
         if holder.kind == "server":
             named = (config.tls_server_cert_path, config.tls_server_key_path)
         elif holder.kind == "agent":
-            for spec in self._loaded.specs():
-                if spec.agent_id == holder.name:
-                    named = (spec.tls_cert_path, spec.tls_key_path)
+            named = self._named_by_specs.get(holder.name, named)
         certificate = named[0] or self.folder.path_of(holder)
         return Place(certificate, named[1] or certificate)
+
+    @cached_property
+    def _named_by_specs(self) -> dict[str, tuple[Path | None, Path | None]]:
+        specs = self._loaded.specs() if self._specs is None else self._specs
+        return {spec.agent_id: (spec.tls_cert_path, spec.tls_key_path) for spec in specs}
 
     def trusted(self) -> list[x509.Certificate]:
         """The authorities that are trusted: those of `tls_ca_path`, else the project's own.

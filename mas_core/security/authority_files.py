@@ -13,7 +13,6 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator
 from datetime import datetime, timedelta
 from pathlib import Path
 
@@ -32,13 +31,7 @@ from mas_core.security.certificates import (
     pem_of,
 )
 from mas_core.security.spiffe import serial_of
-from mas_core.settings.certificate_paths import (
-    agent_certificate,
-    authorities,
-    authority_dir,
-    operator_certificate,
-    server_certificate,
-)
+from mas_core.settings import certificate_paths
 from mas_core.settings.file_locks import file_lock
 from mas_core.settings.private_files import private_dir, write_private
 
@@ -52,19 +45,19 @@ class CertificateFolder:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
-        self.authorities_path = authorities(folder)
-        self.authority_path = authority_dir(folder) / "authority.pem"
-        self._issued = authority_dir(folder) / "issued"
+        self.authorities_path = certificate_paths.authorities(folder)
+        self.authority_path = certificate_paths.authority(folder)
+        self._issued = certificate_paths.issued_dir(folder)
 
     def path_of(self, holder: Holder) -> Path:
         """Where certificate and key of somebody lie."""
         match holder.kind:
             case "agent":
-                return agent_certificate(self.folder, holder.name)
+                return certificate_paths.agent_certificate(self.folder, holder.name)
             case "operator":
-                return operator_certificate(self.folder, holder.name)
+                return certificate_paths.operator_certificate(self.folder, holder.name)
             case "server":
-                return server_certificate(self.folder)
+                return certificate_paths.server_certificate(self.folder)
 
     def authority(self) -> Authority | None:
         """The project's own authority; None when it has none.
@@ -120,6 +113,7 @@ class CertificateFolder:
             Conflict: There is one, and it is not to be replaced.
             UsageError: It would count too long, or hardly at all.
         """
+        private_dir(self.folder)
         folder = private_dir(self.authority_path.parent)
         with file_lock(folder / "lock"):
             if self.authority_path.exists() and not replace:
@@ -154,18 +148,18 @@ class CertificateFolder:
     def keep(self, certificate: x509.Certificate, *, now: datetime) -> None:
         """Remember a certificate that was issued, and forget those that have ended."""
         folder = private_dir(self._issued)
-        for path, known in self._kept():
-            if known.not_valid_after_utc < now:
+        for path in folder.glob("*.pem"):
+            end = path.name.partition("-")[0]
+            if end.isdecimal() and int(end) < now.timestamp():
                 with contextlib.suppress(OSError):
                     path.unlink(missing_ok=True)
-        write_private(folder / f"{serial_of(certificate)}.pem", pem_of([certificate]))
+        end = str(int(certificate.not_valid_after_utc.timestamp()))
+        write_private(folder / f"{end}-{serial_of(certificate)}.pem", pem_of([certificate]))
 
     def issued(self) -> list[x509.Certificate]:
         """The certificates that were issued here and have not been forgotten, newest first."""
-        found = [certificate for _, certificate in self._kept()]
-        return sorted(found, key=lambda each: each.not_valid_before_utc, reverse=True)
-
-    def _kept(self) -> Iterator[tuple[Path, x509.Certificate]]:
+        found = []
         for path in sorted(self._issued.glob("*.pem")):
             with contextlib.suppress(ConfigurationError):
-                yield path, read_authorities(path)[0]
+                found.append(read_authorities(path)[0])
+        return sorted(found, key=lambda each: each.not_valid_before_utc, reverse=True)

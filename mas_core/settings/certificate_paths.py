@@ -11,6 +11,11 @@ from pathlib import Path
 from mas_core.base.ids import check_agent_id
 
 
+def certificates_dir(root: Path) -> Path:
+    """The folder of the certificates of the project in `root`, which need not be there."""
+    return root / ".mas" / "certs"
+
+
 def agent_certificate(certs_dir: Path, agent_id: str) -> Path:
     """The file of an agent's certificate and key.
 
@@ -35,6 +40,11 @@ def authorities(certs_dir: Path) -> Path:
     return certs_dir / "authorities.pem"
 
 
-def authority_dir(certs_dir: Path) -> Path:
-    """The folder of the authority's key, and of what it has issued."""
-    return certs_dir / "ca"
+def authority(certs_dir: Path) -> Path:
+    """The file of the certificate and the key of the project's own authority."""
+    return certs_dir / "ca" / "authority.pem"
+
+
+def issued_dir(certs_dir: Path) -> Path:
+    """The folder of what the authority has issued."""
+    return certs_dir / "ca" / "issued"
