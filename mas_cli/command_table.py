@@ -19,6 +19,7 @@ from mas_cli.evidence_commands import EVIDENCE_COMMANDS
 from mas_cli.key_commands import KEY_COMMANDS
 from mas_cli.local_commands import LOCAL_COMMANDS
 from mas_cli.notary_commands import NOTARY_COMMANDS
+from mas_cli.operator_commands import OPERATOR_COMMANDS
 from mas_cli.policy_commands import POLICY_COMMANDS
 from mas_cli.queue_commands import QUEUE_COMMANDS
 from mas_cli.report_commands import REPORT_COMMANDS
@@ -32,7 +33,7 @@ SECTIONS: tuple[tuple[str, tuple[str, ...]], ...] = (
     ("Run", ("init", "up", "down", "status", "health", "metrics", "check", "gateway", "partitions", "agent")),
     ("Talk", ("discover", "send", "request", "reply", "topic", "watch", "record", "tui", "bench", "demo")),
     ("Queues", ("bus", "event", "schedule", "dlq", "task", "leader", "consensus")),
-    ("Rules", ("rbac", "policy", "route", "limit", "approval", "dlp", "breaker")),
+    ("Rules", ("rbac", "policy", "route", "limit", "approval", "dlp", "breaker", "operator")),
     ("Evidence and state", ("trace", "audit", "key", "cert", "state", "backup")),
     ("Set-up", ("doctor", "config", "context", "completion", "spec", "man", "help", "version")),
 )
@@ -41,20 +42,8 @@ SECTIONS: tuple[tuple[str, tuple[str, ...]], ...] = (
 RARER: frozenset[str] = frozenset(
     {
         *("metrics", "check", "partitions", "record", "bench", "event", "schedule", "approval", "breaker"),
-        *(
-            "key",
-            "cert",
-            "limit",
-            "config",
-            "completion",
-            "spec",
-            "man",
-            "help",
-            "version",
-            "leader",
-            "consensus",
-        ),
-        *("reply", "route", "demo", "context"),
+        *("key", "cert", "limit", "config", "completion", "spec", "man", "help", "version", "leader"),
+        *("reply", "route", "demo", "context", "consensus", "operator"),
     }
 )
 """First words that `mas --help` names without their summaries, so that it stays one screen."""
@@ -83,6 +72,9 @@ GROUPS: dict[str, str] = {
     "dlp": "Sensitive data: what is looked for, and what is found",
     "event": "What happened: events that agents emit, and the system's own",
     "gateway": "Gateways: what takes, judges and delivers messages",
+    "operator": "Operators: who works on the system, and in which role",
+    "operator role": "Roles of operators",
+    "operator token": "Tokens of operators",
     "partitions": "Partitions: how agents are spread over gateways",
     "key": "Public keys of agents, and their own keys to decrypt with",
     "policy": "Switches of the policy, and trials of another one",
@@ -111,6 +103,7 @@ COMMANDS: tuple[Command, ...] = (
     *EVIDENCE_COMMANDS,
     *KEY_COMMANDS,
     *CERTIFICATE_COMMANDS,
+    *OPERATOR_COMMANDS,
     *REPORT_COMMANDS,
     *NOTARY_COMMANDS,
     *BACKUP_COMMANDS,

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -10,10 +12,12 @@ from typing import TYPE_CHECKING
 from mas_cli.command_entry import Command
 from mas_cli.errors import ReadOnly
 from mas_cli.input.shared_flags import SharedFlags
-from mas_core.errors import ProjectNotFound
+from mas_cli.operator_permissions import permission_of
+from mas_core.errors import ConfigurationError, ProjectNotFound, Refused, RoleForbidden, Unreachable
 from mas_core.settings.contexts import ContextStore
+from mas_core.settings.operator_files import VARIABLE
 from mas_core.settings.project import Project, find_project, project_at
-from mas_core.settings.target import Target, chosen_context, resolve_target
+from mas_core.settings.target import Target, chosen_context, named_operator, resolve_target
 
 _AUDIT_READERS = frozenset({"watch", "record", "trace", "policy simulate", "policy shadow report"})
 """Commands outside `mas audit` that read audit records."""
@@ -101,13 +105,61 @@ async def opened(call: Invocation, target: Target) -> AsyncIterator[System]:
 
     if target.protected:
         call.ask.protect(target.name)
-    async with System(target) as system:
-        system.operator_log.explain(context=target.name, command=call.command_line, reason=call.reason)
+    async with System(target) as system, admitted(system, call, target):
         if _asks_audit(call.command):
             from mas_core.ops.audit_questions import note_question
 
             await note_question(system, call.command.name.replace(" ", "."))
         yield system
+
+
+@asynccontextmanager
+async def admitted(system: System, call: Invocation, target: Target) -> AsyncIterator[None]:
+    """Let a call work on a system as far as the role of the operator permits; what it does not is recorded.
+
+    Raises:
+        OperatorUnknown, TokenRevoked, TokenExpired: Nobody knows who this is.
+        RoleForbidden: The role does not permit it.
+    """
+    system.operator_log.explain(context=target.name, command=call.command_line, reason=call.reason)
+    try:
+        system.access.require(permission_of(call.command) or "see", f"mas {call.command.name}")
+        yield
+    except Refused as error:
+        if error is system.access.problem or isinstance(error, RoleForbidden):
+            await system.operator_log.denied(call.command.name.replace(" ", "."), error.message)
+        raise
+
+
+async def admit(call: Invocation) -> None:
+    """Make sure that the role of the operator permits a call that opens the system in its own way.
+
+    Raises:
+        OperatorUnknown, TokenRevoked, TokenExpired, RoleForbidden: As `admitted`.
+        ProjectNotFound, ContextNotFound, StoreUnreachable: As `target_of`.
+    """
+    from mas_core.ops.system import System
+
+    target = target_of(call.flags)
+    async with System(target) as system, admitted(system, call, target):
+        pass
+
+
+def admit_owner(call: Invocation) -> None:
+    """Refuse an operator what only the owner of the gateway's keys does, whether anything runs or not.
+
+    Raises:
+        RoleForbidden: An operator was named.
+    """
+    config = Path(call.flags.config) if call.flags.config else None
+    if not named_operator(context=call.flags.context, config=config, url=call.flags.url):
+        return
+    with contextlib.suppress(Unreachable, ConfigurationError):
+        asyncio.run(admit(call))
+    raise RoleForbidden(
+        f"mas {call.command.name} is for the owner of the gateway's keys, and an operator was named",
+        hint=(f"unset {VARIABLE}", "mas help operators"),
+    )
 
 
 def _asks_audit(command: Command) -> bool:

@@ -16,6 +16,7 @@ from mas_cli.deadlines import interrupted_after
 from mas_cli.errors import ReadOnly, Terminated
 from mas_cli.input.confirmation import Confirmation
 from mas_cli.input.shared_flags import SharedFlags
+from mas_cli.operator_permissions import permission_of
 from mas_cli.output.diagnostics import Diagnostics
 from mas_cli.output.exit_codes import ExitCode, exit_code_of
 from mas_cli.output.formats import Format, Output
@@ -100,6 +101,10 @@ def _returned(function: CommandFunction, call: Invocation, arguments: dict[str, 
     is_async = inspect.iscoroutinefunction(function)
     limit = seconds + BACKSTOP if is_async and seconds is not None else seconds
     with orderly_end(), interrupted_after(limit, lambda: _too_late(seconds)):
+        if permission_of(call.command) == "own":
+            from mas_cli.connection import admit_owner
+
+            admit_owner(call)
         result = function(call, **arguments)
         code = asyncio.run(_awaited(result, seconds)) if inspect.iscoroutine(result) else result
     if not isinstance(code, ExitCode):

@@ -22,6 +22,7 @@
     │  ├─ RouteNotFound
     │  ├─ RoleNotFound
     │  ├─ RuleNotFound
+    │  ├─ OperatorNotFound
     │  ├─ ApprovalNotFound
     │  ├─ ScheduleNotFound
     │  ├─ DeadLetterNotFound
@@ -41,8 +42,10 @@
     │  │  ├─ TokenInvalid
     │  │  ├─ TokenExpired
     │  │  ├─ TokenRevoked
-    │  │  └─ CertificateRefused  reason
+    │  │  ├─ CertificateRefused  reason
+    │  │  └─ OperatorUnknown
     │  ├─ Forbidden              sender, target, action
+    │  │  └─ RoleForbidden       operator, role, permission
     │  ├─ RateLimited            limit, window, retry_after
     │  ├─ PayloadBlocked         findings: kinds and places, never the text
     │  ├─ Unscannable
@@ -249,6 +252,12 @@ class RoleNotFound(NotFound):
     code = "role_not_found"
 
 
+class OperatorNotFound(NotFound):
+    """There is no operator of this name."""
+
+    code = "operator_not_found"
+
+
 class RuleNotFound(NotFound):
     """There is no rule with this id."""
 
@@ -376,10 +385,22 @@ class CertificateRefused(Unauthenticated):
     code = "certificate_refused"
 
 
+class OperatorUnknown(Unauthenticated):
+    """This system has operators, and nothing here says which of them you are."""
+
+    code = "operator_unknown"
+
+
 class Forbidden(Refused):
     """Authorization denied."""
 
     code = "forbidden"
+
+
+class RoleForbidden(Forbidden):
+    """Your role does not permit this."""
+
+    code = "role_forbidden"
 
 
 class RateLimited(Refused):

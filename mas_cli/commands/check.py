@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
+import contextlib
 from enum import StrEnum
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from mas_cli.connection import project_of, target_of
+from mas_cli.connection import admit, project_of, target_of
 from mas_cli.invocation import Invocation
 from mas_cli.output.check_reports import nagios_code, nagios_text, prometheus_text, unknown_text
 from mas_cli.output.colours import Style
 from mas_cli.output.columns import Column, Record
 from mas_cli.output.exit_codes import ExitCode
-from mas_core.errors import MasError, UsageError
+from mas_core.errors import ConfigurationError, MasError, Unreachable, UsageError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -116,6 +117,9 @@ async def _check(
         ]
         call.out.records(_LISTED, rows)
         return ExitCode.OK
+    # What is wrong with the system itself is what the checks tell.
+    with contextlib.suppress(Unreachable, ConfigurationError):
+        await admit(call)
     seen = await look(lambda: target_of(call.flags), project_of(call.flags), {item.needs for item in checks})
     if seen.trouble is not None and not all(seen.has(item.needs) for item in checks):
         raise seen.trouble

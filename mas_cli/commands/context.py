@@ -37,6 +37,7 @@ _DETAILS = (
     Column("partitions", kind="number"),
     Column("keys_dir"),
     Column("tokens_dir"),
+    Column("operator"),
 )
 _CHECKED = (
     Column("name", style=lambda _: "name"),
@@ -70,6 +71,10 @@ def add(
         Path | None, typer.Option(metavar="DIR", help="Folder of the gateway's keys.")
     ] = None,
     tokens_dir: Annotated[Path | None, typer.Option(metavar="DIR", help="Folder of agents' tokens.")] = None,
+    operator: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="Who you are there: what mas operator add has written."),
+    ] = None,
     protected: Annotated[
         bool, typer.Option("--protected", help="Ask for the context's name before deleting.")
     ] = False,
@@ -95,6 +100,7 @@ def add(
         profile=profile,
         keys_dir=_absolute(keys_dir),
         tokens_dir=_absolute(tokens_dir),
+        operator=_absolute(operator),
         protected=protected,
         read_only=not writable,
     )

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from mas_cli.connection import project_of, target_of
+from mas_cli.connection import admitted, project_of, target_of
 from mas_cli.invocation import Invocation
 from mas_cli.output.columns import Column
 from mas_cli.output.exit_codes import ExitCode
@@ -89,7 +89,9 @@ async def tui(
             await asyncio.to_thread(import_module, "mas_core.ops.status")
             from mas_core.ops.system import System
 
-            return await stack.enter_async_context(System(target))
+            system = await stack.enter_async_context(System(target))
+            await stack.enter_async_context(admitted(system, call, target))
+            return system
 
         dashboard = Dashboard(board, None, first=_number_of(screen), keys=keys, opening=opened)
         await dashboard.run_async()

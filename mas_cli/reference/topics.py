@@ -146,6 +146,13 @@ def commands_text() -> str:
     return every_command()
 
 
+def operators_text() -> str:
+    """Roles of operators and what they permit."""
+    from mas_cli.reference.role_pages import help_text
+
+    return help_text()
+
+
 TEXTS: dict[str, Callable[[], str]] = {
     "commands": commands_text,
     "payloads": lambda: PAYLOADS,
@@ -156,6 +163,7 @@ TEXTS: dict[str, Callable[[], str]] = {
     "time": lambda: TIME,
     "keys": keys_text,
     "flags": flags_text,
+    "operators": operators_text,
 }
 TOPICS = ("exit-codes", "errors", *TEXTS)
 

@@ -14,7 +14,7 @@ from mas_core.errors import SecretUnavailable
 from mas_core.gateway.service import Gateway
 from mas_core.model.policy import ANYONE, PolicyDocument, Rule
 from mas_core.model.registration import Registration
-from mas_core.registry.operator_log import OperatorLog, this_operator
+from mas_core.registry.operator_log import OperatorLog, owner_of, this_operator
 from mas_core.registry.policy_record import PolicyRecord
 from mas_core.registry.registry import Registry
 from mas_core.security.gateway_keys import GatewayKeys
@@ -51,7 +51,7 @@ class InProcessGateway:
         self.store = store
         self.keys = keys
         self.settings = settings or GatewaySettings()
-        self.operator_log = OperatorLog(store.records, keys, this_operator())
+        self.operator_log = OperatorLog(store.records, owner_of(keys), this_operator())
         self.registry = Registry(store.records, keys, self.operator_log)
         self.policy = PolicyRecord(store.records, keys, self.operator_log)
         self.gateway = Gateway(store, keys, self.settings, payload_keys=payload_keys)

@@ -1,14 +1,16 @@
 """Takes what operators and infrastructure wrote into the operator log into the audit chain.
 
-The log lies in the store, where others may write too. Only an entry that carries the gateway's MAC is recorded
-as an operator's; of anything else is recorded that it was there, and what it claimed.
+The log lies in the store, where others may write too. Only an entry that an operator of the policy signed, or that
+carries the MAC of the owner of the gateway's keys, is recorded as an act of that person; of anything else is
+recorded that it was there, and what it claimed.
 """
 
 from __future__ import annotations
 
 import hashlib
 from collections import OrderedDict
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from typing import Final
 
 import msgspec
 
@@ -18,7 +20,9 @@ from mas_core.base.traces import trace_of
 from mas_core.gateway.ledger import Ledger
 from mas_core.model.decision import Decision
 from mas_core.model.operator_entry import MAC_PURPOSE, MAX_ENTRY_BYTES, OperatorEntry, Phase
+from mas_core.model.operators import OperatorRecord
 from mas_core.security.gateway_keys import GatewayKeys
+from mas_core.security.operator_credentials import check_signature
 from mas_core.store.stored import StoredFrame
 
 log = get_logger(__name__)
@@ -32,6 +36,8 @@ TIMELY_MS = 120_000
 """How much later than it was made an entry may be added to the log."""
 REMEMBERED = 10_000
 CLAIM_CHARACTERS = 200
+SIGNATURE_SIZE: Final = 64
+"""Of Ed25519 (RFC 8032)."""
 
 _ENTRY = msgspec.json.Decoder(OperatorEntry)
 
@@ -42,10 +48,14 @@ class OperatorRecords:
     Args:
         keys: The gateway's keys.
         ledger: Where the records go.
+        operators: The operators of the policy in force, by name.
     """
 
-    def __init__(self, keys: GatewayKeys, ledger: Ledger) -> None:
+    def __init__(
+        self, keys: GatewayKeys, ledger: Ledger, operators: Callable[[], Mapping[str, OperatorRecord]]
+    ) -> None:
         self._keys = keys
+        self._operators = operators
         self._ledger = ledger
         self._seen: OrderedDict[str, str] = OrderedDict()
         """Id of an entry -> where it stood: a batch that was not committed is read again from the same place."""
@@ -60,16 +70,12 @@ class OperatorRecords:
                 self._refuse(item, now, Decision.INVALID, "the entry cannot be read", {})
 
     def _record(self, item: StoredFrame, now: int) -> None:
-        mac, text = item.frame.header, item.frame.body
+        proof, text = item.frame.header, item.frame.body
         if len(text) > MAX_ENTRY_BYTES:
             self._refuse(item, now, Decision.INVALID, "the entry is too long", {})
             return
-        if not self._keys.check_mac(MAC_PURPOSE, text, mac):
-            reason = (
-                "the entry does not carry the gateway's MAC: it was forged or changed"
-                if mac
-                else "the entry was written without the gateway's keys"
-            )
+        is_owner = self._keys.check_mac(MAC_PURPOSE, text, proof)
+        if not is_owner and (reason := self._unproven(proof, text)):
             self._refuse(item, now, Decision.UNAUTHENTICATED, reason, _claims(text))
             return
         entry = _ENTRY.decode(text)
@@ -83,6 +89,7 @@ class OperatorRecords:
         subject = entry.subjects[0] if len(entry.subjects) == 1 else ""
         details: dict[str, object] = {
             "operation": entry.operation,
+            "role": "" if is_owner else self._operators()[entry.actor].role,
             "at": entry.time,
             "write": entry.write,
             "host": entry.host,
@@ -96,12 +103,28 @@ class OperatorRecords:
             _KINDS.get(entry.phase, KIND),
             now,
             decision=entry.phase,
-            reason=entry.reason,
+            reason=entry.error if entry.phase == "denied" else entry.reason,
             target=subject if AGENT_ID.fullmatch(subject) else "",
             message_type=entry.action if MESSAGE_TYPE.fullmatch(entry.action) else "",
             actor=entry.actor,
             details={name: value for name, value in details.items() if value},
         )
+
+    def _unproven(self, proof: bytes, text: bytes) -> str:
+        """Why no operator of the policy has written this; empty if the one whom it names has."""
+        if not proof:
+            return "the entry was written without the gateway's keys, and no operator has signed it"
+        if len(proof) != SIGNATURE_SIZE:
+            return "the entry does not carry the MAC of the gateway's owner: it was forged or changed"
+        entry = _ENTRY.decode(text)
+        known = self._operators().get(entry.actor)
+        if known is None:
+            return "there is no operator of this name"
+        if not check_signature(known.key, text, proof):
+            return "the operator has not signed the entry with the token that counts"
+        if not known.key.is_valid(entry.time):
+            return "the token that signed the entry had expired"
+        return ""
 
     def _refuse(
         self, item: StoredFrame, now: int, decision: Decision, reason: str, claims: Mapping[str, object]

@@ -6,14 +6,18 @@ from typing import Final, Literal
 
 import msgspec
 
-Phase = Literal["begun", "done", "failed", "asked", "noticed"]
-"""Of an act: before it, after it, or that it failed; of a question: that it was asked; of what happened by itself:
-that it was noticed."""
+Phase = Literal["begun", "done", "failed", "asked", "denied", "noticed"]
+"""Of an act: before it, after it, that it failed, or that a role did not permit it; of a question: that it was
+asked; of what happened by itself: that it was noticed."""
 
 OPERATOR_LANE: Final = "operator"
 """The log is read along with the lanes of the ingress, under this name."""
 
 MAC_PURPOSE: Final = "operator"
+"""Of the MAC of the owner of the gateway's keys, who has no other name."""
+
+SIGNED_AS: Final = b"mas/operator-entry\x00"
+"""In front of what an operator signs with Ed25519 (RFC 8032)."""
 
 MAX_ENTRY_BYTES: Final = 64 * 1024
 """A longer entry is recorded by its size and hash alone."""
@@ -33,7 +37,7 @@ class OperatorEntry(msgspec.Struct, frozen=True, omit_defaults=True):
     action: str
     """What was done, such as `token.rotate`."""
     actor: str
-    """Who: user@host; empty for a notice."""
+    """Who: user@host, or the name of an operator, whose signature then goes with the entry; empty for a notice."""
     write: str = ""
     """What was written: policy, registry, breaker, ..."""
     host: str = ""

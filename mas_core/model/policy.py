@@ -10,6 +10,7 @@ from typing import Final, Literal
 
 import msgspec
 
+from mas_core.model.operators import OperatorRecord
 from mas_core.model.retention import RetentionRule
 from mas_core.model.routing import RoutingRule
 from mas_core.model.standing import ACTIVE, Standing, StandingKind
@@ -203,6 +204,8 @@ class PolicyDocument(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Framework -> how long audit records are kept for it; of several the longest time counts."""
     retention_of_files: dict[str, RetentionRule] = {}
     """What files said about retention when they were loaded last."""
+    operators: dict[str, OperatorRecord] = {}
+    """Name -> who works on the system, and in which role; while there is none, whoever has the keys does."""
     changed_by: str = ""
     changed_at: int = 0
     """Unix milliseconds."""

@@ -26,6 +26,7 @@ async def read(system: System, identifier: str, *, subject: str = "") -> tuple[S
         IntegrityError: The copy is not the one that the record names.
         SecretUnavailable: The keys are not at hand.
     """
+    system.access.require("open", "to read a payload")
     if system.target.keys_dir is None:
         raise SecretUnavailable("this needs the keys of payloads", hint="run it in the project folder")
     for found in await audit.get(system, identifier):

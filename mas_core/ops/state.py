@@ -44,6 +44,7 @@ async def get(system: System, agent_id: str) -> AgentState:
     Raises:
         AgentNotFound: It is not registered.
     """
+    system.access.require("open", "to read a state")
     await require_agents(system, agent_id)
     revision, text = await system.store.agent(agent_id).get_state()
     value: Json = parse_json(text) if text else {}

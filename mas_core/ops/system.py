@@ -4,17 +4,22 @@ from __future__ import annotations
 
 import contextlib
 import os
+from collections.abc import Callable
+from dataclasses import replace
 from functools import cached_property
 from types import TracebackType
 from typing import TYPE_CHECKING, Self
 
-from mas_core.errors import GatewayDown, MasError, SecretUnavailable, StoreUnreachable
+from mas_core.errors import GatewayDown, MasError, NotStarted, SecretUnavailable, StoreUnreachable
+from mas_core.ops.access import Access, access_of
 from mas_core.ops.scan_rules import scan_check
-from mas_core.registry.operator_log import OperatorLog, this_operator
+from mas_core.registry.operator_log import OperatorLog, owner_of, this_operator
 from mas_core.registry.policy_record import PolicyRecord
 from mas_core.registry.registry import Registry
 from mas_core.registry.security_notices import SecurityNotices
-from mas_core.security.gateway_keys import GatewayKeys
+from mas_core.security.gateway_keys import FILE_NAME, GatewayKeys
+from mas_core.security.operator_credentials import Credential, keys_of, read_credential
+from mas_core.settings.operator_files import read_reference
 from mas_core.settings.private_files import read_token
 from mas_core.settings.running_context import running_pid
 from mas_core.settings.target import Target
@@ -24,6 +29,7 @@ from mas_core.store.store import Store
 if TYPE_CHECKING:
     from mas_core.agent.client import Client
     from mas_core.model.gateway_status import GatewayStatus
+    from mas_core.model.policy import PolicyDocument
     from mas_core.runner.runner_status import RunnerStatus
 
 OPERATOR = "operator"
@@ -45,14 +51,31 @@ class System:
             partitions=target.partitions,
             replicas=replicas_of(target.profile),
         )
+        self.access = Access(problem=NotStarted("the system is not open, so nobody knows who works on it"))
+        """Who works on the system, and what that operator may do."""
+
+    @cached_property
+    def credential(self) -> Credential | None:
+        """That of the operator who works here; None where nobody was named.
+
+        Raises:
+            SecretUnavailable: It is not there, or open to others.
+            ConfigurationError: It is none.
+        """
+        if not self.target.operator:
+            return None
+        return read_credential(read_reference(self.target.operator), "the file of the operator")
 
     @cached_property
     def keys(self) -> GatewayKeys:
-        """The keys of the system's gateways.
+        """The keys of the system's gateways; for an operator those of its role alone, whatever else lies there.
 
         Raises:
             SecretUnavailable: They are not at hand, so this command cannot be carried out from here.
+            ConfigurationError: They cannot be used.
         """
+        if self.credential is not None:
+            return keys_of(self.credential)
         if self.target.keys_dir is None:
             raise SecretUnavailable(
                 "this needs the gateway's keys, and no folder of keys is known for this system",
@@ -68,26 +91,36 @@ class System:
     @cached_property
     def policy(self) -> PolicyRecord:
         """The policy; needs the keys."""
-        return PolicyRecord(self.store.records, self.keys, self.operator_log, scan_check(self.target.project))
+        scans = scan_check(self.target.project)
+
+        def check(before: PolicyDocument, after: PolicyDocument) -> None:
+            self.access.check_change(before, after)
+            scans(before, after)
+
+        return PolicyRecord(self.store.records, self.keys, self.operator_log, check)
 
     @cached_property
     def operator_log(self) -> OperatorLog:
-        """Where what is done here is recorded; authenticated where the keys are at hand."""
-        keys: GatewayKeys | None = None
-        with contextlib.suppress(MasError):
-            keys = self.keys
-        log = OperatorLog(self.store.records, keys, this_operator())
+        """Where what is done here is recorded; authenticated by the operator's token, or the whole keys."""
+        who, signer = this_operator(), self.access.signer
+        vouch: Callable[[bytes], bytes] | None = None
+        if signer is not None:
+            who, vouch = replace(who, actor=signer.name), signer.sign
+        elif self.access.problem is None:
+            with contextlib.suppress(MasError):
+                vouch = owner_of(self.keys)
+        log = OperatorLog(self.store.records, vouch, who, self.access.check_write)
         log.explain(context=self.target.name)
         return log
 
     @cached_property
     def notices(self) -> SecurityNotices:
-        """Where what is noticed here about security is recorded; needs the keys."""
-        return SecurityNotices(self.store.records, self.keys, "operator")
+        """Where what is noticed here about security is recorded; needs the keys, and where they are not whole, nobody vouches."""
+        return SecurityNotices(self.store.records, self.keys if self.access.role is None else None, "operator")
 
     @property
     def actor(self) -> str:
-        """Who works on the system: user@host."""
+        """Who works on the system: the name of an operator, or user@host."""
         return self.operator_log.operator.actor
 
     def token_of(self, agent_id: str) -> str:
@@ -150,6 +183,7 @@ class System:
         try:
             await self.store.ping()
             await self.store.layouts.follow()
+            self.access = await self._access()
         except StoreUnreachable as error:
             await self.store.close()
             if self.target.project is not None and (pid := running_pid(self.target.project)):
@@ -165,6 +199,20 @@ class System:
             await self.store.close()
             raise
         return self
+
+    async def _access(self) -> Access:
+        try:
+            credential = self.credential
+            keys: GatewayKeys | None = None
+            if credential is not None or self._has_keys():
+                keys = self.keys
+        except MasError as error:
+            return Access(problem=error)
+        return await access_of(credential, keys, self.store.records)
+
+    def _has_keys(self) -> bool:
+        folder = self.target.keys_dir
+        return folder is not None and os.path.lexists(folder / FILE_NAME)
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None

@@ -133,19 +133,32 @@ def named(
     return decorate
 
 
+def owner_of(macs: Macs) -> Callable[[bytes], bytes]:
+    """What vouches for entries of whoever has the gateway's keys whole."""
+    return functools.partial(macs.mac, MAC_PURPOSE)
+
+
 class OperatorLog:
     """Writes entries about what one operator does.
 
     Args:
         records: The store's records.
-        macs: What entries are authenticated with; None where the gateway's keys are not at hand, so that
-            they are recorded as unauthenticated.
+        vouch: Makes what proves who wrote an entry: its signature, or the MAC of the owner (`owner_of`); None
+            where neither can be had, so that entries are recorded as unauthenticated.
         operator: Who acts.
+        admit: Given what is to be written; what it raises keeps the write from beginning.
     """
 
-    def __init__(self, records: Records, macs: Macs | None, operator: Operator) -> None:
+    def __init__(
+        self,
+        records: Records,
+        vouch: Callable[[bytes], bytes] | None,
+        operator: Operator,
+        admit: Callable[[str], None] = lambda _: None,
+    ) -> None:
         self._records = records
-        self._macs = macs
+        self._vouch = vouch
+        self._admit = admit
         self.operator = operator
         self._clock = (0, float("-inf"))
 
@@ -171,8 +184,10 @@ class OperatorLog:
 
         Raises:
             Conflict: The number of partitions is being changed.
+            Refused: The role of the operator does not permit it.
             AuditUnavailable: The beginning cannot be recorded, so nothing may be written.
         """
+        self._admit(write)
         act = _act.get() or _Act(f"{write}.write", subjects, new_message_id(), "")
         act = replace(act, subjects=(act.subjects or subjects)[:MAX_SUBJECTS])
         if is_open:
@@ -199,6 +214,17 @@ class OperatorLog:
         """
         act = _act.get() or _Act(action, (), new_message_id(), "")
         await self._add(act, "asked", "", dict(question or {}))
+
+    async def denied(self, action: str, why: str) -> None:
+        """Record that somebody was kept from something, as far as that can be recorded.
+
+        Args:
+            action: What was to be done, such as `rbac.allow`.
+            why: Why not, in words.
+        """
+        with contextlib.suppress(MasError, TimeoutError):
+            async with asyncio.timeout(LAST_WORDS_S):
+                await self._add(_Act(action, (), new_message_id(), ""), "denied", "", {}, error=why)
 
     async def _note_failure(self, act: _Act, write: str, error: BaseException) -> None:
         words = error.message if isinstance(error, MasError) else type(error).__name__
@@ -227,9 +253,9 @@ class OperatorLog:
             _short(error),
         )
         text = msgspec.json.encode(entry)
-        mac = self._macs.mac(MAC_PURPOSE, text) if self._macs is not None else b""
+        proof = self._vouch(text) if self._vouch is not None else b""
         try:
-            await self._records.add_operator_entry(text, mac)
+            await self._records.add_operator_entry(text, proof)
         except InternalError as refused:
             raise AuditUnavailable(
                 f"what operators do cannot be recorded, so {act.action} is not carried out",

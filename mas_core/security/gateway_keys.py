@@ -22,6 +22,8 @@ from mas_core.settings.private_files import private_dir, write_private
 from mas_core.settings.secrets import read_secret
 
 FILE_NAME = "gateway.key"
+OWNER_PURPOSES = frozenset({"operator"})
+"""Kinds of records that only whoever has the keys whole may write: what operators have done."""
 _SECRET_SIZE = 32
 
 
@@ -34,6 +36,8 @@ class GatewayKeys:
     at_rest_key: bytes = field(repr=False)
     mac_key: bytes = field(repr=False)
     fingerprint_key: bytes = field(repr=False)
+    owner_key: bytes = field(repr=False)
+    """For MACs that nobody but gateways and the owner may make; no operator's part of the keys holds it."""
     public_key: bytes
     """X25519 public key, 32 bytes; part of every token."""
     key_id: str
@@ -62,6 +66,7 @@ class GatewayKeys:
             derive("at-rest"),
             derive("mac"),
             derive("fingerprint"),
+            derive("owner"),
             public_key,
             key_id_of(public_key),
         )
@@ -116,7 +121,8 @@ class GatewayKeys:
 
     def mac(self, purpose: str, data: bytes) -> bytes:
         """HMAC-SHA-256 of `data`; `purpose` keeps kinds of records apart."""
-        return hmac.digest(self.mac_key, purpose.encode() + b"\x00" + data, "sha256")
+        key = self.owner_key if purpose in OWNER_PURPOSES else self.mac_key
+        return hmac.digest(key, purpose.encode() + b"\x00" + data, "sha256")
 
     def check_mac(self, purpose: str, data: bytes, mac: bytes) -> bool:
         """Whether `mac` is the MAC of `data` for `purpose`, in constant time."""

@@ -20,12 +20,12 @@ ORIGINS = frozenset(
 
 STAYING = frozenset(
     {
-        *("last_rule", "standings", "blocked", "revoked_certificates", "shadow"),
+        *("last_rule", "standings", "blocked", "revoked_certificates", "shadow", "operators"),
         *("retention", "retention_of_files"),
     }
 )
-"""Fields that a rollback leaves: what an operator said about single agents is taken back by name only, and how
-long evidence is kept does not hang on the rules of last week."""
+"""Fields that a rollback leaves: what an operator said about single agents is taken back by name only, how long
+evidence is kept does not hang on the rules of last week, and nobody who was removed comes back."""
 
 
 class Change(msgspec.Struct, frozen=True):

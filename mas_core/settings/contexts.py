@@ -42,6 +42,8 @@ class Context(BaseModel):
     """Folder of the gateway's keys."""
     tokens_dir: Path | None = None
     """Folder of the token files."""
+    operator: Path | None = None
+    """File that says which operator works on it, as mas operator add writes it."""
     protected: bool = False
     """Destroying commands ask for the name of the context."""
     read_only: bool = False

@@ -10,6 +10,7 @@ from pathlib import Path
 from mas_core.errors import ProjectNotFound, StoreUnreachable
 from mas_core.settings.contexts import Context, ContextStore
 from mas_core.settings.masking import mask_url
+from mas_core.settings.operator_files import VARIABLE
 from mas_core.settings.project import Project, find_project, project_at
 from mas_core.settings.project_config import LoadedConfig, load_config
 from mas_core.settings.running_context import read_running
@@ -28,6 +29,8 @@ class Target:
     project: Project | None = None
     keys_dir: Path | None = None
     tokens_dir: Path | None = None
+    operator: str = ""
+    """Where the credential of the operator is: a path, `file:PATH`, `fd:NUMBER` or `env:NAME`; empty for nobody."""
     name: str = ""
     protected: bool = False
     read_only: bool = False
@@ -53,7 +56,8 @@ def resolve_target(
         context: Value of --context.
         config: Value of --config: a mas.yaml or its folder.
         url: Value of --url.
-        environ: `MAS_URL`, `MAS_CONTEXT` and `REDIS_URL` are read, in this order.
+        environ: `MAS_URL`, `MAS_CONTEXT` and `REDIS_URL` are read, in this order; `MAS_OPERATOR` says where the
+            credential of the operator is, whatever the context says.
 
     Raises:
         ContextNotFound: The named context does not exist.
@@ -62,6 +66,12 @@ def resolve_target(
         SecretUnavailable: A secret that the URL refers to cannot be had.
         ConfigurationError: A file cannot be used.
     """
+    target = _found(context, config, url, environ)
+    operator = environ.get(VARIABLE, "")
+    return replace(target, operator=operator) if operator else target
+
+
+def _found(context: str | None, config: Path | None, url: str | None, environ: Mapping[str, str]) -> Target:
     store = ContextStore(environ=environ)
     project = project_at(config) if config else None
     if context:
@@ -106,6 +116,24 @@ def chosen_context(
     if environ.get("REDIS_URL") or find_project(environ=environ):
         return None
     return store.selected()
+
+
+def named_operator(
+    *,
+    context: str | None = None,
+    config: Path | None = None,
+    url: str | None = None,
+    environ: Mapping[str, str] = os.environ,
+) -> str:
+    """Where the credential of the operator is, without a look at what runs; empty for nobody.
+
+    Raises:
+        ContextNotFound: The named context does not exist.
+    """
+    if named := environ.get(VARIABLE):
+        return named
+    found = chosen_context(context=context, config=config, url=url, environ=environ)
+    return str(found.operator or "") if found is not None else ""
 
 
 def _in_project(project: Project, url: str, source: str, loaded: LoadedConfig) -> Target:
@@ -162,4 +190,10 @@ def _of_context(context: Context, folder: Path, source: str, environ: Mapping[st
             tokens_dir=context.tokens_dir or (project.tokens_dir if project else None),
             source=source,
         )
-    return replace(target, name=context.name, protected=context.protected, read_only=context.read_only)
+    return replace(
+        target,
+        operator=str(context.operator or ""),
+        name=context.name,
+        protected=context.protected,
+        read_only=context.read_only,
+    )

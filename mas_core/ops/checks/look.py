@@ -87,6 +87,7 @@ async def look(
     try:
         target = find_target()
         async with System(target) as system:
+            system.access.require("see", "to look at the system")
             return await _look_at(system, here)
     except MasError as error:
         return Look(project, completion, open_paths, trouble=error)

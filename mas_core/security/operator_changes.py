@@ -1,0 +1,80 @@
+"""Changes to the operators of a policy; each takes a document and returns another, or itself."""
+
+from __future__ import annotations
+
+import msgspec
+
+from mas_core.base.ids import check_agent_id
+from mas_core.errors import Conflict, OperatorNotFound
+from mas_core.model.operators import OperatorKey, OperatorRecord, Role
+from mas_core.model.policy import PolicyDocument
+
+
+def operator_of(document: PolicyDocument | None, name: str) -> OperatorRecord:
+    """One operator.
+
+    Raises:
+        OperatorNotFound: There is none of this name.
+    """
+    found = document.operators.get(name) if document is not None else None
+    if found is None:
+        raise OperatorNotFound(
+            f"there is no operator {name!r}",
+            hint=("mas operator list", f"mas operator add {name} --role viewer"),
+        )
+    return found
+
+
+def with_operator(document: PolicyDocument, name: str, record: OperatorRecord) -> PolicyDocument:
+    """The document with one more operator.
+
+    Raises:
+        Conflict: There is one of this name.
+        InvalidIdentifier: Nobody can have this name.
+    """
+    check_agent_id(name)
+    if name in document.operators:
+        raise Conflict(f"there is an operator {name} already", hint=f"mas operator token rotate {name}")
+    return _changed(document, name, record, f"operator {name}: {record.role}")
+
+
+def without_operator(document: PolicyDocument, name: str) -> PolicyDocument:
+    """The document without an operator.
+
+    Raises:
+        OperatorNotFound: There is none of this name.
+    """
+    operator_of(document, name)
+    return _changed(document, name, None, f"{name} is no longer an operator")
+
+
+def with_role(document: PolicyDocument, name: str, role: Role) -> PolicyDocument:
+    """The document in which an operator has another role.
+
+    Raises:
+        OperatorNotFound: There is none of this name.
+    """
+    before = operator_of(document, name)
+    if before.role == role:
+        return document
+    after = msgspec.structs.replace(before, role=role)
+    return _changed(document, name, after, f"operator {name}: {role} instead of {before.role}")
+
+
+def with_key(document: PolicyDocument, name: str, key: OperatorKey) -> PolicyDocument:
+    """The document in which another token of an operator counts, and the one before does not.
+
+    Raises:
+        OperatorNotFound: There is none of this name.
+    """
+    after = msgspec.structs.replace(operator_of(document, name), key=key)
+    return _changed(document, name, after, f"operator {name}: another token")
+
+
+def _changed(
+    document: PolicyDocument, name: str, record: OperatorRecord | None, words: str
+) -> PolicyDocument:
+    operators = {other: kept for other, kept in document.operators.items() if other != name}
+    if record is not None:
+        operators[name] = record
+    return msgspec.structs.replace(document, operators=dict(sorted(operators.items())), change=words)

@@ -1,0 +1,270 @@
+"""Operators: who they prove to be, what their roles permit by real commands, and what is recorded of it."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+from pathlib import Path
+
+import pytest
+from support.running_system import running_system
+
+from mas_cli.command_table import COMMANDS
+from mas_cli.connection import admitted
+from mas_cli.input.shared_flags import SharedFlags
+from mas_cli.invocation import invocation
+from mas_cli.operator_permissions import row_of
+from mas_core.errors import RoleForbidden
+from mas_core.model.operators import GRANTS, PERMISSIONS, ROLES
+from mas_core.ops.system import System
+from mas_core.settings.target import resolve_target
+
+PAGE = Path(__file__).parents[2] / "docs" / "operator-roles.md"
+
+
+@pytest.fixture(scope="module")
+def staffed(tmp_path_factory: pytest.TempPathFactory):
+    """A running project with an operator of each role, who is called like the role."""
+    from mas_cli import app
+
+    with running_system(tmp_path_factory.mktemp("staffed") / "demo") as folder:
+        before = Path.cwd()
+        os.chdir(folder)
+        try:
+            for role in ROLES:
+                assert app.main(["operator", "add", f"the-{role}", "--role", role]) == 0
+        finally:
+            os.chdir(before)
+        yield folder
+
+
+@pytest.fixture
+def act_as(staffed: Path, monkeypatch: pytest.MonkeyPatch):
+    """From here on commands are those of an operator, who has the file and the URL of the server alone."""
+    url = resolve_target(config=staffed).url
+    namespace = resolve_target(config=staffed).namespace
+
+    def become(name: str) -> None:
+        from mas_cli import app
+
+        monkeypatch.chdir(Path.home().parent / "work")
+        file = str(staffed / f"{name}.operator")
+        words = ["context", "add", name, "--url", url, "--namespace", namespace, "--operator", file]
+        assert app.main([*words, "--replace"]) == 0
+        assert app.main(["context", "select", name]) == 0
+
+    return become
+
+
+def recorded(mas, staffed, *words: str) -> list[dict]:
+    """Records of the audit, as the owner sees them."""
+    return mas("--config", str(staffed), "audit", "list", "-o", "json", *words).json
+
+
+def published() -> dict[str, dict[str, bool]]:
+    """Command -> role -> whether it may, as the documentation says."""
+    rows = re.findall(r"^\| `mas ([^`]+)` \| `\w+` \| (.*) \|$", PAGE.read_text(), re.MULTILINE)
+    return {
+        name: dict(zip(ROLES, (cell == "yes" for cell in cells.split(" | ")), strict=True))
+        for name, cells in rows
+    }
+
+
+def test_every_command_has_its_row():
+    """No command is left to the rule for those that nobody thought of, and no row is about none."""
+    missing = [item.name for item in COMMANDS if item.scope == "system" and not row_of(item)]
+    granted = frozenset().union(*GRANTS.values())
+
+    assert missing == []
+    assert set(published()) == {item.name for item in COMMANDS if item.scope == "system"}
+    assert granted == set(PERMISSIONS) - {"own"}
+
+
+async def test_s5_the_published_table_is_what_every_role_gets(staffed):
+    """Each command with each role, on a real system: permitted or refused as the documentation says."""
+    said, wrong = published(), []
+    for role in ROLES:
+        target = resolve_target(
+            config=staffed, environ={"MAS_OPERATOR": str(staffed / f"the-{role}.operator")}
+        )
+        async with System(target) as system:
+            for command in COMMANDS:
+                if command.scope == "local":
+                    continue
+                try:
+                    async with admitted(
+                        system, invocation(command, SharedFlags(config=str(staffed))), target
+                    ):
+                        found = True
+                except RoleForbidden:
+                    found = False
+                if found is not said[command.name][role]:
+                    wrong.append((role, command.name, found))
+    assert wrong == []
+
+
+REFUSED = {
+    "the-viewer": [
+        "send calculator text.echo",
+        "agent pause calculator",
+        "rbac allow a b",
+        "audit list",
+        "state get calculator",
+        "dlq drop 1-0 --yes",
+        "operator list",
+    ],
+    "the-operator": [
+        "rbac allow calculator sleeper",
+        "limit set calculator --per-minute 1",
+        "agent register mallory",
+        "agent token rotate calculator",
+        "key list calculator --help",
+        "audit list",
+        "policy set dlp off",
+        "operator add me2 --role security",
+    ],
+    "the-security": [
+        "approval approve 0-1",
+        "agent pause calculator",
+        "state get calculator",
+        "task list",
+        "audit list",
+        "backup create",
+        "gateway drain --all",
+        "operator role set the-security operator",
+    ],
+    "the-auditor": ["status", "agent list", "rbac list", "send calculator text.echo", "check", "tui", "down"],
+}
+
+
+@pytest.mark.parametrize("name", REFUSED)
+def test_s5_what_a_role_does_not_permit_is_refused_and_recorded(mas, staffed, act_as, name):
+    """Exit code 5, a reason that names role and permission, and a record with the operator's name."""
+    act_as(name)
+    for line in REFUSED[name]:
+        words = line.split()
+        if words[-1] == "--help":
+            continue
+        ran = mas(*words, "-o", "json")
+        if words == ["tui"]:
+            assert ran.code == 2  # no terminal
+            continue
+        assert (ran.code, ran.error["code"], ran.out) == (5, "role_forbidden", ""), line
+        assert ran.error["details"]["operator"] == name
+
+    last = " ".join(REFUSED[name][0].split()[:2]) if name != "the-viewer" else "send"
+    found = []
+    while not found:
+        found = recorded(mas, staffed, "--decision", "denied", "--actor", name)
+    assert any(row["type"] == last.replace(" ", ".") for row in found) or len(found) > 2
+    assert all(row["details"]["role"] == name.removeprefix("the-") for row in found)
+    assert "takes the permission" in found[0]["reason"]
+
+
+def test_what_roles_permit_works_with_their_files_alone(mas, staffed, act_as):
+    """Nobody but the owner has the folder of keys: the file of a role holds what its commands need."""
+    act_as("the-viewer")
+    assert mas("status").code == 0
+    assert any(row["id"] == "calculator" for row in mas("agent", "list", "-o", "json").json)
+    assert mas("bus", "inspect", "sleeper").code == 0
+
+    act_as("the-security")
+    assert mas("rbac", "deny", "outsider", "notebook", "--reason", "s5").code == 0
+    assert mas("agent", "register", "hired", "--show").code == 0
+
+    act_as("the-operator")
+    assert mas("agent", "pause", "hired").code == 0
+    assert mas("state", "list").code == 0
+    assert mas("task", "list").code == 0
+
+    act_as("the-auditor")
+    assert mas("audit", "verify").code == 0
+    assert mas("operator", "list", "-o", "name").out.split() == sorted(f"the-{role}" for role in ROLES)
+
+    rows = []
+    while {"the-security", "the-operator", "the-auditor"} - {row["actor"] for row in rows}:
+        rows = recorded(mas, staffed)
+    acts = {(row["actor"], row["type"], row["decision"]) for row in rows}
+    assert ("the-security", "agent.register", "done") in acts
+    assert ("the-operator", "standing.paused", "done") in acts
+    assert ("the-auditor", "audit.verify", "asked") in acts
+
+
+def test_s5_the_owner_is_bound_by_the_role_of_an_operator_who_was_named(mas, staffed, monkeypatch):
+    """Also in the folder with the whole keys: whoever names an operator acts as that one."""
+    monkeypatch.chdir(staffed)
+    assert mas("limit", "list").code == 0
+    monkeypatch.setenv("MAS_OPERATOR", "the-auditor.operator")
+    assert mas("limit", "list").code == 5
+    assert mas("up", "--detach").code == 5
+    monkeypatch.setenv("MAS_OPERATOR", "env:FILE_OF_ANN")
+    assert mas("limit", "list").code == 2
+    monkeypatch.setenv("FILE_OF_ANN", (staffed / "the-viewer.operator").read_text())
+    assert mas("limit", "list").code == 0
+
+
+def test_s5_without_a_name_without_keys_and_with_a_spoilt_file_nothing_is_done(
+    mas, staffed, act_as, tmp_path
+):
+    """Nobody, a file of somebody else's system, a changed name, a file open to others: each is refused."""
+    act_as("the-viewer")
+    target = resolve_target(config=staffed)
+    plain = ("--url", target.url)
+    assert mas("context", "add", "bare", "--url", target.url, "--namespace", target.namespace).code == 0
+    nobody = mas("--context", "bare", "audit", "list", "-o", "json")
+    assert (nobody.code, nobody.error["code"]) == (5, "operator_unknown")
+    assert plain
+
+    credential = json.loads((staffed / "the-viewer.operator").read_text())
+    forged = tmp_path / "forged.operator"
+    for changed, code in (
+        ({"operator": "the-security"}, "token_revoked"),
+        ({"operator": "somebody"}, "operator_unknown"),
+        ({"role": "security"}, None),
+        ({"keys": {}}, "role_forbidden"),
+        ({"token": "mas_x"}, "configuration"),
+    ):
+        forged.unlink(missing_ok=True)
+        forged.touch(mode=0o600)
+        forged.write_text(json.dumps(credential | changed))
+        words = ["context", "add", "bare", "--replace", "--url", target.url, "--namespace", target.namespace]
+        assert mas(*words, "--operator", str(forged)).code == 0
+        ran = mas("--context", "bare", "rbac", "allow", "calculator", "sleeper", "-o", "json")
+        assert ran.code in (2, 5), changed
+        assert code is None or ran.error["code"] == code, changed
+        if changed == {"role": "security"}:
+            assert ran.error["details"]["role"] == "viewer"
+    forged.chmod(0o644)
+    assert mas("--context", "bare", "status", "-o", "json").error["code"] == "secret_unavailable"
+
+
+def test_s5_an_expired_a_replaced_and_a_removed_operator_is_refused(mas, staffed, act_as, monkeypatch):
+    """Each from the next command on, also with a file that was good before."""
+    owner = ("--config", str(staffed))
+    file = staffed / "ann.operator"
+    assert mas(*owner, "operator", "add", "ann", "--role", "viewer", "--out", str(file)).code == 0
+    assert mas(*owner, "operator", "add", "ann", "--role", "viewer", "--out", f"{file}2").code == 7
+    assert mas(*owner, "operator", "add", "eve", "--role", "viewer", "--out", str(file)).code == 7
+    assert mas(*owner, "operator", "role", "set", "nobody", "viewer").code == 6
+    act_as("ann")
+    assert mas("status").code == 0
+
+    old = file.read_text()
+    words = ("operator", "token", "rotate", "ann", "--out", str(file))
+    assert mas(*owner, *words).code == 0
+    assert mas("status").code == 0
+    monkeypatch.setenv("OLD", old)
+    monkeypatch.setenv("MAS_OPERATOR", "env:OLD")
+    assert mas("status", "-o", "json").error["code"] == "token_revoked"
+    monkeypatch.delenv("MAS_OPERATOR")
+
+    assert mas(*owner, "operator", "role", "set", "ann", "auditor").code == 0
+    assert (mas("status").code, mas("audit", "count", "--by", "kind").code) == (5, 0)
+
+    assert mas(*owner, *words, "--expires", "1ms").code == 0
+    assert mas("audit", "count", "--by", "kind", "-o", "json").error["code"] == "token_expired"
+    assert mas(*owner, "operator", "remove", "ann").code == 2
+    assert mas(*owner, "operator", "remove", "ann", "--yes").code == 0
+    assert mas("audit", "count", "--by", "kind", "-o", "json").error["code"] == "operator_unknown"
+    assert mas(*owner, "operator", "remove", "ann", "--yes").code == 6
