@@ -48,7 +48,7 @@ _NEEDED: Final[Mapping[Permission, tuple[str, ...]]] = {
     "secure": (
         *("agent register", "agent deregister", "agent token", "agent trust", "agent untrust"),
         *("agent block", "agent unblock", "rbac", "policy", "route", "limit set", "key", "cert"),
-        *("audit erase", "audit archive", "audit retention set"),
+        *("audit erase", "audit archive", "audit retention set", "agent provision"),
     ),
     "evidence": (
         *(
@@ -64,7 +64,7 @@ _NEEDED: Final[Mapping[Permission, tuple[str, ...]]] = {
         *("audit notary status", "audit key show", "operator list"),
     ),
     "own": (
-        *("up", "down", "gateway run", "partitions set", "bench", "event record"),
+        *("up", "down", "gateway run", "server", "partitions set", "bench", "event record"),
         *("audit notary run", "audit key rotate", "audit resume", "backup", "operator"),
     ),
 }

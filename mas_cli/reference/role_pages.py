@@ -12,7 +12,7 @@ An operator is somebody who works on a system under a name of its own, in one ro
 
   mas operator add ann --role auditor           writes ann.operator: hand it to ann alone
   mas context add prod --url URL --operator ann.operator
-  MAS_OPERATOR=ann.operator mas audit list      or file:PATH, fd:NUMBER, env:NAME
+  MAS_OPERATOR=ann.operator mas audit list      or fd:NUMBER, env:NAME, cmd:PROGRAM
 
 """
 

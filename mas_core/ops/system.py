@@ -19,7 +19,7 @@ from mas_core.registry.registry import Registry
 from mas_core.registry.security_notices import SecurityNotices
 from mas_core.security.gateway_keys import FILE_NAME, GatewayKeys
 from mas_core.security.operator_credentials import Credential, keys_of, read_credential
-from mas_core.settings.operator_files import read_reference
+from mas_core.settings.operator_files import read_credential_at
 from mas_core.settings.private_files import read_token
 from mas_core.settings.running_context import running_pid
 from mas_core.settings.target import Target
@@ -64,7 +64,7 @@ class System:
         """
         if not self.target.operator:
             return None
-        return read_credential(read_reference(self.target.operator), "the file of the operator")
+        return read_credential(read_credential_at(self.target.operator), "the file of the operator")
 
     @cached_property
     def keys(self) -> GatewayKeys:
@@ -115,8 +115,10 @@ class System:
 
     @cached_property
     def notices(self) -> SecurityNotices:
-        """Where what is noticed here about security is recorded; needs the keys, and where they are not whole, nobody vouches."""
-        return SecurityNotices(self.store.records, self.keys if self.access.role is None else None, "operator")
+        """Where what is noticed here about security is recorded; an operator cannot vouch for it."""
+        return SecurityNotices(
+            self.store.records, self.keys if self.access.role is None else None, "operator"
+        )
 
     @property
     def actor(self) -> str:

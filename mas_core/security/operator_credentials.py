@@ -32,6 +32,7 @@ PARTS: Final[Mapping[Role, tuple[str, ...]]] = {
 fingerprints."""
 
 _LACKING: Final[Mapping[str, str]] = {
+    "mac_key": "checks records",
     "seal_key": "opens messages in queues",
     "at_rest_key": "opens what is kept sealed",
     "audit_key": "signs for the gateways",

@@ -1,35 +1,33 @@
-"""Where the credential of an operator is: a private file, an open descriptor or a variable; never an argument."""
+"""Where the credential of an operator is: a private file, a descriptor or another secret; never an argument."""
 
 from __future__ import annotations
 
 import functools
 import os
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Final
 
 from mas_core.errors import ConfigurationError, SecretUnavailable
-from mas_core.settings.private_files import MAX_PRIVATE_BYTES, read_private
+from mas_core.settings.private_files import MAX_PRIVATE_BYTES
+from mas_core.settings.secrets import is_reference, read_secret, resolve
 
 VARIABLE: Final = "MAS_OPERATOR"
-"""Names the credential, as `file:PATH`, `fd:NUMBER`, `env:NAME` or the path alone."""
+"""Names the credential: a path, `fd:NUMBER`, or a reference as `mas_core.settings.secrets` takes them."""
 
 
-def read_reference(reference: str, environ: Mapping[str, str] = os.environ) -> bytes:
-    """What a reference leads to.
+def read_credential_at(place: str) -> bytes:
+    """What stands where the credential is said to be.
 
     Raises:
         SecretUnavailable: It is not there, or open to others.
-        ConfigurationError: This is no reference.
+        ConfigurationError: Nothing can be there.
     """
-    kind, colon, rest = reference.partition(":")
-    if colon and kind == "env":
-        if not environ.get(rest):
-            raise SecretUnavailable(f"the variable {rest} is not set, which {VARIABLE} names")
-        return environ[rest].encode()
+    kind, colon, rest = place.partition(":")
     if colon and kind == "fd":
         return _read_descriptor(rest)
-    return read_private(Path(rest if colon and kind == "file" else reference).expanduser())
+    if is_reference(place):
+        return resolve(place, Path.cwd()).get_secret_value().encode()
+    return read_secret(Path(place).expanduser()).encode()
 
 
 @functools.cache

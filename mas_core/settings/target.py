@@ -30,7 +30,7 @@ class Target:
     keys_dir: Path | None = None
     tokens_dir: Path | None = None
     operator: str = ""
-    """Where the credential of the operator is: a path, `file:PATH`, `fd:NUMBER` or `env:NAME`; empty for nobody."""
+    """Where the credential of the operator is: a path, `fd:NUMBER` or a reference to a secret; empty for nobody."""
     name: str = ""
     protected: bool = False
     read_only: bool = False

@@ -119,7 +119,6 @@ REFUSED = {
         "limit set calculator --per-minute 1",
         "agent register mallory",
         "agent token rotate calculator",
-        "key list calculator --help",
         "audit list",
         "policy set dlp off",
         "operator add me2 --role security",
@@ -134,7 +133,7 @@ REFUSED = {
         "gateway drain --all",
         "operator role set the-security operator",
     ],
-    "the-auditor": ["status", "agent list", "rbac list", "send calculator text.echo", "check", "tui", "down"],
+    "the-auditor": ["status", "agent list", "rbac list", "send calculator text.echo", "check", "down"],
 }
 
 
@@ -144,20 +143,15 @@ def test_s5_what_a_role_does_not_permit_is_refused_and_recorded(mas, staffed, ac
     act_as(name)
     for line in REFUSED[name]:
         words = line.split()
-        if words[-1] == "--help":
-            continue
         ran = mas(*words, "-o", "json")
-        if words == ["tui"]:
-            assert ran.code == 2  # no terminal
-            continue
         assert (ran.code, ran.error["code"], ran.out) == (5, "role_forbidden", ""), line
         assert ran.error["details"]["operator"] == name
 
-    last = " ".join(REFUSED[name][0].split()[:2]) if name != "the-viewer" else "send"
     found = []
-    while not found:
+    while len(found) < len(REFUSED[name]):
         found = recorded(mas, staffed, "--decision", "denied", "--actor", name)
-    assert any(row["type"] == last.replace(" ", ".") for row in found) or len(found) > 2
+    commands = {item.name.replace(" ", ".") for item in COMMANDS}
+    assert {row["type"] for row in found} <= commands
     assert all(row["details"]["role"] == name.removeprefix("the-") for row in found)
     assert "takes the permission" in found[0]["reason"]
 
@@ -210,12 +204,9 @@ def test_s5_without_a_name_without_keys_and_with_a_spoilt_file_nothing_is_done(
     """Nobody, a file of somebody else's system, a changed name, a file open to others: each is refused."""
     act_as("the-viewer")
     target = resolve_target(config=staffed)
-    plain = ("--url", target.url)
     assert mas("context", "add", "bare", "--url", target.url, "--namespace", target.namespace).code == 0
     nobody = mas("--context", "bare", "audit", "list", "-o", "json")
     assert (nobody.code, nobody.error["code"]) == (5, "operator_unknown")
-    assert plain
-
     credential = json.loads((staffed / "the-viewer.operator").read_text())
     forged = tmp_path / "forged.operator"
     for changed, code in (
