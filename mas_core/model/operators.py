@@ -42,6 +42,7 @@ WRITES: Final[Mapping[str, Permission]] = {
     "schedule": "operate",
     "state": "operate",
     "archive": "secure",
+    "certificate": "secure",
     "payload_key": "secure",
     "registry": "secure",
 }

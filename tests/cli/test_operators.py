@@ -16,7 +16,7 @@ from mas_cli.input.shared_flags import SharedFlags
 from mas_cli.invocation import invocation
 from mas_cli.operator_permissions import row_of
 from mas_core.errors import RoleForbidden
-from mas_core.model.operators import GRANTS, PERMISSIONS, ROLES
+from mas_core.model.operators import GRANTS, PERMISSIONS, ROLES, WRITES
 from mas_core.ops.system import System
 from mas_core.settings.target import resolve_target
 
@@ -259,3 +259,12 @@ def test_s5_an_expired_a_replaced_and_a_removed_operator_is_refused(mas, staffed
     assert mas(*owner, "operator", "remove", "ann", "--yes").code == 0
     assert mas("audit", "count", "--by", "kind", "-o", "json").error["code"] == "operator_unknown"
     assert mas(*owner, "operator", "remove", "ann", "--yes").code == 6
+
+
+def test_every_write_is_thought_of():
+    """What operations write takes a permission of some role, or is known to be the owner's."""
+    sources = [path.read_text() for path in (Path(__file__).parents[2] / "mas_core").rglob("*.py")]
+    written = {name for text in sources for name in re.findall(r"\.writing\(\s*\"([^\"]+)\"", text)}
+
+    assert written - set(WRITES) == {"policy", "audit key", "backup", "layout"}
+    assert set(WRITES) <= written
