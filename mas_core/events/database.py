@@ -84,7 +84,7 @@ def _url(where: Path | str) -> URL:
         return URL.create("sqlite", database=str(Path(where).expanduser().absolute()))
     try:
         url = make_url(where)
-    except ArgumentError:
+    except (ArgumentError, ValueError):
         raise ConfigurationError(
             "the URL of the event store cannot be read", hint="sqlite:///events.sqlite"
         ) from None

@@ -136,9 +136,9 @@ def parse_yaml(text: str, path: str) -> YamlDocument:
             path=path,
             line=mark.line + 1 if mark else 0,
             hint=(hint,),
-        ) from error
-    except yaml.YAMLError as error:
-        raise SpecInvalid("holds characters that YAML does not allow", path=path) from error
+        ) from None  # it quotes the line
+    except yaml.YAMLError:
+        raise SpecInvalid("holds characters that YAML does not allow", path=path) from None
     except RecursionError:
         raise SpecInvalid(f"is nested deeper than {MAX_DEPTH} levels", path=path) from None
     if root is None:

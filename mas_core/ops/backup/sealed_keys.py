@@ -22,6 +22,7 @@ from cryptography.hazmat.primitives.kdf.scrypt import Scrypt
 from mas_core.errors import BackupInvalid, Conflict, SecretUnavailable, UsageError
 from mas_core.security.gateway_keys import FILE_NAME, GatewayKeys
 from mas_core.settings.private_files import private_dir, read_private, write_private
+from mas_core.settings.secrets import is_reference, resolve, shown_reference
 
 MIN_PASSPHRASE: Final = 8
 """Characters."""
@@ -98,13 +99,18 @@ def open_keys(sealed: bytes, passphrase: str) -> dict[str, bytes]:
 
 
 def gateway_keys_in(files: dict[str, bytes]) -> GatewayKeys:
-    """The gateway's keys among opened files.
+    """The gateway's keys among opened files, or those that the file refers to.
 
     Raises:
         BackupInvalid: There are none.
+        SecretUnavailable: The secret that the file refers to cannot be had here.
     """
     try:
-        return GatewayKeys.from_secret(bytes.fromhex(files[f"keys/{FILE_NAME}"].decode().strip()))
+        text = files[f"keys/{FILE_NAME}"].decode().strip()
+        if is_reference(text):
+            _check_reference(FILE_NAME, text)
+            text = resolve(text, Path.cwd()).get_secret_value()
+        return GatewayKeys.from_secret(bytes.fromhex(text))
     except (KeyError, ValueError) as error:
         raise BackupInvalid("the keys in the backup hold no gateway key") from error
 
@@ -117,6 +123,7 @@ def put_keys(files: dict[str, bytes], keys_dir: Path, tokens_dir: Path | None) -
 
     Raises:
         Conflict: A file is there and holds something else; nothing was written.
+        BackupInvalid: A file would run a program.
     """
     folders = {"keys": keys_dir, "tokens": tokens_dir}
     wanted: list[tuple[Path, bytes]] = []
@@ -125,6 +132,7 @@ def put_keys(files: dict[str, bytes], keys_dir: Path, tokens_dir: Path | None) -
         folder = folders[kind]
         if folder is None:
             continue
+        _check_reference(file_name, content.decode("utf-8", "replace").strip())
         path = folder / file_name
         if not os.path.lexists(path):
             wanted.append((path, content))
@@ -138,6 +146,15 @@ def put_keys(files: dict[str, bytes], keys_dir: Path, tokens_dir: Path | None) -
         private_dir(path.parent)
         write_private(path, content)
     return [path for path, _ in wanted]
+
+
+def _check_reference(file_name: str, text: str) -> None:
+    """Whoever made a backup must not get a program run where it is restored."""
+    if text.startswith("cmd:"):
+        raise BackupInvalid(
+            f"{file_name} in the backup would run a program for its secret",
+            hint=f"write  {shown_reference(text)}  into {file_name} by hand, if it is what you want",
+        )
 
 
 def _content(path: Path) -> bytes:

@@ -330,3 +330,35 @@ def test_a_passphrase_comes_from_a_private_file(tmp_path):
         read_passphrase(write_private(tmp_path / "short", b"1234567\n"))
     with pytest.raises(MasError):
         read_passphrase(tmp_path / "none")
+
+
+def test_keys_by_reference_stay_references(tmp_path, monkeypatch):
+    """A backup holds where the key is, not the key; on the other machine it is looked for there."""
+    keys_dir = tmp_path / "keys"
+    made = GatewayKeys.load_or_create(keys_dir)
+    secret = (keys_dir / "gateway.key").read_text().strip()
+    monkeypatch.setenv("OUR_KEY", secret)
+    write_private(keys_dir / "gateway.key", b"env:OUR_KEY\n")
+    sealed, _ = seal_keys(keys_dir, None, "correct horse")
+
+    files = open_keys(sealed, "correct horse")
+
+    assert secret.encode() not in b"".join(files.values())
+    assert gateway_keys_in(files).key_id == made.key_id
+    put_keys(files, tmp_path / "new", None)
+    assert GatewayKeys.load(tmp_path / "new").key_id == made.key_id
+    monkeypatch.delenv("OUR_KEY")
+    with pytest.raises(SecretUnavailable, match="env:OUR_KEY"):
+        gateway_keys_in(files)
+
+
+def test_a_backup_gets_no_program_run(tmp_path):
+    """Whoever made it knows the passphrase, and must not rule the machine where it is restored."""
+    files = {"keys/gateway.key": f"cmd:touch {tmp_path}/got-in".encode()}
+
+    for use in (lambda: gateway_keys_in(files), lambda: put_keys(files, tmp_path / "new", None)):
+        with pytest.raises(BackupInvalid, match="would run a program"):
+            use()
+
+    assert not (tmp_path / "got-in").exists()
+    assert not (tmp_path / "new").exists()
