@@ -7,7 +7,6 @@ import contextlib
 import os
 from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import dataclass
-from functools import partial
 
 import msgspec
 
@@ -33,7 +32,7 @@ from mas_core.settings.health_settings import Address
 from mas_core.settings.policy_file import FilePolicy
 from mas_core.settings.project import Project
 from mas_core.settings.project_config import LoadedConfig
-from mas_core.settings.secret_variables import withheld_variables
+from mas_core.settings.secret_variables import SecretVariables
 from mas_core.settings.target import Target
 from mas_core.settings.tracing import tracing_environment
 
@@ -162,7 +161,7 @@ def supervisor_of(
         place=place,
         drain_s=drain_s,
         tracing=tracing_environment(loaded.config.gateway.tracing),
-        withheld=partial(withheld_variables, loaded, tokens_dir),
+        withheld=SecretVariables(loaded, tokens_dir).withheld_from,
     )
 
 

@@ -7,11 +7,12 @@ import contextlib
 import os
 import shutil
 import signal
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
 import msgspec
+from pydantic import SecretStr
 
 from mas_core.agent import Agent
 from mas_core.errors import AgentFailed, ConfigurationError, InvalidPayload, RequestTimedOut, UsageError
@@ -41,6 +42,7 @@ class ExecAgent(Agent[dict[str, object]]):
         types: The message types that it takes; all when empty.
         timeout: Seconds until an answer counts as missing.
         folder: Where the program runs.
+        secrets: Further variables of its environment.
         **kwargs: What every agent takes.
 
     Raises:
@@ -57,6 +59,7 @@ class ExecAgent(Agent[dict[str, object]]):
         types: Sequence[str] = (),
         timeout: float = 30.0,
         folder: Path | None = None,
+        secrets: Mapping[str, SecretStr] | None = None,
         **kwargs: Any,
     ) -> None:
         # It limits each answer by itself.
@@ -72,6 +75,7 @@ class ExecAgent(Agent[dict[str, object]]):
         self._types = frozenset(types)
         self._answer_timeout = timeout
         self._folder = folder
+        self._secrets = dict(secrets or {})
         self._stream: _Stream | None = None
 
     async def on_start(self) -> None:
@@ -103,7 +107,7 @@ class ExecAgent(Agent[dict[str, object]]):
         return await self._ask(message)
 
     async def _run_once(self, message: AgentMessage) -> str:
-        process = await _start(self._command, self._folder, limit=ANSWER_BYTES)
+        process = await self._start(limit=ANSWER_BYTES)
         try:
             async with asyncio.timeout(self._answer_timeout):
                 output = await _converse(process, self._input_of(message))
@@ -150,8 +154,12 @@ class ExecAgent(Agent[dict[str, object]]):
             ) from None
 
     async def _open_stream(self) -> _Stream:
-        process = await _start(self._command, self._folder, limit=2 * ANSWER_BYTES)
+        process = await self._start(limit=2 * ANSWER_BYTES)
         return _Stream(process, self._command[0], self._on_end)
+
+    async def _start(self, *, limit: int) -> asyncio.subprocess.Process:
+        secrets = {name: secret.get_secret_value() for name, secret in self._secrets.items()}
+        return await _start(self._command, self._folder, {**os.environ, **secrets}, limit=limit)
 
     def _on_end(self, stream: _Stream) -> None:
         if stream is self._stream:
@@ -253,7 +261,9 @@ class _Stream:
             answer.set_result(value if isinstance(value, dict) else {"output": value})
 
 
-async def _start(command: list[str], folder: Path | None, *, limit: int) -> asyncio.subprocess.Process:
+async def _start(
+    command: list[str], folder: Path | None, environ: Mapping[str, str], *, limit: int
+) -> asyncio.subprocess.Process:
     """Start the program; what it says on standard error goes to the log of the instance."""
     try:
         return await asyncio.create_subprocess_exec(
@@ -261,6 +271,7 @@ async def _start(command: list[str], folder: Path | None, *, limit: int) -> asyn
             stdin=asyncio.subprocess.PIPE,
             stdout=asyncio.subprocess.PIPE,
             cwd=folder,
+            env=environ,
             limit=limit,
             start_new_session=True,
         )

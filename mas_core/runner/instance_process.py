@@ -38,6 +38,7 @@ from mas_core.runner.launch import Launch, Report
 from mas_core.settings.masking import without_secrets
 from mas_core.settings.private_files import read_token
 from mas_core.settings.retries import AgentRetries
+from mas_core.settings.secrets import resolve
 
 if TYPE_CHECKING:
     from mas_core.agent import Agent
@@ -135,7 +136,7 @@ def make_agent(launch: Launch, loader: ClassLoader) -> Agent[Any]:
 
     Raises:
         SpecInvalid: Its class cannot be used.
-        SecretUnavailable: Its token is not at hand.
+        SecretUnavailable: Its token or a secret of its spec is not at hand.
     """
     spec, connection = launch.agent_spec(), launch.connection
     arguments: dict[str, Any] = {
@@ -155,8 +156,9 @@ def make_agent(launch: Launch, loader: ClassLoader) -> Agent[Any]:
         given["retry"] = policies_of(spec.retry)
     if spec.handler_timeout is not None:
         given["handler_timeout"] = spec.handler_timeout
+    secrets = {name: resolve(text, Path(launch.folder)) for name, text in spec.secrets.items()}
     if spec.class_path is not None:
-        return loader.load(spec.class_path)(spec.agent_id, **given, **spec.init_kwargs)
+        return loader.load(spec.class_path)(spec.agent_id, **given, **{**spec.init_kwargs, **secrets})
     from mas_core.runner.exec_agent import ExecAgent  # noqa: PLC0415 - classes need none of it
 
     return ExecAgent(
@@ -167,6 +169,7 @@ def make_agent(launch: Launch, loader: ClassLoader) -> Agent[Any]:
         types=spec.types,
         timeout=spec.timeout,
         folder=Path(launch.folder),
+        secrets=secrets,
         **given,
     )
 

@@ -43,7 +43,7 @@ class Supervisor:
         place: What tells these instances from others of the same agents: a new instance in the same place
             replaces the old one. The project on this machine when left out.
         tracing: Variables that tell instances where their spans go.
-        withheld: Variables that the processes of an agent do not get.
+        withheld: Variables that the processes of an agent do not get, by its id and all specs.
     """
 
     def __init__(
@@ -58,7 +58,7 @@ class Supervisor:
         drain_s: float = DRAIN_SECONDS,
         place: str = "",
         tracing: Mapping[str, str] | None = None,
-        withheld: Callable[[str], Collection[str]] = lambda _agent_id: (),
+        withheld: Callable[[str, Iterable[AgentSpec]], Collection[str]] = lambda _agent_id, _specs: (),
     ) -> None:
         self._project = project
         self._connection = connection
@@ -257,7 +257,7 @@ class Supervisor:
 
     def _environ(self, spec: AgentSpec) -> Mapping[str, str]:
         """The environment of an instance: ours without our own settings, which may hold secrets."""
-        withheld = self._withheld(spec.agent_id)
+        withheld = self._withheld(spec.agent_id, self._specs.values())
         inherited = {
             name: value
             for name, value in os.environ.items()

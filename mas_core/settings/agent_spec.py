@@ -34,9 +34,14 @@ from mas_core.settings.permissions import (
 )
 from mas_core.settings.policy_file import FilePolicy
 from mas_core.settings.retries import AgentRetries
+from mas_core.settings.secrets import anchored, is_reference
 from mas_core.settings.yaml_documents import Problem, YamlDocument, error_of, read_yaml, validated
 
 CLASS_PATH = re.compile(r"[A-Za-z_][A-Za-z0-9_]*(\.[A-Za-z_][A-Za-z0-9_]*)*:[A-Za-z_][A-Za-z0-9_]*", re.ASCII)
+
+
+_GIVEN = frozenset({"token", "redis_url", "gateway_url", "namespace", "partitions", "name"})
+"""Arguments of a class that say who the agent is and where."""
 
 
 def _capability(value: str) -> str:
@@ -57,6 +62,16 @@ def _class_path(value: str) -> str:
     if not CLASS_PATH.fullmatch(value):
         raise ValueError(f"{value!r} is no class path\nwrite  module:Class, such as  agents.hello:Hello")
     return value
+
+
+def _reference(value: str) -> str:
+    if not is_reference(value):
+        # It may be the secret itself, so it is not shown.
+        raise ValueError("a secret does not stand here itself\nwrite  env:NAME  or  file:PATH")
+    return value
+
+
+SecretReference = Annotated[str, AfterValidator(_reference)]
 
 
 def _command(value: object) -> object:
@@ -135,6 +150,9 @@ class AgentSpec(BaseModel):
     """Shown to those who discover it."""
     init_kwargs: dict[str, Any] = {}
     """More arguments for the constructor of the class."""
+    secrets: dict[Annotated[str, Field(pattern="^[A-Za-z_][A-Za-z0-9_]*$")], SecretReference] = {}
+    """References to secrets such as env:NAME or file:PATH: further arguments of the class, of type SecretStr, or
+    variables of the environment of the program."""
     permissions: list[SpecPermission] = []
     """Rules that come and go with this spec."""
     limits: Limit | None = None
@@ -144,7 +162,7 @@ class AgentSpec(BaseModel):
     restart: Annotated[RestartPolicy, BeforeValidator(_restart)] = RestartPolicy()
     """always, on-failure, never, or a mapping with policy, base and maximum."""
     env: dict[str, str] = {}
-    """Environment variables of its processes; no place for secrets."""
+    """Environment variables of its processes; for secrets there is `secrets`."""
     max_in_flight: int | None = Field(default=None, ge=1, le=10_000)
     """How many messages one instance handles at once."""
     delivery: DeliveryMode | None = None
@@ -188,6 +206,10 @@ class AgentSpec(BaseModel):
                 raise ValueError(f"{', '.join(sorted(only_exec))} can only stand with exec")
         elif self.init_kwargs:
             raise ValueError("init_kwargs can only stand with class_path")
+        if twice := sorted(self.secrets.keys() & self.init_kwargs.keys()):
+            raise ValueError(f"{twice[0]} is in init_kwargs already, and cannot be in secrets")
+        if self.class_path is not None and (taken := sorted(self.secrets.keys() & _GIVEN)):
+            raise ValueError(f"{taken[0]} is given by the runner, and cannot be in secrets")
         if self.field is not None and self.mode != "per_message":
             raise ValueError("field can only stand with mode: per_message")
         return self
@@ -209,6 +231,7 @@ class AgentSpec(BaseModel):
             update={
                 "tls_cert_path": self.tls_cert_path and folder / self.tls_cert_path,
                 "tls_key_path": self.tls_key_path and folder / self.tls_key_path,
+                "secrets": {name: anchored(text, folder) for name, text in self.secrets.items()},
             }
         )
         copy._source, copy._origin = source, origin  # noqa: SLF001 - private to instances, not to this class

@@ -81,6 +81,14 @@ def resolve(reference: str, folder: Path) -> SecretStr:
     return SecretStr(value)
 
 
+def anchored(reference: str, folder: Path) -> str:
+    """The reference with the path of a file understood from `folder`."""
+    scheme, _, place = reference.partition(":")
+    if scheme != "file" or place.startswith("~"):
+        return reference
+    return f"file:{folder.absolute() / place.removeprefix('//')}"
+
+
 def filled(text: str, folder: Path) -> str:
     """`text` with what its references lead to, inside of a URL percent-encoded; else as `resolve`."""
     if is_reference(text):

@@ -11,7 +11,7 @@ from mas_core.settings.contexts import Context, ContextStore
 from mas_core.settings.private_files import write_private, write_token
 from mas_core.settings.project import project_at
 from mas_core.settings.project_config import load_config
-from mas_core.settings.secret_variables import withheld_variables
+from mas_core.settings.secret_variables import SecretVariables
 from mas_core.settings.target import resolve_target
 
 PASSWORD = "pa:ss/w@rd"
@@ -112,6 +112,12 @@ def test_agents_do_not_inherit_the_secrets_of_others(project, monkeypatch):
         "url: rediss://app:${env:OUR_PASSWORD}@redis.example\nevents: {url: 'env:OUR_EVENTS'}\n"
     )
 
-    withheld = withheld_variables(load_config(project), project.tokens_dir, "billing")
+    for agent_id, variable in (("billing", "LEDGER_KEY"), ("shop", "SHOP_KEY")):
+        spec = project.root / "agents.d" / f"{agent_id}.yaml"
+        spec.parent.mkdir(exist_ok=True)
+        spec.write_text(f"agent_id: {agent_id}\nexec: [cat]\nsecrets: {{KEY: 'env:{variable}'}}\n")
+    specs = load_config(project).specs()
 
-    assert withheld == {"OUR_PASSWORD", "OUR_EVENTS", "OUR_GATEWAY_KEY", "SHOP_TOKEN"}
+    withheld = SecretVariables(load_config(project), project.tokens_dir).withheld_from("billing", specs)
+
+    assert withheld == {"OUR_PASSWORD", "OUR_EVENTS", "OUR_GATEWAY_KEY", "SHOP_TOKEN", "SHOP_KEY"}
