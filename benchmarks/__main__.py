@@ -24,6 +24,7 @@ ROWS = (
     "peers",
     "latency",
     "request_reply",
+    "server_mode",
     "many_agents",
     "heartbeats",
     "policy_change",

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from benchmarks.processes import module, worker
 from benchmarks.workers.sender import SenderLaunch, SenderReport
-from benchmarks.workplace import Workplace
+from benchmarks.workplace import Front, Workplace
 from mas_core.model.priority import LANES
 from mas_core.ops.bench.figures import Spread, Use, spread
 from mas_core.ops.bench.load import Load, Sent
@@ -35,23 +35,36 @@ class Incomplete(Exception):
     """Messages were lost, handled twice or refused, so the run does not count."""
 
 
-async def run_product(place: Workplace, routes: Sequence[tuple[str, str]], load: Load) -> ProductRun:
+async def run_product(
+    place: Workplace, routes: Sequence[tuple[str, str]], load: Load, *, through: Front | None = None
+) -> ProductRun:
     """Send a load over these routes and measure.
+
+    Args:
+        place: The system.
+        routes: Pairs of sender and target.
+        load: What is sent.
+        through: The server of agents that both come through; they reach the store when left out.
 
     Raises:
         Incomplete: Not every message was handled once.
     """
     system = place.system
+    url = place.url if through is None else through.url
+    tls = {} if through is None else {name: through.tls_of(name) for route in routes for name in route}
     launch = SenderLaunch(
-        place.url,
+        url,
         system.store.namespace,
         system.store.partitions,
         tuple((sender, place.tokens[sender], target) for sender, target in routes),
         load,
+        {name: (str(one.cert_path), str(one.key_path), str(one.ca_path)) for name, one in tls.items()},
     )
     targets = dict.fromkeys(target for _, target in routes)
     async with (
-        receiving(system, [(name, place.tokens[name], ()) for name in targets]) as receivers,
+        receiving(
+            system, [(name, place.tokens[name], ()) for name in targets], url=url, tls=tls
+        ) as receivers,
         worker("the sender", module("benchmarks.workers.sender"), launch) as sender,
     ):
         frames = await frames_taken(place)

@@ -8,6 +8,7 @@ import tempfile
 from collections.abc import AsyncIterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from pathlib import Path
 
 from benchmarks.full_policy import agent_names, full_policy
@@ -15,12 +16,35 @@ from benchmarks.processes import Worker, cpu_seconds, module, worker
 from mas_core.base.ids import partition_of
 from mas_core.ops.agents import register_many
 from mas_core.ops.system import System
+from mas_core.security.certificate_files import write_pair
+from mas_core.security.certificates import Authority, Holder, key_pem, new_key, pem_of
 from mas_core.security.gateway_keys import GatewayKeys
 from mas_core.settings.target import Target
+from mas_core.settings.tls_files import TlsFiles
 from mas_core.store.embedded_server import EmbeddedServer
 
 NAMESPACE = "bench"
 READY_SECONDS = 60.0
+
+
+@dataclass
+class Front:
+    """A server of agents that runs, and the authority that its agents come from."""
+
+    url: str
+    folder: Path
+    authority: Authority
+    process: Worker
+
+    def tls_of(self, name: str) -> TlsFiles:
+        """The certificate of an agent, made for this."""
+        ca_path = self.folder / "ca.pem"
+        path = certificate_for(self.authority, Holder("agent", name), self.folder)
+        return TlsFiles(path, path, ca_path)
+
+    def cpu_s(self) -> float:
+        """Its processor time."""
+        return cpu_seconds(self.process.process.pid)
 
 
 @dataclass
@@ -61,6 +85,20 @@ class Workplace:
                     return gateway
                 await asyncio.sleep(0.05)
 
+    async def start_front(self) -> Front:
+        """A server of agents as a process of its own, in front of the store."""
+        folder = self.folder / "certs"
+        folder.mkdir(mode=0o700)
+        authority = Authority.create("mas", now=datetime.now(UTC))
+        (folder / "ca.pem").write_bytes(pem_of([authority.certificate]))
+        certificate_for(authority, Holder("server", "localhost"), folder)
+        command = (*module("benchmarks.workers.server"), str(self.folder))
+        made = await self.stack.enter_async_context(
+            worker("the server", command, environment={"MAS_URL": self.url})
+        )
+        port = int(await made.heard(READY_SECONDS))
+        return Front(f"grpcs://localhost:{port}", folder, authority, made)
+
     @property
     def partitions(self) -> int:
         """How many there are."""
@@ -78,6 +116,15 @@ class Workplace:
         """Ids among the agents of the full policy whose inboxes lie in a partition."""
         found = [name for name in agent_names() if partition_of(name, self.partitions) == partition]
         return found[:count]
+
+
+def certificate_for(authority: Authority, holder: Holder, folder: Path) -> Path:
+    """The file of a new certificate and its key."""
+    key = new_key()
+    certificate = authority.issue(holder, key.public_key(), now=datetime.now(UTC))
+    path = folder / f"{holder.kind}-{holder.name}.pem"
+    write_pair(pem_of([certificate]), key_pem(key), path)
+    return path
 
 
 @asynccontextmanager

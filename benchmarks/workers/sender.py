@@ -5,12 +5,16 @@ from __future__ import annotations
 import asyncio
 import sys
 from contextlib import AsyncExitStack
+from pathlib import Path
 
 import msgspec
 
 from mas_core.agent.client import Client
+from mas_core.agent.connecting import connect
 from mas_core.base.event_loop import run
 from mas_core.ops.bench.load import Load, send_all
+from mas_core.settings.tls_files import TlsFiles
+from mas_core.store.contract import AgentSide
 from mas_core.store.store import Store
 
 STARTS_AT_ONCE = 50
@@ -25,6 +29,8 @@ class SenderLaunch(msgspec.Struct, frozen=True):
     routes: tuple[tuple[str, str, str], ...]
     """Agent, its token, its target."""
     load: Load
+    tls: dict[str, tuple[str, str, str]] = {}
+    """Agent -> paths of certificate, key and authorities of those who come through a server of agents."""
 
 
 class SenderReport(msgspec.Struct, frozen=True):
@@ -40,13 +46,22 @@ class SenderReport(msgspec.Struct, frozen=True):
 async def _main(launch: SenderLaunch) -> None:
     starting = asyncio.Semaphore(STARTS_AT_ONCE)
     async with (
-        Store(launch.url, namespace=launch.namespace, partitions=launch.partitions) as store,
+        Store(
+            "memory://" if launch.tls else launch.url,
+            namespace=launch.namespace,
+            partitions=launch.partitions,
+        ) as store,
         AsyncExitStack() as stack,
     ):
 
         async def start(agent: str, token: str, target: str) -> tuple[Client, str]:
             async with starting:
-                return await stack.enter_async_context(Client(store, agent, token)), target
+                reached: AgentSide = store
+                if agent in launch.tls:
+                    files = TlsFiles(*map(Path, launch.tls[agent]))
+                    reached = (await connect(agent, launch.url, token, None, tls=files)).store
+                    stack.push_async_callback(reached.close)
+                return await stack.enter_async_context(Client(reached, agent, token)), target
 
         routes = await asyncio.gather(*(start(*item) for item in launch.routes))
         _say(b"ready")

@@ -272,6 +272,8 @@ async def live_system(
     settings.setdefault("retry", QUICK_RETRIES)
     partitions = partitions or (3 if "+cluster:" in url else 1)
     is_remote, url = url.startswith(REMOTE), url.removeprefix(REMOTE)
+    # `make sdk`: agents of every test come through a server of agents, wherever there is a real store behind it.
+    is_remote = is_remote or (bool(os.environ.get("MAS_TEST_OVER_GRPC")) and not url.startswith("memory:"))
     if url == "memory://":
         url = f"memory://{new_namespace()}"
     with tempfile.TemporaryDirectory(prefix="mas-test-") as folder:

@@ -12,6 +12,7 @@ import resource
 import sys
 import time
 from array import array
+from pathlib import Path
 
 import msgspec
 
@@ -20,6 +21,7 @@ from mas_core.base.event_loop import run
 from mas_core.model.message import AgentMessage
 from mas_core.ops.bench.load import MESSAGE_TYPE
 from mas_core.ops.bench.receiving import REQUEST_TYPE, ReceiverLaunch, ReceiverReport
+from mas_core.settings.tls_files import TlsFiles
 
 PATIENCE_S = 10.0
 """How long messages may fail to come before the rest counts as lost."""
@@ -81,6 +83,7 @@ async def _main(launch: ReceiverLaunch) -> None:
                 redis_url=launch.url,
                 namespace=launch.namespace,
                 partitions=launch.partitions,
+                tls=TlsFiles(*map(Path, launch.tls[agent_id])) if agent_id in launch.tls else None,
                 token=token,
                 capabilities=capabilities,
                 max_in_flight=256,

@@ -6,13 +6,14 @@ import asyncio
 import contextlib
 import sys
 from array import array
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 
 import msgspec
 
 from mas_core.errors import AgentFailed
 from mas_core.ops.system import System
+from mas_core.settings.tls_files import TlsFiles
 
 REQUEST_TYPE = "bench.request"
 MAX_REPORT_BYTES = 2**30
@@ -27,6 +28,8 @@ class ReceiverLaunch(msgspec.Struct, frozen=True):
     partitions: int
     agents: tuple[tuple[str, str, tuple[str, ...]], ...]
     """Id, token and capabilities of each."""
+    tls: dict[str, tuple[str, str, str]] = {}
+    """Id -> paths of certificate, key and authorities of those who come through a server of agents."""
 
 
 class ReceiverReport(msgspec.Struct, frozen=True):
@@ -74,18 +77,33 @@ class Receiving:
 
 @asynccontextmanager
 async def receiving(
-    system: System, agents: Sequence[tuple[str, str, tuple[str, ...]]]
+    system: System,
+    agents: Sequence[tuple[str, str, tuple[str, ...]]],
+    *,
+    url: str = "",
+    tls: Mapping[str, TlsFiles] | None = None,
 ) -> AsyncIterator[Receiving]:
     """A process of its own that runs these agents until the block ends.
 
     Args:
         system: The system.
         agents: Id, token and capabilities of each.
+        url: The server of agents through which they come; they reach the store when left out.
+        tls: Their certificates, where they come through one.
 
     Raises:
         AgentFailed: It did not start.
     """
-    launch = ReceiverLaunch(system.target.url, system.store.namespace, system.store.partitions, tuple(agents))
+    launch = ReceiverLaunch(
+        url or system.target.url,
+        system.store.namespace,
+        system.store.partitions,
+        tuple(agents),
+        {
+            name: (str(one.cert_path), str(one.key_path), str(one.ca_path))
+            for name, one in (tls or {}).items()
+        },
+    )
     process = await asyncio.create_subprocess_exec(
         sys.executable,
         "-m",
