@@ -5,7 +5,7 @@ BIN    := $(VENV)/bin
 STAMP  := $(VENV)/.installed
 DEV    := $(VENV)/.installed-dev
 
-.PHONY: run test check gen protocol docs bench bench-peers differential tamper clean fuzz audit faults soak elections
+.PHONY: run test sdk check gen protocol docs bench bench-peers differential tamper clean fuzz audit faults soak elections
 .DEFAULT_GOAL := run
 
 $(BIN)/python:
@@ -42,6 +42,11 @@ check: $(DEV)  ## format, lint, types, floors, generated files
 
 gen: $(DEV)    ## write generated files: completions, reference pages, pictures of the dashboard
 	@$(BIN)/python -m mas_cli.generated_files
+
+SDK := $(addprefix tests/integration/test_,$(addsuffix .py,agents_* topics tasks consensus leaders signatures encrypted_messages delegation \
+  delivery_modes supervisor routing expiry priorities schedule retry_policies told_progress rehearsal))
+sdk: $(DEV)    ## run the tests of the SDK once more, its agents behind a server of agents
+	@MAS_TEST_OVER_GRPC=1 $(BIN)/python -m pytest -q --numprocesses $(WORKERS) --dist loadfile $(SDK)
 
 protocol: $(DEV)  ## write the code of mas_core/protocol/*.proto, with the oldest compiler whose code is supported
 	@test -d $(VENV)-protocol || $(BIN)/python -m venv $(VENV)-protocol

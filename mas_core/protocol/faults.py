@@ -26,7 +26,8 @@ def error_of(fault: Error) -> MasError:
         found = json.loads(fault.details)
         details = {str(name): value for name, value in found.items()} if isinstance(found, dict) else {}
     # The texts of some errors are made of their facts, so it is not theirs to make them again.
-    error = MasError.__new__(_CLASSES.get(fault.code, MasError))
+    kind = _CLASSES.get(fault.code, MasError)
+    error = kind.__new__(kind)
     MasError.__init__(error, fault.message, hint=tuple(fault.hints))
     error.details = details
     return error

@@ -209,8 +209,12 @@ def test_a_missing_project_names_init():
     assert raised.value.hint == ("mas init DIR",)
 
 
-OWN_STREAMS = {ROOT / "mas_core" / "base" / "logs.py", ROOT / "mas_core" / "ops" / "bench" / "receiver.py"}
-"""Where logs go, and a process that answers its parent over its own standard output."""
+OWN_STREAMS = {
+    ROOT / "mas_core" / "base" / "logs.py",
+    ROOT / "mas_core" / "ops" / "bench" / "receiver.py",
+    ROOT / "mas_core" / "server" / "handshakes.py",
+}
+"""Where logs go, a process that answers its parent over its own standard output, and one that reads gRPC's log."""
 
 
 @pytest.mark.parametrize("path", SOURCES, ids=lambda path: str(path.relative_to(ROOT)))
