@@ -11,7 +11,7 @@ import os
 import secrets
 import shutil
 import stat
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from errno import ENOENT
 from pathlib import Path, PurePosixPath
@@ -19,6 +19,7 @@ from typing import Any, BinaryIO, Protocol, cast
 from urllib.parse import urlsplit
 
 from mas_core.audit.durable_files import sync_folder
+from mas_core.base.known_secrets import hidden
 from mas_core.errors import ArchiveUnavailable, ConfigurationError, MasError
 from mas_core.settings.masking import mask_url
 from mas_core.settings.private_files import private_dir
@@ -62,12 +63,13 @@ class ArchiveTarget(Protocol):
         """
 
 
-def open_target(url: str, system: str) -> ArchiveTarget:
+def open_target(url: str, system: str, options: Mapping[str, str] | None = None) -> ArchiveTarget:
     """The place at `url` in which the files of one system lie.
 
     Args:
         url: A path, or what fsspec takes: s3://bucket/path, gcs://..., abfs://..., sftp://..., memory://...
         system: Name of a folder there, so that several systems can share an archive; empty for the place itself.
+        options: What fsspec takes beside the URL.
 
     Raises:
         ConfigurationError: The URL cannot be used, holds a password, or needs a library that is not there.
@@ -76,7 +78,7 @@ def open_target(url: str, system: str) -> ArchiveTarget:
     if mask_url(url) != url:
         raise ConfigurationError(
             "the URL of the archive holds a password, which others could read",
-            hint="put it into the environment, or into ~/.config/fsspec/conf.json",
+            hint="write  options: {secret: env:NAME}  below it, or ~/.config/fsspec/conf.json",
         )
     parts = urlsplit(url)
     if "://" not in url or parts.scheme == "file":
@@ -92,7 +94,7 @@ def open_target(url: str, system: str) -> ArchiveTarget:
             hint="pip install 'mas[archive]'",
         ) from None
     try:
-        files, root = fsspec.core.url_to_fs(url)
+        files, root = fsspec.core.url_to_fs(url, **(options or {}))
     except (ImportError, ValueError) as error:
         raise ConfigurationError(f"{url} cannot be used: {_said(error)}", hint="pip install s3fs") from error
     except Exception as error:
@@ -281,4 +283,4 @@ def _unavailable(where: str, name: str, why: str) -> ArchiveUnavailable:
 
 
 def _said(error: BaseException) -> str:
-    return (str(error) or type(error).__name__).splitlines()[0][:200]
+    return hidden((str(error) or type(error).__name__).splitlines()[0])[:200]

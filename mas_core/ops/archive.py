@@ -21,6 +21,7 @@ from mas_core.registry.operator_log import acting
 from mas_core.settings.gateway_settings import AuditSettings
 from mas_core.settings.project import Project
 from mas_core.settings.project_config import load_config
+from mas_core.settings.secrets import check_own, filled, holds_reference
 
 __all__ = ["ArchiveRun", "Kept", "Restored", "archive", "restore"]
 
@@ -66,7 +67,7 @@ async def archive(
             "this needs the keys that sign checkpoints", hint="run it in the project folder"
         )
     keys = CheckpointKeys(folder, keys_dir, system.store.namespace)
-    target = _target(url or audit_settings(project).archive.url, keys, folder)
+    target = _target(url, project, keys, folder)
     rule = in_force((await load(system)).retention) if trim else None
     keeper = Keeper(system.store.records, folder, keys, target)
     partitions = range(system.store.width)
@@ -104,12 +105,15 @@ async def restore(project: Project | None, *, url: str = "", out: Path | None = 
             "no archive is known", hint=("--from URL", "set gateway.audit.archive.url in mas.yaml")
         )
     if out is not None:
-        return await asyncio.to_thread(restore_folder, await asyncio.to_thread(_only_system, url), out)
+        return await asyncio.to_thread(
+            restore_folder, await asyncio.to_thread(_only_system, url, project), out
+        )
     if project is None:
         raise UsageError("without a project the segments need a folder", hint="--out DIR")
     folder = evidence_folder(project)
     public = public_keys(folder)
-    return await asyncio.to_thread(restore_missing, folder, public, open_target(url, system_folder(public)))
+    target = _opened(url, project, system_folder(public))
+    return await asyncio.to_thread(restore_missing, folder, public, target)
 
 
 def evidence_folder(project: Project | None, keys_dir: Path | None = None) -> Path:
@@ -171,18 +175,29 @@ def _facts(kept: Kept) -> dict[str, object]:
     }
 
 
-def _target(url: str, keys: CheckpointKeys, folder: Path) -> ArchiveTarget | None:
-    if not url:
+def _opened(url: str, project: Project | None, system: str) -> ArchiveTarget:
+    """The place at a URL; what the settings say beside their own URL goes to no other."""
+    settings = audit_settings(project).archive
+    options = {}
+    if project is not None and url == settings.url:
+        if any(holds_reference(value) for value in settings.options.values()):
+            check_own(project.config_path)
+        options = {name: filled(value, project.root) for name, value in settings.options.items()}
+    return open_target(url, system, options)
+
+
+def _target(url: str, project: Project | None, keys: CheckpointKeys, folder: Path) -> ArchiveTarget | None:
+    if not (url := url or audit_settings(project).archive.url):
         return None
-    target = open_target(url, system_folder(keys.public))
+    target = _opened(url, project, system_folder(keys.public))
     if Path(target.shown).is_relative_to(folder.absolute()):
         raise ConfigurationError(f"{target.shown} is the evidence folder itself", hint="--to another disk")
     return target
 
 
-def _only_system(url: str) -> ArchiveTarget:
+def _only_system(url: str, project: Project | None) -> ArchiveTarget:
     """The folder of the one system at a URL, which may be that folder itself."""
-    here = open_target(url, "")
+    here = _opened(url, project, "")
     names = [name for name in here.names() if name == PUBLIC_FILE or name.endswith(f"/{PUBLIC_FILE}")]
     systems = [name.removesuffix(PUBLIC_FILE).rstrip("/") for name in names if name.count("/") <= 1]
     if not systems:
@@ -192,4 +207,4 @@ def _only_system(url: str) -> ArchiveTarget:
             f"{len(systems)} systems share the archive {here.shown}",
             hint=[f"--from {url.rstrip('/')}/{name}" for name in systems[:5]],
         )
-    return open_target(url, systems[0]) if systems[0] else here
+    return _opened(url, project, systems[0]) if systems[0] else here

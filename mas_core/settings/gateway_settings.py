@@ -11,16 +11,17 @@ from typing import Literal, Self, TypeVar
 from urllib.parse import urlsplit
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from mas_core.model import policy
 from mas_core.model.priority import LANE_WEIGHTS, LANES
 from mas_core.settings.layers import environment_layer, flattened, merged
-from mas_core.settings.masking import masked
+from mas_core.settings.masking import is_secret, masked
 from mas_core.settings.permissions import DlpAction
 from mas_core.settings.private_files import write_private
 from mas_core.settings.retries import DefaultRetrySettings
+from mas_core.settings.secrets import anchored, is_reference
 from mas_core.settings.topic_settings import TopicSettings
 from mas_core.settings.tracing import TracingSettings
 from mas_core.settings.yaml_documents import read_yaml, validated
@@ -94,14 +95,26 @@ class ArchiveSettings(Section):
 
     url: str = ""
     """A folder that is there, relative to the file that names it, or a URL that fsspec knows; none when empty."""
+    options: dict[str, str] = {}
+    """What fsspec takes beside the URL, such as key and secret; secrets stand here as references like env:NAME."""
     every_s: float = Field(default=3600, ge=1)
     """Seconds between two runs that copy segments, and do what the retention in force says."""
 
+    @field_validator("options")
+    @classmethod
+    def _holds_no_secret(cls, options: dict[str, str]) -> dict[str, str]:
+        for name, value in options.items():
+            if (is_secret(name) or name.endswith("key")) and not is_reference(value):
+                raise ValueError(
+                    f"{name}: a secret does not stand here itself\nwrite  env:NAME  or  file:PATH"
+                )
+        return options
+
     def relative_to(self, folder: Path) -> Self:
-        """The same with a relative folder understood from `folder`."""
-        if not self.url or "://" in self.url:
-            return self
-        return self.model_copy(update={"url": str(folder / Path(self.url).expanduser())})
+        """The same with a relative folder, and files of secrets, understood from `folder`."""
+        options = {name: anchored(value, folder) for name, value in self.options.items()}
+        url = self.url if not self.url or "://" in self.url else str(folder / Path(self.url).expanduser())
+        return self.model_copy(update={"url": url, "options": options})
 
 
 class WitnessSettings(Section):

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from mas_core.errors import ConfigurationError, SecretUnavailable
+from mas_core.errors import ConfigurationError, SecretUnavailable, SpecInvalid
+from mas_core.ops import archive
 from mas_core.ops.events import store_place
 from mas_core.security.gateway_keys import GatewayKeys
 from mas_core.settings.contexts import Context, ContextStore
@@ -121,3 +122,27 @@ def test_agents_do_not_inherit_the_secrets_of_others(project, monkeypatch):
     withheld = SecretVariables(load_config(project), project.tokens_dir).withheld_from("billing", specs)
 
     assert withheld == {"OUR_PASSWORD", "OUR_EVENTS", "OUR_GATEWAY_KEY", "SHOP_TOKEN", "SHOP_KEY"}
+
+
+def test_an_archive_gets_its_secrets_beside_its_url(project, monkeypatch):
+    """From references, and at no other URL than its own; the secret itself is refused in mas.yaml."""
+    asked = []
+    monkeypatch.setattr(archive, "open_target", lambda url, system, options: asked.append((url, options)))
+    monkeypatch.setenv("ARCHIVE_SECRET", "hunter2")
+    write_private(project.root / "archive.key", b"AKIA0815\n")
+    text = "gateway: {audit: {archive: {url: 's3://cold/mas', options: {%s, region: eu}}}}\n"
+    project.config_path.write_text(text % "key: file:archive.key, secret: 'env:ARCHIVE_SECRET'")
+
+    archive._opened("s3://cold/mas", project, "mas")
+    archive._opened("s3://of.others/mas", project, "mas")
+
+    options = {"key": "AKIA0815", "secret": "hunter2", "region": "eu"}
+    assert asked == [("s3://cold/mas", options), ("s3://of.others/mas", {})]
+    project.config_path.chmod(0o666)
+    with pytest.raises(ConfigurationError, match="others can change"):
+        archive._opened("s3://cold/mas", project, "mas")
+    for name in ("secret", "key", "account_key", "token"):
+        project.config_path.write_text(text % f"{name}: hunter2")
+        with pytest.raises(SpecInvalid, match="does not stand here itself") as caught:
+            load_config(project)
+        assert "hunter2" not in str(caught.value)
