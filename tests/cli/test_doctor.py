@@ -4,11 +4,14 @@ import asyncio
 import json
 import re
 import zipfile
+from pathlib import Path
 
 import pytest
 
 from mas_core.ops.checks.table import CHECKS
 from mas_core.ops.system import System
+from mas_core.settings.private_files import write_private
+from mas_core.settings.project import project_at
 from mas_core.settings.target import resolve_target
 
 
@@ -237,3 +240,35 @@ def test_a_bundle_is_asked_for_and_replaces_nothing(mas, inside, tmp_path):
     assert (unasked.code, path.exists()) == (2, False)
     assert "doctor.json" in unasked.err
     assert (taken.code, there.read_text()) == (7, "mine")
+
+
+def test_s42_doctor_tells_which_secrets_are_missing_or_in_the_clear(mas, monkeypatch):
+    """With what to do about each, and without any of them."""
+    assert mas("init", "demo").code == 0
+    monkeypatch.chdir("demo")
+    monkeypatch.delenv("OUR_KEY", raising=False)
+    project = project_at(Path())
+    project.config_path.chmod(0o644)
+    (project.root / "agents.d" / "hello.yaml").write_text(
+        "agent_id: hello\nexec: [cat]\nsecrets: {KEY: 'file:key'}\n"
+    )
+    with project.config_path.open("a") as settings:
+        settings.write("url: redis://:hunter2-in-the-clear@127.0.0.1:1\nevents: {url: 'cmd:false'}\n")
+    write_private(project.tokens_dir / "hello.token", b"env:OUR_KEY\n")
+
+    ran = mas("doctor", "--only", "secrets", "-o", "json")
+
+    told = [(line["status"], line["message"].partition(":")[0]) for line in ran.json]
+    assert told == [
+        ("warn", "url in mas.yaml holds a password"),
+        ("red", "events.url"),
+        ("warn", "hello.token"),
+        ("red", "the secret KEY of hello"),
+    ]
+    assert all(line["fix"] for line in ran.json)
+    assert "hunter2" not in ran.out + ran.err
+    monkeypatch.setenv("OUR_KEY", "mas_token")
+    write_private(project.root / "agents.d" / "key", b"of hello")
+    project.config_path.write_text("name: demo\n")
+    (line,) = mas("doctor", "--only", "secrets", "-o", "json").json
+    assert (line["status"], line["message"]) == ("ok", "2 references lead to secrets")

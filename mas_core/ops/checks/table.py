@@ -7,7 +7,7 @@ from dataclasses import replace
 from difflib import get_close_matches
 
 from mas_core.errors import NotFound, UsageError
-from mas_core.ops.checks import of_machine, of_server, of_work
+from mas_core.ops.checks import of_machine, of_secrets, of_server, of_work
 from mas_core.ops.checks.finding import Bounds, Check, Finding, Result
 from mas_core.ops.checks.look import Look
 from mas_core.ops.health.report import HealthStatus
@@ -15,6 +15,9 @@ from mas_core.ops.health.server_findings import MEMORY_RED, MEMORY_WARN
 
 CHECKS: tuple[Check, ...] = (
     Check("files", "keys, tokens and all of .mas/ are yours alone", "machine", of_machine.files),
+    Check(
+        "secrets", "what settings, keys, tokens and specs refer to is there", "machine", of_secrets.secrets
+    ),
     Check("specs", "mas.yaml, the policy and the specs are valid", "machine", of_machine.specs),
     Check("contexts", "contexts can be read, and lead somewhere", "machine", of_machine.contexts),
     Check("completion", "TAB completes mas in your shell", "machine", of_machine.completion),
