@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -26,6 +27,7 @@ from mas_core.registry.operator_log import named
 from mas_core.registry.registry import AgentEntry
 from mas_core.security.rate_limits import RateLimits
 from mas_core.security.tokens import agent_key, derive_keys, new_token
+from mas_core.settings.certificate_paths import certificates_dir, issued_dir
 from mas_core.settings.private_files import check_token_place, write_token
 
 DEFAULT_OVERLAP_S = 3600.0
@@ -252,13 +254,28 @@ async def revoke_token(system: System, agent_id: str, key_id: str = "") -> tuple
 async def deregister(system: System, agent_id: str) -> None:
     """Remove an agent, its standing and the trust in it; its state, and a block of its name, stay.
 
+    Certificates that were issued to it here are revoked, so that they are of no use to whoever has them when
+    another agent gets the name.
+
     Raises:
         AgentNotFound: It is not registered.
     """
     await system.registry.get(agent_id)
     await system.registry.delete(agent_id)
+    await _revoke_certificates(system, agent_id)
     await system.store.records.close_connections(agent_id, for_good=True)
     await system.policy.change(lambda document: _without_agent(document, agent_id))
+
+
+async def _revoke_certificates(system: System, agent_id: str) -> None:
+    project = system.target.project
+    if project is None or not issued_dir(certificates_dir(project.root)).exists():
+        return
+    from mas_core.ops.certificate_revocations import revoke  # noqa: PLC0415 - slow, and few have any
+    from mas_core.security.certificates import Holder  # noqa: PLC0415
+
+    with contextlib.suppress(KeyNotFound):
+        await revoke(system, Holder("agent", agent_id), reason="the agent was deregistered")
 
 
 async def list_agents(system: System, *, capability: str = "", status: str = "") -> list[AgentSummary]:

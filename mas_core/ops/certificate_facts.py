@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -20,6 +21,7 @@ from mas_core.security.certificates import HOLDER_KINDS, Holder, is_issued_by, r
 from mas_core.security.spiffe import (
     MAX_CERTIFICATE_BYTES,
     check_in_force,
+    extension_of,
     identity_of,
     read_certificate,
     serial_of,
@@ -179,10 +181,10 @@ def certificates_in(path: Path) -> list[x509.Certificate]:
 def names_in(certificate: x509.Certificate) -> tuple[str, ...]:
     """The alternative names of a certificate, each with its kind; none where they cannot be decoded."""
     try:
-        names = certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
-    except (x509.ExtensionNotFound, x509.DuplicateExtension, x509.UnsupportedGeneralNameType, ValueError):
+        names = extension_of(certificate, x509.SubjectAlternativeName)
+    except CertificateRefused:
         return ()
-    return tuple(_name(each) for each in names)
+    return tuple(_name(each) for each in names or ())
 
 
 _STATUS: Mapping[str, Status] = {"not_yet_valid": "early", "expired": "expired", "revoked": "revoked"}
@@ -205,9 +207,10 @@ def _identity(certificate: x509.Certificate, trust_domain: str) -> tuple[str, st
 
 def _is_authority(certificate: x509.Certificate) -> bool:
     try:
-        return certificate.extensions.get_extension_for_class(x509.BasicConstraints).value.ca
-    except (x509.ExtensionNotFound, x509.DuplicateExtension, ValueError):
+        basic = extension_of(certificate, x509.BasicConstraints)
+    except CertificateRefused:
         return False
+    return basic is not None and basic.ca
 
 
 def _hosts(certificate: x509.Certificate) -> tuple[str, ...]:
@@ -216,10 +219,10 @@ def _hosts(certificate: x509.Certificate) -> tuple[str, ...]:
 
 def _uses(certificate: x509.Certificate) -> tuple[str, ...]:
     try:
-        uses = certificate.extensions.get_extension_for_class(x509.ExtendedKeyUsage).value
-    except (x509.ExtensionNotFound, x509.DuplicateExtension, ValueError):
+        uses = extension_of(certificate, x509.ExtendedKeyUsage)
+    except CertificateRefused:
         return ()
-    return tuple(_USES.get(each, each.dotted_string) for each in uses)
+    return tuple(_USES.get(each, each.dotted_string) for each in uses or ())
 
 
 def _name(name: x509.GeneralName) -> str:
@@ -254,9 +257,12 @@ def _key(certificate: x509.Certificate) -> str:
 
 def _text(certificate: x509.Certificate, side: Literal["subject", "issuer"]) -> str:
     try:
-        name = certificate.subject if side == "subject" else certificate.issuer
+        with warnings.catch_warnings():
+            # It warns of names that are too long or too short; they are shown as they are.
+            warnings.simplefilter("ignore")
+            name = certificate.subject if side == "subject" else certificate.issuer
         return name.rfc4514_string()
-    except ValueError:
+    except (ValueError, TypeError):
         return ""
 
 

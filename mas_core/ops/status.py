@@ -9,6 +9,7 @@ from mas_core.errors import ConfigurationError, IntegrityError, SpecInvalid
 from mas_core.model.gateway_status import GatewayStatus
 from mas_core.ops.agents import AgentSummary, list_agents
 from mas_core.ops.system import System
+from mas_core.settings.certificate_paths import certificates_dir
 from mas_core.settings.project import Project
 from mas_core.settings.project_config import load_config
 from mas_core.settings.running_context import read_running
@@ -85,6 +86,8 @@ class SystemStatus:
     """Why the specs of the project cannot be read."""
     policy_problem: str = ""
     """Why the stored policy cannot be read."""
+    certificate_problems: tuple[StatusProblem, ...] = ()
+    """Certificates that have ended, or end soon."""
 
     @property
     def problems(self) -> list[StatusProblem]:
@@ -129,6 +132,7 @@ class SystemStatus:
         if self.policy_problem and not any(alarm.startswith(self.policy_problem) for alarm in alarms):
             found.append(StatusProblem(self.policy_problem, "mas gateway status"))
         found += [StatusProblem(alarm, "mas rbac history") for alarm in alarms]
+        found += self.certificate_problems
         found += self._evidence_problems()
         if self.rules == 0 and not self.policy_problem:
             found.append(
@@ -179,6 +183,7 @@ async def status(system: System) -> SystemStatus:
         policy_problem = error.message
     agents = await list_agents(system)
     expected, spec_problem = _expected(system.target.project)
+    certificates = _certificate_problems(system.target.project)
     now = await records.time_ms()
     return SystemStatus(
         system.target.name,
@@ -206,6 +211,7 @@ async def status(system: System) -> SystemStatus:
         _wants_notary(system.target.project),
         spec_problem,
         policy_problem,
+        certificates,
     )
 
 
@@ -217,6 +223,22 @@ def _expected(project: Project | None) -> tuple[list[str], str]:
     except SpecInvalid as error:
         return [], error.message.splitlines()[0]
     return [spec.agent_id for spec in specs if spec.instances.min], ""
+
+
+def _certificate_problems(project: Project | None) -> tuple[StatusProblem, ...]:
+    if project is None:
+        return ()
+    try:
+        loaded = load_config(project)
+        specs = [spec for spec in loaded.specs() if spec.instances.min]
+    except ConfigurationError:
+        return ()
+    named = [loaded.config.tls_server_cert_path, *(spec.tls_cert_path for spec in specs)]
+    if not any(named) and not certificates_dir(project.root).exists():
+        return ()
+    from mas_core.ops.certificate_problems import certificate_problems  # noqa: PLC0415 - slow, and few have any
+
+    return tuple(StatusProblem(item.message, item.fix) for item in certificate_problems(loaded, specs))
 
 
 def _wants_notary(project: Project | None) -> bool:

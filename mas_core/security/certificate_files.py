@@ -215,7 +215,7 @@ def _read(path: Path) -> bytes:
 def _certificates_in(text: bytes, path: Path) -> list[x509.Certificate]:
     try:
         return x509.load_pem_x509_certificates(text)
-    except ValueError as error:
+    except (ValueError, x509.InvalidVersion) as error:
         raise ConfigurationError(f"{path} holds no certificate in PEM", path=str(path)) from error
 
 

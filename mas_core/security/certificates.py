@@ -22,8 +22,8 @@ from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
-from mas_core.errors import ConfigurationError, UsageError
-from mas_core.security.spiffe import agent_uri, check_trust_domain, operator_uri
+from mas_core.errors import CertificateRefused, ConfigurationError, UsageError
+from mas_core.security.spiffe import agent_uri, check_trust_domain, operator_uri, spiffe_id_of
 
 HolderKind: TypeAlias = Literal["agent", "operator", "server"]
 Key: TypeAlias = ec.EllipticCurvePrivateKey
@@ -177,11 +177,9 @@ def is_issued_by(certificate: x509.Certificate, authority: x509.Certificate) -> 
 def trust_domain_of(authority: x509.Certificate) -> str:
     """The trust domain that an authority of ours issues for; empty when it says none."""
     try:
-        names = authority.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
-        uris = names.get_values_for_type(x509.UniformResourceIdentifier)
-    except (x509.ExtensionNotFound, ValueError):
+        return spiffe_id_of(authority).removeprefix("spiffe://")
+    except CertificateRefused:
         return ""
-    return uris[0].removeprefix("spiffe://") if len(uris) == 1 else ""
 
 
 def new_key() -> Key:
@@ -212,7 +210,7 @@ def request_key(data: bytes) -> PublicKey:
         if not request.is_signature_valid:
             raise UsageError("the signing request is not signed by the key that it names")
         key = request.public_key()
-    except (ValueError, UnsupportedAlgorithm, InvalidSignature) as error:
+    except (ValueError, x509.InvalidVersion, UnsupportedAlgorithm, InvalidSignature) as error:
         raise UsageError(
             "this is no certificate signing request in PEM or DER",
             hint="openssl req -new -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -subj / "

@@ -8,6 +8,7 @@ its common name is never looked at. That it comes from an authority that is trus
 from __future__ import annotations
 
 import re
+import warnings
 from collections.abc import Container
 from datetime import datetime
 from enum import StrEnum
@@ -129,7 +130,7 @@ def spiffe_id_of(certificate: x509.Certificate) -> str:
     Raises:
         CertificateRefused: It has none, or several, or cannot be decoded.
     """
-    names = _extension(certificate, x509.SubjectAlternativeName)
+    names = extension_of(certificate, x509.SubjectAlternativeName)
     uris = [] if names is None else names.get_values_for_type(x509.UniformResourceIdentifier)
     if not uris:
         raise refused(Reason.NO_SPIFFE_ID, "the certificate has no SPIFFE ID among its alternative names")
@@ -168,13 +169,39 @@ def read_certificate(data: bytes) -> x509.Certificate:
         CertificateRefused: It is too large or cannot be decoded.
     """
     begin = data.find(_PEM_BEGIN)
+    if begin >= 0:
+        end = data.find(_PEM_BEGIN, begin + 1)
+        data = data[begin : end if end > 0 else None]
+    if len(data) > MAX_CERTIFICATE_BYTES:
+        raise refused(Reason.UNREADABLE, f"the certificate has more than {MAX_CERTIFICATE_BYTES} bytes")
     try:
-        if begin >= 0:
-            end = data.find(_PEM_BEGIN, begin + 1)
-            return x509.load_pem_x509_certificate(_bounded(data[begin : end if end > 0 else None]))
-        return x509.load_der_x509_certificate(_bounded(data))
-    except ValueError:
+        with warnings.catch_warnings():
+            # It warns of what RFC 5280 forbids; that is refused here.
+            warnings.simplefilter("ignore")
+            load = x509.load_pem_x509_certificate if begin >= 0 else x509.load_der_x509_certificate
+            certificate = load(data)
+            is_numbered = certificate.serial_number > 0
+    except (ValueError, x509.InvalidVersion):
         raise refused(Reason.UNREADABLE, "this is no certificate in PEM or DER") from None
+    if not is_numbered:
+        raise refused(Reason.UNREADABLE, "the certificate has no positive serial number")
+    return certificate
+
+
+def extension_of(certificate: x509.Certificate, kind: type[E]) -> E | None:
+    """What a certificate says in an extension of this kind; None where it has none.
+
+    Raises:
+        CertificateRefused: Its extensions cannot be decoded.
+    """
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            return certificate.extensions.get_extension_for_class(kind).value
+    except x509.ExtensionNotFound:
+        return None
+    except (ValueError, TypeError, x509.DuplicateExtension, x509.UnsupportedGeneralNameType):
+        raise refused(Reason.UNREADABLE, "what the certificate says cannot be decoded") from None
 
 
 def serial_of(certificate: x509.Certificate) -> str:
@@ -226,28 +253,13 @@ def refused(reason: Reason, message: str) -> CertificateRefused:
 
 def _check_use(certificate: x509.Certificate) -> None:
     """Make sure that it is an end entity's and may be a client's (X509-SVID, sections 4.1 to 4.4)."""
-    basic = _extension(certificate, x509.BasicConstraints)
-    usage = _extension(certificate, x509.KeyUsage)
+    basic = extension_of(certificate, x509.BasicConstraints)
+    usage = extension_of(certificate, x509.KeyUsage)
     if (basic is not None and basic.ca) or (usage is not None and (usage.key_cert_sign or usage.crl_sign)):
         raise refused(Reason.WRONG_USE, "the certificate is that of an authority")
-    uses = _extension(certificate, x509.ExtendedKeyUsage)
+    uses = extension_of(certificate, x509.ExtendedKeyUsage)
     if uses is not None and ExtendedKeyUsageOID.CLIENT_AUTH not in uses:
         raise refused(Reason.WRONG_USE, "the certificate is not for clients")
-
-
-def _extension(certificate: x509.Certificate, kind: type[E]) -> E | None:
-    try:
-        return certificate.extensions.get_extension_for_class(kind).value
-    except x509.ExtensionNotFound:
-        return None
-    except (ValueError, x509.DuplicateExtension, x509.UnsupportedGeneralNameType):
-        raise refused(Reason.UNREADABLE, "what the certificate says cannot be decoded") from None
-
-
-def _bounded(data: bytes) -> bytes:
-    if len(data) > MAX_CERTIFICATE_BYTES:
-        raise refused(Reason.UNREADABLE, f"the certificate has more than {MAX_CERTIFICATE_BYTES} bytes")
-    return data
 
 
 def _shown(text: str) -> str:

@@ -6,17 +6,22 @@ import contextlib
 import json
 import tempfile
 from collections.abc import Callable, Sequence
+from datetime import UTC, datetime
 from functools import lru_cache
 from pathlib import Path
 from typing import NamedTuple
 
 import msgspec
+from cryptography import x509
+from cryptography.hazmat.primitives.hashes import SHA256
+from cryptography.hazmat.primitives.serialization import Encoding
 from support.backups import write_empty_backup
 from support.voting import Hall
 
 from mas_core.coordination.trail import verify as verify_trail
 from mas_core.errors import (
     BackupInvalid,
+    CertificateRefused,
     ConfigurationError,
     DecryptionFailed,
     EventInvalid,
@@ -62,10 +67,13 @@ from mas_core.model.registration import AgentKey
 from mas_core.ops.backup.backup_file import BackupReader
 from mas_core.ops.backup.contents import PARTS
 from mas_core.ops.backup.verify import verify
+from mas_core.ops.certificate_facts import info_of
 from mas_core.ops.consensus import read_trail
+from mas_core.security.certificates import Authority, Holder, new_key, request_key
 from mas_core.security.dlp import Scanner, load_pack
 from mas_core.security.gateway_keys import GatewayKeys
 from mas_core.security.seals import SealKey, read_header, seal_for
+from mas_core.security.spiffe import agent_of, read_certificate
 from mas_core.security.tokens import agent_key, derive_keys, new_token
 from mas_core.settings.agent_spec import read_specs
 from mas_core.settings.policy_file import load_policy_file
@@ -423,9 +431,48 @@ def _vote_seeds() -> tuple[list[bytes], bytes]:
     return [encode_json(item) for item in commands], msgspec.json.encode(hall.trail())
 
 
+def read_someones_certificate(data: bytes) -> None:
+    """What a client shows: an agent's only if its one URI says so letter by letter."""
+    try:
+        certificate = read_certificate(data)
+    except CertificateRefused:
+        return
+    now = datetime(2026, 11, 22, tzinfo=UTC)
+    info = info_of(certificate, trust_domain="mas", now=now, revoked={}, authorities=[certificate])
+    with contextlib.suppress(CertificateRefused):
+        agent_id = agent_of(certificate, trust_domain="mas")
+        assert (info.kind, info.name) == ("agent", agent_id)
+        uris = [name for name in info.names if name.startswith("URI:")]
+        assert uris == [f"URI:spiffe://mas/agent/{agent_id}"]
+
+
+def read_signing_request(data: bytes) -> None:
+    """What an operator is handed."""
+    with contextlib.suppress(UsageError):
+        request_key(data)
+
+
+def _certificate_seeds() -> tuple[list[bytes], list[bytes]]:
+    """Certificates and signing requests, in PEM and in DER."""
+    now, key = datetime(2026, 11, 22, tzinfo=UTC), new_key()
+    authority = Authority.create("mas", now=now)
+    certificates = [
+        authority.certificate,
+        authority.issue(Holder("agent", "alice"), key.public_key(), now=now),
+        authority.issue(Holder("server", "localhost", ("::1",)), key.public_key(), now=now),
+    ]
+    request = x509.CertificateSigningRequestBuilder().subject_name(x509.Name([])).sign(key, SHA256())
+    encodings = (Encoding.DER, Encoding.PEM)
+    return (
+        [each.public_bytes(encoding) for each in certificates for encoding in encodings],
+        [request.public_bytes(encoding) for encoding in encodings],
+    )
+
+
 def parsers() -> list[Parser]:
     """All of them."""
     vote_commands, vote_trail = _vote_seeds()
+    certificates, requests = _certificate_seeds()
     receipt = FrameReceipt(
         SESSION, 0, "normal", 1, (Receipt("m", Decision.BLOCKED, "r", hint=("mas x",)),), (0,)
     )
@@ -454,4 +501,6 @@ def parsers() -> list[Parser]:
         Parser("backup", read_backup, [_backup_seed()]),
         Parser("vote command", read_vote_commands, vote_commands),
         Parser("vote trail", read_vote_trail, [vote_trail]),
+        Parser("certificate", read_someones_certificate, certificates),
+        Parser("certificate signing request", read_signing_request, requests),
     ]

@@ -11,10 +11,11 @@ from cryptography import x509
 from cryptography.hazmat.primitives.hashes import SHA256
 from support.systems import live_system
 
-from mas_core.ops import certificates, standings
+from mas_core.ops import agents, certificates, standings
 from mas_core.ops.certificate_renewal import renew, renewing
 from mas_core.ops.certificate_revocations import revoke
 from mas_core.ops.project_certificates import ProjectCertificates
+from mas_core.ops.status import status
 from mas_core.ops.system import System
 from mas_core.security.certificate_files import read_pair, write_pair
 from mas_core.security.certificates import LIFETIME, Authority, Holder, key_pem, new_key, pem_of
@@ -141,3 +142,39 @@ async def test_the_runner_renews_while_it_runs(system):
 
     infos = await certificates.list_certificates(system, ["due"])
     assert [info.status for info in infos] == ["valid"]
+
+
+async def test_status_tells_of_certificates_that_end_or_cannot_be_used(system):
+    """With what to type; those that renewal will still take care of are no problem."""
+    other = Authority.create("mas", now=datetime.now(UTC))
+    given(system, "fresh")
+    given(system, "due", timedelta(hours=17))
+    given(system, "ended", timedelta(days=3))
+    given(system, "foreign", timedelta(hours=23), other)
+    given(system, "torn")
+    own(system).place_of(Holder("agent", "torn")).key.write_bytes(key_pem(new_key()))
+    given(system, "localhost", timedelta(hours=23))
+
+    found = {problem.message: problem.fix for problem in (await status(system)).problems}
+    told = {words: fix for words, fix in found.items() if "certificate" in words}
+
+    assert len(told) == 4
+    for beginning, fix in (
+        ("the certificate of the agent ended expired at", "mas cert rotate ended"),
+        ("the certificate of the agent foreign expires at", "mas cert inspect"),
+        ("the certificate of the agent torn cannot be used", "mas cert inspect"),
+        ("the certificate of the server expires at", "mas cert rotate localhost --for server"),
+    ):
+        assert [told[words].startswith(fix) for words in told if words.startswith(beginning)] == [True]
+
+
+async def test_s37_the_certificates_of_an_agent_that_was_removed_are_revoked(system):
+    """So that they are nobody's when another agent gets its name; one without any is removed as well."""
+    issued = await certificates.issue(system, Holder("agent", "gone"))
+
+    await agents.deregister(system, "gone")
+    await agents.deregister(system, "fresh")
+
+    document = await system.policy.load()
+    assert set(document.revoked_certificates) == {issued.info.serial}
+    assert document.revoked_certificates[issued.info.serial].holder == "agent gone"

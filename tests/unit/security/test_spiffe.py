@@ -157,7 +157,11 @@ def test_s37_what_cannot_be_decoded_is_refused():
     der = certificate_with(uri(ADMIN)).public_bytes(Encoding.DER)
 
     assert reason_of(read_certificate(der.replace(b"admin", b"adm\xff\xff"))) == Reason.UNREADABLE
-    for data in (b"", b"no certificate", der[:-1], der + b"x" * MAX_CERTIFICATE_BYTES):
+    version_4 = der.replace(bytes.fromhex("a003020102"), bytes.fromhex("a003020103"))
+    number_0 = certificate_with(uri(ADMIN), serial=5).public_bytes(Encoding.DER)
+    number_0 = number_0.replace(bytes.fromhex("020105"), bytes.fromhex("020100"), 1)
+    assert version_4 != der
+    for data in (b"", b"no certificate", der[:-1], version_4, number_0, der + b"x" * MAX_CERTIFICATE_BYTES):
         with pytest.raises(CertificateRefused) as caught:
             read_certificate(data)
         assert caught.value.details["reason"] == Reason.UNREADABLE
