@@ -5,12 +5,14 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
+import time
 from collections.abc import Callable
 from typing import Final
 
 import grpc
 import grpc.aio
 
+from mas_core.base.backoff import exponential_delays
 from mas_core.base.logs import get_logger
 from mas_core.errors import MasError, StoreUnreachable, Unauthenticated
 from mas_core.protocol.faults import error_of
@@ -24,6 +26,9 @@ ERROR_METADATA: Final = "mas-error-bin"
 CONNECT_TIMEOUT_S: Final = 5.0
 ANSWER_TIMEOUT_S: Final = 10.0
 """How long an answer may take beyond what its call may wait for."""
+RETRY_S: Final = 0.1
+MAX_RETRY_S: Final = 2.0
+"""How long a failed connection counts for everybody, at first and at most."""
 CREDENTIALS_LOOK_S: Final = 1.0
 """How often the files with the certificate are looked at."""
 MAX_ANSWER_BYTES: Final = 64 << 20
@@ -69,6 +74,9 @@ class Exchange:
         self.partitions = 1
         """Number of partitions of that layout."""
         self._calls = 0
+        self._failure: MasError | None = None
+        self._retry_at = 0.0
+        self._delays = exponential_delays(RETRY_S, MAX_RETRY_S)
 
     async def call(self, call: Call, wait_ms: int = 0) -> Answer:
         """Make a call.
@@ -113,10 +121,22 @@ class Exchange:
             if line is None or not line.is_open:
                 if line is not None:
                     await line.close()
-                line = self._line = await self._connect()
+                line = self._line = await self._connect_patiently()
             if self._watching is None:
                 self._watching = asyncio.create_task(self._watch_credentials())
             return line
+
+    async def _connect_patiently(self) -> _Line:
+        """Connect, but not again right after that failed: all who call share one failure for a while."""
+        if self._failure is not None and time.monotonic() < self._retry_at:
+            raise self._failure.with_traceback(None)
+        try:
+            line = await self._connect()
+        except MasError as error:
+            self._failure, self._retry_at = error, time.monotonic() + next(self._delays)
+            raise
+        self._failure, self._delays = None, exponential_delays(RETRY_S, MAX_RETRY_S)
+        return line
 
     async def _connect(self) -> _Line:
         line = _Line(self.address, self._credentials(), self._bearer() if self._bearer else "")
