@@ -9,6 +9,7 @@ import itertools
 import json
 import os
 import random
+import re
 import stat
 import subprocess
 import sys
@@ -85,10 +86,16 @@ def fetch(place):
 FILES_FOR_SECRETS = (
     "demo/.mas/tokens/*",
     "demo/.mas/keys/*",
+    "demo/.mas/certs/server.pem",
+    "demo/.mas/certs/agents/*",
+    "demo/.mas/certs/ca/authority.pem",
     "demo/secrets/*",
     "home/.config/mas/contexts/*",
 )
 """Made to hold secrets, for their owner alone."""
+
+
+FILES_WITH_KEYS = ("demo/.mas/tokens/*.pem", "demo/.mas/certs/**/*.pem", "demo/secrets/*.operator")
 
 
 class Seeded:
@@ -133,6 +140,18 @@ class Seeded:
         keys = derive_keys(token, agent_id)
         for key in (keys.seal_key, keys.signing_key, keys.encryption_key):
             self.canaries.add("key of a token", key.private_bytes_raw())
+
+    def add_file(self, path: Path) -> None:
+        """Look for the private keys that a file holds, whole and in their lines; in others for every long word."""
+        text = path.read_text()
+        if path.suffix == ".pem":
+            for block in re.findall(r"BEGIN [A-Z ]*PRIVATE KEY-----\n(.*?)-----END", text, re.DOTALL):
+                self.canaries.add("private key", base64.b64decode(block))
+                for line in block.split():
+                    self.canaries.add("line of a private key", line)
+            return
+        for one in re.findall(r"[A-Za-z0-9+/=_-]{32,}", text):
+            self.canaries.add("secret of an operator", one)
 
     def make(self) -> None:
         """Write the project, with references to the secrets that its settings need."""
@@ -274,6 +293,11 @@ async def talk(seeded: Seeded) -> None:
                     pass
 
 
+def own_url(seeded: Seeded) -> str:
+    """With the password in the clear."""
+    return f"unix://:{seeded.server_password}@{seeded.root}/s/server.sock"
+
+
 def work(seeded: Seeded) -> None:
     """What people do with a system, with what goes wrong on the way."""
     mas, out = seeded.mas, seeded.out
@@ -287,10 +311,18 @@ def work(seeded: Seeded) -> None:
     mas("trace", letters[0]["message_id"], "-o", "json")
     mas("key", "generate", "worker", "--type", "x25519")
     assert mas("agent", "token", "rotate", "program") == 0
+    assert mas("cert", "ca") == 0
+    assert mas("cert", "issue", "worker") == 0
+    assert mas("cert", "issue", "localhost", "--for", "server") == 0
+    operator = str(seeded.folder / "secrets/ann.operator")
+    assert mas("operator", "add", "ann", "--role", "auditor", "--out", operator) == 0
+    seeded.add_file(Path(operator))
+    assert mas("operator", "token", "rotate", "ann", "--out", operator, "--yes") == 0
+    assert mas("context", "add", "of-ann", "--url", own_url(seeded), "--operator", operator) == 0
+    mas("audit", "list", "--context", "of-ann")
     assert mas("agent", "token", "rotate", "vaulted") != 0
     # What somebody types must not be recorded as it was typed.
-    own = f"unix://:{seeded.server_password}@{seeded.root}/s/server.sock"
-    assert mas("rbac", "allow", "worker", "program", "--url", own) == 0
+    assert mas("rbac", "allow", "worker", "program", "--url", own_url(seeded)) == 0
     for url in (
         f"redis://app:{next(seeded.urls)}@127.0.0.1:1/0",
         f"rediss://:{next(seeded.urls)}@127.0.0.1:1?password={next(seeded.urls)}",
@@ -333,8 +365,9 @@ def test_s7_none_of_a_thousand_canaries_is_left_anywhere(seeded):
         write_private(root / "plug-in" / "vaulted", moved.encode())
         write_private(tokens / "vaulted.token", b"vault:canary:vaulted\n")
         work(seeded)
-        for path in tokens.glob("*.pem"):
-            canaries.add("private key", "".join(path.read_text().splitlines()[1:-1]))
+        for pattern in FILES_WITH_KEYS:
+            for path in root.glob(pattern):
+                seeded.add_file(path)
         pid = int((seeded.folder / ".mas/run/lock").read_text())
         shown = of_processes("cmdline", children_of(pid))
         inherited = of_processes("environ", children_of(pid))
@@ -356,6 +389,7 @@ def test_s7_none_of_a_thousand_canaries_is_left_anywhere(seeded):
     assert len(agents) >= 3
     assert canaries.in_texts(agents) == []
     assert {stat.S_IMODE(path.stat().st_mode) for path in made_for} == {0o600}
+    assert {"private key", "line of a private key", "secret of an operator"} <= canaries.kinds.keys()
     kinds = {path.suffix for path in looked}
     assert {".aof", ".log", ".sqlite", ".jsonl", ".html", ".zip", ".yaml"} <= kinds, kinds
     assert sum(path.stat().st_size for path in looked) > 1_000_000
