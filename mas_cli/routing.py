@@ -57,6 +57,13 @@ def route(words: Sequence[str]) -> Route:
 BY_PATH: dict[tuple[str, ...], Command] = {tuple(command.name.split()): command for command in COMMANDS}
 
 
+def command_at(words: Sequence[str]) -> Command | None:
+    """The command that these words begin with, without a look at what follows it; None if there is none."""
+    return next(
+        (found for end in range(len(words), 0, -1) if (found := BY_PATH.get(tuple(words[:end])))), None
+    )
+
+
 def members(path: tuple[str, ...]) -> list[tuple[str, str]]:
     """Word and summary of everything directly under a group, in the order of the table."""
     found: dict[str, str] = {}

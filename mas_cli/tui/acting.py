@@ -10,11 +10,13 @@ from typing import TYPE_CHECKING, Any
 from rich.text import Text
 from textual import work
 
+from mas_cli.operator_permissions import permission_of
 from mas_cli.output.safe_text import safe_text
+from mas_cli.routing import command_at
 from mas_cli.tui.actions import Action, Answers
 from mas_cli.tui.dialogs import ActionDialog, ActionMenu, Asked, ReadWindow
 from mas_cli.tui.row_keys import RowKeys
-from mas_core.errors import MasError
+from mas_core.errors import MasError, RoleForbidden
 
 if TYPE_CHECKING:
     from mas_core.ops.system import System
@@ -123,12 +125,15 @@ class Acting(RowKeys):
         try:
             if action.run_all is not None:
                 lines = [action.command_line(record, answers) for record in records]
+                for record in records[:1]:
+                    await self._admit(system, action, record, answers)
                 self._begin(system, " && ".join(dict.fromkeys(lines)), answers)
                 told.append(await action.run_all(system, records, answers))
                 self.board.commands.extend(dict.fromkeys(safe_text(line, 400) for line in lines))
             elif action.run is not None:
                 for record in records:
                     line = action.command_line(record, answers)
+                    await self._admit(system, action, record, answers)
                     self._begin(system, line, answers)
                     told.append(await action.run(system, record, answers))
                     self.board.commands.append(safe_text(line, 400))
@@ -140,6 +145,24 @@ class Acting(RowKeys):
             self.pane.table.marked.clear()
         self.reload()
         self.mark_dirty()
+
+    async def _admit(self, system: System, action: Action, record: Any, answers: Answers) -> None:
+        """Make sure that the role of the operator permits what the command that does the same takes.
+
+        Raises:
+            RoleForbidden: It does not.
+        """
+        line = action.command_line(record, answers)
+        words = action.words(record, answers)
+        command = command_at(words)
+        try:
+            system.access.require(permission_of(command) or "see" if command else "own", line)
+        except RoleForbidden as error:
+            self._begin(system, line, answers)
+            await system.operator_log.denied(
+                ".".join(command.name.split() if command else words[:1]), error.message
+            )
+            raise
 
     def _begin(self, system: System, line: str, answers: Answers) -> None:
         system.operator_log.explain(

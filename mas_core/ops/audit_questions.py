@@ -68,7 +68,9 @@ async def note_question(system: System, action: str, question: Mapping[str, obje
 
     Raises:
         AuditUnavailable: It cannot be recorded, so it must not be answered; a proof may be asked for all the same.
+        Refused: The role of the operator does not permit it.
     """
+    system.access.require("evidence" if action.startswith("audit.") else "follow", f"to ask for {action}")
     try:
         await system.operator_log.asked(action, question)
     except AuditUnavailable as error:

@@ -149,6 +149,11 @@ SYSTEM_CALLS = {
     "cert list": [],
     "cert revoke": ["lawful-{n}", "--yes"],
     "cert rotate": ["lawful-{n}"],
+    "operator add": ["lawful-{n}", "--role", "viewer"],
+    "operator list": [],
+    "operator remove": ["lawful-{n}", "--yes"],
+    "operator role set": ["lawful-{n}", "auditor"],
+    "operator token rotate": ["lawful-{n}"],
     "audit export": ["--format", "json", "--out", "lawful.json", "--yes"],
     "audit archive": ["--no-trim"],
     "audit erase": ["lawful-{n}", "--reason", "a law", "--yes"],
@@ -184,6 +189,7 @@ SYSTEM_CALLS = {
 `{backup}` a backup, `{group}` a group that is led, `{waiting}`, `{done}` and `{cancelled}` tasks.
 """
 
+ADD_OPERATOR = ["operator", "add", "lawful-{n}", "--role", "viewer"]
 OPEN_VOTE = ["consensus", "open", HOSTILE, "--voters", "operator", "--id", "lawful-{n}"]
 PREPARATIONS = {
     "agent untrust": ["agent", "trust", "lawful-{n}"],
@@ -193,6 +199,7 @@ PREPARATIONS = {
     "rbac capability free": ["rbac", "capability", "bind", "lawful-{n}", "sleeper"],
     "route remove": ["route", "set", "lawful-{n}", "sleeper"],
     "policy shadow report": ["policy", "shadow", "clear"],
+    **{f"operator {verb}": ADD_OPERATOR for verb in ("remove", "role set", "token rotate")},
     **{f"consensus {verb}": OPEN_VOTE for verb in ("vote", "status", "close", "verify", "export")},
 }
 """What has to be done before a command can succeed."""

@@ -79,7 +79,8 @@ def dashboard(running_project) -> Opener:
 
     @asynccontextmanager
     async def opened(size=(120, 40), **options):
-        target = resolve_target(config=running_project, environ={})
+        operator = {"MAS_OPERATOR": str(options.pop("operator", ""))}
+        target = resolve_target(config=running_project, environ=operator)
         board = Board(target, read_only=options.pop("read_only", False))
         async with System(target) as system:
             app = Dashboard(board, system, **options)

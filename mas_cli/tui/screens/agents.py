@@ -142,6 +142,9 @@ class Agents(TablePane):
             "limits": _limits(await limits.get_limit(system, name), ascii_only=self.dashboard.is_ascii),
         }
         self._told["spec"] = await asyncio.to_thread(_spec, system.target.project, name)
+        if not system.access.may("open"):
+            self._told["state"] = Text(f"the role {system.access.role} does not show states", "yellow")
+            return
         known = await state.get(system, name)
         self._told["state"] = heading(f"revision {known.revision}") + json_lines(known.value)
 
