@@ -15,6 +15,7 @@ OPERATOR_COMMANDS: tuple[Command, ...] = (
         (
             "mas operator add ann --role auditor",
             "mas operator add bob --role operator --expires 90d --out /safe/bob.operator",
+            "mas operator add eve --role security --certificate",
         ),
         {7: "there is an operator of this name, or such a file"},
     ),

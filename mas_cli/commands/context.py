@@ -38,6 +38,7 @@ _DETAILS = (
     Column("keys_dir"),
     Column("tokens_dir"),
     Column("operator"),
+    Column("operator_cert"),
 )
 _CHECKED = (
     Column("name", style=lambda _: "name"),
@@ -75,6 +76,10 @@ def add(
         Path | None,
         typer.Option(metavar="FILE", help="Who you are there: what mas operator add has written."),
     ] = None,
+    operator_cert: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="Your certificate and its key, if you are known by one."),
+    ] = None,
     protected: Annotated[
         bool, typer.Option("--protected", help="Ask for the context's name before deleting.")
     ] = False,
@@ -101,6 +106,7 @@ def add(
         keys_dir=_absolute(keys_dir),
         tokens_dir=_absolute(tokens_dir),
         operator=_absolute(operator),
+        operator_cert=_absolute(operator_cert),
         protected=protected,
         read_only=not writable,
     )

@@ -30,12 +30,13 @@ DryRun = Annotated[bool, typer.Option("--dry-run", help="Change nothing, and tel
 _COLUMNS = (
     Column("name", style=lambda _: "name"),
     Column("role"),
+    Column("proof"),
     Column("key_id"),
     Column("created", kind="time"),
     Column("expires", kind="time"),
     Column("by", flexible=True),
 )
-_MADE = (*_COLUMNS[:3], Column("expires", kind="time"), Column("path", flexible=True))
+_MADE = (*_COLUMNS[:4], Column("expires", kind="time"), Column("path", flexible=True))
 
 
 async def add(
@@ -45,6 +46,9 @@ async def add(
     role: Annotated[RoleName, typer.Option(help="What the operator may do: docs/operators.md.")],
     out: Out = None,
     expires: Expires = None,
+    certificate: Annotated[
+        bool, typer.Option("--certificate", help="Known by a certificate instead of a token in the file.")
+    ] = False,
     dry_run: DryRun = False,
 ) -> ExitCode:
     """Make somebody an operator, and write the file that proves it.
@@ -53,6 +57,8 @@ async def add(
     of the gateway's keys that the role needs. Who gets it says:
     mas context add NAME --url URL --operator FILE, or sets MAS_OPERATOR.
     With the first operator everybody is asked who they are, but the owner of .mas/keys.
+    With --certificate the file holds no token: a certificate for spiffe://TRUST-DOMAIN/operator/NAME, from an
+    authority that the project trusts now, has to be shown beside it.
     """
     seconds = 0 if expires is None else parse_duration(expires, "--expires")
     path = _path(out, name)
@@ -63,8 +69,10 @@ async def add(
             await operators.rehearse(system, name, path)
             call.talk.say(f"{name} would be an operator with the role {role}, and {path} be written")
             return ExitCode.OK
-        made = await operators.add(system, name, role, path, expires_in=seconds)
+        made = await operators.add(system, name, role, path, expires_in=seconds, by_certificate=certificate)
     _write_made(call, name, made.record, made.path)
+    if certificate:
+        call.talk.say(f"issue the certificate with: mas cert issue {name} --for operator --out {name}.pem")
     call.talk.say(f"undo with: mas operator remove {name} --yes")
     return ExitCode.OK
 
@@ -135,7 +143,10 @@ async def rotate(
     ] = None,
     dry_run: DryRun = False,
 ) -> ExitCode:
-    """Make a new file for an operator; the old one counts no more when this returns."""
+    """Make a new file for an operator; the old one counts no more when this returns.
+
+    For an operator who is known by certificates, those of the authorities that the project trusts now count.
+    """
     seconds = None if expires is None else parse_duration(expires, "--expires")
     path = _path(out, name)
     async with open_system(call) as system:
@@ -143,7 +154,8 @@ async def rotate(
 
         if dry_run:
             record = await operators.get(system, name)
-            call.talk.say(f"the token {record.key.key_id} of {name} would end, and {path} be written")
+            ending = f"the token {record.key.key_id}" if record.key else "the file"
+            call.talk.say(f"{ending} of {name} would end, and {path} be written")
             return ExitCode.OK
         made = await operators.rotate(system, name, path, expires_in=seconds)
     _write_made(call, name, made.record, made.path)
@@ -164,8 +176,9 @@ def _row(name: str, record: OperatorRecord) -> Record:
     return {
         "name": name,
         "role": record.role,
-        "key_id": record.key.key_id,
+        "proof": "token" if record.key else "certificate",
+        "key_id": record.key.key_id if record.key else None,
         "created": moment(record.created),
-        "expires": moment(record.key.expires),
+        "expires": moment(record.key.expires) if record.key else None,
         "by": record.by,
     }

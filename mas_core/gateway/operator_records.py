@@ -10,19 +10,19 @@ from __future__ import annotations
 import hashlib
 from collections import OrderedDict
 from collections.abc import Callable, Mapping, Sequence
-from typing import Final
 
 import msgspec
 
 from mas_core.base.ids import AGENT_ID, MESSAGE_TYPE
 from mas_core.base.logs import get_logger
 from mas_core.base.traces import trace_of
+from mas_core.errors import MasError
 from mas_core.gateway.ledger import Ledger
 from mas_core.model.decision import Decision
 from mas_core.model.operator_entry import MAC_PURPOSE, MAX_ENTRY_BYTES, OperatorEntry, Phase
-from mas_core.model.operators import OperatorRecord
+from mas_core.model.policy import PolicyDocument
 from mas_core.security.gateway_keys import GatewayKeys
-from mas_core.security.operator_credentials import check_signature
+from mas_core.security.operator_proofs import SIGNATURE_SIZE, check_proof
 from mas_core.store.stored import StoredFrame
 
 log = get_logger(__name__)
@@ -36,8 +36,6 @@ TIMELY_MS = 120_000
 """How much later than it was made an entry may be added to the log."""
 REMEMBERED = 10_000
 CLAIM_CHARACTERS = 200
-SIGNATURE_SIZE: Final = 64
-"""Of Ed25519 (RFC 8032)."""
 
 _ENTRY = msgspec.json.Decoder(OperatorEntry)
 
@@ -48,14 +46,12 @@ class OperatorRecords:
     Args:
         keys: The gateway's keys.
         ledger: Where the records go.
-        operators: The operators of the policy in force, by name.
+        policy: Gives the policy in force, which names the operators.
     """
 
-    def __init__(
-        self, keys: GatewayKeys, ledger: Ledger, operators: Callable[[], Mapping[str, OperatorRecord]]
-    ) -> None:
+    def __init__(self, keys: GatewayKeys, ledger: Ledger, policy: Callable[[], PolicyDocument]) -> None:
         self._keys = keys
-        self._operators = operators
+        self._policy = policy
         self._ledger = ledger
         self._seen: OrderedDict[str, str] = OrderedDict()
         """Id of an entry -> where it stood: a batch that was not committed is read again from the same place."""
@@ -89,7 +85,7 @@ class OperatorRecords:
         subject = entry.subjects[0] if len(entry.subjects) == 1 else ""
         details: dict[str, object] = {
             "operation": entry.operation,
-            "role": "" if is_owner else self._operators()[entry.actor].role,
+            "role": "" if is_owner else self._policy().operators[entry.actor].role,
             "at": entry.time,
             "write": entry.write,
             "host": entry.host,
@@ -114,16 +110,15 @@ class OperatorRecords:
         """Why no operator of the policy has written this; empty if the one whom it names has."""
         if not proof:
             return "the entry was written without the gateway's keys, and no operator has signed it"
-        if len(proof) != SIGNATURE_SIZE:
+        if len(proof) < SIGNATURE_SIZE:
             return "the entry does not carry the MAC of the gateway's owner: it was forged or changed"
         entry = _ENTRY.decode(text)
-        known = self._operators().get(entry.actor)
-        if known is None:
-            return "there is no operator of this name"
-        if not check_signature(known.key, text, proof):
-            return "the operator has not signed the entry with the token that counts"
-        if not known.key.is_valid(entry.time):
-            return "the token that signed the entry had expired"
+        policy = self._policy()
+        known = policy.operators.get(entry.actor)
+        try:
+            check_proof(entry.actor, known, text, proof, now=entry.time, revoked=policy.revoked_certificates)
+        except MasError as error:
+            return error.message
         return ""
 
     def _refuse(

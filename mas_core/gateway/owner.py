@@ -103,7 +103,7 @@ class PartitionOwner:
         self._nonce = new_instance_id()
         self._ledger = Ledger(keys, settings.gateway_id, settings.work)
         self._ledger.is_traced = settings.tracing is not None
-        self._operator_records = OperatorRecords(keys, self._ledger, lambda: directory.policy.operators)
+        self._operator_records = OperatorRecords(keys, self._ledger, lambda: directory.policy)
         self._sessions = Sessions()
         self._inboxes = Inboxes(settings.inbox_bound)
         self._breakers = Breakers(keys, self._ledger)

@@ -17,7 +17,7 @@ MAC_PURPOSE: Final = "operator"
 """Of the MAC of the owner of the gateway's keys, who has no other name."""
 
 SIGNED_AS: Final = b"mas/operator-entry\x00"
-"""In front of what an operator signs with Ed25519 (RFC 8032)."""
+"""In front of what an operator signs, so that no signature means anything elsewhere."""
 
 MAX_ENTRY_BYTES: Final = 64 * 1024
 """A longer entry is recorded by its size and hash alone."""

@@ -73,10 +73,15 @@ class OperatorRecord(msgspec.Struct, frozen=True, omit_defaults=True, forbid_unk
     """One operator."""
 
     role: Role
-    key: OperatorKey
     created: int
     by: str = ""
     """Who made it an operator."""
+    key: OperatorKey | None = None
+    """The token that counts; None where certificates do."""
+    authorities: tuple[str, ...] = ()
+    """Certificates, in PEM, of those who may issue certificates to this operator."""
+    trust_domain: str = ""
+    """In which the certificates name it."""
 
     @property
     def permissions(self) -> frozenset[Permission]:

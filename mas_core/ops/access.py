@@ -6,7 +6,9 @@ given (`mas_core.security.operator_credentials`), the user of the server, and th
 
 from __future__ import annotations
 
+import secrets
 from dataclasses import dataclass
+from pathlib import Path
 
 import msgspec
 
@@ -15,15 +17,13 @@ from mas_core.errors import (
     MasError,
     OperatorUnknown,
     RoleForbidden,
-    TokenExpired,
-    TokenRevoked,
     Unreachable,
 )
 from mas_core.model.operators import FIELDS_OF_OPERATORS, OWNED_FIELDS, WRITES, Permission, Role
 from mas_core.model.policy import PolicyDocument
 from mas_core.registry.policy_record import PolicyRecord
 from mas_core.registry.signed import Macs
-from mas_core.security.operator_credentials import Credential, Signer, is_of, signer_of
+from mas_core.security.operator_credentials import Credential, Signer, signer_of
 from mas_core.security.policy_versions import NOT_POLICY
 from mas_core.store.records import Records
 
@@ -98,11 +98,14 @@ def _takes(field: str) -> Permission:
     return "operate" if field in FIELDS_OF_OPERATORS else "secure"
 
 
-async def access_of(credential: Credential | None, keys: Macs | None, records: Records) -> Access:
+async def access_of(
+    credential: Credential | None, certificate: str, keys: Macs | None, records: Records
+) -> Access:
     """What is permitted with this credential, or without one.
 
     Args:
         credential: Of the operator; None where none was given.
+        certificate: File with certificate and key of the operator; empty for none.
         keys: What the policy is checked with; None where they are not at hand. With the keys of the gateway and
             no credential somebody is the owner, and nothing is asked.
         records: The store's records.
@@ -112,29 +115,39 @@ async def access_of(credential: Credential | None, keys: Macs | None, records: R
     try:
         if credential is None or keys is None:
             return await _nobody(records)
-        return _proven(credential, await PolicyRecord(records, keys).load(), await records.time_ms())
+        document = await PolicyRecord(records, keys).load() or PolicyDocument()
+        return _proven(_signer(credential, certificate), document, await records.time_ms())
     except Unreachable:
         raise
     except MasError as error:
         return Access(credential.operator if credential is not None else "", problem=error)
 
 
-def _proven(credential: Credential, document: PolicyDocument | None, now: int) -> Access:
-    name, signer = credential.operator, signer_of(credential)
-    record = document.operators.get(name) if document is not None else None
-    if record is None:
-        raise OperatorUnknown(f"this system has no operator {name}", hint="mas operator list", operator=name)
-    if not is_of(record.key, signer):
-        raise TokenRevoked(
-            f"Authentication failed: the token of the operator {name} is not the one that counts",
-            hint=f"mas operator token rotate {name}",
+def _signer(credential: Credential, certificate: str) -> Signer:
+    if credential.token:
+        return signer_of(credential)
+    if not certificate:
+        raise OperatorUnknown(
+            f"the operator {credential.operator} is known by a certificate, and none is named here",
+            hint=(
+                "mas context add NAME --operator FILE --operator-cert FILE",
+                "MAS_OPERATOR_CERT=FILE mas status",
+            ),
         )
-    if not record.key.is_valid(now):
-        raise TokenExpired(
-            f"Authentication failed: the token of the operator {name} has expired",
-            hint=f"mas operator token rotate {name}",
-        )
-    return Access(name, record.role, record.permissions, signer)
+    from mas_core.security.certificate_files import read_pair  # noqa: PLC0415 - slow, and few have one
+    from mas_core.security.operator_proofs import CertificateSigner  # noqa: PLC0415
+
+    return CertificateSigner(credential.operator, read_pair(Path(certificate).expanduser()))
+
+
+def _proven(signer: Signer, document: PolicyDocument, now: int) -> Access:
+    """The access of whoever can sign a fresh text as the operator that it claims to be."""
+    from mas_core.security.operator_proofs import check_proof  # noqa: PLC0415 - slow, and an owner needs it not
+
+    name, fresh = signer.name, secrets.token_bytes(32)
+    record = document.operators.get(name)
+    check_proof(name, record, fresh, signer.sign(fresh), now=now, revoked=document.revoked_certificates)
+    return Access(name, record.role, record.permissions, signer) if record is not None else Access()
 
 
 async def _nobody(records: Records) -> Access:

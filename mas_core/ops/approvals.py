@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import time
 from dataclasses import dataclass
 
@@ -13,6 +14,7 @@ from mas_core.errors import (
     ApprovalNotFound,
     DecryptionFailed,
     IntegrityError,
+    RoleForbidden,
     UsageError,
 )
 from mas_core.model.approval import (
@@ -227,7 +229,10 @@ def _facts(system: System, approval_id: str, text: bytes | None) -> HeldFacts | 
 
 
 def _decision(system: System, approval_id: str, text: bytes | None) -> ApprovalDecision | None:
-    data = verified(system.keys, mac_purpose(decision_field(approval_id)), text or b"")
+    data = None
+    # Who may not decide has no key to tell a decision from a forged one, and sees none.
+    with contextlib.suppress(RoleForbidden):
+        data = verified(system.keys, mac_purpose(decision_field(approval_id)), text or b"")
     return msgspec.json.decode(data, type=ApprovalDecision) if data is not None else None
 
 

@@ -295,6 +295,9 @@ class _Issuer:
 
     @classmethod
     async def of(cls, system: System, holder: Holder, certificates: ProjectCertificates) -> _Issuer:
+        if holder.kind == "operator":
+            # Whoever could issue these could act as somebody with another role.
+            system.access.require("own", "to issue a certificate to an operator")
         authority = certificates.authority()
         if holder.kind == "agent":
             await require_agents(system, holder.name)

@@ -3,24 +3,26 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import msgspec
 
-from mas_core.errors import Conflict
-from mas_core.model.operators import OperatorKey, OperatorRecord, Role
+from mas_core.errors import Conflict, UsageError
+from mas_core.model.operators import OperatorRecord, Role
 from mas_core.model.policy import PolicyDocument
 from mas_core.ops.system import System
 from mas_core.registry.operator_log import named
 from mas_core.security.operator_changes import (
     operator_of,
-    with_key,
     with_operator,
+    with_proof,
     with_role,
     without_operator,
 )
-from mas_core.security.operator_credentials import Credential, new_credential, operator_key
+from mas_core.security.operator_credentials import Credential, new_credential, signer_of
 from mas_core.settings.private_files import write_private
 
 
@@ -57,12 +59,14 @@ async def rehearse(system: System, name: str, path: Path) -> None:
         InvalidIdentifier: Nobody can have this name.
     """
     _check_free(path)
-    nobody = OperatorRecord("viewer", OperatorKey("", "", 0), 0)
+    nobody = OperatorRecord("viewer", 0)
     with_operator(await system.policy.load() or PolicyDocument(), name, nobody)
 
 
 @named("operator.add", "name")
-async def add(system: System, name: str, role: Role, path: Path, *, expires_in: float = 0) -> Issued:
+async def add(
+    system: System, name: str, role: Role, path: Path, *, expires_in: float = 0, by_certificate: bool = False
+) -> Issued:
     """Make somebody an operator; the file at `path` is what proves it.
 
     With the first operator the system asks everybody who they are, but the owner of the gateway's keys.
@@ -73,15 +77,19 @@ async def add(system: System, name: str, role: Role, path: Path, *, expires_in: 
         role: What the operator may do.
         path: The file to write, private; it must not be there.
         expires_in: Seconds until the file no longer counts; 0 for never.
+        by_certificate: Whether the operator is known by certificates, from the authorities that the project
+            trusts, instead of a token.
 
     Raises:
+        ProjectNotFound, ConfigurationError, UsageError: It is not known which authorities count.
         Conflict: There is an operator of this name, or such a file.
         RoleForbidden: Only the owner makes operators.
     """
     system.access.require("own", "to make somebody an operator")
     await rehearse(system, name, path)
-    made, key = await _made(system, name, role, expires_in)
-    record = OperatorRecord(role, key, key.created, system.actor)
+    made, proof = await _made(system, name, role, expires_in, by_certificate=by_certificate)
+    now = await system.store.connection.time_ms()
+    record = proof(OperatorRecord(role, now, system.actor))
     # Before the policy: what proves an identity that nobody has yet does no harm.
     write_private(path, msgspec.json.encode(made) + b"\n")
     try:
@@ -150,15 +158,15 @@ async def rotate(system: System, name: str, path: Path, *, expires_in: float | N
 
 
 async def _replaced(system: System, name: str, role: Role, path: Path, expires_in: float | None) -> Issued:
-    before = operator_of(await system.policy.load(), name).key
+    key = operator_of(await system.policy.load(), name).key
     if expires_in is None:
-        expires_in = (before.expires - before.created) / 1000 if before.expires else 0
-    made, key = await _made(system, name, role, expires_in)
+        expires_in = (key.expires - key.created) / 1000 if key is not None and key.expires else 0
+    made, proof = await _made(system, name, role, expires_in, by_certificate=key is None)
     draft = path.with_name(f".{path.name}.new")
     write_private(draft, msgspec.json.encode(made) + b"\n")
     try:
         document = await system.policy.change(
-            lambda document: with_key(with_role(document, name, role), name, key)
+            lambda document: with_proof(with_role(document, name, role), name, proof)
         )
         _put(draft, path)
     finally:
@@ -166,11 +174,29 @@ async def _replaced(system: System, name: str, role: Role, path: Path, expires_i
     return Issued(name, document.operators[name], path)
 
 
-async def _made(system: System, name: str, role: Role, expires_in: float) -> tuple[Credential, OperatorKey]:
+Proof = Callable[[OperatorRecord], OperatorRecord]
+
+
+async def _made(
+    system: System, name: str, role: Role, expires_in: float, *, by_certificate: bool
+) -> tuple[Credential, Proof]:
+    """A new credential, and what it changes of the operator's record."""
+    if by_certificate:
+        from mas_core.ops.project_certificates import ProjectCertificates  # noqa: PLC0415 - slow, and few use them
+        from mas_core.security.operator_proofs import authorities_of  # noqa: PLC0415
+
+        if expires_in:
+            raise UsageError("certificates say themselves when they end", hint="leave out --expires")
+        certificates = ProjectCertificates.of(system)
+        trusted, domain = authorities_of(certificates.trusted()), certificates.trust_domain
+        if not trusted:
+            raise UsageError("no authority is trusted here", hint=("mas cert ca", "tls_ca_path in mas.yaml"))
+        made = new_credential(name, role, system.keys, has_token=False)
+        return made, partial(msgspec.structs.replace, key=None, authorities=trusted, trust_domain=domain)
     made = new_credential(name, role, system.keys)
     now = await system.store.connection.time_ms()
-    expires = now + int(expires_in * 1000) if expires_in else 0
-    return made, operator_key(made, created=now, expires=expires)
+    key = signer_of(made).public_half(created=now, expires=now + int(expires_in * 1000) if expires_in else 0)
+    return made, partial(msgspec.structs.replace, key=key, authorities=(), trust_domain="")
 
 
 def _check_free(path: Path) -> None:

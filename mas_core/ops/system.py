@@ -106,6 +106,8 @@ class System:
         vouch: Callable[[bytes], bytes] | None = None
         if signer is not None:
             who, vouch = replace(who, actor=signer.name), signer.sign
+        elif self.access.operator:
+            who = replace(who, actor=self.access.operator)
         elif self.access.problem is None:
             with contextlib.suppress(MasError):
                 vouch = owner_of(self.keys)
@@ -210,7 +212,7 @@ class System:
                 keys = self.keys
         except MasError as error:
             return Access(problem=error)
-        return await access_of(credential, keys, self.store.records)
+        return await access_of(credential, self.target.operator_cert, keys, self.store.records)
 
     def _has_keys(self) -> bool:
         folder = self.target.keys_dir

@@ -22,8 +22,10 @@ from mas_core.settings.private_files import private_dir, write_private
 from mas_core.settings.secrets import read_secret
 
 FILE_NAME = "gateway.key"
-OWNER_PURPOSES = frozenset({"operator"})
-"""Kinds of records that only whoever has the keys whole may write: what operators have done."""
+OWNED = "operator"
+"""The kind of records that only whoever has the keys whole may write: what operators have done."""
+DECISIONS = "approval:decision:"
+"""Kinds of records that only those may write who may approve messages."""
 _SECRET_SIZE = 32
 
 
@@ -36,6 +38,8 @@ class GatewayKeys:
     at_rest_key: bytes = field(repr=False)
     mac_key: bytes = field(repr=False)
     fingerprint_key: bytes = field(repr=False)
+    decision_key: bytes = field(repr=False)
+    """For MACs of decisions about messages that wait for a person."""
     owner_key: bytes = field(repr=False)
     """For MACs that nobody but gateways and the owner may make; no operator's part of the keys holds it."""
     public_key: bytes
@@ -66,6 +70,7 @@ class GatewayKeys:
             derive("at-rest"),
             derive("mac"),
             derive("fingerprint"),
+            derive("decision"),
             derive("owner"),
             public_key,
             key_id_of(public_key),
@@ -121,7 +126,11 @@ class GatewayKeys:
 
     def mac(self, purpose: str, data: bytes) -> bytes:
         """HMAC-SHA-256 of `data`; `purpose` keeps kinds of records apart."""
-        key = self.owner_key if purpose in OWNER_PURPOSES else self.mac_key
+        key = self.mac_key
+        if purpose == OWNED:
+            key = self.owner_key
+        elif purpose.startswith(DECISIONS):
+            key = self.decision_key
         return hmac.digest(key, purpose.encode() + b"\x00" + data, "sha256")
 
     def check_mac(self, purpose: str, data: bytes, mac: bytes) -> bool:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import msgspec
 
 from mas_core.base.ids import check_agent_id
 from mas_core.errors import Conflict, OperatorNotFound
-from mas_core.model.operators import OperatorKey, OperatorRecord, Role
+from mas_core.model.operators import OperatorRecord, Role
 from mas_core.model.policy import PolicyDocument
 
 
@@ -61,14 +63,20 @@ def with_role(document: PolicyDocument, name: str, role: Role) -> PolicyDocument
     return _changed(document, name, after, f"operator {name}: {role} instead of {before.role}")
 
 
-def with_key(document: PolicyDocument, name: str, key: OperatorKey) -> PolicyDocument:
-    """The document in which another token of an operator counts, and the one before does not.
+def with_proof(
+    document: PolicyDocument, name: str, proof: Callable[[OperatorRecord], OperatorRecord]
+) -> PolicyDocument:
+    """The document in which an operator proves itself in another way, and no longer in the one before.
+
+    Args:
+        document: The policy so far.
+        name: The operator.
+        proof: Puts what proves it into its record.
 
     Raises:
         OperatorNotFound: There is none of this name.
     """
-    after = msgspec.structs.replace(operator_of(document, name), key=key)
-    return _changed(document, name, after, f"operator {name}: another token")
+    return _changed(document, name, proof(operator_of(document, name)), f"operator {name}: another proof")
 
 
 def _changed(

@@ -6,13 +6,11 @@ keys set the bounds that no program can be talked out of: what a role may not op
 
 from __future__ import annotations
 
-import secrets
 from collections.abc import Mapping
-from typing import Final, NoReturn
+from typing import Final, NoReturn, Protocol
 
 import msgspec
-from cryptography.exceptions import InvalidSignature
-from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
 
 from mas_core.base.ids import check_agent_id
@@ -24,12 +22,15 @@ from mas_core.security.tokens import derive_keys, key_id_of, new_token
 
 PARTS: Final[Mapping[Role, tuple[str, ...]]] = {
     "viewer": ("mac_key",),
-    "operator": ("mac_key", "at_rest_key", "seal_key"),
+    "operator": ("mac_key", "at_rest_key", "seal_key", "decision_key"),
     "security": ("mac_key",),
     "auditor": ("mac_key", "fingerprint_key"),
 }
-"""Role -> the keys that it is given: to check records, to open what is kept and what waits in queues, to compare
-fingerprints."""
+"""Role -> the keys that it is given: to check records, to open what is kept and what waits in queues, to approve,
+to compare fingerprints."""
+
+_GIVEN: Final = frozenset(part for parts in PARTS.values() for part in parts)
+KEY_SIZE: Final = 32
 
 _LACKING: Final[Mapping[str, str]] = {
     "mac_key": "checks records",
@@ -37,6 +38,7 @@ _LACKING: Final[Mapping[str, str]] = {
     "at_rest_key": "opens what is kept sealed",
     "audit_key": "signs for the gateways",
     "fingerprint_key": "makes fingerprints of payloads",
+    "decision_key": "vouches for decisions",
     "owner_key": "vouches for the owner",
 }
 
@@ -47,31 +49,46 @@ class Credential(msgspec.Struct, frozen=True, omit_defaults=True, forbid_unknown
     operator: str
     role: Role
     """As it was when this was made; what counts is what the policy says."""
-    token: str
+    gateway: str
+    """X25519 public key of the gateway, hex."""
     keys: dict[str, str]
     """Name -> key, hex."""
+    token: str = ""
+    """What proves who this is; empty where a certificate does."""
 
     def __repr__(self) -> str:
         return f"Credential({self.operator!r}, {self.role!r})"
 
 
-class Signer:
-    """Signs what an operator does.
+class Signer(Protocol):
+    """Signs what an operator does."""
+
+    name: str
+
+    def sign(self, text: bytes) -> bytes:
+        """What proves that the operator has written `text`."""
+
+
+class TokenSigner:
+    """Signs with the token of an operator.
 
     Args:
         name: The operator.
-        key: Its private key.
+        key: Its private key, which derives from the token.
     """
 
     def __init__(self, name: str, key: Ed25519PrivateKey) -> None:
         self.name = name
         self._key = key
-        self.public = key.public_key().public_bytes_raw()
-        self.key_id = key_id_of(self.public)
 
     def sign(self, text: bytes) -> bytes:
-        """The signature of an entry of the operator log."""
+        """The signature, by Ed25519 (RFC 8032)."""
         return self._key.sign(SIGNED_AS + text)
+
+    def public_half(self, *, created: int, expires: int = 0) -> OperatorKey:
+        """What the policy holds of the token; times in Unix milliseconds."""
+        public = self._key.public_key().public_bytes_raw()
+        return OperatorKey(key_id_of(public), public.hex(), created, expires)
 
 
 class RoleKeys(GatewayKeys):
@@ -107,15 +124,19 @@ class RoleKeys(GatewayKeys):
         )
 
 
-def new_credential(name: str, role: Role, keys: GatewayKeys) -> Credential:
-    """A fresh token for an operator, and the keys of its role out of the whole ones."""
+def new_credential(name: str, role: Role, keys: GatewayKeys, *, has_token: bool = True) -> Credential:
+    """The keys of a role out of the whole ones, and a fresh token unless a certificate takes its place."""
     parts = {
         part: value.private_bytes_raw() if isinstance(value, X25519PrivateKey) else value
         for part in PARTS[role]
         if isinstance(value := getattr(keys, part), bytes | X25519PrivateKey)
     }
     return Credential(
-        name, role, new_token(keys.public_key), {part: value.hex() for part, value in parts.items()}
+        name,
+        role,
+        keys.public_key.hex(),
+        {part: value.hex() for part, value in parts.items()},
+        new_token(keys.public_key) if has_token else "",
     )
 
 
@@ -132,8 +153,9 @@ def read_credential(text: bytes, source: str) -> Credential:
     try:
         found = msgspec.json.decode(text, type=Credential)
         check_agent_id(found.operator)
-        signer_of(found)
         keys_of(found)
+        if found.token:
+            signer_of(found)
     except (msgspec.DecodeError, ValueError, RecursionError, MasError):
         raise ConfigurationError(
             f"{source} does not hold what mas operator add writes", hint="mas operator token rotate NAME"
@@ -141,48 +163,24 @@ def read_credential(text: bytes, source: str) -> Credential:
     return found
 
 
-def signer_of(credential: Credential) -> Signer:
-    """What signs with a credential.
+def signer_of(credential: Credential) -> TokenSigner:
+    """What signs with the token of a credential.
 
     Raises:
-        TokenInvalid: Its token is none.
+        TokenInvalid: It is none.
     """
     derived = derive_keys(credential.token, f"operator/{credential.operator}")
-    return Signer(credential.operator, derived.signing_key)
+    return TokenSigner(credential.operator, derived.signing_key)
 
 
 def keys_of(credential: Credential) -> RoleKeys:
     """The gateway's keys as far as a credential holds them.
 
     Raises:
-        TokenInvalid: Its token is none.
-        ValueError: A key is none.
+        ValueError: One is none.
     """
     parts = {name: bytes.fromhex(text) for name, text in credential.keys.items()}
-    if not set(parts) <= {"mac_key", "at_rest_key", "seal_key", "fingerprint_key"} or any(
-        len(value) != 32 for value in parts.values()
-    ):
+    public_key = bytes.fromhex(credential.gateway)
+    if not set(parts) <= _GIVEN or any(len(value) != KEY_SIZE for value in (public_key, *parts.values())):
         raise ValueError
-    public_key = derive_keys(credential.token, "operator").gateway_public_key
     return RoleKeys(credential.role, public_key, parts)
-
-
-def operator_key(credential: Credential, *, created: int, expires: int = 0) -> OperatorKey:
-    """The public half of a token, as the policy holds it; times in Unix milliseconds."""
-    signer = signer_of(credential)
-    return OperatorKey(signer.key_id, signer.public.hex(), created, expires)
-
-
-def is_of(key: OperatorKey, signer: Signer) -> bool:
-    """Whether a signer has the private half."""
-    return secrets.compare_digest(key.signing_key, signer.public.hex())
-
-
-def check_signature(key: OperatorKey, text: bytes, signature: bytes) -> bool:
-    """Whether a signature of an entry of the operator log was made with this key."""
-    try:
-        public = Ed25519PublicKey.from_public_bytes(bytes.fromhex(key.signing_key))
-        public.verify(signature, SIGNED_AS + text)
-    except (InvalidSignature, ValueError):
-        return False
-    return True

@@ -44,6 +44,8 @@ class Context(BaseModel):
     """Folder of the token files."""
     operator: Path | None = None
     """File that says which operator works on it, as mas operator add writes it."""
+    operator_cert: Path | None = None
+    """File with certificate and key of that operator, where it is known by a certificate."""
     protected: bool = False
     """Destroying commands ask for the name of the context."""
     read_only: bool = False

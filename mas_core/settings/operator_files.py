@@ -14,6 +14,9 @@ from mas_core.settings.secrets import is_reference, read_secret, resolve
 VARIABLE: Final = "MAS_OPERATOR"
 """Names the credential: a path, `fd:NUMBER`, or a reference as `mas_core.settings.secrets` takes them."""
 
+CERTIFICATE_VARIABLE: Final = "MAS_OPERATOR_CERT"
+"""Names the file with certificate and key of an operator who is known by one."""
+
 
 def read_credential_at(place: str) -> bytes:
     """What stands where the credential is said to be.

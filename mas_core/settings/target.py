@@ -10,7 +10,7 @@ from pathlib import Path
 from mas_core.errors import ProjectNotFound, StoreUnreachable
 from mas_core.settings.contexts import Context, ContextStore
 from mas_core.settings.masking import mask_url
-from mas_core.settings.operator_files import VARIABLE
+from mas_core.settings.operator_files import CERTIFICATE_VARIABLE, VARIABLE
 from mas_core.settings.project import Project, find_project, project_at
 from mas_core.settings.project_config import LoadedConfig, load_config
 from mas_core.settings.running_context import read_running
@@ -31,6 +31,8 @@ class Target:
     tokens_dir: Path | None = None
     operator: str = ""
     """Where the credential of the operator is: a path, `fd:NUMBER` or a reference to a secret; empty for nobody."""
+    operator_cert: str = ""
+    """File with certificate and key of the operator, where the credential holds no token."""
     name: str = ""
     protected: bool = False
     read_only: bool = False
@@ -67,8 +69,11 @@ def resolve_target(
         ConfigurationError: A file cannot be used.
     """
     target = _found(context, config, url, environ)
-    operator = environ.get(VARIABLE, "")
-    return replace(target, operator=operator) if operator else target
+    return replace(
+        target,
+        operator=environ.get(VARIABLE) or target.operator,
+        operator_cert=environ.get(CERTIFICATE_VARIABLE) or target.operator_cert,
+    )
 
 
 def _found(context: str | None, config: Path | None, url: str | None, environ: Mapping[str, str]) -> Target:
@@ -193,6 +198,7 @@ def _of_context(context: Context, folder: Path, source: str, environ: Mapping[st
     return replace(
         target,
         operator=str(context.operator or ""),
+        operator_cert=str(context.operator_cert or ""),
         name=context.name,
         protected=context.protected,
         read_only=context.read_only,

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
+import hmac
 import json
 import os
 import re
 from pathlib import Path
 
+import msgspec
 import pytest
 from support.running_system import running_system
 
@@ -16,7 +19,11 @@ from mas_cli.input.shared_flags import SharedFlags
 from mas_cli.invocation import invocation
 from mas_cli.operator_permissions import row_of
 from mas_core.errors import RoleForbidden
+from mas_core.model.operator_entry import OperatorEntry
 from mas_core.model.operators import GRANTS, PERMISSIONS, ROLES, WRITES
+from mas_core.ops import agents, audit, operators, rbac, state
+from mas_core.ops.audit_questions import note_question
+from mas_core.ops.standings import set_standing
 from mas_core.ops.system import System
 from mas_core.settings.target import resolve_target
 
@@ -59,7 +66,9 @@ def act_as(staffed: Path, monkeypatch: pytest.MonkeyPatch):
 
 def recorded(mas, staffed, *words: str) -> list[dict]:
     """Records of the audit, as the owner sees them."""
-    return mas("--config", str(staffed), "audit", "list", "-o", "json", *words).json
+    ran = mas("--config", str(staffed), "audit", "list", "-o", "json", *words)
+    assert ran.code == 0, ran.err
+    return ran.json
 
 
 def published() -> dict[str, dict[str, bool]]:
@@ -268,3 +277,94 @@ def test_every_write_is_thought_of():
 
     assert written - set(WRITES) == {"policy", "audit key", "backup", "layout"}
     assert set(WRITES) <= written
+
+
+def test_s5_an_operator_is_known_by_a_certificate(mas, staffed, act_as, monkeypatch):
+    """File and certificate together, neither alone; acts are recorded by name; revoked it counts no more."""
+    owner = ("--config", str(staffed))
+    file, chain, other = (str(staffed / name) for name in ("cora.operator", "cora.pem", "mona.pem"))
+    none = mas(
+        *owner, "operator", "add", "cora", "--role", "security", "--certificate", "--out", file, "-ojson"
+    )
+    assert (none.code, none.error["hint"][0]) == (2, "mas cert ca")
+    assert mas(*owner, "cert", "ca").code == 0
+    assert (
+        mas(*owner, "operator", "add", "cora", "--role", "security", "--certificate", "--out", file).code == 0
+    )
+    for name, path in (("cora", chain), ("mona", other)):
+        assert mas(*owner, "cert", "issue", name, "--for", "operator", "--out", path).code == 0
+
+    act_as("cora")
+    assert mas("limit", "list", "-o", "json").error["code"] == "operator_unknown"
+    monkeypatch.setenv("MAS_OPERATOR_CERT", other)
+    assert mas("limit", "list", "-o", "json").error["code"] == "certificate_refused"
+    monkeypatch.setenv("MAS_OPERATOR_CERT", chain)
+    assert mas("limit", "set", "sleeper", "--per-minute", "77").code == 0
+    assert mas("audit", "list").code == 5
+    done: list[str] = []
+    while not done:
+        done = [row["type"] for row in recorded(mas, staffed, "--actor", "cora") if row["decision"] == "done"]
+    assert done == ["limit.set"]
+
+    monkeypatch.delenv("MAS_OPERATOR_CERT")
+    assert mas(*owner, "cert", "revoke", "--file", chain, "--yes").code == 0
+    monkeypatch.setenv("MAS_OPERATOR_CERT", chain)
+    refused = mas("limit", "list", "-o", "json")
+    assert (refused.code, refused.error["details"]["reason"]) == (5, "revoked")
+
+
+async def test_s5_nobody_acts_in_the_name_of_another(staffed):
+    """With the keys of a role and the server, the log takes anything; the gateway records whose it is."""
+    viewer = resolve_target(config=staffed, environ={"MAS_OPERATOR": str(staffed / "the-viewer.operator")})
+    async with System(viewer) as theirs, System(resolve_target(config=staffed, environ={})) as owner:
+        now = await owner.store.connection.time_ms()
+        made = theirs.access.signer
+        assert made is not None
+        forged = {}
+        for number, actor in enumerate(("the-security", "root@laptop", "nobody", "the-viewer")):
+            entry = OperatorEntry(f"forged-{now}-{number}", "o", "done", now, "forged.act", actor)
+            text = forged[actor] = msgspec.json.encode(entry)
+            await owner.store.records.add_operator_entry(text, made.sign(text))
+        with_macs = msgspec.json.encode(
+            OperatorEntry(f"{now}-m", "o", "done", now, "forged.act", "root@laptop")
+        )
+        proof = hmac.digest(theirs.keys.mac_key, b"operator\x00" + with_macs, "sha256")
+        await owner.store.records.add_operator_entry(with_macs, proof)
+        while await owner.store.records.unrecorded_operator_entries():
+            await asyncio.sleep(0.01)
+        records = [item.record async for item in audit.records(owner)]
+    assert [item.actor for item in records if item.type == "forged.act"] == ["the-viewer"]
+    claimed = [
+        item.details["claimed"]["actor"]
+        for item in records
+        if item.decision == "unauthenticated"
+        and item.details.get("claimed", {}).get("action") == "forged.act"
+    ]
+    assert sorted(claimed) == ["nobody", "root@laptop", "root@laptop", "the-security"]
+
+
+async def test_s5_operations_refuse_what_commands_refuse(staffed):
+    """A program that calls the operations itself is bound by the role too, down to the field of the policy."""
+
+    async def opened(name: str) -> System:
+        target = resolve_target(config=staffed, environ={"MAS_OPERATOR": str(staffed / f"{name}.operator")})
+        return System(target)
+
+    async with await opened("the-operator") as system:
+        with pytest.raises(RoleForbidden, match="rules"):
+            await rbac.add_rules(system, "allow", "calculator", ["sleeper"])
+        with pytest.raises(RoleForbidden, match="registry"):
+            await agents.register(system, "sneaky")
+        await set_standing(system, ["sleeper"], "paused")
+        await set_standing(system, ["sleeper"], "active")
+    async with await opened("the-security") as system:
+        with pytest.raises(RoleForbidden, match="standings"):
+            await set_standing(system, ["sleeper"], "paused")
+        with pytest.raises(RoleForbidden):
+            await state.get(system, "calculator")
+        with pytest.raises(RoleForbidden):
+            await operators.add(system, "friend", "operator", staffed / "friend.operator")
+    async with await opened("the-viewer") as system:
+        await note_question(system, "watch")
+        with pytest.raises(RoleForbidden, match="evidence"):
+            await note_question(system, "audit.list")
