@@ -35,6 +35,7 @@ from mas_core.security.certificates import (
     Authority,
     Holder,
     key_pem,
+    lifetime_of,
     new_key,
     pem_of,
     request_key,
@@ -217,7 +218,7 @@ async def rotate(
         )
     if holder.kind == "server" and not holder.hosts:
         holder = holder_of(old, certificates.trust_domain) or holder
-    lasting = lifetime or (old.not_valid_after_utc - old.not_valid_before_utc).total_seconds()
+    lasting = lifetime or lifetime_of(old, certificates.folder.trusted()).total_seconds()
     with acting("certificate.rotate", holder.name, reason=reason):
         issued = await issuer.with_new_key(holder, place, lasting, dry_run=dry_run)
         if not revoke_old:

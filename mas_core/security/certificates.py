@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import ipaddress
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Final, Literal, NamedTuple, Self, TypeAlias
@@ -246,6 +246,19 @@ def check_lifetime(lifetime: timedelta, *, most: timedelta = MAX_LIFETIME) -> ti
     if not MIN_LIFETIME <= lifetime <= most:
         raise UsageError(f"a certificate counts for a minute to {most.days} days", hint="--expires 24h")
     return lifetime
+
+
+def lifetime_of(certificate: x509.Certificate, authorities: Iterable[x509.Certificate]) -> timedelta:
+    """The lifetime that a certificate was issued for.
+
+    Args:
+        certificate: Of one that was cut short by the end of its authority nobody knows, and it is the usual one.
+        authorities: Those who may have issued it.
+    """
+    if any(each.not_valid_after_utc <= certificate.not_valid_after_utc for each in authorities):
+        return LIFETIME
+    life = certificate.not_valid_after_utc - certificate.not_valid_before_utc
+    return max(MIN_LIFETIME, life - BACKDATED)
 
 
 def renewal_due(certificate: x509.Certificate) -> datetime:

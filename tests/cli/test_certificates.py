@@ -14,7 +14,7 @@ from support.certificates import certificate_with, uri
 
 from mas_core.errors import CertificateRefused
 from mas_core.security.certificate_files import read_authorities, read_pair
-from mas_core.security.certificates import key_pem, new_key
+from mas_core.security.certificates import Authority, Holder, key_pem, new_key, pem_of
 from mas_core.security.spiffe import agent_of, check_in_force, serial_of
 from mas_core.settings.private_files import write_private
 
@@ -198,6 +198,22 @@ def test_any_certificate_can_be_inspected(mas, project, tmp_path):
     shown = mas("cert", "inspect", str(tmp_path / "two.der"))
     assert "two_uri_sans" in shown.out
     assert "has 2 URIs" in shown.err
+
+
+def test_several_authorities_in_one_file_are_all_trusted_and_nobody_else(mas, project, tmp_path, monkeypatch):
+    """Those of tls_ca_path in place of the project's own."""
+    now = datetime.now(UTC)
+    ours, theirs, other = (Authority.create("mas", now=now) for _ in range(3))
+    bundle = tmp_path / "bundle.pem"
+    bundle.write_bytes(pem_of([ours.certificate, theirs.certificate]))
+    monkeypatch.setenv("MAS_TLS_CA_PATH", str(bundle))
+    trusted = {}
+    for name, authority in (("ours", ours), ("theirs", theirs), ("other", other)):
+        certificate = authority.issue(Holder("agent", "writer"), new_key().public_key(), now=now)
+        (tmp_path / name).write_bytes(pem_of([certificate]))
+        trusted[name] = mas("cert", "inspect", str(tmp_path / name), "-o", "json").json["trusted"]
+
+    assert trusted == {"ours": True, "theirs": True, "other": False}
 
 
 def test_where_a_spec_names_files_they_are_written_there(mas, project):

@@ -19,9 +19,11 @@ from mas_core.errors import CertificateRefused, ConfigurationError, InvalidIdent
 from mas_core.security.certificate_files import write_pair
 from mas_core.security.certificates import (
     BACKDATED,
+    LIFETIME,
     Authority,
     Holder,
     key_pem,
+    lifetime_of,
     new_key,
     pem_of,
     renewal_due,
@@ -102,6 +104,19 @@ def test_certificates_are_short_lived_and_never_outlive_their_authority():
             issued(ALICE, lifetime=lifetime)
     with pytest.raises(ConfigurationError, match="expired"):
         AUTHORITY.issue(ALICE, new_key().public_key(), now=NOW + timedelta(days=366))
+
+
+def test_a_renewed_certificate_counts_as_long_as_the_one_before():
+    """However often it is renewed; one that its authority cut short gets the usual time again."""
+    lifetime = timedelta(hours=3)
+    for _ in range(3):
+        certificate, _ = issued(ALICE, lifetime=lifetime)
+        lifetime = lifetime_of(certificate, [AUTHORITY.certificate])
+    short = Authority.create("mas", now=NOW, lifetime=timedelta(hours=1))
+    cut = short.issue(ALICE, new_key().public_key(), now=NOW)
+
+    assert lifetime == timedelta(hours=3)
+    assert lifetime_of(cut, [short.certificate, AUTHORITY.certificate]) == LIFETIME
 
 
 def test_nothing_is_issued_for_names_that_nobody_can_have():
