@@ -144,7 +144,7 @@ async def revoke(
     reason: Why = "",
     dry_run: DryRun = False,
 ) -> ExitCode:
-    """Refuse certificates at once, wherever they come from; no server lets them in when this returns.
+    """Refuse certificates from now on, wherever they come from; servers follow within a second.
 
     With NAME all that were issued to it here. Certificates of other authorities are named by --serial or --file.
     """

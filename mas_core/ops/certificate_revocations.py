@@ -1,4 +1,4 @@
-"""Revoke certificates: refused by every server once the command returns, wherever they come from."""
+"""Revoke certificates, wherever they come from: in the policy when a command returns, and servers follow it."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ async def revoke(
     reason: str = "",
     dry_run: bool = False,
 ) -> list[CertificateInfo]:
-    """Refuse certificates from now on; in force everywhere when this returns.
+    """Refuse certificates from now on; in the policy when this returns, and servers follow within a second.
 
     Args:
         system: The system.
