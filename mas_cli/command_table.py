@@ -24,13 +24,29 @@ from mas_cli.policy_commands import POLICY_COMMANDS
 from mas_cli.queue_commands import QUEUE_COMMANDS
 from mas_cli.report_commands import REPORT_COMMANDS
 from mas_cli.run_commands import RUN_COMMANDS
+from mas_cli.server_commands import SERVER_COMMANDS
 from mas_cli.state_commands import STATE_COMMANDS
 from mas_cli.system_commands import SYSTEM_COMMANDS
 
 __all__ = ["COMMANDS", "GROUPS", "RARER", "SECTIONS", "Command", "Impact", "Scope"]
 
 SECTIONS: tuple[tuple[str, tuple[str, ...]], ...] = (
-    ("Run", ("init", "up", "down", "status", "health", "metrics", "check", "gateway", "partitions", "agent")),
+    (
+        "Run",
+        (
+            "init",
+            "up",
+            "down",
+            "status",
+            "health",
+            "metrics",
+            "check",
+            "gateway",
+            "server",
+            "partitions",
+            "agent",
+        ),
+    ),
     ("Talk", ("discover", "send", "request", "reply", "topic", "watch", "record", "tui", "bench", "demo")),
     ("Queues", ("bus", "event", "schedule", "dlq", "task", "leader", "consensus")),
     ("Rules", ("rbac", "policy", "route", "limit", "approval", "dlp", "breaker", "operator")),
@@ -41,7 +57,18 @@ SECTIONS: tuple[tuple[str, tuple[str, ...]], ...] = (
 
 RARER: frozenset[str] = frozenset(
     {
-        *("metrics", "check", "partitions", "record", "bench", "event", "schedule", "approval", "breaker"),
+        *(
+            "metrics",
+            "check",
+            "server",
+            "partitions",
+            "record",
+            "bench",
+            "event",
+            "schedule",
+            "approval",
+            "breaker",
+        ),
         *("key", "cert", "limit", "config", "completion", "spec", "man", "help", "version", "leader"),
         *("reply", "route", "demo", "context", "consensus", "operator"),
     }
@@ -75,6 +102,7 @@ GROUPS: dict[str, str] = {
     "operator": "Operators: who works on the system, and in which role",
     "operator role": "Roles of operators",
     "operator token": "Tokens of operators",
+    "server": "Servers: what agents reach instead of the store",
     "partitions": "Partitions: how agents are spread over gateways",
     "key": "Public keys of agents, and their own keys to decrypt with",
     "policy": "Switches of the policy, and trials of another one",
@@ -92,6 +120,7 @@ GROUPS: dict[str, str] = {
 
 COMMANDS: tuple[Command, ...] = (
     *RUN_COMMANDS,
+    *SERVER_COMMANDS,
     *SYSTEM_COMMANDS,
     *STATE_COMMANDS,
     *CONSOLE_COMMANDS,

@@ -14,7 +14,17 @@ from mas_core.model.operators import Permission
 
 _NEEDED: Final[Mapping[Permission, tuple[str, ...]]] = {
     "see": (
-        *("status", "metrics", "check", "health", "gateway status", "partitions list", "tui", "discover"),
+        *(
+            "status",
+            "metrics",
+            "check",
+            "health",
+            "gateway status",
+            "server status",
+            "partitions list",
+            "tui",
+            "discover",
+        ),
         *("agent list", "agent describe", "bus status", "bus inspect", "dlq list", "dlq stats"),
         *("schedule list", "schedule get", "approval list", "approval get", "breaker list"),
         *(

@@ -27,6 +27,7 @@ _COLUMNS = (
     Column("profile"),
     Column("server.shown", header="server"),
     Column("gateways_shown", header="gateways"),
+    Column("servers_shown", header="agents through", usual=""),
     Column("rules"),
     Column("waiting_frames"),
     Column("backlog"),
@@ -93,7 +94,12 @@ async def _snapshot(system: System) -> Snapshot:
 
 
 def _for_people(found: SystemStatus, record: Record) -> Record:
-    return {**record, "server.shown": _server(found), "gateways_shown": _gateways(found)}
+    return {
+        **record,
+        "server.shown": _server(found),
+        "gateways_shown": _gateways(found),
+        "servers_shown": _servers(found),
+    }
 
 
 def _record(found: SystemStatus) -> dict[str, object]:
@@ -126,6 +132,16 @@ def _record(found: SystemStatus) -> dict[str, object]:
                 "messages": gateway.messages,
             }
             for gateway in found.gateways
+        ],
+        "servers": [
+            {
+                "id": server.server_id,
+                "state": server.state,
+                "address": server.address,
+                "agents": server.agents,
+                "certificate_ends": moment(server.certificate_ends),
+            }
+            for server in found.servers
         ],
         "notaries": [
             {
@@ -190,3 +206,15 @@ def _gateways(found: SystemStatus) -> str:
         for gateway in found.gateways
     ]
     return ", ".join(shown) or "none"
+
+
+def _servers(found: SystemStatus) -> str:
+    shown = (
+        f"{server.address} ({'draining' if server.is_draining else _count(server.agents)})"
+        for server in found.servers
+    )
+    return ", ".join(shown)
+
+
+def _count(agents: int) -> str:
+    return "1 agent" if agents == 1 else f"{agents} agents"

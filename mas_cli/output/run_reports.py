@@ -99,7 +99,7 @@ class RunReport:
                 self._talk.warn(f"{name}: {event.message}" if name else event.message)
                 for line in event.hint:
                     self._talk.say(f"  try  {line}")
-            case "server" | "gateway" | "notary" | "recorder":
+            case "server" | "gateway" | "grpc" | "notary" | "recorder":
                 self._row(event.kind, event.state or "ready", event.message)
             case "agent" if event.state == "ready":
                 self._row(event.agent_id, "ready", self._notes.get(event.agent_id, ""), event.number)

@@ -11,7 +11,17 @@ import msgspec
 from mas_core.runner.supervised_instance import AgentEvent
 
 EventKind = Literal[
-    "server", "gateway", "notary", "recorder", "agent", "problem", "ready", "stopping", "stopped", "failed"
+    "server",
+    "gateway",
+    "grpc",
+    "notary",
+    "recorder",
+    "agent",
+    "problem",
+    "ready",
+    "stopping",
+    "stopped",
+    "failed",
 ]
 
 

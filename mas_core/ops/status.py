@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from mas_core.audit.notary_status import NotaryStatus, live_notaries
 from mas_core.errors import ConfigurationError, IntegrityError, SpecInvalid
+from mas_core.model.agent_server_status import AgentServerStatus
 from mas_core.model.gateway_status import GatewayStatus
 from mas_core.ops.agents import AgentSummary, list_agents
 from mas_core.ops.system import System
@@ -13,6 +14,7 @@ from mas_core.settings.certificate_paths import certificates_dir
 from mas_core.settings.project import Project
 from mas_core.settings.project_config import load_config
 from mas_core.settings.running_context import read_running
+from mas_core.settings.transport import wants_server
 from mas_core.store.profiles import ServerFacts, server_facts, shortfalls
 
 _FROM_WEAKEST = ("off", "no", "unknown", "everysec", "always", "memory")
@@ -88,6 +90,10 @@ class SystemStatus:
     """Why the stored policy cannot be read."""
     certificate_problems: tuple[StatusProblem, ...] = ()
     """Certificates that have ended, or end soon."""
+    servers: list[AgentServerStatus] = field(default_factory=list)
+    """What agents reach instead of the store."""
+    wants_server: bool = False
+    """Whether the project says that agents come through a server."""
 
     @property
     def problems(self) -> list[StatusProblem]:
@@ -112,6 +118,15 @@ class SystemStatus:
             )
             for gateway in self.gateways
             if gateway.is_draining
+        ]
+        if self.wants_server and not self.servers:
+            found.append(
+                StatusProblem("no server is running: agents behind it reach nobody", "mas server run")
+            )
+        found += [
+            StatusProblem(f"the server {server.server_id}: {alarm}", "mas server status")
+            for server in self.servers
+            for alarm in server.alarms(self.now)
         ]
         running = {agent.id: agent.instances for agent in self.agents}
         standings = {agent.id: agent.standing for agent in self.agents if agent.standing is not None}
@@ -184,6 +199,7 @@ async def status(system: System) -> SystemStatus:
     agents = await list_agents(system)
     expected, spec_problem = _expected(system.target.project)
     certificates = _certificate_problems(system.target.project)
+    servers = await system.agent_servers()
     now = await records.time_ms()
     return SystemStatus(
         system.target.name,
@@ -212,6 +228,8 @@ async def status(system: System) -> SystemStatus:
         spec_problem,
         policy_problem,
         certificates,
+        servers,
+        _wants_server(system.target.project),
     )
 
 
@@ -246,6 +264,16 @@ def _wants_notary(project: Project | None) -> bool:
         return False
     try:
         return load_config(project).config.gateway.audit.notary
+    except ConfigurationError:
+        return False
+
+
+def _wants_server(project: Project | None) -> bool:
+    if project is None:
+        return False
+    try:
+        loaded = load_config(project)
+        return wants_server(loaded, loaded.specs())
     except ConfigurationError:
         return False
 

@@ -28,6 +28,7 @@ from mas_core.store.store import Store
 
 if TYPE_CHECKING:
     from mas_core.agent.client import Client
+    from mas_core.model.agent_server_status import AgentServerStatus
     from mas_core.model.gateway_status import GatewayStatus
     from mas_core.model.policy import PolicyDocument
     from mas_core.runner.runner_status import RunnerStatus
@@ -170,6 +171,13 @@ class System:
 
         now = await self.store.connection.time_ms()
         return live_runners(await self.store.runners.heartbeats(), now)
+
+    async def agent_servers(self) -> list[AgentServerStatus]:
+        """The servers of agents that run now."""
+        from mas_core.model.agent_server_status import live_agent_servers  # noqa: PLC0415 - few commands ask
+
+        now, heartbeats = await self.store.agent_servers.all()
+        return live_agent_servers(heartbeats, now)
 
     async def require_gateway(self) -> None:
         """Make sure that somebody takes messages.

@@ -78,6 +78,13 @@ class Admission:
         self._refreshing = asyncio.Lock()
         self._callers: set[Caller] = set()
         self._following: asyncio.Task[None] | None = None
+        self.refused = 0
+        """How many were not let in, or had to leave."""
+
+    @property
+    def connected(self) -> list[str]:
+        """Ids of the agents that are there, once for each of their conversations."""
+        return [caller.agent_id for caller in self._callers]
 
     async def start(self) -> None:
         """Read who there is.
@@ -117,6 +124,7 @@ class Admission:
             caller = Caller(agent_id, peer, certificate, certificate.not_valid_after_utc.timestamp())
             await self._check_anew(caller)
         except (CertificateRefused, AgentNotFound, TokenRevoked) as error:
+            self.refused += 1
             facts["reason"] = error.details.get("reason", error.code)
             log.warning("certificate.refused", peer=peer, agent=agent_id, reason=error.message)
             await self._notices.record("certificate.refused", agent_id or peer, facts, reason=error.message)
@@ -184,6 +192,7 @@ class Admission:
 
     async def _expel(self, caller: Caller, error: MasError) -> None:
         self.leave(caller)
+        self.refused += 1
         log.warning("agent.expelled", agent=caller.agent_id, peer=caller.peer, reason=error.message)
         facts = {"peer": caller.peer, "reason": error.details.get("reason", error.code)}
         caller.end(error)

@@ -20,6 +20,8 @@ from mas_core.base.logs import get_logger
 log = get_logger(__name__)
 
 MAX_LINE: Final = 4096
+CLOSING_S: Final = 1.0
+_OF_GRPC: Final = re.compile(r"[IWEF]\d{4} \d\d:\d\d:|WARNING: All log messages before absl::")
 _FAILED: Final = re.compile(
     r"Handshake failed with error \w+: (?:error:[0-9a-f]+:SSL routines:\w*:)?(?P<error>\w+)(?:: (?P<text>.*))?"
 )
@@ -61,29 +63,50 @@ def failed_handshake(line: str) -> FailedHandshake | None:
 
 
 class GrpcLog:
-    """What gRPC's core says, for the whole life of the process; made before anything takes hold of `sys.stderr`."""
+    """What gRPC's core says, from now on until it is closed; made before gRPC is loaded.
+
+    What others write to descriptor 2 goes on to the real standard error.
+    """
 
     def __init__(self) -> None:
-        ours = os.dup(2)
-        self._reader, writer = os.pipe()
+        # What gRPC's core says of handshakes is recorded, so it has to say it.
+        os.environ["GRPC_VERBOSITY"] = "INFO"
         sys.stderr.flush()
-        sys.stderr = os.fdopen(ours, "w", buffering=1, encoding="utf-8", errors="backslashreplace")
+        self._ours, self._before = os.dup(2), sys.stderr
+        reader, writer = os.pipe()
+        sys.stderr = os.fdopen(
+            os.dup(self._ours), "w", buffering=1, encoding="utf-8", errors="backslashreplace"
+        )
         os.dup2(writer, 2)
         os.close(writer)
+        self._tell: Callable[[FailedHandshake], object] = lambda _failed: None
+        self._thread = threading.Thread(target=self._read, args=(reader,), name="grpc-log", daemon=True)
+        self._thread.start()
 
     def follow(self, tell: Callable[[FailedHandshake], None]) -> None:
         """From now on, call `tell` in the running loop for each handshake that fails."""
         loop = asyncio.get_running_loop()
-        threading.Thread(target=self._read, args=(loop, tell), name="grpc-log", daemon=True).start()
+        self._tell = lambda failed: loop.call_soon_threadsafe(tell, failed)
 
-    def _read(self, loop: asyncio.AbstractEventLoop, tell: Callable[[FailedHandshake], None]) -> None:
-        with os.fdopen(self._reader, "rb") as lines:
+    def close(self) -> None:
+        """Give standard error back, once all that was said has been read."""
+        sys.stderr.flush()
+        self._before.flush()
+        sys.stderr = self._before
+        os.dup2(self._ours, 2)
+        self._thread.join(CLOSING_S)
+        os.close(self._ours)
+
+    def _read(self, reader: int) -> None:
+        with os.fdopen(reader, "rb") as lines:
             while line := lines.readline(MAX_LINE):
                 text = line.decode(errors="replace").rstrip()
                 failed = failed_handshake(text)
                 if failed is not None:
                     # The loop ends before the process does.
                     with contextlib.suppress(RuntimeError):
-                        loop.call_soon_threadsafe(tell, failed)
-                elif text[:1] in {"E", "F"}:
+                        self._tell(failed)
+                elif not _OF_GRPC.match(text):
+                    os.write(self._ours, line)
+                elif text[0] in {"E", "F"}:
                     log.warning("grpc.said", text=text[:500])

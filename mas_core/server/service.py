@@ -75,6 +75,17 @@ class Server:
         self.port = 0
         """The port that it listens at."""
         self._noting: set[asyncio.Task[None]] = set()
+        self._failed_handshakes = 0
+
+    @property
+    def connected(self) -> list[str]:
+        """Ids of the agents that are connected, once for each of their conversations."""
+        return self._admission.connected
+
+    @property
+    def refused(self) -> int:
+        """How many were not let in, or had to leave."""
+        return self._failed_handshakes + self._admission.refused
 
     async def start(self) -> None:
         """Listen.
@@ -118,6 +129,7 @@ class Server:
 
     def note_handshake(self, failed: FailedHandshake) -> None:
         """Have it recorded that somebody was not let in at the handshake."""
+        self._failed_handshakes += 1
         log.warning("handshake.refused", reason=failed.reason, text=failed.text)
         facts = {"reason": failed.reason, "text": failed.text}
         task = asyncio.get_running_loop().create_task(

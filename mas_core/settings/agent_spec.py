@@ -185,6 +185,9 @@ class AgentSpec(BaseModel):
     timeout: float = Field(default=30.0, gt=0, le=3600)
     """exec: seconds until an answer counts as missing."""
 
+    transport: Literal["direct", "server"] | None = None
+    """How it reaches the system: direct to the Redis server, or through a server of agents; as the project says
+    when not given, and through a server when it has a certificate."""
     tls_cert_path: Path | None = None
     """Client certificate in server mode; relative to this file."""
     tls_key_path: Path | None = None

@@ -86,8 +86,15 @@ class ProjectConfig(BaseSettings):
     """Agent specs that stand here instead of in files."""
     permissions: list[Permission] = []
     """Rules in the grammar of policy.yaml."""
-    server_listen_addr: str | None = None
-    """host:port of the server mode."""
+    transport: Literal["direct", "server"] | None = None
+    """How agents reach the system: direct to the Redis server, or through a server of agents. Their specs may say
+    something else; when nothing is said, those go through a server that have a certificate."""
+    server_listen_addr: str | None = Field(
+        default=None, pattern=r"^(\[[0-9a-fA-F:.]+\]|[^:/\s]*):[0-9]{1,5}$"
+    )
+    """host:port of the server mode; 127.0.0.1:7443 when not given."""
+    agents_url: str | None = Field(default=None, pattern=r"^grpcs://[^/\s@]+$")
+    """grpcs://HOST:PORT under which agents find the server; made of server_listen_addr when not given."""
     trust_domain: str = Field(default="mas", pattern="^[a-z0-9][a-z0-9._-]{0,254}$")
     """The first part of the SPIFFE IDs in the certificates of agents: spiffe://TRUST_DOMAIN/agent/ID."""
     tls_ca_path: Path | None = None

@@ -37,6 +37,8 @@ class RunningContext(msgspec.Struct, frozen=True, kw_only=True):
     """Unix milliseconds."""
     embedded: bool = True
     """Whether the server ends with it."""
+    agents_url: str = ""
+    """Where agents find the server that stands before it, grpcs://HOST:PORT; empty where there is none."""
 
 
 @contextmanager

@@ -116,6 +116,10 @@ class Keys:
         """Hash: runner id -> its last heartbeat and status."""
         return f"{self.namespace}:runners"
 
+    def agent_servers(self) -> str:
+        """Hash: id of a server of agents -> its last heartbeat and status."""
+        return f"{self.namespace}:servers"
+
     def meta(self, partition: int) -> str:
         """Hash: owner, epoch, cursors, audit head and policy revision of a partition."""
         return self._prefix[partition] + "meta"

@@ -10,6 +10,7 @@ from mas_core.store.backups import Backups
 from mas_core.store.connection import Connection
 from mas_core.store.dead_letters import DeadLetters
 from mas_core.store.gateways import GatewayRecords
+from mas_core.store.heartbeats import Heartbeats
 from mas_core.store.keys import Keys
 from mas_core.store.layouts import Layouts
 from mas_core.store.limits import LimitCounts
@@ -42,6 +43,7 @@ class Store:
         self.progress = Progress(self.connection, self.keys)
         self.queues = Queues(self.connection, self.keys)
         self.runners = Runners(self.connection, self.keys)
+        self.agent_servers = Heartbeats(self.connection, self.keys.agent_servers())
         self.schedule = ScheduledMessages(self.connection, self.keys)
         self.topics = TopicLogs(self.connection, self.keys)
         self.limits = LimitCounts(self.connection, self.keys)

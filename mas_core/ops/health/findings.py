@@ -30,6 +30,7 @@ def judge(seen: Observation, expected: Expectations) -> HealthReport:
         *_gateways(seen),
         *_agents(seen, expected),
         *_runners(seen),
+        *_agent_servers(seen, expected),
         *_audit(seen, expected),
     ]
     return report_of(items, seen.now)
@@ -177,6 +178,26 @@ def _runners(seen: Observation) -> Iterator[HealthItem]:
             yield lag
         elif all(trouble.state == "starting" for trouble in runner.troubles):
             yield HealthItem(name, "ok", f"looks after {_count(runner.instances, 'instance')}", process=me)
+
+
+def _agent_servers(seen: Observation, expected: Expectations) -> Iterator[HealthItem]:
+    if expected.wants_server and not seen.agent_servers:
+        yield HealthItem("servers", "red", "none is running: agents behind it reach nobody", "mas server run")
+    for server in seen.agent_servers:
+        name, me = f"server {server.server_id}", server.server_id
+        alarms = server.alarms(seen.now)
+        fix = "mas cert rotate localhost --for server"
+        for alarm in alarms:
+            yield HealthItem(name, "red", alarm, fix, process=me)
+        if not alarms and server.is_late(seen.now):
+            left = _span(server.certificate_ends - seen.now)
+            yield HealthItem(name, "warn", f"its certificate ends in {left}", fix, process=me)
+        elif not alarms:
+            reason = f"{_count(server.agents, 'agent')} through {server.address}"
+            yield HealthItem(name, "ok", reason, process=me)
+        lag = _lag(name, server.loop_lag_ms, me)
+        if lag is not None:
+            yield lag
 
 
 def _lag(name: str, lag_ms: int, process: str) -> HealthItem | None:

@@ -172,12 +172,31 @@ def _of_processes(seen: Observation) -> Iterator[Metric]:
         "gateway",
     )
     lags = [(item.gateway_id, item.loop_lag_ms) for item in seen.gateways]
+    lags += [(item.server_id, item.loop_lag_ms) for item in seen.agent_servers]
     lags += [(item.runner_id, item.loop_lag_ms) for item in seen.runners]
     yield _gauge(
         "mas_event_loop_lag_seconds",
         "How late its event loop was at worst within ten seconds.",
         [((name,), lag / 1000) for name, lag in lags],
         "process",
+    )
+    yield _gauge(
+        "mas_agent_server_agents",
+        "Agents that are connected to it.",
+        [((item.server_id,), item.agents) for item in seen.agent_servers],
+        "server",
+    )
+    yield _counter(
+        "mas_agent_server_refused",
+        "How often it has let somebody not in.",
+        [((item.server_id,), item.refused) for item in seen.agent_servers],
+        "server",
+    )
+    yield _gauge(
+        "mas_agent_server_certificate_end_timestamp_seconds",
+        "When its certificate ends.",
+        [((item.server_id,), item.certificate_ends / 1000) for item in seen.agent_servers],
+        "server",
     )
     yield _gauge(
         "mas_runner_instances",

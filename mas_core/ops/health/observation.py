@@ -10,6 +10,7 @@ import msgspec
 from mas_core.audit.chain import decode_record
 from mas_core.audit.notary_status import NotaryStatus, live_notaries
 from mas_core.errors import ConfigurationError, IntegrityError, SpecInvalid
+from mas_core.model.agent_server_status import AgentServerStatus
 from mas_core.model.gateway_status import GatewayStatus
 from mas_core.model.registration import InstanceStatus
 from mas_core.model.standing import Standing
@@ -20,6 +21,7 @@ from mas_core.settings.agent_spec import AgentSpec
 from mas_core.settings.health_settings import HealthSettings
 from mas_core.settings.project import Project
 from mas_core.settings.project_config import load_config
+from mas_core.settings.transport import wants_server
 from mas_core.store.profiles import ServerFacts, server_facts
 from mas_core.store.progress import AgentProgress, PartitionProgress
 
@@ -38,6 +40,8 @@ class Expectations:
     checkpoint_s: float = 1
     problem: str = ""
     """Why the files cannot be read."""
+    wants_server: bool = False
+    """Whether agents come through a server."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,6 +78,8 @@ class Observation:
     agents: tuple[AgentWork, ...]
     unsigned: tuple[Unsigned, ...] = ()
     policy_problem: str = ""
+    agent_servers: tuple[AgentServerStatus, ...] = ()
+    """What agents reach instead of the store."""
 
 
 def expectations_of(project: Project | None, profile: str) -> Expectations:
@@ -93,6 +99,7 @@ def expectations_of(project: Project | None, profile: str) -> Expectations:
         loaded.config.health,
         audit.notary,
         audit.checkpoint_s,
+        wants_server=wants_server(loaded, specs),
     )
 
 
@@ -135,6 +142,7 @@ async def observe(system: System) -> Observation:
         ),
         tuple([item async for item in _unsigned(system, partitions, live)]),
         policy_problem,
+        tuple(await system.agent_servers()),
     )
 
 
