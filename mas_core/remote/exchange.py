@@ -240,6 +240,8 @@ class _Line:
     async def _write(self) -> None:
         # Where that fails, the reader learns why, and tells all who wait.
         with contextlib.suppress(grpc.aio.AioRpcError, asyncio.InvalidStateError, grpc.aio.UsageError):
+            # What is written to a server that has just refused us makes gRPC forget the reason that it gave.
+            await self._stream.wait_for_connection()
             while True:
                 await self._stream.write(await self._outgoing.get())
 

@@ -17,8 +17,10 @@ from mas_core.model.priority import LANES
 from mas_core.protocol import frames_pb2 as wire
 from mas_core.protocol.faults import fault_of
 from mas_core.protocol.frames_pb2 import Answer, Call, Done
+from mas_core.registry.security_notices import SecurityNotices
 from mas_core.security.seals import read_header
 from mas_core.server import checks
+from mas_core.server.admission import Caller
 from mas_core.store.agents import ClaimedFrame, Settlement
 from mas_core.store.store import Store
 from mas_core.store.topics import LogEntry
@@ -34,12 +36,15 @@ class FrameCalls:
 
     Args:
         store: The system's.
-        agent_id: The agent that the certificate is for.
+        caller: The agent that the certificate is for.
+        notices: Where frames are recorded that are another agent's.
     """
 
-    def __init__(self, store: Store, agent_id: str) -> None:
+    def __init__(self, store: Store, caller: Caller, notices: SecurityNotices) -> None:
         self._store = store
-        self._agent_id = agent_id
+        self._notices = notices
+        self._peer = caller.peer
+        self._agent_id = agent_id = caller.agent_id
         self._streams = store.agent(agent_id)
         self._logs = store.topics
         self._profile_known = False
@@ -89,28 +94,39 @@ class FrameCalls:
 
     async def _add_frames(self, ask: wire.AddFrames) -> Answer:
         checks.few(len(ask.frames))
+        refusals: list[MasError | None] = []
         frames = []
         for item in ask.frames:
             frame = Frame(item.frame.header, item.frame.body)
             partition = checks.partition(item.partition, self._store.keys.width)
-            self._check_sender(frame, partition, checks.lane(item.lane))
-            frames.append((partition, item.lane, frame))
-        refusals = await self._streams.add_frames(frames)
-        faults = [wire.Error() if error is None else fault_of(error) for error in refusals]
+            refusal = await self._refusal(frame, partition, checks.lane(item.lane))
+            refusals.append(refusal)
+            if refusal is None:
+                frames.append((partition, item.lane, frame))
+        added = iter(await self._streams.add_frames(frames) if frames else ())
+        outcomes = (refusal or next(added) for refusal in refusals)
+        faults = [wire.Error() if error is None else fault_of(error) for error in outcomes]
         return Answer(added=wire.AddedFrames(refusals=faults))
 
-    def _check_sender(self, frame: Frame, partition: int, lane: str) -> None:
-        """A token is bound to the certificate of its agent: what is sealed for another one does not pass."""
+    async def _refusal(self, frame: Frame, partition: int, lane: str) -> Forbidden | None:
+        """Why a frame is not taken: a token is bound to its agent's certificate, and a frame to its place."""
         try:
             header = read_header(frame)
         except DecryptionFailed as error:
-            raise Forbidden(f"Authorization denied: {error.message}") from None
-        said = (header.agent, header.place, header.partition, header.lane)
-        if said != (self._agent_id, Place.INGRESS, partition, lane):
-            raise Forbidden(
+            return Forbidden(f"Authorization denied: {error.message}")
+        if header.agent != self._agent_id:
+            said = header.agent[:64]
+            reason = f"a frame sealed as {said!r} came with the certificate of {self._agent_id}"
+            facts = {"peer": self._peer, "sealed_as": said, "reason": "other_agent"}
+            log.warning("frame.refused", agent=self._agent_id, peer=self._peer, sealed_as=said)
+            await self._notices.record("frame.refused", self._agent_id, facts, reason=reason)
+            return Forbidden(
                 f"Authorization denied: this connection is for {self._agent_id}, and the frame belongs elsewhere",
-                sender=header.agent[:64],
+                sender=said,
             )
+        if (header.place, header.partition, header.lane) != (Place.INGRESS, partition, lane):
+            return Forbidden("Authorization denied: the frame was sealed for another place")
+        return None
 
     async def _read_inbox(self, ask: wire.ReadInbox) -> Answer:
         counts: dict[str, int] = {lane: min(getattr(ask, lane), MAX_FRAMES) for lane in LANES}

@@ -11,6 +11,7 @@ import grpc.aio
 
 from mas_core.base.logs import get_logger
 from mas_core.protocol.frames_pb2 import Answer, Call
+from mas_core.registry.security_notices import SecurityNotices
 from mas_core.server.callers import Door
 from mas_core.server.frame_calls import FrameCalls
 from mas_core.store.store import Store
@@ -28,11 +29,13 @@ class FramesService:
     Args:
         store: The system's.
         door: Lets them in.
+        notices: Where it is recorded what they may not do.
     """
 
-    def __init__(self, store: Store, door: Door) -> None:
+    def __init__(self, store: Store, door: Door, notices: SecurityNotices) -> None:
         self._store = store
         self._door = door
+        self._notices = notices
 
     def handlers(self) -> grpc.GenericRpcHandler:
         """What the gRPC server calls."""
@@ -44,7 +47,9 @@ class FramesService:
     async def exchange(self, _calls: object, context: grpc.aio.ServicerContext[Call, Answer]) -> None:
         """Talk with one agent until it hangs up or may stay no longer."""
         async with self._door.admitted(context) as visit:
-            calls = FrameCalls(self._store, visit.caller.agent_id)
+            # Callers wait for this before they ask for anything, so that they learn why they are refused.
+            await context.send_initial_metadata(())
+            calls = FrameCalls(self._store, visit.caller, self._notices)
             conversation = _Conversation(calls, context)
             await visit.until_ended(conversation.run())
 

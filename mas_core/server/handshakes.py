@@ -22,16 +22,19 @@ log = get_logger(__name__)
 MAX_LINE: Final = 4096
 CLOSING_S: Final = 1.0
 _OF_GRPC: Final = re.compile(r"[IWEF]\d{4} \d\d:\d\d:|WARNING: All log messages before absl::")
+# Only what gRPC itself has put at the beginning of a line counts, not words that a peer may have had repeated.
 _FAILED: Final = re.compile(
-    r"Handshake failed with error \w+: (?:error:[0-9a-f]+:SSL routines:\w*:)?(?P<error>\w+)(?:: (?P<text>.*))?"
+    r"[A-Z]\d{4,8} [\d:.]+ +\d+ ssl_transport_security\w*\.cc:\d+\] "
+    r"Handshake failed with error \w+: (?:error:[0-9a-f]+:[\w ]+:\w*:)?(?P<error>\w+)(?:: (?P<text>.*))?"
 )
 _REASONS: Final = {
     "PEER_DID_NOT_RETURN_A_CERTIFICATE": "no_certificate",
     "UNSUPPORTED_PROTOCOL": "old_protocol",
-    "WRONG_VERSION_NUMBER": "old_protocol",
+    "WRONG_VERSION_NUMBER": "no_tls",
     "NO_SHARED_CIPHER": "no_shared_cipher",
     "HTTP_REQUEST": "no_tls",
     "HTTPS_PROXY_REQUEST": "no_tls",
+    "BAD_SIGNATURE": "bad_signature",
 }
 _VERIFICATION: Final = {
     "certificate has expired": "expired",
@@ -39,6 +42,13 @@ _VERIFICATION: Final = {
     "unable to get local issuer certificate": "unknown_authority",
     "self signed certificate": "unknown_authority",
     "self-signed certificate": "unknown_authority",
+    "unable to get issuer certificate": "unknown_authority",
+    "unable to verify the first certificate": "unknown_authority",
+    "self signed certificate in certificate chain": "unknown_authority",
+    "invalid CA certificate": "unknown_authority",
+    "path length constraint exceeded": "unknown_authority",
+    "certificate signature failure": "bad_signature",
+    "unsupported certificate purpose": "wrong_use",
 }
 
 
@@ -53,7 +63,7 @@ class FailedHandshake(NamedTuple):
 
 def failed_handshake(line: str) -> FailedHandshake | None:
     """What a line of gRPC's log says of a handshake that failed; None for any other line."""
-    found = _FAILED.search(line)
+    found = _FAILED.match(line)
     if found is None:
         return None
     error, text = found["error"], (found["text"] or "").strip()

@@ -69,7 +69,7 @@ class Server:
         """Where refusals are recorded."""
         self._admission = Admission(store, keys, trust_domain, self.notices)
         self._door = Door(self._admission)
-        self._frames = FramesService(store, self._door)
+        self._frames = FramesService(store, self._door, self.notices)
         self._health = health.aio.HealthServicer()
         self._server: grpc.aio.Server | None = None
         self.port = 0

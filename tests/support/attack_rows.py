@@ -57,7 +57,6 @@ ROWS = {
 
 LATER = {
     2: "needs a Redis user for each agent, which comes with server mode",
-    4: "needs the client certificate that a token is bound to, which comes with server mode",
 }
 """Rows whose defence is not built yet."""
 

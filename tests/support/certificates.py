@@ -10,6 +10,8 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
+from mas_core.security.certificates import Authority
+
 NOW = datetime(2026, 11, 22, 12, tzinfo=UTC)
 KEY = ec.generate_private_key(ec.SECP256R1())
 
@@ -21,13 +23,14 @@ def certificate_with(
     start: datetime = NOW - timedelta(hours=1),
     end: datetime = NOW + timedelta(hours=1),
     serial: int = 0xABC,
+    authority: Authority | None = None,
 ) -> x509.Certificate:
-    """A certificate with these alternative names, signed by itself."""
+    """A certificate with these alternative names for KEY, signed by an authority or by itself."""
     subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, common_name)])
     builder = (
         x509.CertificateBuilder()
         .subject_name(subject)
-        .issuer_name(subject)
+        .issuer_name(subject if authority is None else authority.certificate.subject)
         .public_key(KEY.public_key())
         .serial_number(serial)
         .not_valid_before(start)
@@ -37,7 +40,7 @@ def certificate_with(
         builder = builder.add_extension(extension, critical=False)
     if names:
         builder = builder.add_extension(x509.SubjectAlternativeName(names), critical=False)
-    return builder.sign(KEY, SHA256())
+    return builder.sign(KEY if authority is None else authority.key, SHA256())
 
 
 def uri(text: str) -> x509.UniformResourceIdentifier:
