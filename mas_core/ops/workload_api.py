@@ -139,7 +139,9 @@ def _written(context: X509Context, folder: Path, spiffe_id: str) -> Followed:
     trusted = sorted(
         bundle.x509_authorities if bundle is not None else (), key=lambda each: each.fingerprint(SHA256())
     )
-    path, authorities_path = private_dir(folder) / CERTIFICATE_NAME, folder / AUTHORITIES_NAME
+    if not folder.exists():
+        private_dir(folder)
+    path, authorities_path = folder / CERTIFICATE_NAME, folder / AUTHORITIES_NAME
     # Trusted before anybody shows what they have issued.
     write_private(authorities_path, pem_of(trusted))
     key = svid.private_key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())

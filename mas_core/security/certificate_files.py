@@ -51,6 +51,8 @@ class Credentials:
 def write_pair(chain: bytes, key: bytes, chain_path: Path, key_path: Path | None = None) -> None:
     """Put a certificate and its key in place: one file when both have the same path, else the key first.
 
+    Folders that are missing are made, for their owner alone; those that are there stay as they are.
+
     Args:
         chain: The certificate and those between, in PEM.
         key: Its private key, in PEM.
@@ -60,11 +62,11 @@ def write_pair(chain: bytes, key: bytes, chain_path: Path, key_path: Path | None
     Raises:
         ConfigurationError: A folder does not take it.
     """
-    private_dir(chain_path.parent)
+    _make_folder(chain_path.parent)
     if key_path is None or key_path == chain_path:
         write_private(chain_path, key + chain)
         return
-    private_dir(key_path.parent)
+    _make_folder(key_path.parent)
     write_private(key_path, key)
     write_private(chain_path, chain)
 
@@ -190,6 +192,11 @@ class CertificateFiles:
         found = Credentials(pair.certificate, pair.chain, pair.key, trusted)
         if found != self._current:
             self._current = found
+
+
+def _make_folder(path: Path) -> None:
+    if not path.exists():
+        private_dir(path)
 
 
 def _stamp_of(paths: tuple[Path, ...]) -> Stamp | None:

@@ -45,6 +45,17 @@ def test_a_pair_lies_in_private_files_and_is_read_back(tmp_path):
         assert stat.S_IMODE(path.parent.stat().st_mode) == 0o700
 
 
+def test_a_folder_of_others_stays_as_open_as_it_is(tmp_path):
+    """Only folders that are made for the pair are closed; the key is private either way."""
+    shared = tmp_path / "shared"
+    shared.mkdir(mode=0o755)
+
+    write_pair(*pair(), shared / "c.pem", shared / "k.pem")
+
+    assert stat.S_IMODE(shared.stat().st_mode) == 0o755
+    assert stat.S_IMODE((shared / "k.pem").stat().st_mode) == 0o600
+
+
 def test_what_is_no_pair_is_refused(tmp_path):
     """A key of another certificate, a key that others can read, no key, two keys, no certificate."""
     chain, key = pair()
