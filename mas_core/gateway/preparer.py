@@ -6,12 +6,14 @@ import time
 from dataclasses import dataclass
 
 from mas_core.base.failpoints import failpoint
+from mas_core.base.ids import GATEWAY
 from mas_core.gateway.committer import Committer
 from mas_core.gateway.directory import Directory
 from mas_core.gateway.judge import Judge
 from mas_core.gateway.opening import OpenedFrame, Opener
 from mas_core.gateway.places import Places
 from mas_core.gateway.read_ahead import ReadAhead
+from mas_core.model.message import BEAT
 from mas_core.store.lookups import Lookups
 from mas_core.store.partitions import PartitionStore
 from mas_core.store.stored import StoredFrame
@@ -25,6 +27,10 @@ DUE_INTERVAL_S = 0.25
 """How often messages that were kept for later are looked for."""
 TIME_HOLDS_S = 1.0
 """How long the server's clock is carried on by our own before it is asked again."""
+
+BEATS_WAIT_S = 0.1
+"""How long heartbeats wait for others when nothing else comes: a commit costs the same for one and for many."""
+MAX_WAITING_BEATS = 512
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,6 +91,8 @@ class Preparer:
         if self._in_hand:
             failpoint("gateway.taken")
         opened = [self._open(stored) for stored in self._in_hand]
+        if not (one or entries):
+            await self._gather_beats(opened)
         if opened:
             failpoint("gateway.opened")
         told, at = self._server_time
@@ -113,7 +121,25 @@ class Preparer:
             await self._directory.roster.refresh()
         return PreparedBatch(opened, lookups, entries)
 
+    async def _gather_beats(self, opened: list[OpenedFrame]) -> None:
+        """Let heartbeats that come alone wait for others; whatever else comes takes them along at once."""
+        newest, ends_at = opened, time.monotonic() + BEATS_WAIT_S
+        while newest and len(opened) < MAX_WAITING_BEATS and all(map(_is_beat, newest)):
+            await self._read_ahead.wait(max(0.0, ends_at - time.monotonic()))
+            more = self._read_ahead.take()
+            self._in_hand += more
+            newest = [self._open(stored) for stored in more]
+            opened += newest
+
     def _open(self, stored: StoredFrame) -> OpenedFrame:
         if (stored.lane, stored.entry) in self._condemned:
             return OpenedFrame(stored, rejection="the frame cannot be judged")
         return self._opener.open(stored)
+
+
+def _is_beat(opened: OpenedFrame) -> bool:
+    return (
+        opened.targets == {GATEWAY}
+        and opened.envelopes is not None
+        and all(envelope.type == BEAT for envelope in opened.envelopes)
+    )
