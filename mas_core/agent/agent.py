@@ -14,7 +14,7 @@ from typing import Any, ClassVar, Generic, Self, TypeVar, get_args
 from pydantic import BaseModel
 
 from mas_core.agent.client import Client
-from mas_core.agent.connecting import connect
+from mas_core.agent.connecting import Host, connect
 from mas_core.agent.consensus import Consensus
 from mas_core.agent.dispatch import Dispatch
 from mas_core.agent.handler_calls import HandlerCalls
@@ -41,7 +41,6 @@ from mas_core.errors import (
     Quarantined,
     UsageError,
 )
-from mas_core.gateway.in_process import InProcessGateway
 from mas_core.model.delivery_mode import DeliveryMode, parse_delivery
 from mas_core.model.message import AgentMessage, TypedPayload
 from mas_core.model.standing import ACTIVE, HOLDING
@@ -171,7 +170,7 @@ class Agent(Talking, Generic[State]):
         )
         self._task_options = TaskOptions(task_queue, task_slots, task_limit, task_lease)
         self._tasks: TaskWorker | None = None
-        self._gateway: InProcessGateway | None = None
+        self._host: Host | None = None
         self._store: AgentSide | None = None
         self._client: Client | None = None
         self._keeper: StateKeeper[State] | None = None
@@ -263,9 +262,9 @@ class Agent(Talking, Generic[State]):
 
     # Lifecycle
 
-    def set_gateway(self, gateway: InProcessGateway) -> None:
+    def set_gateway(self, gateway: Host) -> None:
         """Use a gateway that runs in this process; it registers the agent when it starts."""
-        self._gateway = gateway
+        self._host = gateway
 
     async def start(self) -> None:
         """Connect, load the state, run `on_start`, and take messages from then on.
@@ -284,12 +283,12 @@ class Agent(Talking, Generic[State]):
             self.id,
             self._url,
             self._token,
-            self._gateway,
+            self._host,
             namespace=self._namespace,
             partitions=self._partitions,
             tls=self._tls,
         )
-        self._gateway, self._token = connected.gateway, connected.token
+        self._host, self._token = connected.host, connected.token
         self._tokens_dir = connected.tokens_dir or self._tokens_dir
         store = self._store = connected.store
         client = Client(
@@ -391,6 +390,12 @@ class Agent(Talking, Generic[State]):
             await self._close()
         return drained
 
+    async def abandon(self) -> None:
+        """Stop as if this process had died: what is in hand was begun, and that may be what has killed it."""
+        if self._dispatch is not None:
+            self._dispatch.keep_starts()
+        await self.stop(drain_timeout=0)
+
     async def drain(self, timeout: float) -> bool:
         """Take no more messages and let running handlers finish; `stop` comes next, and nothing else.
 
@@ -445,7 +450,7 @@ class Agent(Talking, Generic[State]):
         if self._client is not None:
             await self._client.stop()
             self._client = None
-        if self._store is not None and self._gateway is None:
+        if self._store is not None and self._host is None:
             await self._store.close()
         self._store = None
         self._is_ending = False

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Protocol
 
 from mas_core.errors import ConfigurationError, SecretUnavailable
 from mas_core.gateway.in_process import InProcessGateway
@@ -17,14 +18,25 @@ from mas_core.store.contract import AgentSide
 from mas_core.store.store import Store
 
 
+class Host(Protocol):
+    """Has a store for the agents of this process, and knows their tokens."""
+
+    @property
+    def store(self) -> AgentSide:
+        """The store; agents do not close it."""
+
+    async def admit(self, agent_id: str) -> str:
+        """The token of an agent."""
+
+
 @dataclass(frozen=True, slots=True)
 class Connected:
     """What an agent has once it is connected."""
 
     store: AgentSide
     token: str
-    gateway: InProcessGateway | None = None
-    """The gateway in this process, to which the store belongs."""
+    host: Host | None = None
+    """To whom the store belongs, if it is in this process."""
     tokens_dir: Path | None = None
     """Where keys of the agent may lie beside its token."""
 
@@ -33,7 +45,7 @@ async def connect(
     agent_id: str,
     url: str | None,
     token: str | None,
-    gateway: InProcessGateway | None,
+    host: Host | None,
     *,
     namespace: str | None = None,
     partitions: int | None = None,
@@ -46,7 +58,7 @@ async def connect(
         url: The server; the project's when left out. `memory://` is a gateway in this process, `grpcs://` a server
             that speaks for the store.
         token: The agent's, or a reference to it; the one in the project's token file when left out.
-        gateway: A gateway in this process, which is used instead.
+        host: What is used instead in this process, such as a gateway.
         namespace: The project's when left out.
         partitions: The project's when left out.
         tls: Who the agent is to a server that speaks for the store.
@@ -59,10 +71,10 @@ async def connect(
     if token is not None and is_reference(token):
         # It may come from a program or a vault.
         token = (await asyncio.to_thread(resolve, token, Path.cwd())).get_secret_value().strip()
-    if gateway is None and (url or "").startswith("memory:"):
-        gateway = await InProcessGateway.in_memory(str(url))
-    if gateway is not None:
-        return Connected(gateway.store, token or await gateway.admit(agent_id), gateway)
+    if host is None and (url or "").startswith("memory:"):
+        host = await InProcessGateway.in_memory(str(url))
+    if host is not None:
+        return Connected(host.store, token or await host.admit(agent_id), host)
     if is_server_url(url):
         return await _connect_to_server(agent_id, str(url), token, tls)
     target = await asyncio.to_thread(resolve_target, url=url)

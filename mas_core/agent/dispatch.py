@@ -104,6 +104,10 @@ class Dispatch:
         """Start handlers again."""
         self._inbox.resume()
 
+    def keep_starts(self) -> None:
+        """Let what was noted of started handlers stand when they are stopped."""
+        self._inbox.keep_starts()
+
     async def drain(self, timeout_s: float) -> bool:
         """Take no more messages and let running handlers finish; whether they did."""
         drained = await self._inbox.drain(timeout_s)

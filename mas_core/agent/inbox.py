@@ -380,6 +380,10 @@ class Inbox:
             with contextlib.suppress(MasError):
                 await self._store.forget_starts(self._link.instance, places)
 
+    def keep_starts(self) -> None:
+        """Take no noted start back any more."""
+        self._noted.clear()
+
     async def mark_started(self, held: Held) -> int:
         """Note that a handler starts, once the server takes it: how often that was noted, or SETTLED_ELSEWHERE."""
         delays = exponential_delays(_RECONNECT_S, CLAIM_INTERVAL_S)

@@ -187,7 +187,12 @@ class Supervisor:
         Raises:
             ResourceNotFound: There is none, or it ended more than an hour ago.
         """
-        return msgspec.convert(await self._ask("get", {"task_id": task_id}), TaskStatus)
+        return await self.look(task_id, 0)
+
+    async def look(self, task_id: str, wait_s: float) -> TaskStatus:
+        """What is known of a task once it is over, or after `wait_s` seconds, at most 20; raises as `get`."""
+        question = {"task_id": task_id, "wait_ms": int(wait_s * 1000)}
+        return msgspec.convert(await self._ask("get", question, wait_s + ANSWER_S), TaskStatus)
 
     async def wait(self, task_id: str, timeout: float | None = None) -> TaskStatus:
         """What became of a task, once it is over.
@@ -203,9 +208,8 @@ class Supervisor:
         until = float("inf") if timeout is None else time.monotonic() + timeout
         while True:
             wait_s = max(0.0, min(WAIT_S, until - time.monotonic()))
-            question = {"task_id": task_id, "wait_ms": int(wait_s * 1000)}
             try:
-                answer = await self._ask("get", question, wait_s + ANSWER_S)
+                found = await self.look(task_id, wait_s)
             except MasError as error:
                 left = until - time.monotonic()
                 if not error.retryable or left <= 0:
@@ -213,7 +217,6 @@ class Supervisor:
                 log.warning("task.not_heard_of", task=task_id, code=error.code, reason=error.message)
                 await asyncio.sleep(min(pause_after(error), left))
                 continue
-            found = msgspec.convert(answer, TaskStatus)
             if found.is_over:
                 return found
             if time.monotonic() >= until:

@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 from collections.abc import AsyncIterator, Coroutine
 from contextlib import asynccontextmanager
-from typing import Any, Final, NoReturn
+from typing import Any, Final, NoReturn, TypeVar
 
 import grpc
 import grpc.aio
@@ -27,7 +27,12 @@ ERROR_METADATA: Final = "mas-error-bin"
 MAX_STREAMS: Final = 64
 """Conversations that one agent may have at the same time."""
 
+MAX_METADATA: Final = 4 * 1024
+"""Bytes of an error that a client with the usual limits takes."""
+MAX_TEXT: Final = 1_000
+
 Context = grpc.aio.ServicerContext[Any, Any]
+Result = TypeVar("Result")
 
 _CODES: Final = (
     (AgentNotFound, grpc.StatusCode.PERMISSION_DENIED),
@@ -43,14 +48,21 @@ class Visit:
 
     def __init__(self, caller: Caller) -> None:
         self.caller = caller
+        self.leaving = asyncio.Event()
+        """Set when the server is about to go away."""
         self._ended: asyncio.Future[MasError] = asyncio.get_running_loop().create_future()
+
+    @property
+    def is_ended(self) -> bool:
+        """Whether it may stay no longer."""
+        return self._ended.done()
 
     def end(self, reason: MasError) -> None:
         """It may stay no longer."""
         if not self._ended.done():
             self._ended.set_result(reason)
 
-    async def until_ended(self, work: Coroutine[Any, Any, None]) -> None:
+    async def until_ended(self, work: Coroutine[Any, Any, Result]) -> Result:
         """Do what it came for, unless that has to end before.
 
         Raises:
@@ -60,8 +72,7 @@ class Visit:
         try:
             await asyncio.wait((task, self._ended), return_when=asyncio.FIRST_COMPLETED)
             if task.done():
-                task.result()
-                return
+                return task.result()
         finally:
             task.cancel()
             with contextlib.suppress(asyncio.CancelledError):
@@ -79,10 +90,16 @@ class Door:
     def __init__(self, admission: Admission) -> None:
         self._admission = admission
         self._visits: set[Visit] = set()
+        self._finishing: set[Visit] = set()
 
     @asynccontextmanager
-    async def admitted(self, context: Context) -> AsyncIterator[Visit]:
-        """Let a caller in, or end the call with the reason; errors inside end it, too."""
+    async def admitted(self, context: Context, *, finishes: bool = False) -> AsyncIterator[Visit]:
+        """Let a caller in, or end the call with the reason; errors inside end it, too.
+
+        Args:
+            context: The call.
+            finishes: When the server goes away it may finish what it has begun, rather than end at once.
+        """
         try:
             caller = await self._identify(context)
             if self._admission.count(caller.agent_id) >= MAX_STREAMS:
@@ -90,10 +107,13 @@ class Door:
             visit = Visit(caller)
             self._admission.enter(caller, visit.end)
             self._visits.add(visit)
+            if finishes:
+                self._finishing.add(visit)
             try:
                 yield visit
             finally:
                 self._visits.discard(visit)
+                self._finishing.discard(visit)
                 self._admission.leave(caller)
         except MasError as error:
             await abort(context, error)
@@ -101,7 +121,9 @@ class Door:
     def close(self) -> None:
         """End every visit: the server goes away."""
         for visit in list(self._visits):
-            visit.end(StoreUnreachable("the server is going away"))
+            visit.leaving.set()
+            if visit not in self._finishing:
+                visit.end(StoreUnreachable("the server is going away"))
 
     async def _identify(self, context: Context) -> Caller:
         for pem in context.auth_context().get("x509_pem_cert", ()):
@@ -109,12 +131,24 @@ class Door:
         raise Unauthenticated("Authentication failed: there is no certificate")
 
 
-async def abort(context: Context, error: MasError) -> NoReturn:
-    """End a call of gRPC with an error of ours."""
-    code = next((code for kind, code in _CODES if isinstance(error, kind)), grpc.StatusCode.INTERNAL)
+async def abort(context: Context, error: MasError, code: grpc.StatusCode | None = None) -> NoReturn:
+    """End a call of gRPC with an error of ours.
+
+    Args:
+        context: The call.
+        error: Why.
+        code: The status; that of somebody who is not let in when left out.
+    """
+    if code is None:
+        code = next((code for kind, code in _CODES if isinstance(error, kind)), grpc.StatusCode.INTERNAL)
+    fault = fault_of(error)
+    if fault.ByteSize() > MAX_METADATA:
+        fault.details = ""
+        fault.message = fault.message[:MAX_TEXT]
+        del fault.hints[4:]
     await context.abort(
         code,
-        f"{error.code}: {error.message}",
-        trailing_metadata=((ERROR_METADATA, fault_of(error).SerializeToString()),),
+        f"{error.code}: {error.message}"[:MAX_TEXT],
+        trailing_metadata=((ERROR_METADATA, fault.SerializeToString()),),
     )
     raise AssertionError  # abort does not return

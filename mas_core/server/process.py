@@ -56,7 +56,9 @@ async def serve(
     async with _store(target) as store:
         await _check_name(store, server_id)
         name = server_id or f"srv-{new_instance_id()[:8]}"
-        async with Server(store, keys, files.current, place.address, place.trust_domain) as server:
+        async with Server(
+            store, keys, files.current, place.address, place.trust_domain, target.tokens_dir
+        ) as server:
             if grpc_log is not None:
                 grpc_log.follow(server.note_handshake)
             heartbeat = Heartbeat(name, server, files)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
+from pathlib import Path
 from types import TracebackType
 from typing import Final, Self
 
@@ -18,6 +19,8 @@ from mas_core.registry.security_notices import SecurityNotices
 from mas_core.security.certificate_files import Credentials
 from mas_core.security.gateway_keys import GatewayKeys
 from mas_core.server.admission import Admission
+from mas_core.server.agents_service import NAME as AGENTS
+from mas_core.server.agents_service import AgentsService
 from mas_core.server.callers import Door
 from mas_core.server.frames_service import NAME as FRAMES
 from mas_core.server.frames_service import FramesService
@@ -52,6 +55,7 @@ class Server:
             handshake, so that renewed files count without a restart.
         address: host:port to listen at; port 0 for any.
         trust_domain: Of the agents' SPIFFE IDs.
+        tokens_dir: Where the project keeps the tokens of agents that leave sealing to the server.
     """
 
     def __init__(
@@ -61,6 +65,7 @@ class Server:
         credentials: Callable[[], Credentials],
         address: str,
         trust_domain: str,
+        tokens_dir: Path | None = None,
     ) -> None:
         self._credentials = credentials
         self.address = address
@@ -70,6 +75,7 @@ class Server:
         self._admission = Admission(store, keys, trust_domain, self.notices)
         self._door = Door(self._admission)
         self._frames = FramesService(store, self._door, self.notices)
+        self._agents = AgentsService(store, self._door, tokens_dir)
         self._health = health.aio.HealthServicer()
         self._server: grpc.aio.Server | None = None
         self.port = 0
@@ -97,9 +103,9 @@ class Server:
         await self._admission.start()
         shown = self._credentials()
         server = self._server = grpc.aio.server(options=_OPTIONS)
-        server.add_generic_rpc_handlers((self._frames.handlers(),))
+        server.add_generic_rpc_handlers((self._frames.handlers(), self._agents.handlers()))
         health_pb2_grpc.add_HealthServicer_to_server(self._health, server)
-        services = (FRAMES, health.SERVICE_NAME)
+        services = (FRAMES, AGENTS, health.SERVICE_NAME)
         reflection.enable_server_reflection((*services, reflection.SERVICE_NAME), server)
         try:
             self.port = server.add_secure_port(self.address, self._server_credentials(shown))
@@ -124,6 +130,7 @@ class Server:
             self._door.close()
             await self._server.stop(grace_s)
             self._server = None
+        await self._agents.close()
         await self._admission.stop()
         await self.notices.close()
 

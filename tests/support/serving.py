@@ -72,5 +72,12 @@ async def serving(system: System, folder: Path, port: int = 0) -> AsyncIterator[
     certificates = Certificates.make(folder)
     shown = certificates.issue("server", "localhost", ("127.0.0.1",))
     files = CertificateFiles(shown.cert_path, shown.key_path, shown.ca_path)
-    async with Server(system.store, system.keys, files.current, f"127.0.0.1:{port}", TRUST_DOMAIN) as server:
+    async with Server(
+        system.store,
+        system.keys,
+        files.current,
+        f"127.0.0.1:{port}",
+        TRUST_DOMAIN,
+        folder.parent / ".mas" / "tokens",
+    ) as server:
         yield Serving(server, certificates)
