@@ -5,6 +5,7 @@ The last of several guards: nothing should put them there in the first place.
 
 from __future__ import annotations
 
+import json
 from typing import Final
 from urllib.parse import quote
 
@@ -18,7 +19,8 @@ _known: set[str] = set()
 def remember(secret: str) -> None:
     """Take this out of texts from now on."""
     if len(secret) >= _LEAST:
-        _known.update((secret, quote(secret, safe="")))
+        in_json = (json.dumps(secret, ensure_ascii=ascii_only)[1:-1] for ascii_only in (True, False))
+        _known.update((secret, quote(secret, safe=""), quote(secret), *in_json))
 
 
 def hidden(text: str) -> str:

@@ -126,6 +126,7 @@ async def talk(seeded: Seeded) -> None:
                     await client._ask(asking, 5, 0)
             with contextlib.suppress(MasError):
                 await client.request("vote:canary", "vote.open", {"rule": seeded.texts[0]}, timeout=5)
+        await system.store.connection.call("SAVE")
         for token in seeded.wrong_tokens:
             with pytest.raises(MasError):
                 async with Client(system.store, "worker", token):
@@ -230,7 +231,7 @@ def test_s7_none_of_a_thousand_canaries_is_left_anywhere(seeded):
     assert {stat.S_IMODE(path.stat().st_mode) for path in made_for} == {0o600}
     assert {"private key", "line of a private key", "secret of an operator"} <= canaries.kinds.keys()
     kinds = {path.suffix for path in looked}
-    assert {".aof", ".log", ".sqlite", ".jsonl", ".html", ".zip", ".yaml"} <= kinds, kinds
+    assert {".aof", ".rdb", ".log", ".sqlite", ".jsonl", ".html", ".zip", ".yaml"} <= kinds, kinds
     assert sum(path.stat().st_size for path in looked) > 1_000_000
 
 
