@@ -37,7 +37,7 @@ _NEEDED: Final[Mapping[Permission, tuple[str, ...]]] = {
             "policy test",
         ),
         *("rbac list", "rbac check", "rbac explain", "rbac export", "rbac diff", "rbac history"),
-        *("rbac role list", "rbac capability list"),
+        *("rbac role list", "rbac capability list", "redis-users list"),
     ),
     "follow": ("watch", "record", "trace"),
     "open": (
@@ -75,7 +75,7 @@ _NEEDED: Final[Mapping[Permission, tuple[str, ...]]] = {
     ),
     "own": (
         *("up", "down", "gateway run", "server", "partitions set", "bench", "event record"),
-        *("audit notary run", "audit key rotate", "audit resume", "backup", "operator"),
+        *("audit notary run", "audit key rotate", "audit resume", "backup", "operator", "redis-users"),
     ),
 }
 

@@ -45,6 +45,7 @@ WRITES: Final[Mapping[str, Permission]] = {
     "certificate": "secure",
     "payload_key": "secure",
     "registry": "secure",
+    "server_user": "secure",
 }
 """What is written, as entries of the operator log name it -> what it takes; the rest is for the owner. The policy
 is looked at field by field."""

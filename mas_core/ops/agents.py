@@ -81,6 +81,7 @@ class AgentDescription:
     """Rules that name it, one of its roles or everybody as sender."""
     rules_to: tuple[Rule, ...]
     state_revision: int
+    """0 also where the role of the operator does not show states."""
 
 
 @named("agent.register", "agent_id")
@@ -306,7 +307,7 @@ async def describe(system: System, agent_id: str) -> AgentDescription:
         names |= roles
         limit = RateLimits(policy).of(agent_id)
     store = system.store.agent(agent_id)
-    revision, _ = await store.get_state()
+    revision = (await store.get_state())[0] if system.access.may("open") else 0
     return AgentDescription(
         summary,
         entry.registration,
