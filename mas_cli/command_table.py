@@ -51,7 +51,10 @@ SECTIONS: tuple[tuple[str, tuple[str, ...]], ...] = (
     ("Queues", ("bus", "event", "schedule", "dlq", "task", "leader", "consensus")),
     ("Rules", ("rbac", "policy", "route", "limit", "approval", "dlp", "breaker", "operator")),
     ("Evidence and state", ("trace", "audit", "key", "cert", "state", "backup")),
-    ("Set-up", ("doctor", "config", "context", "completion", "spec", "man", "help", "version")),
+    (
+        "Set-up",
+        ("doctor", "redis-users", "config", "context", "completion", "spec", "man", "help", "version"),
+    ),
 )
 """How `mas --help` groups the first words."""
 
@@ -70,7 +73,7 @@ RARER: frozenset[str] = frozenset(
             "breaker",
         ),
         *("key", "cert", "limit", "config", "completion", "spec", "man", "help", "version", "leader"),
-        *("reply", "route", "demo", "context", "consensus", "operator"),
+        *("reply", "route", "demo", "context", "consensus", "operator", "redis-users"),
     }
 )
 """First words that `mas --help` names without their summaries, so that it stays one screen."""
@@ -110,6 +113,7 @@ GROUPS: dict[str, str] = {
     "rbac capability": "Who may claim which capabilities",
     "rbac role": "Roles: names for groups of agents",
     "rbac": "Rules: who may send what to whom",
+    "redis-users": "Users of the server: who may do what there",
     "route": "Routing: which agents get what is sent to a capability",
     "schedule": "Messages that were sent for later",
     "state": "What agents remember",

@@ -99,6 +99,19 @@ async def open_system(call: Invocation) -> AsyncIterator[System]:
 
 
 @asynccontextmanager
+async def open_as_admin(call: Invocation) -> AsyncIterator[System]:
+    """The system that a call works on, as somebody who may make users of the server.
+
+    Raises:
+        ProjectNotFound, ContextNotFound, StoreUnreachable: As `target_of`.
+    """
+    from mas_core.ops.server_users import admin_target
+
+    async with opened(call, await admin_target(target_of(call.flags))) as system:
+        yield system
+
+
+@asynccontextmanager
 async def opened(call: Invocation, target: Target) -> AsyncIterator[System]:
     """A system that was found, open; what protects its context counts from here on."""
     from mas_core.ops.system import System

@@ -25,7 +25,15 @@ _NEEDED: Final[Mapping[Permission, tuple[str, ...]]] = {
             "tui",
             "discover",
         ),
-        *("agent list", "agent describe", "bus status", "bus inspect", "dlq list", "dlq stats"),
+        *(
+            "agent list",
+            "agent describe",
+            "redis-users list",
+            "bus status",
+            "bus inspect",
+            "dlq list",
+            "dlq stats",
+        ),
         *("schedule list", "schedule get", "approval list", "approval get", "breaker list"),
         *(
             "limit list",
@@ -56,7 +64,14 @@ _NEEDED: Final[Mapping[Permission, tuple[str, ...]]] = {
         *("consensus open", "consensus vote", "consensus close", "event emit", "event replay"),
     ),
     "secure": (
-        *("agent register", "agent deregister", "agent token", "agent trust", "agent untrust"),
+        *(
+            "agent register",
+            "agent deregister",
+            "agent provision",
+            "agent token",
+            "agent trust",
+            "agent untrust",
+        ),
         *("agent block", "agent unblock", "rbac", "policy", "route", "limit set", "key", "cert"),
         *("audit erase", "audit archive", "audit retention set", "agent provision"),
     ),

@@ -12,7 +12,12 @@ RUN_COMMANDS: tuple[Command, ...] = (
         "Run the project: server, gateway, agents",
         "write",
         "up:up",
-        ("mas up", "mas up --detach", "mas up --dir shop --url redis://db.example:6379 --reload"),
+        (
+            "mas up",
+            "mas up --detach",
+            "mas up --hardened",
+            "mas up --dir shop --url redis://db.example:6379 --reload",
+        ),
         {
             1: "--detach: some agents do not run",
             4: "--detach: not everything was ready in time",

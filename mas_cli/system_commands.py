@@ -49,6 +49,33 @@ SYSTEM_COMMANDS: tuple[Command, ...] = (
         _NO_AGENT,
     ),
     Command(
+        "agent provision",
+        "Give one a user of the server with just its rights",
+        "write",
+        "agent_users:provision",
+        (
+            "mas agent provision billing",
+            "mas agent provision billing --rotate",
+            "mas agent provision billing --dry-run",
+        ),
+        {6: "there is no such agent, or with --remove no such user"},
+    ),
+    Command(
+        "redis-users apply",
+        "Make those of gateway, auditor and operator, and agents'",
+        "write",
+        "redis_users:apply",
+        ("mas redis-users apply", "mas redis-users apply --default off"),
+        {7: "others are connected as the default user"},
+    ),
+    Command(
+        "redis-users list",
+        "List them, and where their logins are kept",
+        "read",
+        "redis_users:list_users",
+        ("mas redis-users list",),
+    ),
+    Command(
         "agent pause",
         "Keep what is sent to them, unhandled, until they resume",
         "write",

@@ -45,12 +45,20 @@ def up(
         bool,
         typer.Option("--force", help="Go on although the server cannot keep what the profile promises."),
     ] = False,
+    hardened: Annotated[
+        bool,
+        typer.Option(
+            "--hardened", help="Users of the server with few rights for everybody, and no default one."
+        ),
+    ] = False,
 ) -> ExitCode:
     """Run the project: server, gateway and every agent of agents.d/.
 
     Without --url, and without a server in mas.yaml, an embedded server is started; all its data is in .mas/.
     `--url -` reads the URL from standard input, which keeps a password out of the list of processes.
     A server that cannot keep what the profile promises is refused, or, with --force, named by mas status.
+    With --hardened the gateway, you and every agent come to the server as users of their own, and nobody as its
+    default user, from then on; mas redis-users apply --default on takes that back.
     Ctrl-C lets agents finish what they have in hand and ends everything. What agents print goes to
     .mas/logs/. --timeout says how long everything may take to get ready (60 s).
     """
@@ -64,7 +72,7 @@ def up(
         raise UsageError(f"--profile: {profile!r} is none of {', '.join(_PROFILES)}")
     project = _project(call.flags, folder)
     url = call.stdin.readline().strip() if call.flags.url == "-" else call.flags.url
-    options = UpOptions(url, profile, reload, call.flags.timeout_seconds() or READY_SECONDS, force)
+    options = UpOptions(url, profile, reload, call.flags.timeout_seconds() or READY_SECONDS, force, hardened)
     report = Welcome(call, load_config(project, {"url": url, "profile": profile}), is_detached=detach)
     if detach:
         run_until_stopped(call, lambda _lifetime: up_detached(project, options, report))

@@ -95,6 +95,7 @@ class Client(Publishing):
             self._outbox.take_receipts,
             self._take_directive,
             self._take_news,
+            self._token_refused,
         )
         self._envelopes = Envelopes(agent_id, self._outbox.now_ms)
         self.tracing = AgentTracing(agent_id)

@@ -12,6 +12,7 @@ from mas_core.gateway.in_process import InProcessGateway
 from mas_core.security.certificate_files import CertificateFiles
 from mas_core.settings.private_files import read_token
 from mas_core.settings.secrets import is_reference, resolve
+from mas_core.settings.server_logins import agent_login_path, has_login, read_login, url_for
 from mas_core.settings.target import resolve_target
 from mas_core.settings.tls_files import TlsFiles
 from mas_core.store.contract import AgentSide
@@ -53,6 +54,9 @@ async def connect(
 ) -> Connected:
     """Open the store, and find the token or have one made.
 
+    Where the agent has a user of the server of its own, its login lies beside the token and is used, unless the URL
+    names a user.
+
     Args:
         agent_id: Who connects.
         url: The server; the project's when left out. `memory://` is a gateway in this process, `grpcs://` a server
@@ -85,8 +89,11 @@ async def connect(
                 hint=(f"Agent('{agent_id}', token=...)", f"mas agent register {agent_id}"),
             )
         token = await asyncio.to_thread(read_token, target.tokens_dir, agent_id)
+    own = None
+    if target.tokens_dir is not None:
+        own = await asyncio.to_thread(read_login, agent_login_path(target.tokens_dir, agent_id))
     store = Store(
-        target.url,
+        target.url if url is not None and has_login(url) else url_for(target.url, own),
         namespace=namespace or target.namespace,
         partitions=partitions or target.partitions,
     )

@@ -26,7 +26,7 @@ from mas_core.base.failpoints import failpoint
 from mas_core.base.ids import new_instance_id, partition_of
 from mas_core.base.logs import get_logger
 from mas_core.base.traces import trace_of
-from mas_core.errors import GatewayDown, InvalidPayload, MasError, StoreUnreachable
+from mas_core.errors import GatewayDown, InvalidPayload, MasError, StoreUnreachable, Unauthenticated
 from mas_core.model.decision import Decision, Receipt
 from mas_core.model.frame import (
     FRAME_VERSION,
@@ -283,7 +283,7 @@ class Outbox:
             refusals = await self._store.add_frames(
                 [(queue.partition, queue.lane, sent.frame) for queue, sent in frames]
             )
-        except StoreUnreachable as lost:
+        except (StoreUnreachable, Unauthenticated) as lost:
             refusals = [lost] * len(frames)
         failpoint("outbox.after_add")
         unknown: list[SentFrame] = []

@@ -12,7 +12,7 @@ import msgspec
 from mas_core.agent.link import Link
 from mas_core.base.ids import GATEWAY
 from mas_core.base.logs import get_logger
-from mas_core.errors import DecryptionFailed, MasError, NotStarted
+from mas_core.errors import DecryptionFailed, MasError, NotStarted, Unauthenticated
 from mas_core.model.frame import DELIVERIES_DECODER, RECEIPTS_DECODER, UNREADABLE, Frame, FrameReceipt, Place
 from mas_core.model.message import STANDING, UNAUTHENTIC_DELIVERY, Delivery, Flag
 from mas_core.model.standing import Directive
@@ -23,6 +23,8 @@ log = get_logger(__name__)
 
 _BLOCK_MS = 1000
 _RECONNECT_S = 0.3
+_SHUT_OUT_S = 5.0
+"""Whoever is not let in tries again that seldom: each time is recorded."""
 _KEPT_BYTES = 65_536
 """What was read is dropped when it has so many bytes: each time costs the server a write to disk."""
 MAX_LATE_REPLIES = 64
@@ -40,6 +42,7 @@ class Replies:
         on_receipts: Takes the receipts of frames.
         on_directive: Takes what an operator said of the agent.
         on_news: Takes what the gateway tells of topics.
+        on_shut_out: Called when the server does not let the agent's own user in.
     """
 
     def __init__(
@@ -49,12 +52,14 @@ class Replies:
         on_receipts: Callable[[Sequence[FrameReceipt]], None],
         on_directive: Callable[[Directive], None],
         on_news: Callable[[Delivery], None],
+        on_shut_out: Callable[[], None] = lambda: None,
     ) -> None:
         self._link = link
         self._store = store
         self._on_receipts = on_receipts
         self._on_directive = on_directive
         self._on_news = on_news
+        self._on_shut_out = on_shut_out
         self._expected: dict[str, asyncio.Future[Delivery]] = {}
         self._late: OrderedDict[str, Delivery | None] = OrderedDict()
         """Ids that may be asked for again, and the reply where it came after all."""
@@ -115,6 +120,10 @@ class Replies:
                 if kept >= _KEPT_BYTES or (kept and not entries):
                     await self._store.trim_replies(self._link.instance, after)
                     kept = 0
+            except Unauthenticated as error:
+                log.error("login.refused", agent=self._store.agent_id, reason=error.message)
+                self._on_shut_out()
+                await asyncio.sleep(_SHUT_OUT_S)
             except MasError as error:
                 log.warning("store.unavailable", agent=self._store.agent_id, reason=error.message)
                 await asyncio.sleep(_RECONNECT_S)

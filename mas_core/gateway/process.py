@@ -121,7 +121,7 @@ def _settings(target: Target) -> GatewaySettings:
 
 def _store(target: Target) -> Store:
     return Store(
-        target.url,
+        target.url_as("gateway"),
         namespace=target.namespace,
         partitions=target.partitions,
         replicas=replicas_of(target.profile),

@@ -26,6 +26,7 @@ from mas_core.gateway.owner_settings import OwnerSettings
 from mas_core.gateway.policy_compiler import PolicyCompiler
 from mas_core.gateway.schedule import ScheduleBounds
 from mas_core.gateway.screening import on_for_all
+from mas_core.gateway.server_watch import ServerWatch
 from mas_core.gateway.tracing import GatewayTracing
 from mas_core.model.gateway_status import GatewayStatus, gateways_in, live_gateways, order_purpose
 from mas_core.registry.roster import Roster
@@ -110,6 +111,7 @@ class Gateway:
         self._next_lease_end = math.inf
         """Milliseconds until the first lease of another gateway ends, when it was looked at last."""
         self._lag = LoopLag()
+        self._server_watch = ServerWatch(store, keys, lambda: 0 in self._owners)
         self._started_ms = 0
         self._messages = 0
         self._ready = asyncio.Event()
@@ -135,6 +137,7 @@ class Gateway:
         # Those that own more than their share hear of the new one at once.
         await self._store.gateways.tell_news()
         self._balancing = asyncio.create_task(self._keep_balance())
+        await self._server_watch.start()
         await self._ready.wait()
 
     async def stop(self, within_s: float = DRAIN_SECONDS) -> bool:
@@ -149,6 +152,7 @@ class Gateway:
         self._is_ending, self._drain_s, is_drained = True, within_s, True
         try:
             async with asyncio.timeout(within_s):
+                await self._server_watch.stop()
                 await self._end_balancing()
                 with contextlib.suppress(MasError):
                     # From here on the others count without this one.

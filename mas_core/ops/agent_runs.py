@@ -16,6 +16,7 @@ from mas_core.ops.agents import ensure_registered
 from mas_core.ops.health.endpoint import Readiness, configured_address, serving_health
 from mas_core.ops.queues import look
 from mas_core.ops.run_events import RunEvent, of_agent
+from mas_core.ops.server_users import is_default_off, provision
 from mas_core.ops.spec_choice import SpecChoice
 from mas_core.ops.system import OPERATOR, System
 from mas_core.registry.operator_log import named
@@ -191,6 +192,10 @@ async def _put_in_force(
         return msgspec.structs.replace(changed, changed_by=system.actor, changed_at=now)
 
     await system.policy.change(edit)
+    keys_dir = system.target.keys_dir
+    if specs and keys_dir is not None and is_default_off(keys_dir):
+        # An agent without a user of its own would come as the operator.
+        await provision(system, [spec.agent_id for spec in specs])
 
 
 def with_file_policy(document: PolicyDocument, loaded: LoadedConfig, policy: FilePolicy) -> PolicyDocument:

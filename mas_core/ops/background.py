@@ -34,6 +34,7 @@ class Daemon(msgspec.Struct, frozen=True):
     reload: bool
     ready_within: float
     force: bool
+    hardened: bool
     status_fd: int
 
 
@@ -69,6 +70,7 @@ async def up_detached(project: Project, options: UpOptions, on_event: OnEvent = 
         options.reload,
         options.ready_within,
         options.force,
+        options.hardened,
         writer,
     )
     with contextlib.suppress(BrokenPipeError), process.stdin as stdin:  # type: ignore[union-attr]

@@ -29,6 +29,7 @@ from mas_core.ops.agents import ensure_registered
 from mas_core.ops.health.endpoint import Readiness, configured_address, serving_health
 from mas_core.ops.run_events import RunEvent, ending
 from mas_core.ops.scan_rules import scan_problems
+from mas_core.ops.server_users import apply_at_start
 from mas_core.ops.spec_choice import SpecChoice
 from mas_core.ops.system import System
 from mas_core.runner.service_process import ServiceProcess
@@ -58,6 +59,8 @@ class UpOptions:
     """Seconds that everything may take to get ready before what is missing is told."""
     force: bool = False
     """Go on although the server cannot keep what the profile promises."""
+    hardened: bool = False
+    """Users of the server for gateway, auditor, operator and each agent, and nobody as its default user."""
 
 
 async def up(
@@ -112,7 +115,7 @@ async def _run(
     project, specs = loaded.project, loaded.specs()
     deadline = time.monotonic() + options.ready_within
     GatewayKeys.load_or_create(project.keys_dir)
-    target = _target(loaded, url)
+    target = await apply_at_start(_target(loaded, url), default_off=options.hardened)
     supervisor = supervisor_of(target, loaded, specs, on_event)
     gateway = _service(
         project, "gateway", "mas_core.gateway", on_event, ("--force",) if options.force else ()

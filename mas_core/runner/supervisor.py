@@ -11,6 +11,8 @@ import socket
 from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Iterable, Mapping, Sequence
 from pathlib import Path
 
+import msgspec
+
 from mas_core.errors import MasError
 from mas_core.runner.class_loading import ClassLoader, class_problems
 from mas_core.runner.launch import ConnectionFacts, Launch
@@ -19,6 +21,7 @@ from mas_core.runner.supervised_instance import AgentEvent, InstanceInfo, Superv
 from mas_core.settings.agent_spec import AgentSpec
 from mas_core.settings.project import Project
 from mas_core.settings.project_config import load_config
+from mas_core.settings.server_logins import agent_login_path, read_login, url_for
 from mas_core.settings.yaml_documents import error_of
 
 DRAIN_SECONDS = 20.0
@@ -246,7 +249,7 @@ class Supervisor:
         return Launch(
             spec=spec.model_dump(mode="json", by_alias=True, exclude_unset=True),
             number=number,
-            connection=self._connection,
+            connection=self._connection_of(spec.agent_id),
             folder=str(self._project.root),
             class_folders=[str(folder) for folder in self._folders],
             class_prefixes=self._class_prefixes,
@@ -254,6 +257,11 @@ class Supervisor:
             drain_s=self._drain_s,
             status_fd=status_fd,
         )
+
+    def _connection_of(self, agent_id: str) -> ConnectionFacts:
+        """How an agent reaches the system: as its own user of the server, where it has one."""
+        login = read_login(agent_login_path(Path(self._connection.tokens_dir), agent_id))
+        return msgspec.structs.replace(self._connection, url=url_for(self._connection.url, login))
 
     def _environ(self, spec: AgentSpec) -> Mapping[str, str]:
         """The environment of an instance: ours without our own settings, which may hold secrets."""

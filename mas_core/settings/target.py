@@ -15,6 +15,7 @@ from mas_core.settings.project import Project, find_project, project_at
 from mas_core.settings.project_config import LoadedConfig, load_config
 from mas_core.settings.running_context import read_running
 from mas_core.settings.secrets import filled
+from mas_core.settings.server_logins import Role, has_login, read_login, role_login_path, url_for
 
 
 @dataclass(frozen=True)
@@ -23,6 +24,8 @@ class Target:
 
     url: str = field(repr=False)
     """May hold a password; show `shown_url` instead."""
+    base_url: str = field(default="", repr=False)
+    """What is configured, where `url` comes as the operator's own user of the server instead; else empty."""
     namespace: str = "mas"
     partitions: int = 1
     profile: str = "durable"
@@ -43,6 +46,19 @@ class Target:
     def shown_url(self) -> str:
         """The URL without its secret."""
         return mask_url(self.url)
+
+    def url_as(self, role: Role) -> str:
+        """The URL for one of the system's own roles: `url` itself where it has no users of the server."""
+        if not self.base_url or self.keys_dir is None:
+            return self.url
+        return url_for(self.base_url, read_login(role_login_path(self.keys_dir, role)))
+
+    def as_operator(self) -> Target:
+        """The same as the operator's own user of the server, where the keys hold its login."""
+        if self.base_url or self.keys_dir is None or self.url.startswith("memory:"):
+            return self
+        login = read_login(role_login_path(self.keys_dir, "operator"))
+        return self if login is None else replace(self, url=url_for(self.url, login), base_url=self.url)
 
 
 def resolve_target(
@@ -163,9 +179,9 @@ def _of_project(project: Project, source: str, environ: Mapping[str, str]) -> Ta
             namespace=running.namespace,
             partitions=running.partitions,
             profile=running.profile,
-        )
+        ).as_operator()
     if url := loaded.server_url():
-        return _in_project(project, url, source, loaded)
+        return _in_project(project, url, source, loaded).as_operator()
     raise StoreUnreachable(
         f"nothing runs in the project {loaded.config.name} ({project.root})",
         hint=("mas up", "mas up --detach"),
@@ -177,7 +193,8 @@ def _of_url(url: str, source: str, project: Project | None, environ: Mapping[str
     url = filled(url, project.root if project else Path.cwd())
     if project is None:
         return Target(url=url, name=mask_url(url), source=source)
-    return _in_project(project, url, source, load_config(project, environ=environ))
+    target = _in_project(project, url, source, load_config(project, environ=environ))
+    return target if has_login(url) else target.as_operator()
 
 
 def _of_context(context: Context, folder: Path, source: str, environ: Mapping[str, str]) -> Target:
@@ -195,6 +212,7 @@ def _of_context(context: Context, folder: Path, source: str, environ: Mapping[st
             tokens_dir=context.tokens_dir or (project.tokens_dir if project else None),
             source=source,
         )
+        target = target if has_login(target.url) else target.as_operator()
     return replace(
         target,
         operator=str(context.operator or ""),

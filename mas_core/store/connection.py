@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import cache
 from importlib.resources import files
@@ -17,6 +18,7 @@ from mas_core.errors import (
     ReplicasBehind,
     StoreFull,
     StoreUnreachable,
+    Unauthenticated,
 )
 from mas_core.store.topology import wires_of
 from mas_core.store.urls import safe_url
@@ -82,6 +84,8 @@ def script_text(name: str) -> str:
     return "\n".join((folder / f"{part}.lua").read_text() for part in _SCRIPTS[name])
 
 
+LOADED_BY_OTHERS_S: Final = (0.02, 0.05, 0.1, 0.2, 0.4, 0.8, 1.0, 1.0, 1.0)
+"""How long somebody who may not load a script waits before each look whether a gateway has."""
 REPLICA_TIMEOUT_MS: Final = 1000
 """How long one wait for replicas may take."""
 
@@ -103,6 +107,8 @@ class Connection:
         self.url = url
         self.is_memory = url.startswith("memory:")
         self.replicas = replicas
+        self.loads_scripts = True
+        """Whether we load scripts that the server does not know; else a gateway does, and we wait for it."""
         self._wires = wires_of(url, timeout, self._use)
         self._hashes: dict[str, str] = {}
 
@@ -136,12 +142,15 @@ class Connection:
         self, pipeline: Pipeline, name: str, keys: Sequence[str], arguments: Sequence[Argument]
     ) -> None:
         """Queue a server-side script in a pipeline."""
+        pipeline.scripts[len(pipeline.commands)] = name
+        pipeline.commands.append(("EVALSHA", self._sha(name), len(keys), *keys, *arguments))
+
+    def _sha(self, name: str) -> str:
         sha = self._hashes.get(name)
         if sha is None:
             # Not for security: it is the name under which the server keeps the script.
             sha = self._hashes[name] = hashlib.sha1(script_text(name).encode()).hexdigest()  # noqa: S324
-        pipeline.scripts[len(pipeline.commands)] = name
-        pipeline.commands.append(("EVALSHA", sha, len(keys), *keys, *arguments))
+        return sha
 
     async def run(self, pipeline: Pipeline) -> list[Any]:
         """Send all queued commands in one round trip, without a transaction; replies in order.
@@ -202,17 +211,36 @@ class Connection:
             return []
         with self._translated():
             replies = await execute(pipeline.commands)
-            unknown = [index for index in pipeline.scripts if _is_unknown_script(replies[index])]
-            if unknown:
-                names = {pipeline.scripts[index] for index in unknown}
-                for reply in await self._wires.execute(
-                    [("SCRIPT", "LOAD", script_text(name)) for name in names]
-                ):
-                    _value(reply)
+            for pause in (0.0,) if self.loads_scripts else LOADED_BY_OTHERS_S:
+                unknown = [index for index in pipeline.scripts if _is_unknown_script(replies[index])]
+                if not unknown:
+                    break
+                if self.loads_scripts:
+                    await self._load({pipeline.scripts[index] for index in unknown})
+                else:
+                    await asyncio.sleep(pause)
                 again = await execute([pipeline.commands[index] for index in unknown])
                 for index, reply in zip(unknown, again, strict=True):
                     replies[index] = reply
             return [_value(reply) for reply in replies]
+
+    async def _load(self, names: Iterable[str]) -> None:
+        for reply in await self._wires.execute([("SCRIPT", "LOAD", script_text(name)) for name in names]):
+            _value(reply)
+
+    async def keep_scripts(self, names: Sequence[str]) -> None:
+        """Load those of these scripts that a server has not, on every one that takes writes.
+
+        Raises:
+            InternalError: We may not.
+            StoreUnreachable: A server does not answer.
+        """
+        shas = [self._sha(name) for name in names]
+        found = await self.run_everywhere("SCRIPT", "EXISTS", *shas)
+        with self._translated():
+            known = [all(flags) for flags in zip(*map(_value, found.values()), strict=True)]
+            if not all(known):
+                await self._load([name for name, is_known in zip(names, known, strict=True) if not is_known])
 
     async def run_everywhere(self, *command: Argument) -> dict[str, Any]:
         """Run one command on every server that takes writes; what each gives, an error where it does not take it.
@@ -220,9 +248,13 @@ class Connection:
         Raises:
             StoreUnreachable: One of them does not answer.
         """
-        with self._translated():
-            replies = await self._wires.execute_everywhere([command])
+        replies = await self.run_all_everywhere([command])
         return {place: found[0] for place, found in replies.items()}
+
+    async def run_all_everywhere(self, commands: Sequence[Command]) -> dict[str, list[Any]]:
+        """Run commands in one go on every server that takes writes; replies as of `run_everywhere`."""
+        with self._translated():
+            return await self._wires.execute_everywhere(commands)
 
     async def scan(self, pattern: str, count: int) -> AsyncIterator[list[bytes]]:
         """Keys that match, a page at a time, of every server; some may come twice.
@@ -271,6 +303,12 @@ class Connection:
         if str(failure).startswith("READONLY"):
             # It was demoted, and says so only to those who write: what is called next asks who took over.
             self._wires.drop()
+        if not self.loads_scripts and _is_login_refused(failure):
+            # An agent's own user: it was removed, or has another password.
+            return Unauthenticated(
+                f"Authentication failed: the server at {url} does not let the agent's own user in",
+                hint=("mas agent provision AGENT --rotate", "mas redis-users list"),
+            )
         return _meaning(failure, url)
 
 
@@ -312,7 +350,7 @@ def _meaning(error: Failure, url: str) -> MasError:
         return StoreFull()
     if code == "MISCONF":
         return StoreFull(f"the server at {url} cannot write to its disk: {text}")
-    if code in ("WRONGPASS", "NOAUTH") or text.startswith("ERR AUTH"):
+    if _is_login_refused(error):
         return ConfigurationError(
             f"the server at {url} does not accept this user or password",
             hint="check the URL: redis://USER:PASSWORD@HOST:PORT",
@@ -323,11 +361,25 @@ def _meaning(error: Failure, url: str) -> MasError:
         return ConfigurationError(
             f"the server at {url} is no node of a Cluster", hint="use the URL redis://HOST:PORT"
         )
+    if code == "NOSCRIPT":
+        return StoreUnreachable(
+            f"the server at {url} lacks scripts of the system, and no gateway loads them",
+            hint="mas gateway status",
+        )
     if code in _UNAVAILABLE or text.startswith("ERR max number of clients"):
         return StoreUnreachable(f"the server at {url} takes no commands: {text}")
+    if code == "NOPERM":
+        return InternalError(
+            f"the user of the server may not do this: {text}",
+            hint=("mas redis-users list", "mas agent provision AGENT", "mas redis-users apply"),
+        )
     if code == "BUSYGROUP" or "BUSYGROUP" in text:
         return LockHeld("the group exists already")
     return InternalError(f"the server refused a command: {text}")
+
+
+def _is_login_refused(error: Failure) -> bool:
+    return str(error).startswith(("WRONGPASS", "NOAUTH", "ERR AUTH"))
 
 
 def _first_line(error: BaseException) -> str:

@@ -26,10 +26,13 @@ from urllib.parse import quote
 
 from mas_core.base.backoff import exponential_delays
 from mas_core.errors import LockHeld, MasError, StoreUnreachable
-from mas_core.settings.private_files import private_dir, write_private
+from mas_core.settings.private_files import private_dir, read_private, write_private
 from mas_core.settings.secrets import read_secret
+from mas_core.settings.server_logins import ServerLogin, read_login, role_login_path, url_for
 from mas_core.store.server_program import find_server_program
+from mas_core.store.wire import pack
 
+DEFAULT_USER = "default"
 SOCKET_PATH_LIMIT = 103 if sys.platform == "darwin" else 107
 LOG_BYTES = 5_000_000
 START_SECONDS = 30.0
@@ -99,14 +102,16 @@ class EmbeddedServer:
         self._on_event = on_event or (lambda _event: None)
         self._restart_base_s = restart_base_s
         self._password = ""
+        self._login: ServerLogin | None = None
+        """Who we are there where the default user is off."""
         self._lock: int | None = None
         self._process: asyncio.subprocess.Process | None = None
         self._watch: asyncio.Task[None] | None = None
 
     @property
     def url(self) -> str:
-        """The URL of the running server, with its password."""
-        return f"unix://:{quote(self._password)}@{quote(str(self.socket_path))}"
+        """The URL of the running server, with its password; the operator's where the default user is off."""
+        return url_for(f"unix://:{quote(self._password)}@{quote(str(self.socket_path))}", self._login)
 
     @property
     def pid(self) -> int:
@@ -127,6 +132,7 @@ class EmbeddedServer:
         self._take_lock()
         try:
             self._password = _password(self.keys_dir)
+            self._take_users()
             await self._end_leftover()
             self._binary = self._binary or await find_server_program()
             await self._launch()
@@ -208,6 +214,7 @@ class EmbeddedServer:
 
     async def _launch(self) -> None:
         private_dir(self.socket_path.parent)
+        self._take_users()
         configuration = self.server_dir / "server.conf"
         write_private(configuration, self._configuration().encode())
         with _open_log(self.log_path) as log:
@@ -252,9 +259,8 @@ class EmbeddedServer:
             async with asyncio.timeout(2):
                 reader, writer = await asyncio.open_unix_connection(str(self.socket_path))
                 try:
-                    password = self._password.encode()
-                    writer.write(b"*2\r\n$4\r\nAUTH\r\n$%d\r\n%b\r\n" % (len(password), password))
-                    writer.write(b"*1\r\n$4\r\nPING\r\n")
+                    login = self._login or ServerLogin(DEFAULT_USER, self._password)
+                    writer.write(pack(("AUTH", login.user, login.password)) + pack(("PING",)))
                     await reader.readline()
                     return (await reader.readline()).strip()
                 finally:
@@ -296,6 +302,29 @@ class EmbeddedServer:
     def _report(self, kind: EventKind, message: str, delay_s: float = 0.0) -> None:
         self._on_event(ServerEvent(kind, message, self.pid, delay_s))
 
+    @property
+    def _users_path(self) -> Path:
+        return self.server_dir / "users.acl"
+
+    def _take_users(self) -> None:
+        """Put our password into the file of users, unless the default user is off and another is kept for us.
+
+        The server writes the file when it is told to (ACL SAVE); where it is gone, the default user is back.
+        """
+        kept = []
+        if self._users_path.exists():
+            kept = read_private(self._users_path).decode(errors="replace").splitlines()
+        login = read_login(role_login_path(self.keys_dir, "operator"))
+        is_closed = any(line.split()[:3] == ["user", DEFAULT_USER, "off"] for line in kept)
+        if is_closed and login is not None and any(line.split()[1:2] == [login.user] for line in kept):
+            self._login = login
+            return
+        self._login = None
+        digest = hashlib.sha256(self._password.encode()).hexdigest()
+        others = [line for line in kept if line.split()[1:2] not in ([], [DEFAULT_USER])]
+        lines = [f"user {DEFAULT_USER} on #{digest} ~* &* +@all", *others]
+        write_private(self._users_path, "".join(f"{line}\n" for line in lines).encode())
+
     def _configuration(self) -> str:
         fsync = "everysec" if self.profile == "fast" else "always"
         lines = {
@@ -303,7 +332,7 @@ class EmbeddedServer:
             "unixsocket": _quoted(self.socket_path),
             "unixsocketperm": "700",
             "protected-mode": "yes",
-            "requirepass": _quoted(self._password),
+            "aclfile": _quoted(self._users_path),
             "dir": _quoted(self.server_dir),
             "pidfile": _quoted(self.run_dir / "server.pid"),
             "daemonize": "no",

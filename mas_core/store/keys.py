@@ -104,6 +104,10 @@ class Keys:
         """Hash: gateway id -> an operator's order that it owns nothing."""
         return f"{self.namespace}:gateways:drained"
 
+    def denials_read(self) -> str:
+        """Hash: place of a server -> up to when what it refused to its users was recorded."""
+        return f"{self.namespace}:denials"
+
     def gateway_news(self) -> str:
         """Stream: an entry each time that gateways should look who owns what."""
         return f"{self.namespace}:gateways:news"
@@ -243,6 +247,10 @@ class Keys:
     def server_user(self, agent_id: str) -> str:
         """Name of the server user of an agent that has one of its own."""
         return f"{self.namespace}-agent-{agent_id}"
+
+    def role_user(self, role: str) -> str:
+        """Name of the server user of one of the system's own roles."""
+        return f"{self.namespace}-{role}"
 
     def state(self, partition: int, agent_id: str) -> str:
         """Hash: the state of an agent and its revision."""

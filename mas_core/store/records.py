@@ -16,6 +16,7 @@ from mas_core.store.connection import Connection, Pipeline
 from mas_core.store.keys import Keys
 from mas_core.store.layouts import Layouts
 from mas_core.store.stored import hash_of
+from mas_core.store.user_admin import UserAdmin
 from mas_core.store.wire import Argument
 
 log = get_logger(__name__)
@@ -149,7 +150,7 @@ class Records:
             closed = int(await self._connection.call("CLIENT", "KILL", "USER", user))
             if for_good:
                 # This closes what was opened since, too.
-                await self._connection.call("ACL", "DELUSER", user)
+                await UserAdmin(self._connection).remove(user)
         except InternalError as error:
             log.warning("connections.kept", agent=agent_id, reason=error.message)
             return 0

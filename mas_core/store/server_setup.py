@@ -27,6 +27,8 @@ class ServerUser:
     """Whether it may add to inboxes or to the audit."""
     is_agent: bool
     """Whether it was made for an agent."""
+    is_trusted: bool = False
+    """Whether it is the gateway's or the operator's."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,6 +90,7 @@ async def _users(connection: Connection, keys: Keys) -> tuple[str, tuple[ServerU
     except (MasError, AttributeError):
         return "", None
     agents = keys.server_user("")
+    trusted = {keys.role_user(role) for role in ("gateway", "operator")}
     targets = (keys.inbox(0, "doctor", "normal"), keys.audit(0))
     users = []
     for _, name, *rules in lines:
@@ -99,6 +102,7 @@ async def _users(connection: Connection, keys: Keys) -> tuple[str, tuple[ServerU
                 "nopass" not in rules,
                 await _can_write(connection, name, rules, targets),
                 name.startswith(agents),
+                name in trusted,
             )
         )
     return me, tuple(users)

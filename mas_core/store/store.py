@@ -21,6 +21,7 @@ from mas_core.store.records import Records
 from mas_core.store.runners import Runners
 from mas_core.store.schedule import ScheduledMessages
 from mas_core.store.topics import TopicLogs
+from mas_core.store.urls import user_of
 
 
 class Store:
@@ -36,6 +37,7 @@ class Store:
     def __init__(self, url: str, *, namespace: str = "mas", partitions: int = 1, replicas: int = 0) -> None:
         self.connection = Connection(url, replicas=replicas)
         self.keys = Keys(namespace, partitions)
+        self.connection.loads_scripts = not user_of(url).startswith(self.keys.server_user(""))
         self.layouts = Layouts(self.connection, self.keys)
         self.records = Records(self.connection, self.keys)
         self.gateways = GatewayRecords(self.connection, self.keys)

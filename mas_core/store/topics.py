@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from mas_core.base.ids import partition_of
+from mas_core.base.name_patterns import matcher
 from mas_core.errors import InternalError, LockHeld
 from mas_core.model.frame import Frame
 from mas_core.store.connection import Connection, Pipeline
@@ -151,8 +152,8 @@ class TopicLogs:
             await self._connection.call("XGROUP", "DESTROY", self._keys.topic(partition, topic), group)
 
     async def drop_groups(self, partition: int, group: str) -> None:
-        """Give up a group's place in all logs of a partition."""
-        for name in await self.names(partition):
+        """Give up the place of `agent/pattern` in all logs of a partition that the pattern stands for."""
+        for name in filter(matcher(group.partition("/")[2]), await self.names(partition)):
             await self.drop_group(partition, name, group)
 
     async def acknowledge(self, entries: Sequence[tuple[int, str, str]], group: str) -> None:

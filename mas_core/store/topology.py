@@ -109,11 +109,12 @@ class UndecidedWires:
         options = self._url.options
         single = Wires(options, self._timeout)
         try:
-            (facts,) = await single.execute([("INFO", "cluster")])
+            # Unlike INFO, every user of a server may say HELLO (without a version it changes nothing).
+            (facts,) = await single.execute([("HELLO",)])
         except BaseException:
             await single.close()
             raise
-        if not (isinstance(facts, bytes) and b"cluster_enabled:1" in facts):
+        if not (isinstance(facts, list) and b"cluster" in facts):
             return single
         await single.close()
         seed = (str(options.get("host", "localhost")), int(options.get("port", 6379)))

@@ -61,6 +61,14 @@ def read_store_url(url: str) -> StoreUrl:
     return StoreUrl(kind, options, addresses, service, for_sentinels)
 
 
+def user_of(url: str) -> str:
+    """As whom one comes with a URL; empty where it does not say, or cannot be read."""
+    try:
+        return str(read_store_url(url).options.get("username") or "")
+    except ValueError:
+        return ""
+
+
 def safe_url(url: str) -> str:
     """`url` without its passwords, for messages and logs."""
     if "://" not in url and not url.startswith("memory:"):

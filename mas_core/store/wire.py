@@ -44,7 +44,7 @@ class NotSent(ConnectionLost):
     """There was no connection, so nothing was carried out."""
 
 
-_pack: Callable[[Command], bytes] = hiredis.pack_command  # type: ignore[assignment]
+pack: Callable[[Command], bytes] = hiredis.pack_command  # type: ignore[assignment]
 
 
 class Wire(asyncio.Protocol):
@@ -113,9 +113,9 @@ class Wire(asyncio.Protocol):
             self._progress = self._loop.time()
         self._waiting.append((future, len(commands), []))
         if len(commands) == 1:
-            self._transport.write(_pack(commands[0]))
+            self._transport.write(pack(commands[0]))
         else:
-            self._transport.write(b"".join(map(_pack, commands)))
+            self._transport.write(b"".join(map(pack, commands)))
         return future
 
     def abort(self) -> None:

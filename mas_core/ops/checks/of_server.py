@@ -98,7 +98,7 @@ def users(look: Look, _: Bounds | None) -> Iterator[Finding]:
                 + (", and may write inboxes and the audit" if user.can_write else ""),
                 fix or f"redis-cli acl setuser {user.name} resetpass off",
             )
-        elif user.can_write and user.name != setup.me:
+        elif user.can_write and user.name != setup.me and not user.is_trusted:
             troubled = True
             yield Finding(
                 "users",
