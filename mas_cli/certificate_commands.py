@@ -13,7 +13,7 @@ CERTIFICATE_COMMANDS: tuple[Command, ...] = (
         "write",
         "cert:authority",
         ("mas cert ca", "mas cert ca --rotate --expires 90d", "mas cert ca --drop-older"),
-        {7: "there is one already"},
+        {7: "there is one already, or one to be dropped is still needed"},
     ),
     Command(
         "cert issue",

@@ -44,6 +44,9 @@ async def authority(
     drop_older: Annotated[
         bool, typer.Option("--drop-older", help="Trust nobody but the one that issues.")
     ] = False,
+    force: Annotated[
+        bool, typer.Option("--force", help="Drop older ones although certificates of theirs are in use.")
+    ] = False,
     dry_run: DryRun = False,
 ) -> ExitCode:
     """Make the project's certificate authority; lists whom the project trusts then.
@@ -57,7 +60,7 @@ async def authority(
         from mas_core.ops import certificates
 
         trusted = await certificates.make_authority(
-            system, lifetime=seconds, rotate=rotate, drop_older=drop_older, dry_run=dry_run
+            system, lifetime=seconds, rotate=rotate, drop_older=drop_older, force=force, dry_run=dry_run
         )
     call.out.records(CERTIFICATE_COLUMNS, [certificate_row(item) for item in trusted])
     if not dry_run:

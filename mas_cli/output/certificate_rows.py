@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 _STYLES: Mapping[object, Style] = {
     "valid": "good",
     "due": "warn",
+    "untrusted": "bad",
     "early": "warn",
     "expired": "bad",
     "revoked": "bad",

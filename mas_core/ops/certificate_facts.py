@@ -28,7 +28,7 @@ from mas_core.security.spiffe import (
 )
 from mas_core.settings.private_files import MAX_PRIVATE_BYTES
 
-Status: TypeAlias = Literal["valid", "due", "early", "expired", "revoked"]
+Status: TypeAlias = Literal["valid", "due", "untrusted", "early", "expired", "revoked"]
 MAX_CHAIN = 100
 _USES = {
     ExtendedKeyUsageOID.CLIENT_AUTH: "client",
@@ -46,7 +46,7 @@ class CertificateInfo:
     name: str
     """The agent, operator, host or trust domain that it is for; empty where that cannot be said."""
     status: Status
-    """valid, due (to be renewed), early, expired or revoked."""
+    """valid, due (to be renewed), untrusted (by its issuer), early, expired or revoked."""
     starts: int
     expires: int
     renews: int
@@ -107,6 +107,8 @@ def info_of(
         status = _STATUS[reason]
         problem, explanation = (problem, explanation) if problem else (reason, error.message)
     trusted = any(is_issued_by(certificate, each) or certificate == each for each in authorities)
+    if authorities and not trusted and status in ("valid", "due"):
+        status = "untrusted"
     return CertificateInfo(
         serial=serial_of(certificate),
         kind=kind,
@@ -150,6 +152,17 @@ def info_of_revocation(serial: str, item: RevokedCertificate) -> CertificateInfo
         explanation=f"the certificate {serial} was revoked",
         revocation=item,
     )
+
+
+def issuing_command(holder: Holder) -> str:
+    """What one types for a first certificate."""
+    kind = "" if holder.kind == "agent" else f" --for {holder.kind}"
+    return f"mas cert issue {holder.name}{kind}"
+
+
+def rotation_command(holder: Holder) -> str:
+    """What one types for another certificate."""
+    return issuing_command(holder).replace("issue", "rotate", 1)
 
 
 def holder_of(certificate: x509.Certificate, trust_domain: str) -> Holder | None:

@@ -9,6 +9,7 @@ from typing import Final, NamedTuple
 from cryptography import x509
 
 from mas_core.errors import MasError
+from mas_core.ops.certificate_facts import rotation_command
 from mas_core.ops.project_certificates import ProjectCertificates
 from mas_core.security.certificate_files import read_pair
 from mas_core.security.certificates import Holder
@@ -86,8 +87,7 @@ def _of_holder(
 def _rotation(certificates: ProjectCertificates, holder: Holder, certificate: x509.Certificate) -> str:
     if not certificates.folder.authority_path.exists() or not certificates.folder.knows(certificate):
         return ""
-    kind = "" if holder.kind == "agent" else f" --for {holder.kind}"
-    return f"mas cert rotate {holder.name}{kind}"
+    return rotation_command(holder)
 
 
 def _ends(end: datetime, now: datetime) -> str:

@@ -1,4 +1,4 @@
-"""An authority for development and small installations, and what it issues to agents, operators and servers.
+"""What the authority of a project issues to agents, operators and servers.
 
 What is issued is recorded as every other act of an operator. Keys are made here and go to private files, or
 stay where their holder made them and only a signing request comes.
@@ -16,12 +16,15 @@ from cryptography import x509
 from mas_core.errors import Conflict, KeyNotFound, MasError, UsageError
 from mas_core.model.policy import PolicyDocument
 from mas_core.ops.agents import require_agents
+from mas_core.ops.certificate_authority import make_authority
 from mas_core.ops.certificate_facts import (
     CertificateInfo,
     certificates_in,
     holder_of,
     info_of,
     info_of_revocation,
+    issuing_command,
+    rotation_command,
 )
 from mas_core.ops.certificate_revocations import revoke_certificates
 from mas_core.ops.project_certificates import Place, ProjectCertificates, system_time, text_of
@@ -29,11 +32,11 @@ from mas_core.ops.system import System
 from mas_core.registry.operator_log import acting
 from mas_core.security.certificate_files import read_pair, write_pair
 from mas_core.security.certificates import (
-    AUTHORITY_LIFETIME,
     HOLDER_KINDS,
     LIFETIME,
     Authority,
     Holder,
+    is_issued_by,
     key_pem,
     lifetime_of,
     new_key,
@@ -58,7 +61,6 @@ __all__ = [
 ]
 
 DEFAULT_LIFETIME_S = LIFETIME.total_seconds()
-AUTHORITY_LIFETIME_S = AUTHORITY_LIFETIME.total_seconds()
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,61 +73,6 @@ class Issued:
     """None where the key stayed with its holder."""
     revoked: tuple[CertificateInfo, ...] = ()
     """What it replaces and was revoked."""
-
-
-async def make_authority(
-    system: System,
-    *,
-    lifetime: float = AUTHORITY_LIFETIME_S,
-    rotate: bool = False,
-    drop_older: bool = False,
-    dry_run: bool = False,
-) -> list[CertificateInfo]:
-    """Make the project's authority, or a new one in its place.
-
-    Args:
-        system: The system.
-        lifetime: Seconds for which it counts.
-        rotate: There may be one already. What it has issued counts on; its key is destroyed.
-        drop_older: Trust nobody but the authority that issues; without `rotate` no new one is made.
-        dry_run: Change nothing, and tell what would be trusted.
-
-    Returns:
-        The authorities that are trusted from now on, the one that issues first.
-
-    Raises:
-        Conflict: There is one already.
-        SecretUnavailable: Older ones are to be dropped, and there is none that issues.
-        ProjectNotFound: The system has no project at hand.
-        UsageError: It would count too long, or hardly at all.
-    """
-    certificates = ProjectCertificates.of(system)
-    folder, now = certificates.folder, await system_time(system)
-    makes_one = rotate or not drop_older
-    period = timedelta(seconds=lifetime)
-    if folder.authority_path.exists() and makes_one and not rotate:
-        raise Conflict(
-            f"there is an authority in {folder.authority_path.parent} already",
-            hint=("mas cert list", "mas cert ca --rotate"),
-        )
-    if dry_run:
-        would = (
-            Authority.create(certificates.trust_domain, now=now, lifetime=period)
-            if makes_one
-            else folder.required_authority()
-        ).certificate
-        rest = [] if drop_older else [each for each in folder.trusted() if each != would]
-        return [certificates.info(each, now) for each in (would, *rest)]
-    action = "certificate.authority" if makes_one else "certificate.authority.drop"
-    with acting(action, certificates.trust_domain):
-        async with system.operator_log.writing("certificate", is_open=False) as change:
-            if makes_one:
-                folder.create_authority(certificates.trust_domain, now=now, lifetime=period, replace=rotate)
-            if drop_older:
-                folder.drop_older_authorities()
-            found = [certificates.info(each, now) for each in folder.trusted()]
-            change.facts = {"trusted": [item.fingerprint for item in found]}
-    return found
 
 
 async def issue(
@@ -171,7 +118,7 @@ async def issue(
         _require_nothing(place)
     else:
         place = issuer.certificates.place_of(holder)
-        _require_ended(place, holder, issuer.now)
+        _require_useless(place, holder, issuer)
     return await issuer.with_new_key(holder, place, lifetime, dry_run=dry_run)
 
 
@@ -214,7 +161,7 @@ async def rotate(
     if not certificates.folder.knows(old):
         raise Conflict(
             f"the certificate in {place.certificate} comes from another authority, which renews it",
-            hint=f"mas cert inspect {place.certificate}",
+            hint=(f"mas cert inspect {place.certificate}", issuing_command(holder)),
         )
     if holder.kind == "server" and not holder.hosts:
         holder = holder_of(old, certificates.trust_domain) or holder
@@ -245,6 +192,9 @@ async def list_certificates(system: System, names: Sequence[str] = ()) -> list[C
         for each in certificates.folder.issued()
     ]
     known = {item.serial for item in issued}
+    current = certificates.folder.authority()
+    if current is not None:
+        issued = [_due_unless_from(current.certificate.subject, item) for item in issued]
     found = [
         *issued,
         *(info_of_revocation(serial, item) for serial, item in revoked.items() if serial not in known),
@@ -277,12 +227,6 @@ def inspect(
         info_of(each, trust_domain=trust_domain, now=now, revoked=revoked, authorities=trusted, path=path)
         for each in certificates_in(path)
     ]
-
-
-def issuing_command(holder: Holder) -> str:
-    """What one types for a first certificate."""
-    kind = "" if holder.kind == "agent" else f" --for {holder.kind}"
-    return f"mas cert issue {holder.name}{kind}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -338,6 +282,12 @@ class _Issuer:
         return issued
 
 
+def _due_unless_from(issuer: x509.Name, item: CertificateInfo) -> CertificateInfo:
+    """What an authority has issued that issues no more is renewed, however fresh it is."""
+    is_due = item.status == "valid" and item.issuer != issuer.rfc4514_string()
+    return replace(item, status="due") if is_due else item
+
+
 def _require_no_key(path: Path) -> None:
     if path.exists() and b"PRIVATE KEY" in text_of(path):
         raise Conflict(f"there is a key in {path}, and no key is overwritten", path=str(path))
@@ -349,15 +299,17 @@ def _require_nothing(place: Place) -> None:
             raise Conflict(f"there is a file {path} already, and no key is overwritten", path=str(path))
 
 
-def _require_ended(place: Place, holder: Holder, now: datetime) -> None:
-    """Make sure that no pair is overwritten that its holder can use."""
+def _require_useless(place: Place, holder: Holder, issuer: _Issuer) -> None:
+    """Make sure that no pair is overwritten that its holder can use here."""
+    certificates = issuer.certificates
     try:
-        end = read_pair(place.certificate, place.key).certificate.not_valid_after_utc
+        certificate = read_pair(place.certificate, place.key).certificate
+        trusted = [*certificates.trusted(), *certificates.folder.trusted()]
     except MasError:
         return
-    if end > now:
-        command = issuing_command(holder).replace("issue", "rotate", 1)
+    end = certificate.not_valid_after_utc
+    if end > issuer.now and any(is_issued_by(certificate, each) for each in trusted):
         raise Conflict(
             f"the {holder} has a certificate until {end.isoformat()}",
-            hint=(command, f"mas cert inspect {place.certificate}"),
+            hint=(rotation_command(holder), f"mas cert inspect {place.certificate}"),
         )

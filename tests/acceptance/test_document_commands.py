@@ -49,6 +49,8 @@ EXIT_CODES = {
     "mas backup restore /mnt/cold/mas.zip": 7,
     # nothing was restored here
     "mas audit resume --accept-restore --reason 'restored after disk loss, ticket 4711'": 7,
+    # no runner has renewed what the old one has issued
+    "mas cert ca --drop-older": 7,
     # it asks, and nobody is there
     "mas partitions set 4": 2,
     # there are gaps

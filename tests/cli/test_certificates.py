@@ -165,19 +165,39 @@ def test_certificates_from_elsewhere_are_revoked_by_file_or_number(mas, project,
 
 
 def test_a_new_authority_is_trusted_beside_the_old_one_until_that_is_dropped(mas, project):
-    """What the old one issued is renewed from the new one."""
+    """Which is refused while somebody has a certificate of the old one, unless forced."""
     mas("agent", "register", "roller")
     old = mas("cert", "issue", "roller", "-o", "json").json
     before = read_authorities(project / ".mas/certs/authorities.pem")
     trusted = mas("cert", "ca", "--rotate", "-o", "json").json
     assert len(trusted) == len(before) + 1
 
-    inspected = mas("cert", "inspect", old["path"], "-o", "json").json
-    assert inspected["trusted"] is True
-    mas("cert", "rotate", "roller")
+    assert mas("cert", "inspect", old["path"], "-o", "json").json["trusted"] is True
+    assert mas("cert", "list", "roller", "-o", "json").json[0]["status"] == "due"
+    refused = mas("cert", "ca", "--drop-older", "-o", "json")
+    assert (refused.code, refused.error["code"]) == (7, "conflict")
+    assert "mas cert rotate roller" in refused.error["hint"]
+    for row in mas("cert", "list", "-o", "json").json:
+        if row["path"] and row["status"] == "due":
+            assert mas("cert", "rotate", row["name"], "--for", row["kind"]).code == 0
     (only,) = mas("cert", "ca", "--drop-older", "-o", "json").json
     assert only["fingerprint"] == trusted[0]["fingerprint"]
     assert mas("cert", "inspect", old["path"], "-o", "json").json["trusted"] is True
+
+
+def test_an_authority_whose_key_was_stolen_is_replaced_at_once(mas, project):
+    """Everybody gets a new certificate after that, in place of one that nobody trusts any more."""
+    mas("agent", "register", "victim")
+    old = mas("cert", "issue", "victim", "-o", "json").json
+    assert mas("cert", "ca", "--rotate", "--drop-older").code == 7
+    assert len(mas("cert", "ca", "--rotate", "--drop-older", "--force", "-o", "json").json) == 1
+
+    assert mas("cert", "list", "victim", "-o", "json").json[0]["status"] == "untrusted"
+    rotated = mas("cert", "rotate", "victim", "-o", "json")
+    assert (rotated.code, rotated.error["hint"][-1]) == (7, "mas cert issue victim")
+    issued = mas("cert", "issue", "victim", "-o", "json").json
+    assert issued["path"] == old["path"]
+    assert mas("cert", "inspect", old["path"], "-o", "json").json["status"] == "valid"
 
 
 def test_any_certificate_can_be_inspected(mas, project, tmp_path):
