@@ -47,12 +47,19 @@ class SecretVariables:
 
     def _look(self) -> None:
         """Read the files again when some were written: these are replaced, which changes their folder."""
-        stamp = (self._keys_dir.stat().st_mtime_ns, self._tokens_dir.stat().st_mtime_ns)
+        stamp = (_changed(self._keys_dir), _changed(self._tokens_dir))
         if stamp != self._stamp:
-            self._of_keys = frozenset().union(*map(_variables_in, self._keys_dir.iterdir()))
+            self._of_keys = frozenset().union(*map(_variables_in, self._keys_dir.glob("*")))
             found = {path.stem: _variables_in(path) for path in self._tokens_dir.glob("*.token")}
             self._of_tokens = {agent_id: names for agent_id, names in found.items() if names}
             self._stamp = stamp
+
+
+def _changed(folder: Path) -> int:
+    try:
+        return folder.stat().st_mtime_ns
+    except OSError:
+        return 0
 
 
 def _variables_in(path: Path) -> frozenset[str]:

@@ -272,3 +272,23 @@ def test_s42_doctor_tells_which_secrets_are_missing_or_in_the_clear(mas, monkeyp
     project.config_path.write_text("name: demo\n")
     (line,) = mas("doctor", "--only", "secrets", "-o", "json").json
     assert (line["status"], line["message"]) == ("ok", "2 references lead to secrets")
+
+
+def test_s42_doctor_runs_no_program_that_others_could_have_named(mas, monkeypatch, tmp_path):
+    """A spec or a mas.yaml that others can change is not followed."""
+    assert mas("init", "demo").code == 0
+    monkeypatch.chdir("demo")
+    mark = tmp_path / "got-in"
+    spec, settings = Path("agents.d/hello.yaml"), Path("mas.yaml")
+    spec.write_text(f"agent_id: hello\nexec: [cat]\nsecrets: {{KEY: 'cmd:touch {mark}'}}\n")
+    settings.write_text(f"url: 'cmd:touch {mark}'\n")
+    for path in (spec, settings):
+        path.chmod(0o666)
+
+    ran = mas("doctor", "--only", "secrets", "-o", "json")
+
+    assert [line["status"] for line in ran.json] == ["red", "red"]
+    assert [line["fix"] for line in ran.json] == [
+        f"chmod go-w {path.absolute()}" for path in (settings, spec)
+    ]
+    assert not mark.exists()

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
+from typing import NamedTuple
 
 from mas_core.errors import MasError, SecretUnavailable
 from mas_core.ops.checks.finding import Bounds, Finding
@@ -20,6 +21,16 @@ _MOST_BYTES = 4096
 """References are short."""
 
 
+class _Reference(NamedTuple):
+    name: str
+    """What to call what is there."""
+    text: str
+    path: Path
+    """The file that refers to it."""
+    folder: Path
+    """Where commands run and paths start."""
+
+
 def secrets(look: Look, _: Bounds | None) -> Iterator[Finding]:
     """Every reference of the project leads to a secret, and its mas.yaml holds no password."""
     if look.project is None:
@@ -31,18 +42,17 @@ def secrets(look: Look, _: Bounds | None) -> Iterator[Finding]:
     except MasError as error:
         yield Finding("secrets", "warn", error.message.splitlines()[0], "mas config validate")
         return
-    troubles = [*_in_the_clear(loaded), *_not_at_hand(look.project, references)]
+    troubles = [*_in_the_clear(loaded), *_not_at_hand(references)]
     yield from troubles
     if not troubles:
         count = "1 reference leads" if len(references) == 1 else f"{len(references)} references lead"
         yield Finding("secrets", "ok", f"{count} to secrets" if references else "nothing refers to a secret")
 
 
-def _not_at_hand(project: Project, references: list[tuple[str, str, Path]]) -> Iterator[Finding]:
-    for name, text, folder in references:
+def _not_at_hand(references: list[_Reference]) -> Iterator[Finding]:
+    for name, text, path, folder in references:
         try:
-            if folder == project.root:
-                check_own(project.config_path)
+            check_own(path)
             filled(text, folder)
         except MasError as error:
             # Other shells may have other variables.
@@ -71,23 +81,24 @@ def _in_the_clear(loaded: LoadedConfig) -> Iterator[Finding]:
             )
 
 
-def _of_settings(loaded: LoadedConfig) -> Iterator[tuple[str, str, Path]]:
+def _of_settings(loaded: LoadedConfig) -> Iterator[_Reference]:
     for item in loaded.settings(unmasked=True):
         if isinstance(item.value, str) and holds_reference(item.value):
-            yield item.name, item.value, loaded.project.root
+            yield _Reference(item.name, item.value, loaded.project.config_path, loaded.project.root)
 
 
-def _of_specs(loaded: LoadedConfig) -> Iterator[tuple[str, str, Path]]:
+def _of_specs(loaded: LoadedConfig) -> Iterator[_Reference]:
     for spec in loaded.specs():
         for name, text in spec.secrets.items():
-            yield f"the secret {name} of {spec.agent_id}", text, loaded.project.root
+            path = spec.source or loaded.project.config_path
+            yield _Reference(f"the secret {name} of {spec.agent_id}", text, path, loaded.project.root)
 
 
-def _of_files(project: Project) -> Iterator[tuple[str, str, Path]]:
+def _of_files(project: Project) -> Iterator[_Reference]:
     for folder in (project.keys_dir, project.tokens_dir):
         for path in sorted(folder.iterdir()):
             with suppress(MasError, OSError):
                 if path.is_file() and path.stat().st_size <= _MOST_BYTES:
                     text = read_private(path).decode(errors="replace").strip()
                     if is_reference(text):
-                        yield path.name, text, folder
+                        yield _Reference(path.name, text, path, folder)

@@ -119,6 +119,8 @@ def test_agents_do_not_inherit_the_secrets_of_others(project, monkeypatch):
         spec.write_text(f"agent_id: {agent_id}\nexec: [cat]\nsecrets: {{KEY: 'env:{variable}'}}\n")
     specs = load_config(project).specs()
 
+    nowhere = SecretVariables(load_config(project), project.root / "nowhere")
+    assert "OUR_GATEWAY_KEY" in nowhere.withheld_from("billing", specs)
     withheld = SecretVariables(load_config(project), project.tokens_dir).withheld_from("billing", specs)
 
     assert withheld == {"OUR_PASSWORD", "OUR_EVENTS", "OUR_GATEWAY_KEY", "SHOP_TOKEN", "SHOP_KEY"}
