@@ -35,12 +35,17 @@ REPLIES = {
 }
 
 
-@asynccontextmanager
-async def serving_plainly(system: LiveSystem) -> AsyncIterator[Serving]:
-    """A server in front of a system whose project keeps the tokens of all its agents."""
+def keep_tokens(system: LiveSystem) -> None:
+    """Have the project of a system keep the tokens of all its agents, so that a server can speak for them."""
     tokens = private_dir(system.folder / ".mas" / "tokens")
     for agent_id, token in system.tokens.items():
         write_token(tokens, agent_id, token)
+
+
+@asynccontextmanager
+async def serving_plainly(system: LiveSystem) -> AsyncIterator[Serving]:
+    """A server in front of a system whose project keeps the tokens of all its agents."""
+    keep_tokens(system)
     async with serving(system.system, system.folder / "certs") as running:
         yield running
 
