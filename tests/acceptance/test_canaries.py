@@ -27,7 +27,7 @@ pytestmark = pytest.mark.slow
 
 FILES_FOR_SECRETS = (
     "demo/.mas/tokens/*",
-    "demo/.mas/keys/*",
+    "demo/.mas/keys/**/*",
     "demo/.mas/certs/server.pem",
     "demo/.mas/certs/agents/*",
     "demo/.mas/certs/ca/authority.pem",
@@ -37,7 +37,13 @@ FILES_FOR_SECRETS = (
 """Made to hold secrets, for their owner alone."""
 
 
-FILES_WITH_KEYS = ("demo/.mas/tokens/*.pem", "demo/.mas/certs/**/*.pem", "demo/secrets/*.operator")
+FILES_WITH_KEYS = (
+    "demo/.mas/tokens/*.pem",
+    "demo/.mas/tokens/*.redis",
+    "demo/.mas/keys/server-users/*",
+    "demo/.mas/certs/**/*.pem",
+    "demo/secrets/*.operator",
+)
 
 
 @pytest.fixture
@@ -188,6 +194,9 @@ def work(seeded: Seeded) -> None:
     mas("record", "--out", str(out / "recorded.jsonl"), "--for", "100ms")
     mas("metrics")
     assert mas("send", "worker", "note.add", "{}", "--as", "vaulted") != 0
+    assert mas("redis-users", "apply") == 0
+    assert mas("agent", "provision", "worker") == 0
+    assert mas("redis-users", "list") == 0
 
 
 def test_s7_none_of_a_thousand_canaries_is_left_anywhere(seeded):
@@ -229,7 +238,7 @@ def test_s7_none_of_a_thousand_canaries_is_left_anywhere(seeded):
     assert len(agents) >= 3
     assert canaries.in_texts(agents) == []
     assert {stat.S_IMODE(path.stat().st_mode) for path in made_for} == {0o600}
-    assert {"private key", "line of a private key", "secret of an operator"} <= canaries.kinds.keys()
+    assert {"private key", "line of a private key", "secret of a login"} <= canaries.kinds.keys()
     kinds = {path.suffix for path in looked}
     assert {".aof", ".rdb", ".log", ".sqlite", ".jsonl", ".html", ".zip", ".yaml"} <= kinds, kinds
     assert sum(path.stat().st_size for path in looked) > 1_000_000

@@ -122,7 +122,7 @@ class Seeded:
                     self.canaries.add("line of a private key", line)
             return
         for one in re.findall(r"[A-Za-z0-9+/=_-]{32,}", text):
-            self.canaries.add("secret of an operator", one)
+            self.canaries.add("secret of a login", one)
 
     def make(self) -> None:
         """Write the project, with references to the secrets that its settings need."""
