@@ -24,6 +24,7 @@ from mas_core.model.topic import (
 )
 from mas_core.security.seals import AtRest
 from mas_core.security.topic_keys import TopicKey, new_topic_key
+from mas_core.store.topics import DURABLE
 
 Item = TypeVar("Item", TopicRecord, TopicStatus, DurableSubscription)
 
@@ -31,7 +32,6 @@ log = get_logger(__name__)
 
 RECORD: Final = "topic:"
 STATUS: Final = "status:"
-DURABLE: Final = "durable:"
 _JUMP: Final = 1000
 """A topic whose count was lost goes on from the time in milliseconds times this, which is beyond all it counted."""
 

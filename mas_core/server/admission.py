@@ -17,6 +17,7 @@ from typing import Final
 from cryptography import x509
 
 from mas_core.base.logs import get_logger
+from mas_core.base.traces import trace_of
 from mas_core.errors import (
     AgentNotFound,
     CertificateRefused,
@@ -179,16 +180,21 @@ class Admission:
         while True:
             await asyncio.sleep(LOOK_EVERY_S)
             try:
-                async with self._refreshing:
-                    await self._refresh()
+                await self._look()
             except MasError as error:
                 log.warning("admission.stale", reason=error.message)
-                continue
-            for caller in list(self._callers):
-                try:
-                    self._check(caller)
-                except MasError as error:
-                    await self._expel(caller, error)
+            except Exception as error:  # noqa: BLE001 - whoever may stay no longer would stay
+                log.error("admission.failed", trace=trace_of(error))
+
+    async def _look(self) -> None:
+        """Send away whoever may stay no longer."""
+        async with self._refreshing:
+            await self._refresh()
+        for caller in list(self._callers):
+            try:
+                self._check(caller)
+            except MasError as error:
+                await self._expel(caller, error)
 
     async def _expel(self, caller: Caller, error: MasError) -> None:
         self.leave(caller)

@@ -15,6 +15,7 @@ from mas_core.store.topics import RELEASED
 
 INSTANCE: Final = re.compile(r"[0-9a-f]{16}")
 MAX_BLOCK_MS: Final = 5_000
+MAX_NUMBER: Final = 2**64 - 1
 MAX_ITEMS: Final = 4_096
 """Things that one call may name."""
 MAX_MARK: Final = 300
@@ -38,8 +39,10 @@ def lane(text: str) -> str:
 
 
 def entry(text: str) -> str:
-    """The id of an entry of a stream."""
-    return text if ENTRY.fullmatch(text) else _refuse("entry", text)
+    """The id of an entry of a stream: two numbers of 64 bits, the second with one after it."""
+    if not ENTRY.fullmatch(text) or any(int(part) >= MAX_NUMBER for part in text.split("-")):
+        _refuse("entry", text)
+    return text
 
 
 def place(text: str) -> str:
@@ -82,8 +85,8 @@ def positions(numbers: Iterable[int], total: int) -> tuple[int, ...]:
 
 
 def block_ms(milliseconds: int) -> int:
-    """How long a reading may wait."""
-    return min(milliseconds, MAX_BLOCK_MS)
+    """How long a reading may wait; the store takes 0 for ever."""
+    return max(1, min(milliseconds, MAX_BLOCK_MS))
 
 
 def few(count: int) -> None:

@@ -130,9 +130,8 @@ class FrameCalls:
 
     async def _read_inbox(self, ask: wire.ReadInbox) -> Answer:
         counts: dict[str, int] = {lane: min(getattr(ask, lane), MAX_FRAMES) for lane in LANES}
-        frames = await self._streams.read_inbox(
-            checks.instance(ask.instance), counts, checks.block_ms(ask.block_ms)
-        )
+        block_ms = checks.block_ms(ask.block_ms) if ask.block_ms else 0
+        frames = await self._streams.read_inbox(checks.instance(ask.instance), counts, block_ms)
         return _frames(
             wire.InboxFrame(lane=item.lane, entry=item.entry, frame=_sent(item.frame)) for item in frames
         )
@@ -257,9 +256,12 @@ class FrameCalls:
 
     async def _create_group(self, ask: wire.CreateGroup) -> Answer:
         partition, topic = self._partition(ask.partition), checks.topic(ask.topic)
-        # Otherwise anybody could fill the store with logs of topics that do not exist.
-        if topic not in await self._logs.names(partition):
-            raise ResourceNotFound(f"there is no topic {topic}", resource=f"topic:{topic}")
+        # Otherwise anybody could fill the store with places, and with logs of topics that do not exist.
+        if not await self._logs.is_kept(partition, topic, self._agent_id, checks.pattern(ask.pattern)):
+            raise ResourceNotFound(
+                f"there is no topic {topic}, or no subscription of {self._agent_id} keeps a place in it",
+                resource=f"topic:{topic}",
+            )
         return _number(
             await self._logs.create_group(partition, topic, self._group(ask.pattern), checks.place(ask.after))
         )

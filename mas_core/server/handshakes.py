@@ -46,7 +46,6 @@ _VERIFICATION: Final = {
     "unable to verify the first certificate": "unknown_authority",
     "self signed certificate in certificate chain": "unknown_authority",
     "invalid CA certificate": "unknown_authority",
-    "path length constraint exceeded": "unknown_authority",
     "certificate signature failure": "bad_signature",
     "unsupported certificate purpose": "wrong_use",
 }

@@ -19,6 +19,8 @@ READ_FRAMES: Final = 16
 """Frames of each log that one reading brings."""
 RELEASED: Final = "released"
 """The consumer that has what others have left behind."""
+DURABLE: Final = "durable:"
+"""Before agent and pattern: what is stored of a place that an agent keeps in logs."""
 COUNTED_ENTRIES: Final = 2_000
 """Entries that are looked at to tell how fast messages come."""
 
@@ -189,6 +191,11 @@ class TopicLogs:
         fields = await self._connection.call("HKEYS", self._keys.topics(partition))
         names = (field.decode(errors="replace") for field in fields)
         return [name.removeprefix("topic:") for name in names if name.startswith("topic:")]
+
+    async def is_kept(self, partition: int, topic: str, agent: str, pattern: str) -> bool:
+        """Whether there is a topic, and an agent keeps a place in the logs that match a pattern."""
+        fields = (f"topic:{topic}", f"{DURABLE}{agent}:{pattern}")
+        return all(await self._connection.call("HMGET", self._keys.topics(partition), *fields))
 
     async def records(self, partition: int) -> dict[str, bytes]:
         """What is known of the topics of a partition, sealed."""

@@ -15,6 +15,7 @@ import msgspec
 from cryptography import x509
 from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.serialization import Encoding
+from fuzz.calls import call_seeds, carry_out_call
 from support.backups import write_empty_backup
 from support.voting import Hall
 
@@ -503,4 +504,5 @@ def parsers() -> list[Parser]:
         Parser("vote trail", read_vote_trail, [vote_trail]),
         Parser("certificate", read_someones_certificate, certificates),
         Parser("certificate signing request", read_signing_request, requests),
+        Parser("call to a server", carry_out_call, call_seeds()),
     ]

@@ -37,7 +37,16 @@ def test_a_failed_handshake_has_a_reason(said, reason, text):
     assert failed_handshake(PREFIX + said) == FailedHandshake(reason, text)
 
 
-@pytest.mark.parametrize("line", ["", "I1122 something else", "E1122 Handshake of another kind failed"])
+@pytest.mark.parametrize(
+    "line",
+    [
+        "",
+        "I1122 something else",
+        "E1122 Handshake of another kind failed",
+        "I1122 00:27:03.744006   21731 call.cc:63] he said " + PREFIX + VERIFY + "certificate has expired",
+        " " + PREFIX + VERIFY + "certificate has expired",
+    ],
+)
 def test_other_lines_are_no_handshakes(line):
     """They are not counted as attacks."""
     assert failed_handshake(line) is None
