@@ -73,7 +73,7 @@ RARER: frozenset[str] = frozenset(
             "breaker",
         ),
         *("key", "cert", "limit", "config", "completion", "spec", "man", "help", "version", "leader"),
-        *("reply", "route", "demo", "context", "consensus", "operator", "redis-users"),
+        *("health", "reply", "route", "demo", "context", "consensus", "operator", "redis-users"),
     }
 )
 """First words that `mas --help` names without their summaries, so that it stays one screen."""

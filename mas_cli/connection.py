@@ -165,7 +165,12 @@ def admit_owner(call: Invocation) -> None:
         RoleForbidden: An operator was named.
     """
     config = Path(call.flags.config) if call.flags.config else None
-    if not named_operator(context=call.flags.context, config=config, url=call.flags.url):
+    try:
+        named = named_operator(context=call.flags.context, config=config, url=call.flags.url)
+    except ConfigurationError:
+        # Where the context is wrong, the command finds nothing to work on and says so.
+        return
+    if not named:
         return
     with contextlib.suppress(Unreachable, ConfigurationError):
         asyncio.run(admit(call))
