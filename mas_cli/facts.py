@@ -62,6 +62,7 @@ async def _asked(target: Target) -> dict[str, str]:
         serving = sum(gateway.state == "serving" for gateway in gateways)
         found["gateways"] = f"{serving} of {len(gateways)} take messages" if gateways else "none: mas up"
         try:
+            system.access.require("see", "to list agents")
             listed = await agents.list_agents(system)
         except MasError as error:
             found["agents"] = error.message

@@ -50,6 +50,7 @@ _COLUMNS = (
     Column("seq", kind="number", width=6),
     Column("time", kind="time"),
     Column("kind", width=8, usual="message"),
+    Column("actor", width=12, usual="", flexible=True),
     Column("sender", header="from", width=12, flexible=True),
     Column("target", header="to", width=12, flexible=True),
     Column("type", width=12, flexible=True),
