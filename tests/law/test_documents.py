@@ -7,13 +7,16 @@ import pytest
 
 from mas_cli.command_table import COMMANDS
 from mas_cli.output.exit_codes import ExitCode, exit_code_of
+from mas_core import errors
 from mas_core.agent.outcomes import refusal
 from mas_core.audit.chain import Chain
+from mas_core.errors import MasError
 from mas_core.model.audit_record import AuditRecord
 from mas_core.model.decision import Decision, Receipt
 from mas_core.model.frame import FrameHeader, FrameReceipt
 from mas_core.model.message import Delivery, Envelope, Flag
 from mas_core.model.priority import PRIORITY_NAMES, lane_of
+from mas_core.server.statuses import status_of
 
 REPOSITORY = Path(__file__).parents[2]
 README = (REPOSITORY / "README.md").read_text()
@@ -41,6 +44,17 @@ def table(text: str, first_heading: str) -> list[list[str]]:
 def test_tables_of_fields_are_complete_and_in_order(heading, structure):
     """Structures travel as arrays, so the order of their fields is the format."""
     assert [row[0] for row in table(MESSAGES, heading)] == list(structure.__struct_fields__)
+
+
+def test_table_of_statuses_tells_what_a_server_of_agents_answers():
+    """Each code stands in the row of the status that a call ends with, and each status has its row."""
+    kinds = [kind for kind in vars(errors).values() if isinstance(kind, type) and issubclass(kind, MasError)]
+    statuses = {kind.code: status_of(kind.__new__(kind)).name for kind in kinds}
+    rows = table((REPOSITORY / "docs" / "protocol.md").read_text(), "Status")
+    told = {code: status for status, codes, _ in rows for code in re.findall(r"`(\w+)`", codes)}
+
+    assert told == {code: statuses[code] for code in told}
+    assert {row[0] for row in rows} == set(statuses.values())
 
 
 def test_table_of_decisions_tells_error_and_exit_codes():
