@@ -46,6 +46,6 @@ async def provision(
             applied = await server_users.unprovision(system, agent_id)
         else:
             applied = await server_users.provision(system, [agent_id], rotate=rotate)
-    call.out.record(USER_COLUMNS, user_row(applied.users[0]))
+    call.out.record(USER_COLUMNS[:5], user_row(applied.users[0]))
     say_kept(call.talk, applied)
     return ExitCode.OK

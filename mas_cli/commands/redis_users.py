@@ -36,7 +36,7 @@ async def apply(
         from mas_core.ops import server_users
 
         applied = await server_users.apply(system, default=cast("server_users.Default", default), force=force)
-    call.out.records(USER_COLUMNS, [user_row(item) for item in applied.users])
+    call.out.records(USER_COLUMNS[:5], [user_row(item) for item in applied.users])
     say_kept(call.talk, applied)
     if not applied.default_off:
         call.talk.say("start gateways and agents again, then: mas redis-users apply --default off")

@@ -8,7 +8,8 @@ from mas_core.ops.checks.finding import Bounds, Finding
 from mas_core.ops.checks.look import Look
 from mas_core.ops.health.server_findings import server_items
 from mas_core.store.profiles import ServerFacts, shortfalls
-from mas_core.store.server_setup import ServerSetup
+from mas_core.store.server_setup import ServerSetup, ServerUser
+from mas_core.store.user_admin import DEFAULT
 
 
 def round_trip(look: Look) -> float:
@@ -90,7 +91,7 @@ def users(look: Look, _: Bounds | None) -> Iterator[Finding]:
     for user in setup.users:
         if not user.needs_password:
             troubled = True
-            fix = "redis-cli config set requirepass SECRET" if user.name == "default" else ""
+            fix = "mas redis-users apply --default off" if user.name == "default" else ""
             yield Finding(
                 "users",
                 "red",
@@ -102,16 +103,22 @@ def users(look: Look, _: Bounds | None) -> Iterator[Finding]:
             troubled = True
             yield Finding(
                 "users",
-                "red" if user.is_agent else "warn",
+                "red",
                 f"the user {user.name} of the server may write inboxes and the audit"
                 + ("" if user.is_agent else ", which only gateways should"),
-                f"redis-cli acl setuser {user.name} resetkeys -@all"
-                if user.is_agent
-                else f"redis-cli acl getuser {user.name}",
+                _narrowing(user),
             )
     if not troubled:
         count = "1 user" if len(setup.users) == 1 else f"{len(setup.users)} users"
         yield Finding("users", "ok", f"{count}, all with a password")
+
+
+def _narrowing(user: ServerUser) -> str:
+    if user.name == DEFAULT:
+        return "mas redis-users apply --default off"
+    if user.is_agent:
+        return f"redis-cli acl setuser {user.name} resetkeys -@all"
+    return f"redis-cli acl getuser {user.name}"
 
 
 def lasting_keys(look: Look) -> float:

@@ -70,14 +70,20 @@ def test_each_check_sees_its_trouble(name, seen, status, words):
     assert found.worst.fix
 
 
-def test_a_user_of_unknown_use_that_may_write_is_a_warning():
-    """It may be a gateway's; one of an agent is wrong."""
-    other = ServerUser("other", needs_password=True, can_write=True, is_agent=False)
+def test_nobody_but_the_gateway_and_the_operator_may_write_inboxes_and_audit():
+    """Whoever else may is wrong, with what to do about each."""
+    gateway = ServerUser("mas-gateway", needs_password=True, can_write=True, is_agent=False, is_trusted=True)
+    other = replace(gateway, name="other", is_trusted=False)
     rogue = replace(other, name="mas-agent-x", is_agent=True)
+    default = replace(other, name="default")
 
-    for user, status in ((other, "warn"), (rogue, "red")):
-        seen = replace(LOOK, setup=replace(SETUP, users=(GATEWAYS, user)))
-        assert result("users", seen).status == status
+    fixes = []
+    for user, status in ((gateway, "ok"), (other, "red"), (rogue, "red"), (default, "red")):
+        found = result("users", replace(LOOK, setup=replace(SETUP, me="mas-operator", users=(gateway, user))))
+        assert found.status == status
+        fixes += [item.fix for item in found.findings if item.fix]
+    assert fixes[-1] == "mas redis-users apply --default off"
+    assert "mas-agent-x" in fixes[-2]
 
 
 def test_bounds_replace_those_of_the_table():
