@@ -14,7 +14,6 @@ from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
-from mas_core.base.known_secrets import hidden
 from mas_core.settings.masking import without_secrets
 
 
@@ -40,13 +39,11 @@ def write_crash_report(error: BaseException, command: str) -> Path | None:
 def report(error: BaseException, command: str, moment: datetime) -> str:
     """The text of a crash report."""
     return without_secrets(
-        hidden(
-            f"time     {moment:%Y-%m-%dT%H:%M:%SZ}\n"
-            f"command  mas {command}\n"
-            f"mas      {_version('mas')}\n"
-            f"python   {platform.python_version()} on {sys.platform} {platform.machine()}\n\n"
-            + "".join(traceback.format_exception(error))
-        )
+        f"time     {moment:%Y-%m-%dT%H:%M:%SZ}\n"
+        f"command  mas {command}\n"
+        f"mas      {_version('mas')}\n"
+        f"python   {platform.python_version()} on {sys.platform} {platform.machine()}\n\n"
+        + "".join(traceback.format_exception(error))
     )
 
 

@@ -13,8 +13,8 @@ from mas_cli.output.documents import json_text
 from mas_cli.output.exit_codes import ExitCode
 from mas_cli.output.refusals import said_once
 from mas_cli.output.safe_text import display_width, safe_text
-from mas_core.base.known_secrets import hidden
 from mas_core.errors import Forbidden, MasError
+from mas_core.settings.masking import without_known_secrets
 
 HEADLINE_WIDTH = 72
 """The error code stands behind this column, so that several errors line up, where the terminal is wide enough."""
@@ -127,7 +127,7 @@ class Diagnostics:
 
     def _write(self, text: str, end: str = "\n") -> None:
         try:
-            self._stream.write(hidden(text).encode(errors="backslashreplace").decode() + end)
+            self._stream.write(without_known_secrets(text).encode(errors="backslashreplace").decode() + end)
             self._stream.flush()
         except (OSError, ValueError):
             # nobody listens to talk; the exit code still tells

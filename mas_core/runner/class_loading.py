@@ -15,7 +15,6 @@ from importlib.util import module_from_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from mas_core.base.known_secrets import hidden
 from mas_core.errors import SpecInvalid
 from mas_core.settings.agent_spec import CLASS_PATH, AgentSpec
 from mas_core.settings.masking import without_secrets
@@ -82,7 +81,7 @@ class ClassLoader:
             module = self._import(module_name) if path else importlib.import_module(module_name)
         except Exception as error:
             where = path or module_name
-            said = without_secrets(hidden(f"{type(error).__name__}: {error}"))
+            said = without_secrets(f"{type(error).__name__}: {error}")
             raise SpecInvalid(f"{where} cannot be imported: {said}", hint=f"python {where}") from error
         found = getattr(module, name, None)
         if not (isinstance(found, type) and issubclass(found, Agent)):

@@ -19,7 +19,6 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from mas_core.base.event_loop import run
-from mas_core.base.known_secrets import hidden
 from mas_core.base.logs import get_logger, log_to_stderr
 from mas_core.base.stop_signals import on_input, told_to_stop
 from mas_core.errors import (
@@ -82,7 +81,7 @@ def main() -> int:
         except Exception as error:  # noqa: BLE001 - whatever the agent's code raises ends this process only
             _write_traceback()
             # It goes to the server and into other logs.
-            said = without_secrets(hidden(f"{type(error).__name__}: {error}"))
+            said = without_secrets(f"{type(error).__name__}: {error}")
             report = Report(kind="failed", message=said, code="agent_crashed")
         with contextlib.suppress(OSError):
             status.write(msgspec.json.encode(report) + b"\n")

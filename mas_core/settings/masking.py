@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import re
 
+from mas_core.base.known_secrets import hidden
+
 MASK = "****"
 
 _SUSPECT = r"password|passwd|secret|token|credential|api_?key"
@@ -44,12 +46,17 @@ def masked(name: str, value: object) -> object:
     return value
 
 
+def without_known_secrets(text: str) -> str:
+    """`text` with the secrets masked that this process has read."""
+    return hidden(text)
+
+
 def without_secrets(text: str) -> str:
-    """`text` with passwords in URLs, named secrets and long random words masked."""
+    """`text` with passwords in URLs, named secrets, long random words and what this process has read masked."""
 
     def masked(match: re.Match[str]) -> str:
         if match["url"]:
             return "://****@"
         return f"{match['name']}****" if match["name"] else "****"
 
-    return _SECRETS.sub(masked, text)
+    return _SECRETS.sub(masked, hidden(text))
