@@ -29,6 +29,8 @@ class ProductRun:
     receiver_us: float
     messages_a_frame: float
     """Messages that a frame held on the average on their way to the gateway."""
+    judged: float
+    """Decisions a message: more than one where messages came again that a full inbox had turned back."""
 
 
 class Incomplete(Exception):
@@ -67,14 +69,14 @@ async def run_product(
         ) as receivers,
         worker("the sender", module("benchmarks.workers.sender"), launch) as sender,
     ):
-        frames = await frames_taken(place)
+        frames, judged = await frames_taken(place), await messages_judged(place)
         gateway_s, server_s = place.gateway_cpu_s(), place.server_cpu_s()
         await sender.told(b"go")
         report = await sender.answered(SenderReport)
         sent = Sent(_times(report.sent), _times(report.receipts), report.refused, report.failed, report.cpu_s)
         received = await receivers.report(len(sent.accepted))
         gateway_s, server_s = place.gateway_cpu_s() - gateway_s, place.server_cpu_s() - server_s
-        frames = await frames_taken(place) - frames
+        frames, judged = await frames_taken(place) - frames, await messages_judged(place) - judged
     count = max(1, len(sent.sent_ns))
     result = result_of(sent, received, Use(count, gateway_s, server_s))
     if not result.is_complete:
@@ -91,6 +93,7 @@ async def run_product(
         sent.cpu_s / count * 1e6,
         received.cpu_s / count * 1e6,
         count / max(1, frames),
+        judged / count,
     )
 
 
@@ -113,3 +116,12 @@ async def frames_taken(place: Workplace) -> int:
                     fields = dict(zip(fields[::2], fields[1::2], strict=True))
                 total += int(fields[b"entries-added"])
     return total
+
+
+async def messages_judged(place: Workplace) -> int:
+    """Records that the audit ever took: one for each decision, and a few of other events."""
+    connection, keys = place.system.store.connection, place.system.store.keys
+    numbers = [
+        await connection.call("HGET", keys.meta(number), "audit_seq") for number in range(place.partitions)
+    ]
+    return sum(int(number or 0) for number in numbers)

@@ -72,6 +72,7 @@ async def measure(options: Options) -> list[Row]:
 def _figures(run: ProductRun) -> dict[str, float]:
     return {
         "messages a frame": run.messages_a_frame,
+        "decisions a message": run.judged,
         "sender us": run.sender_us,
         "receiver us": run.receiver_us,
         "server us": run.server_us,

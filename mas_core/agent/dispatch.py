@@ -169,14 +169,14 @@ class Dispatch:
             return
         if message.message_type not in self._stateful_types:
             try:
-                await self._take_turn(held, message, is_alone=False)
+                await self._take_turn(held, message, mode, is_alone=False)
             except MustRunAlone:
                 self._stateful_types.add(message.message_type)
             else:
                 return
         async with self._keeper.alone:
             try:
-                while not await self._take_turn(held, message, is_alone=True):
+                while not await self._take_turn(held, message, mode, is_alone=True):
                     await self._keeper.load()
             except MasError as error:
                 # What is stored now does not fit the agent's model, or cannot be read: not the sender's fault.
@@ -220,28 +220,30 @@ class Dispatch:
         message.replier = self._reply
         return message
 
-    async def _take_turn(self, held: Held, message: AgentMessage, *, is_alone: bool) -> bool:
+    async def _take_turn(
+        self, held: Held, message: AgentMessage, mode: DeliveryMode, *, is_alone: bool
+    ) -> bool:
         """Run the handler once; False when another instance changed the state meanwhile."""
-        runs_once = self._mode(held) is DeliveryMode.AT_MOST_ONCE
+        runs_once = mode is DeliveryMode.AT_MOST_ONCE
         turn = Turn(message.message_id, message.target_id, is_alone, runs_once=runs_once, message=message)
         try:
             if not self._client.tracing.sees_handlers:
-                return await self._run(held, message, turn)
+                return await self._run(held, message, mode, turn)
             with self._client.tracing.handling(message, turn):
-                turn.is_over = await self._run(held, message, turn)
+                turn.is_over = await self._run(held, message, mode, turn)
             return turn.is_over
         finally:
             if turn.holds_lock:
                 self._stateful_types.add(message.message_type)
                 self._keeper.alone.release()
 
-    async def _run(self, held: Held, message: AgentMessage, turn: Turn) -> bool:
+    async def _run(self, held: Held, message: AgentMessage, mode: DeliveryMode, turn: Turn) -> bool:
         mark = current_turn.set(turn)
         try:
             failpoint("agent.before_handler")
             result = await self._handle(message)
             failpoint("agent.after_handler")
-            if not turn.has_changed_state:
+            if message.expects_reply and not turn.has_changed_state:
                 await self._answer(message, turn, result)
         except asyncio.CancelledError as error:
             worker = asyncio.current_task()
@@ -255,7 +257,9 @@ class Dispatch:
             return True
         finally:
             current_turn.reset(mark)
-        if not await self._settle(held, turn):
+        if not (turn.has_changed_state or mode is DeliveryMode.EXACTLY_ONCE):
+            self._settler.settle(held.lane, held.entry, held.total, held.position)
+        elif not await self._settle_alone(held, turn, mode):
             if not turn.runs_once:
                 return False
             changed = StateChanged("another instance has changed the state meanwhile")
@@ -301,13 +305,11 @@ class Dispatch:
             return refused
         return None
 
-    async def _settle(self, held: Held, turn: Turn) -> bool:
+    async def _settle_alone(self, held: Held, turn: Turn, mode: DeliveryMode) -> bool:
+        """Settle a message with the state of its handler, or a mark; False when another changed the state."""
         mark = ""
-        if held.delivery is not None and self._mode(held) is DeliveryMode.EXACTLY_ONCE:
+        if held.delivery is not None and mode is DeliveryMode.EXACTLY_ONCE:
             mark = _mark(held.delivery)
-        if not (turn.has_changed_state or mark):
-            self._settler.settle(held.lane, held.entry, held.total, held.position)
-            return True
         settlement = Settlement(
             held.lane,
             held.entry,

@@ -52,7 +52,7 @@ class HandlerCalls:
         """No more handlers are called."""
         await self._time_limits.stop()
 
-    async def call(self, message: AgentMessage) -> object:
+    def call(self, message: AgentMessage) -> Awaitable[object]:
         """What the handler of a message returns; NO_ANSWER where none is to be given.
 
         Raises:
@@ -60,11 +60,11 @@ class HandlerCalls:
         """
         message_type = message.message_type
         limit = self._timeouts.get(message_type, self._timeout)
-        return await self._call(self._handlers.get(message_type), message, limit)
+        return self._call(self._handlers.get(message_type), message, limit)
 
-    async def call_handler(self, handler: Handler, message: AgentMessage) -> object:
+    def call_handler(self, handler: Handler, message: AgentMessage) -> Awaitable[object]:
         """What this very handler returns; raises as `call`."""
-        return await self._call(handler, message, self._limit_of(handler))
+        return self._call(handler, message, self._limit_of(handler))
 
     def _limit_of(self, handler: Handler) -> float:
         return self._timeout if handler.timeout is None else handler.timeout or NO_LIMIT

@@ -260,10 +260,10 @@ class Inbox:
                     continue
             held = self._ready.take()
             self._since_read += 1
-            if not self._is_full:
+            if not (self._room.is_set() or self._is_full):
                 self._room.set()
             if self._order is None or held.delivery is None:
-                await self._finish(self._start(held))
+                await self._start(held)
             else:
                 sender = held.delivery.sender
                 if self._order.begin(sender, held):
@@ -286,7 +286,7 @@ class Inbox:
                 self._paused.append((sender, following))
                 return
             try:
-                await self._finish(self._start(following))
+                await self._start(following)
             finally:
                 following = order.end(sender)
             if not self._is_full:
@@ -296,22 +296,28 @@ class Inbox:
 
     async def _start(self, held: Held) -> None:
         """Handle a message; the start of one that failed before is noted, as it may be the one that kills."""
-        if held.delivery is not None and held.delivery.attempt > 1:
-            starts = await self.mark_started(held)
-            if starts == SETTLED_ELSEWHERE:
-                self.release(held.lane, held.entry, 1)
-                return
-            held = msgspec.structs.replace(held, starts=starts)
         try:
+            if held.delivery is not None and held.delivery.attempt > 1:
+                starts = await self.mark_started(held)
+                if starts == SETTLED_ELSEWHERE:
+                    self.release(held.lane, held.entry, 1)
+                    return
+                held = msgspec.structs.replace(held, starts=starts)
             await self._handle(held)
+        except Exception as error:  # noqa: BLE001 - a lost message must not take the others with it
+            self._note_lost(error)
         finally:
-            self._noted.pop((held.lane, held.entry, held.position), None)
+            if self._noted:
+                self._noted.pop((held.lane, held.entry, held.position), None)
 
     async def _finish(self, handling: Awaitable[None]) -> None:
         try:
             await handling
         except Exception as error:  # noqa: BLE001 - a lost message must not take the others with it
-            log.error("handler.lost", agent=self._store.agent_id, trace=trace_of(error))
+            self._note_lost(error)
+
+    def _note_lost(self, error: Exception) -> None:
+        log.error("handler.lost", agent=self._store.agent_id, trace=trace_of(error))
 
     async def _claim(self) -> None:
         while True:

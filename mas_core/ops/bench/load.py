@@ -16,7 +16,8 @@ from mas_core.errors import Backpressure, MasError, UsageError
 from mas_core.model.decision import Decision, Receipt
 
 MESSAGE_TYPE = "bench.message"
-BACKPRESSURE_PAUSE_S = 0.02
+BACKPRESSURE_PAUSE_S = 0.1
+"""Time for a receiver to take a part of a full inbox; who comes back at once is mostly refused again."""
 MAX_AGENTS = 1000
 _WORDS = "agents exchange messages through a gateway that checks records and delivers every one of them "
 _TEMPLATE: dict[str, object] = {
