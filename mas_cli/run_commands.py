@@ -16,6 +16,7 @@ RUN_COMMANDS: tuple[Command, ...] = (
             "mas up",
             "mas up --detach",
             "mas up --hardened",
+            "mas up --secure",
             "mas up --dir shop --url redis://db.example:6379 --reload",
         ),
         {

@@ -44,6 +44,7 @@ _COLUMNS = (
     Column("last_seen", kind="age"),
     Column("version", usual=""),
 )
+_LISTED = (*_COLUMNS, Column("trouble", flexible=True, style=lambda _: "warn", usual=""))
 _SORTED_BY = ("id", "status", "instances", "load", "backlog", "last_seen")
 _UNSTEADY = frozenset({"last_seen", "seen", "running_instances"})
 """Heartbeats come all the time; that alone is no news."""
@@ -134,21 +135,25 @@ async def list_agents(
     how = watched(watch, count, duration, until)
     async with open_system(call) as system:
         from mas_core.ops import agents
+        from mas_core.ops.agent_troubles import agent_troubles
 
         async def rows() -> list[Record]:
             found = await agents.list_agents(system, capability=capability, status=status)
             chosen = [agent for agent in found if matches_all(selectors, agent.metadata)]
-            return _sorted([_summary(agent) for agent in chosen], sort)
+            troubles = await agent_troubles(system)
+            return _sorted(
+                [{**_summary(agent), "trouble": troubles.get(agent.id, "")} for agent in chosen], sort
+            )
 
         if how is not None:
 
             async def look() -> Snapshot:
-                return snapshot(Shown(_COLUMNS, (await rows())[:limit], "id"), unsteady=_UNSTEADY)
+                return snapshot(Shown(_LISTED, (await rows())[:limit], "id"), unsteady=_UNSTEADY)
 
             await watch_snapshots(call, look, how)
             return ExitCode.OK
         listed = await rows()
-    call.out.records(_COLUMNS, listed[:limit])
+    call.out.records(_LISTED, listed[:limit])
     if limit is not None and len(listed) > limit:
         call.talk.warn(f"only {limit} of {len(listed)} agents are shown")
     call.talk.count(f"{len(listed)} agents")

@@ -27,7 +27,7 @@ _COLUMNS = (
     Column("profile"),
     Column("server.shown", header="server"),
     Column("gateways_shown", header="gateways"),
-    Column("servers_shown", header="agents through", usual=""),
+    Column("servers_shown", header="agents through"),
     Column("rules"),
     Column("waiting_frames"),
     Column("backlog"),
@@ -213,7 +213,7 @@ def _servers(found: SystemStatus) -> str:
         f"{server.address} ({'draining' if server.is_draining else _count(server.agents)})"
         for server in found.servers
     )
-    return ", ".join(shown)
+    return ", ".join(shown) or "none, direct"
 
 
 def _count(agents: int) -> str:

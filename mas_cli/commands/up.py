@@ -51,6 +51,12 @@ def up(
             "--hardened", help="Users of the server with few rights for everybody, and no default one."
         ),
     ] = False,
+    secure: Annotated[
+        bool,
+        typer.Option(
+            "--secure", help="Agents go through a server under mutual TLS and never reach Redis (extra grpc)."
+        ),
+    ] = False,
 ) -> ExitCode:
     """Run the project: server, gateway and every agent of agents.d/.
 
@@ -59,6 +65,8 @@ def up(
     A server that cannot keep what the profile promises is refused, or, with --force, named by mas status.
     With --hardened the gateway, you and every agent come to the server as users of their own, and nobody as its
     default user, from then on; mas redis-users apply --default on takes that back.
+    With --secure an authority for development and the certificates that are missing are made and renewed, and the
+    agents' processes learn nothing of Redis; `transport: server` in mas.yaml says so for good.
     Ctrl-C lets agents finish what they have in hand and ends everything. What agents print goes to
     .mas/logs/. --timeout says how long everything may take to get ready (60 s).
     """
@@ -72,8 +80,9 @@ def up(
         raise UsageError(f"--profile: {profile!r} is none of {', '.join(_PROFILES)}")
     project = _project(call.flags, folder)
     url = call.stdin.readline().strip() if call.flags.url == "-" else call.flags.url
-    options = UpOptions(url, profile, reload, call.flags.timeout_seconds() or READY_SECONDS, force, hardened)
-    report = Welcome(call, load_config(project, {"url": url, "profile": profile}), is_detached=detach)
+    seconds = call.flags.timeout_seconds() or READY_SECONDS
+    options = UpOptions(url, profile, reload, seconds, force, hardened=hardened, secure=secure)
+    report = Welcome(call, load_config(project, options.settings), is_detached=detach)
     if detach:
         run_until_stopped(call, lambda _lifetime: up_detached(project, options, report))
         return ExitCode.OK

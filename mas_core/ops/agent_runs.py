@@ -7,6 +7,7 @@ import contextlib
 import os
 from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import msgspec
 
@@ -36,6 +37,7 @@ from mas_core.settings.project_config import LoadedConfig
 from mas_core.settings.secret_variables import SecretVariables
 from mas_core.settings.target import Target
 from mas_core.settings.tracing import tracing_environment
+from mas_core.settings.transport import is_secure, served
 
 READY_SECONDS = 60.0
 COUNTING_SECONDS = 1.0
@@ -161,6 +163,7 @@ def supervisor_of(
         agents_dir=loaded.agents_dir,
         place=place,
         drain_s=drain_s,
+        served=partial(served, loaded=loaded),
         tracing=tracing_environment(loaded.config.gateway.tracing),
         withheld=SecretVariables(loaded, tokens_dir).withheld_from,
     )
@@ -169,11 +172,15 @@ def supervisor_of(
 async def put_in_force(
     system: System, loaded: LoadedConfig, specs: Sequence[AgentSpec], policy: FilePolicy
 ) -> None:
-    """Register the operator and these agents, make the policy what the files say, renew what has ended."""
+    """Register the operator and these agents, make the policy what the files say, see to certificates."""
     await _put_in_force(system, loaded, specs, policy)
-    if certificate_paths.authority(certificate_paths.certificates_dir(loaded.project.root)).exists():
-        from mas_core.ops.certificate_renewal import renew  # noqa: PLC0415 - slow, and most projects have none
+    folder = certificate_paths.certificates_dir(loaded.project.root)
+    if is_secure(loaded) or certificate_paths.authority(folder).exists():
+        # Slow to load, and most projects have no authority.
+        from mas_core.ops.certificate_renewal import renew  # noqa: PLC0415
+        from mas_core.ops.server_mode import issue_missing  # noqa: PLC0415
 
+        await issue_missing(system, loaded, specs)
         await renew(system, loaded, specs)
 
 

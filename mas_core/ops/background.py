@@ -35,6 +35,7 @@ class Daemon(msgspec.Struct, frozen=True):
     ready_within: float
     force: bool
     hardened: bool
+    secure: bool
     status_fd: int
 
 
@@ -71,6 +72,7 @@ async def up_detached(project: Project, options: UpOptions, on_event: OnEvent = 
         options.ready_within,
         options.force,
         options.hardened,
+        options.secure,
         writer,
     )
     with contextlib.suppress(BrokenPipeError), process.stdin as stdin:  # type: ignore[union-attr]

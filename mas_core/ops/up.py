@@ -38,6 +38,7 @@ from mas_core.settings.project import Project
 from mas_core.settings.project_config import LoadedConfig, load_config
 from mas_core.settings.running_context import RunningContext, claimed, remove_running, write_running
 from mas_core.settings.target import Target
+from mas_core.settings.transport import wants_server
 from mas_core.settings.yaml_documents import error_of
 from mas_core.store.embedded_server import EmbeddedServer, ServerEvent
 from mas_core.store.profiles import require_profile, server_facts, shortfalls
@@ -61,6 +62,14 @@ class UpOptions:
     """Go on although the server cannot keep what the profile promises."""
     hardened: bool = False
     """Users of the server for gateway, auditor, operator and each agent, and nobody as its default user."""
+    secure: bool = False
+    """Let agents go through a server under mutual TLS, with certificates that are made where they are missing."""
+
+    @property
+    def settings(self) -> dict[str, object]:
+        """What they say about the fields of mas.yaml."""
+        transport = "server" if self.secure else None
+        return {"url": self.url, "profile": self.profile, "transport": transport}
 
 
 async def up(
@@ -84,7 +93,7 @@ async def up(
         GatewayDown: The gateway did not start.
     """
     with claimed(project):
-        loaded = load_config(project, {"url": options.url, "profile": options.profile})
+        loaded = load_config(project, options.settings)
         if loaded.url is None and loaded.config.profile == "ha":
             raise ConfigurationError(
                 "the profile ha waits for a replica, and the embedded server has none",
@@ -100,14 +109,20 @@ async def up(
         if problems := scan_problems(loaded, loaded.policy(specs)):
             raise error_of(problems)
         supervisor_of(_target(loaded, ""), loaded, specs, on_event).check(specs)
+        served_at = ("", "")
+        if wants_server(loaded, specs):
+            from mas_core.ops.server_mode import address_for  # noqa: PLC0415 - slow, and few projects need it
+
+            served_at = address_for(loaded)
         async with _server(project, loaded, url, on_event) as (found, gave_up):
-            return await _run(loaded, found, options, stop, gave_up, on_event)
+            return await _run(loaded, found, options, served_at, stop, gave_up, on_event)
 
 
 async def _run(
     loaded: LoadedConfig,
     url: str,
     options: UpOptions,
+    served_at: tuple[str, str],
     stop: asyncio.Event,
     server_gave_up: asyncio.Event,
     on_event: OnEvent,
@@ -120,6 +135,7 @@ async def _run(
     gateway = _service(
         project, "gateway", "mas_core.gateway", on_event, ("--force",) if options.force else ()
     )
+    grpc = _service(project, "grpc", "mas_core.server", on_event, (f"--listen={served_at[0]}",))
     notary = _service(project, "notary", "mas_core.audit", on_event)
     recorder = _service(project, "recorder", "mas_core.ops.event_recorder", on_event)
     ready = Readiness()
@@ -127,7 +143,7 @@ async def _run(
         await check_profile(system, on_event, force=options.force)
         if loaded.url is not None:
             on_event(RunEvent("server", target.shown_url))
-        _tell_others(target, loaded.url)
+        _tell_others(target, loaded.url, served_at[1], secure=options.secure)
         try:
             await put_in_force(system, loaded, specs, loaded.policy(specs))
             if loaded.config.events.record:
@@ -135,6 +151,11 @@ async def _run(
             await gateway.start()
             await _until_owned(system, deadline)
             on_event(RunEvent("gateway", "takes messages", state="ready", pid=gateway.pid))
+            if served_at[0]:
+                from mas_core.ops.server_mode import start_server  # noqa: PLC0415
+
+                where = await start_server(system, loaded, specs, grpc, deadline)
+                on_event(RunEvent("grpc", f"agents connect to {where}", state="ready", pid=grpc.pid))
             await supervisor.start()
             async with (
                 _later(notary, enabled=loaded.config.gateway.audit.notary) as start_notary,
@@ -155,6 +176,7 @@ async def _run(
             finally:
                 # It settles what it has taken while there is a gateway.
                 await recorder.stop()
+                await grpc.stop()
                 await gateway.stop()
                 # The last one, so that it signs all that was recorded.
                 await notary.stop()
@@ -196,7 +218,7 @@ def _target(loaded: LoadedConfig, url: str) -> Target:
     )
 
 
-def _tell_others(target: Target, url: str | None) -> None:
+def _tell_others(target: Target, url: str | None, agents_url: str, *, secure: bool) -> None:
     """Write down where the server is: as `url` says, so that a reference stays one; None for the embedded one."""
     if target.project is not None:
         context = RunningContext(
@@ -207,6 +229,8 @@ def _tell_others(target: Target, url: str | None) -> None:
             pid=os.getpid(),
             started=int(time.time() * 1000),
             embedded=url is None,
+            agents_url=agents_url,
+            secure=secure,
         )
         write_running(target.project, context)
 
@@ -245,7 +269,7 @@ async def _until_owned(system: System, deadline: float) -> None:
 
 def _service(
     project: Project,
-    kind: Literal["gateway", "notary", "recorder"],
+    kind: Literal["gateway", "grpc", "notary", "recorder"],
     module: str,
     on_event: OnEvent,
     arguments: Sequence[str] = (),

@@ -50,7 +50,15 @@ async def _main(told: Daemon) -> int:
         report(RunEvent("failed", error.message, error.hint, code=error.code))
         return 1
 
-    options = UpOptions(told.url, told.profile, told.reload, told.ready_within, told.force, told.hardened)
+    options = UpOptions(
+        told.url,
+        told.profile,
+        told.reload,
+        told.ready_within,
+        told.force,
+        hardened=told.hardened,
+        secure=told.secure,
+    )
     try:
         drained = await up(project_at(Path(told.config_path)), options, stop, report)
     except MasError as error:

@@ -38,6 +38,7 @@ from mas_core.settings.masking import without_secrets
 from mas_core.settings.private_files import read_token
 from mas_core.settings.retries import AgentRetries
 from mas_core.settings.secrets import resolve
+from mas_core.settings.tls_files import TlsFiles
 
 if TYPE_CHECKING:
     from mas_core.agent import Agent
@@ -142,6 +143,7 @@ def make_agent(launch: Launch, loader: ClassLoader) -> Agent[Any]:
         "redis_url": connection.url,
         "namespace": connection.namespace,
         "partitions": connection.partitions,
+        "tls": TlsFiles(*map(Path, connection.tls)) if connection.tls else None,
         "token": read_token(Path(connection.tokens_dir), spec.agent_id),
         "capabilities": spec.capabilities,
         "metadata": spec.metadata,

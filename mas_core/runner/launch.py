@@ -19,7 +19,9 @@ class ConnectionFacts(msgspec.Struct, frozen=True, kw_only=True):
     """How an instance reaches the system and proves who it is."""
 
     url: str
-    """URL of the server, with its password."""
+    """URL of the Redis server, with its password; or grpcs://HOST:PORT of a server of agents, which has none."""
+    tls: tuple[str, str, str] | None = None
+    """Who the instance is to a server of agents: paths of certificate, key and authorities."""
     namespace: str = "mas"
     partitions: int = 1
     tokens_dir: str

@@ -22,6 +22,7 @@ from mas_core.settings.agent_spec import AgentSpec
 from mas_core.settings.project import Project
 from mas_core.settings.project_config import load_config
 from mas_core.settings.server_logins import agent_login_path, read_login, url_for
+from mas_core.settings.tls_files import TlsFiles
 from mas_core.settings.yaml_documents import error_of
 
 DRAIN_SECONDS = 20.0
@@ -46,6 +47,8 @@ class Supervisor:
         place: What tells these instances from others of the same agents: a new instance in the same place
             replaces the old one. The project on this machine when left out.
         tracing: Variables that tell instances where their spans go.
+        served: For an agent that goes through a server of agents, its URL and the agent's certificate: then its
+            processes learn nothing of the Redis server.
         withheld: Variables that the processes of an agent do not get, by its id and all specs.
     """
 
@@ -62,6 +65,7 @@ class Supervisor:
         place: str = "",
         tracing: Mapping[str, str] | None = None,
         withheld: Callable[[str, Iterable[AgentSpec]], Collection[str]] = lambda _agent_id, _specs: (),
+        served: Callable[[AgentSpec], tuple[str, TlsFiles] | None] = lambda _spec: None,
     ) -> None:
         self._project = project
         self._connection = connection
@@ -70,6 +74,7 @@ class Supervisor:
         self._class_prefixes = list(class_prefixes)
         self._tracing = dict(tracing or {})
         self._withheld = withheld
+        self._served = served
         self._drain_s = drain_s
         place = f"{socket.gethostname()}\0{project.root}\0{place}"
         self._place = hashlib.sha256(place.encode()).hexdigest()[:12]
@@ -249,7 +254,7 @@ class Supervisor:
         return Launch(
             spec=spec.model_dump(mode="json", by_alias=True, exclude_unset=True),
             number=number,
-            connection=self._connection_of(spec.agent_id),
+            connection=self._connection_of(spec),
             folder=str(self._project.root),
             class_folders=[str(folder) for folder in self._folders],
             class_prefixes=self._class_prefixes,
@@ -258,9 +263,14 @@ class Supervisor:
             status_fd=status_fd,
         )
 
-    def _connection_of(self, agent_id: str) -> ConnectionFacts:
-        """How an agent reaches the system: as its own user of the server, where it has one."""
-        login = read_login(agent_login_path(Path(self._connection.tokens_dir), agent_id))
+    def _connection_of(self, spec: AgentSpec) -> ConnectionFacts:
+        """How an agent reaches the system: through a server, or as its own user of the store where it has one."""
+        served = self._served(spec)
+        if served is not None:
+            url, files = served
+            certificate, key, authorities = map(str, files)
+            return msgspec.structs.replace(self._connection, url=url, tls=(certificate, key, authorities))
+        login = read_login(agent_login_path(Path(self._connection.tokens_dir), spec.agent_id))
         return msgspec.structs.replace(self._connection, url=url_for(self._connection.url, login))
 
     def _environ(self, spec: AgentSpec) -> Mapping[str, str]:

@@ -55,12 +55,8 @@ class ServerPlace:
         host, _, port = self.address.rpartition(":")
         try:
             return free_port(host, int(port))
-        except (OSError, ValueError) as error:
-            reason = getattr(error, "strerror", None) or "write host:port"
-            raise ConfigurationError(
-                f"nothing can listen at {self.address}: {reason}",
-                hint=("mas server status", "mas config get server_listen_addr"),
-            ) from None
+        except (OSError, ValueError, OverflowError) as error:
+            raise unusable(self.address, error) from None
 
 
 def place_of(target: Target, address: str = "") -> ServerPlace:
@@ -91,11 +87,20 @@ def place_of(target: Target, address: str = "") -> ServerPlace:
     return ServerPlace(address or config.server_listen_addr or DEFAULT_ADDRESS, tls, config.trust_domain)
 
 
+def unusable(address: str, error: Exception) -> ConfigurationError:
+    """What to say where nobody can listen."""
+    reason = getattr(error, "strerror", None) or "write host:port"
+    return ConfigurationError(
+        f"nothing can listen at {address}: {reason}",
+        hint=("mas server status", "mas config get server_listen_addr"),
+    )
+
+
 def free_port(host: str, port: int) -> int:
     """The port that somebody could listen at now, any free one for 0.
 
     Raises:
-        OSError: Nobody can listen there.
+        OSError, OverflowError: Nobody can listen there.
     """
     (family, kind, _, _, place), *_ = socket.getaddrinfo(
         host.strip("[]") or None, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE

@@ -39,6 +39,8 @@ class RunningContext(msgspec.Struct, frozen=True, kw_only=True):
     """Whether the server ends with it."""
     agents_url: str = ""
     """Where agents find the server that stands before it, grpcs://HOST:PORT; empty where there is none."""
+    secure: bool = False
+    """Whether agents go through it unless their specs say otherwise, with certificates that are made for them."""
 
 
 @contextmanager

@@ -24,7 +24,15 @@ _HERE = frozenset({"127.0.0.1", "::1", "localhost"})
 
 def transport_of(spec: AgentSpec, loaded: LoadedConfig) -> Transport:
     """How one agent goes: as its spec or the project says, else through a server if it has a certificate."""
-    return spec.transport or loaded.config.transport or ("server" if spec.tls_cert_path else "direct")
+    if said := spec.transport or loaded.config.transport:
+        return said
+    return "server" if spec.tls_cert_path or is_secure(loaded) else "direct"
+
+
+def is_secure(loaded: LoadedConfig) -> bool:
+    """Whether the project runs by `mas up --secure`."""
+    running = read_running(loaded.project)
+    return running is not None and running.secure
 
 
 def wants_server(loaded: LoadedConfig, specs: Iterable[AgentSpec]) -> bool:
@@ -51,6 +59,13 @@ def url_of(address: str) -> str:
     """The URL of a server that listens at host:port, as seen from the same machine."""
     host, _, port = address.rpartition(":")
     return f"grpcs://{'localhost' if host.strip('[]') in _EVERYWHERE | _HERE else host}:{port}"
+
+
+def served(spec: AgentSpec, loaded: LoadedConfig) -> tuple[str, TlsFiles] | None:
+    """Where an agent finds the server that it goes through, and its certificate; None for one that goes direct."""
+    if transport_of(spec, loaded) == "direct":
+        return None
+    return agents_url(loaded), agent_tls(spec, loaded)
 
 
 def agent_tls(spec: AgentSpec, loaded: LoadedConfig) -> TlsFiles:

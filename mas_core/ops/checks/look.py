@@ -4,23 +4,30 @@ from __future__ import annotations
 
 import os
 import stat
-from collections.abc import Callable, Collection, Iterator
-from dataclasses import dataclass, field
+from collections.abc import Callable, Collection, Iterable, Iterator
+from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from mas_core.errors import MasError, SecretUnavailable
+from mas_core.errors import ConfigurationError, MasError, SecretUnavailable
 from mas_core.ops.checks.finding import Needs
 from mas_core.ops.health.findings import judge
 from mas_core.ops.health.observation import Expectations, Observation, expectations_of, observe
 from mas_core.ops.health.report import HealthReport
 from mas_core.ops.system import System
 from mas_core.settings.project import Project
+from mas_core.settings.project_config import load_config
 from mas_core.settings.target import Target
+from mas_core.settings.tls_files import TlsFiles
+from mas_core.settings.transport import agent_tls, server_tls, transport_of, wants_server
 from mas_core.store.profiles import ServerFacts, server_facts
 from mas_core.store.server_setup import ServerSetup, server_setup
 
+if TYPE_CHECKING:
+    from mas_core.ops.certificate_problems import CertificateProblem
+
 _MOST_FILES = 100_000
-_SECRET_FOLDERS = ("keys", "tokens", "payloads")
+_SECRET_FOLDERS = ("keys", "tokens", "payloads", "certs")
 """Their files are refused when others can read them, whatever the folders above say."""
 
 
@@ -43,6 +50,15 @@ class OpenPath:
 
 
 @dataclass(frozen=True, slots=True)
+class CertificateLook:
+    """The certificates of a project that has some."""
+
+    problems: tuple[CertificateProblem, ...]
+    open_keys: tuple[OpenPath, ...]
+    """Keys outside of `.mas/` that others can read."""
+
+
+@dataclass(frozen=True, slots=True)
 class Look:
     """A machine, a project and a system at one moment; what could not be reached is None."""
 
@@ -59,6 +75,8 @@ class Look:
     """When the last valid key of an agent ends, in Unix milliseconds, and whose it is; the next to end first."""
     trouble: MasError | None = None
     """Why a system cannot be looked at."""
+    certificates: CertificateLook | None = None
+    """None where nobody needs one."""
 
     def has(self, needs: Needs) -> bool:
         """Whether what a check needs was reached."""
@@ -81,7 +99,8 @@ async def look(
     """
     # Before anything else: opening the folders of a project makes them private again.
     open_paths = open_private_paths(project) if project else ()
-    here = Look(project, completion, open_paths)
+    certificates = look_at_certificates(project) if project else None
+    here = Look(project, completion, open_paths, certificates=certificates)
     if not {"server", "system"} & set(needs):
         return here
     try:
@@ -90,7 +109,7 @@ async def look(
             system.access.require("see", "to look at the system")
             return await _look_at(system, here)
     except MasError as error:
-        return Look(project, completion, open_paths, trouble=error)
+        return replace(here, trouble=error)
 
 
 async def _look_at(system: System, here: Look) -> Look:
@@ -103,7 +122,7 @@ async def _look_at(system: System, here: Look) -> Look:
         seen = await observe(system)
         entries = await system.registry.entries()
     except SecretUnavailable as error:
-        return Look(*known, expected=expected, trouble=error)
+        return replace(here, servers=servers, setup=setup, expected=expected, trouble=error)
     expiries = []
     for entry in entries:
         valid = [key.expires for key in entry.registration.keys if key.is_valid(seen.now)]
@@ -116,7 +135,35 @@ async def _look_at(system: System, here: Look) -> Look:
         judge(seen, expected),
         await store.records.dead_letters(),
         tuple(sorted(expiries)),
+        certificates=here.certificates,
     )
+
+
+def look_at_certificates(project: Project) -> CertificateLook | None:
+    """The certificates of the server and the agents of a project; None where nobody goes through a server."""
+    try:
+        loaded = load_config(project)
+        specs = loaded.specs()
+        if not wants_server(loaded, specs):
+            return None
+        from mas_core.ops.certificate_problems import certificate_problems  # noqa: PLC0415 - slow, and few have any
+
+        problems = certificate_problems(loaded, specs)
+    except (ConfigurationError, SecretUnavailable):
+        # What is wrong with these files is found by another check.
+        return None
+    served = [agent_tls(spec, loaded) for spec in specs if transport_of(spec, loaded) == "server"]
+    return CertificateLook(tuple(problems), tuple(_open_keys(project, [server_tls(loaded), *served])))
+
+
+def _open_keys(project: Project, files: Iterable[TlsFiles]) -> Iterator[OpenPath]:
+    for path in sorted({item.key_path for item in files}):
+        try:
+            mode = stat.S_IMODE(path.lstat().st_mode)
+        except OSError:
+            continue
+        if mode & 0o077 and not path.is_relative_to(project.root / ".mas"):
+            yield OpenPath(path, mode, is_folder=False)
 
 
 def open_private_paths(project: Project) -> tuple[OpenPath, ...]:

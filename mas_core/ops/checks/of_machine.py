@@ -9,6 +9,7 @@ from pathlib import Path
 from mas_core.errors import MasError
 from mas_core.ops.checks.finding import Bounds, Finding
 from mas_core.ops.checks.look import Look, OpenPath
+from mas_core.ops.health.report import HealthStatus
 from mas_core.ops.project import validate_specs
 from mas_core.settings.contexts import ContextStore
 
@@ -59,6 +60,26 @@ def specs(look: Look, _: Bounds | None) -> Iterator[Finding]:
     if not problems:
         what = "1 agent spec" if len(found) == 1 else f"{len(found)} agent specs"
         yield Finding("specs", "ok", f"{look.project.config_path.name}, the policy and {what} are valid")
+
+
+def certificates(look: Look, _: Bounds | None) -> Iterator[Finding]:
+    """Certificates of this project last, and nobody else can read their keys."""
+    if look.project is None or not look.certificates:
+        yield Finding("certificates", "ok", "no agent goes through a server here")
+        return
+    for problem in look.certificates.problems[:_LISTED]:
+        status: HealthStatus = "warn" if "expires at" in problem.message else "red"
+        yield Finding("certificates", status, problem.message, problem.fix)
+    for item in look.certificates.open_keys[:_LISTED]:
+        yield Finding(
+            "certificates",
+            "red",
+            f"the key in {item.path} has mode {item.mode:04o}: other users of this machine get at it",
+            f"chmod 600 {shlex.quote(str(item.path))}",
+            _closing(item, 0o600),
+        )
+    if not (look.certificates.problems or look.certificates.open_keys):
+        yield Finding("certificates", "ok", "they last, and their keys are yours alone")
 
 
 def contexts(look: Look, _: Bounds | None) -> Iterator[Finding]:  # noqa: ARG001 - all checks are called alike

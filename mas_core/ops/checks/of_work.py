@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ipaddress
 from collections.abc import Iterator
 
 from mas_core.ops.checks.finding import Bounds, Finding
@@ -25,6 +26,29 @@ def agents(look: Look, _: Bounds | None) -> Iterator[Finding]:
 def runners(look: Look, _: Bounds | None) -> Iterator[Finding]:
     """Runners keep their instances up."""
     yield from _health(look, "runners", "runner", nothing="none runs")
+
+
+def agent_server(look: Look, _: Bounds | None) -> Iterator[Finding]:
+    """Agents that go through a server reach it, and nobody passes it by."""
+    yield from _health(look, "agent-server", "server", "servers", nothing="none is wanted: agents go direct")
+    open_users = [user.name for user in (look.setup and look.setup.users) or () if user.needs_password]
+    remote = [item.address for item in _seen(look).agent_servers if not _is_here(item.address)]
+    if remote and open_users:
+        yield Finding(
+            "agent-server",
+            "red",
+            f"agents of other machines come to {remote[0]}, and the user {open_users[0]} of the Redis server needs "
+            "no password: whoever reaches that passes the server by",
+            f"redis-cli acl setuser {open_users[0]} resetpass off",
+        )
+
+
+def _is_here(address: str) -> bool:
+    host = address.rpartition(":")[0].strip("[]")
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
 
 
 def audit(look: Look, _: Bounds | None) -> Iterator[Finding]:

@@ -19,6 +19,7 @@ CHECKS: tuple[Check, ...] = (
         "secrets", "what settings, keys, tokens and specs refer to is there", "machine", of_secrets.secrets
     ),
     Check("specs", "mas.yaml, the policy and the specs are valid", "machine", of_machine.specs),
+    Check("certificates", "they last, and their keys are yours alone", "machine", of_machine.certificates),
     Check("contexts", "contexts can be read, and lead somewhere", "machine", of_machine.contexts),
     Check("completion", "TAB completes mas in your shell", "machine", of_machine.completion),
     Check(
@@ -66,6 +67,7 @@ CHECKS: tuple[Check, ...] = (
     Check("gateway", "every partition has one, and moves", "system", of_work.gateway),
     Check("agents", "those that should run do, and settle what they have", "system", of_work.agents),
     Check("runners", "they keep their instances up", "system", of_work.runners),
+    Check("agent-server", "agents reach it, and nobody passes it by", "system", of_work.agent_server),
     Check(
         "lag",
         "how long the oldest message has waited",
@@ -106,7 +108,7 @@ CHECKS: tuple[Check, ...] = (
 )
 """In the order in which they build on each other."""
 
-ALIASES = {"redis": "server", "gateways": "gateway", "dlq": "dead-letters", "cert": "tokens"}
+ALIASES = {"redis": "server", "gateways": "gateway", "dlq": "dead-letters", "cert": "certificates"}
 """Other words for some of them."""
 
 _ORDER: dict[HealthStatus, int] = {"ok": 0, "warn": 1, "red": 2}

@@ -90,7 +90,7 @@ def test_bounds_replace_those_of_the_table():
     """The other one gives way where it would make no sense; a check without a number takes none."""
     (lag,) = chosen(["lag"])
     (users,) = chosen(["users"])
-    (tokens,) = chosen(["cert"])
+    (tokens,) = chosen(["tokens"])
 
     assert bounded(lag, 30, 300).bounds == Bounds(30, 300)
     assert bounded(lag, None, 5).bounds == Bounds(5, 5)
