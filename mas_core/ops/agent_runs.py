@@ -37,7 +37,7 @@ from mas_core.settings.project_config import LoadedConfig
 from mas_core.settings.secret_variables import SecretVariables
 from mas_core.settings.target import Target
 from mas_core.settings.tracing import tracing_environment
-from mas_core.settings.transport import is_secure, served
+from mas_core.settings.transport import is_secure, served, transport_of
 
 READY_SECONDS = 60.0
 COUNTING_SECONDS = 1.0
@@ -200,9 +200,10 @@ async def _put_in_force(
 
     await system.policy.change(edit)
     keys_dir = system.target.keys_dir
-    if specs and keys_dir is not None and is_default_off(keys_dir):
+    direct = [spec.agent_id for spec in specs if transport_of(spec, loaded) == "direct"]
+    if direct and keys_dir is not None and is_default_off(keys_dir):
         # An agent without a user of its own would come as the operator.
-        await provision(system, [spec.agent_id for spec in specs])
+        await provision(system, direct)
 
 
 def with_file_policy(document: PolicyDocument, loaded: LoadedConfig, policy: FilePolicy) -> PolicyDocument:

@@ -45,7 +45,7 @@ _CLOSED: Final = "default-off"
 
 Change = Literal["", "made", "renewed", "updated", "removed"]
 Default = Literal["keep", "on", "off"]
-Kind = Literal["agent", "gateway", "auditor", "operator", "default", "other"]
+Kind = Literal["agent", "gateway", "front", "auditor", "operator", "default", "other"]
 
 
 @dataclass(frozen=True, slots=True)

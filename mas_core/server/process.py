@@ -99,7 +99,7 @@ def _keys(target: Target) -> GatewayKeys:
 
 def _store(target: Target) -> Store:
     return Store(
-        target.url,
+        target.url_as("front"),
         namespace=target.namespace,
         partitions=target.partitions,
         replicas=replicas_of(target.profile),

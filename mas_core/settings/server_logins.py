@@ -18,8 +18,8 @@ from mas_core.errors import SecretUnavailable
 from mas_core.settings.private_files import private_dir, write_private
 from mas_core.settings.secrets import read_secret
 
-Role = Literal["gateway", "auditor", "operator"]
-ROLES: Final[tuple[Role, ...]] = ("gateway", "auditor", "operator")
+Role = Literal["gateway", "front", "auditor", "operator"]
+ROLES: Final[tuple[Role, ...]] = ("gateway", "front", "auditor", "operator")
 
 _LOGIN: Final = re.compile(r"(?P<user>[A-Za-z0-9_.-]{1,128}):(?P<password>[A-Za-z0-9_-]{16,256})")
 

@@ -28,7 +28,7 @@ class ServerUser:
     is_agent: bool
     """Whether it was made for an agent."""
     is_trusted: bool = False
-    """Whether it is the gateway's or the operator's."""
+    """Whether it is the gateway's, that of a server of agents, or the operator's."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,7 +90,7 @@ async def _users(connection: Connection, keys: Keys) -> tuple[str, tuple[ServerU
     except (MasError, AttributeError):
         return "", None
     agents = keys.server_user("")
-    trusted = {keys.role_user(role) for role in ("gateway", "operator")}
+    trusted = {keys.role_user(role) for role in ("gateway", "front", "operator")}
     targets = (keys.inbox(0, "doctor", "normal"), keys.audit(0))
     users = []
     for _, name, *rules in lines:

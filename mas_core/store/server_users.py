@@ -12,7 +12,7 @@ from typing import Final, Literal
 
 from mas_core.store.keys import Keys
 
-Role = Literal["gateway", "auditor", "operator"]
+Role = Literal["gateway", "front", "auditor", "operator"]
 
 _HELLO: Final = ("auth", "hello", "ping", "client|setname", "time")
 """What everybody needs to come in and to know the time."""
@@ -67,6 +67,9 @@ AGENT_COMMANDS: Final = tuple(
 )
 """All that an agent calls, by itself and in scripts; on which keys, its rules say."""
 
+FRONT_COMMANDS: Final = ("info", "script|exists", "script|load", "smembers", "xlen", "xrange", "xrevrange")
+"""What a server of agents calls beside what its agents would."""
+
 AGENT_SCRIPTS: Final = (
     "settle", "claim", "start", "unstart", "set_state", "hold", "keep_replies", "look_at_group", "take_over_log",
     "leave_log",
@@ -113,6 +116,9 @@ def role_rules(keys: Keys, role: Role) -> tuple[str, ...]:
     prefix = f"{keys.namespace}:{{*}}:"
     if role == "gateway":
         return (*_closed(), everything, *_allowed(*GATEWAY_COMMANDS))
+    if role == "front":
+        # A server of agents does for each what the agent would, and tells of itself and what it noticed.
+        return (*_closed(), everything, *_allowed(*AGENT_COMMANDS, *FRONT_COMMANDS))
     if role == "operator":
         return (
             *_closed(),

@@ -42,7 +42,7 @@ arguments = {
     "scheduled": st.from_regex(r"[a-z0-9]{1,20}/[a-z0-9]{1,20}/[A-Za-z0-9._-]{1,40}", fullmatch=True),
     "kind": st.sampled_from(KINDS),
     "name": st.from_regex(r"[A-Za-z0-9_-]{1,20}(\.[A-Za-z0-9_-]{1,20}){0,3}", fullmatch=True),
-    "role": st.sampled_from(["gateway", "auditor", "operator"]),
+    "role": st.sampled_from(["gateway", "front", "auditor", "operator"]),
     "order_id": st.from_regex(r"[0-9a-f]{32}", fullmatch=True),
 }
 BUILDERS = sorted(
