@@ -3,12 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 from collections.abc import Coroutine
 from typing import Any, Final
-
-import grpc
-import grpc.aio
 
 from mas_core.base.logs import get_logger
 from mas_core.base.traces import trace_of
@@ -21,6 +17,7 @@ from mas_core.server.callers import Context, Visit
 from mas_core.server.hosted_agent import HostedAgent
 from mas_core.server.hosting import Hosted
 from mas_core.server.in_hand import InHand
+from mas_core.server.outgoing import Outgoing
 
 log = get_logger(__name__)
 
@@ -32,6 +29,8 @@ DRAIN_S: Final = 3_600.0
 """The same when they want to go themselves."""
 MAX_CALLS: Final = 256
 """Things that one stream may have done at the same time beside its deliveries."""
+MAX_SAID_BYTES: Final = 64 << 20
+"""What a stream may have said in the course of all that it has in hand."""
 
 
 class AgentStream:
@@ -51,7 +50,8 @@ class AgentStream:
         self._in_hand: dict[int, InHand] = {}
         self._delivered = 0
         self._calls: set[asyncio.Task[None]] = set()
-        self._writing = asyncio.Lock()
+        self._said_bytes = 0
+        self._outgoing = Outgoing(context)
         self._is_welcome = asyncio.Event()
         self._wants_to_go = asyncio.Event()
 
@@ -64,7 +64,7 @@ class AgentStream:
         agent = self._agent = HostedAgent(self._visit.caller.agent_id, await self._hello(), self)
         agent.set_gateway(self._hosted)
         await agent.start()
-        await self._write(
+        await self._outgoing.write(
             ToAgent(
                 welcome=ToAgent.Welcome(
                     agent_id=agent.id, instance=agent.instance, time_ms=agent.client.now_ms()
@@ -82,7 +82,7 @@ class AgentStream:
             if evicted.done():
                 evicted.result()
             elif leaving.done():
-                await self._write(ToAgent(draining=ToAgent.Draining()))
+                await self._outgoing.write(ToAgent(draining=ToAgent.Draining()))
                 await self._drain(agent, reading, LEAVE_S)
                 raise StoreUnreachable("the server is going away")
             elif draining.done():
@@ -91,6 +91,7 @@ class AgentStream:
             for task in waiting:
                 task.cancel()
             await asyncio.gather(*waiting, return_exceptions=True)
+            await self._outgoing.flush()
 
     async def close(self) -> None:
         """End the agent; what it has in hand goes to another instance."""
@@ -103,6 +104,7 @@ class AgentStream:
         is_crash = self._in_hand and not (
             self._visit.is_ended or self._visit.leaving.is_set() or self._wants_to_go.is_set()
         )
+        await self._outgoing.close()
         try:
             if is_crash:
                 await agent.abandon()
@@ -123,12 +125,12 @@ class AgentStream:
             delivery.message.CopyFrom(what)
         else:
             delivery.task.CopyFrom(what)
-        await self._write(ToAgent(delivery=delivery))
+        await self._outgoing.write(ToAgent(delivery=delivery))
         return in_hand
 
     async def answer(self, answer: ToAgent.Answer) -> None:
         """Say what became of something."""
-        await self._write(ToAgent(answer=answer))
+        await self._outgoing.write(ToAgent(answer=answer))
 
     async def end(self, in_hand: InHand, error: MasError | None) -> None:
         """Take note that a delivery is over."""
@@ -136,13 +138,16 @@ class AgentStream:
             # Nobody is there to be told, and what is in hand says how the stream ended.
             return
         self._in_hand.pop(in_hand.number, None)
+        self._said_bytes -= in_hand.size
         if error is not None:
-            await self._write(ToAgent(ended=ToAgent.Ended(delivery=in_hand.number, error=fault_out(error))))
+            await self._outgoing.write(
+                ToAgent(ended=ToAgent.Ended(delivery=in_hand.number, error=fault_out(error)))
+            )
 
     def gap(self, gap: TopicGap) -> None:
         """Say that messages of a topic are missing."""
         said = ToAgent(gap=ToAgent.Gap(topic=gap.topic, first=max(0, gap.first), last=max(0, gap.last)))
-        self._begin(self._write(said))
+        self._begin(self._outgoing.write(said))
 
     # Inside
 
@@ -171,7 +176,9 @@ class AgentStream:
             in_hand = self._in_hand.get(said.delivery)
             if in_hand is None:
                 raise UsageError(f"delivery {said.delivery} is not in hand, or over")
-            in_hand.say(said)
+            if self._said_bytes + said.ByteSize() > MAX_SAID_BYTES:
+                raise RateLimited(f"of what is in hand, no more than {MAX_SAID_BYTES} bytes are remembered")
+            self._said_bytes += in_hand.say(said)
         elif len(self._calls) >= MAX_CALLS:
             raise RateLimited(f"{MAX_CALLS} things are being done for this stream already", retry_after=1.0)
         else:
@@ -203,9 +210,3 @@ class AgentStream:
         finally:
             drained.cancel()
             await asyncio.gather(drained, return_exceptions=True)
-
-    async def _write(self, said: ToAgent) -> None:
-        async with self._writing:
-            # Where the connection is gone, the reader ends the conversation.
-            with contextlib.suppress(grpc.aio.BaseError, asyncio.InvalidStateError):
-                await self._context.write(said)

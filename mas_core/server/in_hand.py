@@ -10,7 +10,6 @@ from mas_core.protocol.agents_pb2 import FromAgent
 
 MAX_SAID: Final = 4_096
 """Things that are said in the course of one delivery."""
-MAX_SAID_BYTES: Final = 16 << 20
 
 
 class InHand:
@@ -27,22 +26,25 @@ class InHand:
         self.is_over = False
         """Whether it failed: the same message in our hands again is another delivery."""
         self._said: list[FromAgent] = []
-        self._bytes = 0
+        self.size = 0
+        """Bytes of what was said."""
         self._at = 0
         self._answered = 0
         self._has_news = asyncio.Event()
 
-    def say(self, said: FromAgent) -> None:
-        """Take note of something that the agent says of it.
+    def say(self, said: FromAgent) -> int:
+        """Take note of something that the agent says of it; its size in bytes.
 
         Raises:
             RateLimited: It says too much.
         """
-        self._bytes += said.ByteSize()
-        if len(self._said) >= MAX_SAID or self._bytes > MAX_SAID_BYTES:
+        if len(self._said) >= MAX_SAID:
             raise RateLimited(f"in the course of one delivery at most {MAX_SAID} things are said and done")
         self._said.append(said)
         self._has_news.set()
+        size = said.ByteSize()
+        self.size += size
+        return size
 
     def start_over(self) -> None:
         """Go through what was said from the first on."""

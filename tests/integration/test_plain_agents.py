@@ -6,6 +6,7 @@ import asyncio
 import json
 
 import grpc
+import grpc.aio
 import pytest
 from support.plain_agents import Caller, Stream, data_of, message, serving_plainly
 from support.systems import live_system
@@ -17,6 +18,7 @@ from mas_core.errors import InvalidPayload, NoResponder
 from mas_core.ops import dead_letters
 from mas_core.protocol import agents_pb2 as wire
 from mas_core.protocol.agents_pb2 import FromAgent
+from mas_core.server import agent_stream
 
 
 async def letters_of(system):
@@ -165,7 +167,6 @@ async def test_an_agent_is_there_takes_messages_and_answers(system, plain):
     assert (await stream.answer(8)).error.code == "usage"
     await stream.end()
     await until(lambda: nobody_has(adder, "text"))
-    assert await adder.backlog() == {"high": 0, "normal": 0, "low": 0}
 
 
 async def nobody_has(agent, capability):
@@ -232,6 +233,21 @@ async def test_what_was_not_acknowledged_comes_again_after_the_stream_broke(syst
             await stream.ack(delivery)
         assert sorted(found) == [0, 2]
         await stream.end()
+    assert await adder.backlog() == {"high": 0, "normal": 0, "low": 0}
+
+
+async def test_what_was_acknowledged_before_the_stream_ended_is_done(system, running):
+    """However soon after it: nothing comes again."""
+    adder = await system.run("adder")
+    async with Caller(running, "plain") as caller:
+        for n in range(5):
+            stream = await caller.connect()
+            await adder.send("plain", "note", {"n": n})
+            delivery = await stream.delivery()
+            assert data_of(delivery.message) == {"n": n}
+            await stream.ack(delivery)
+            await stream.call.done_writing()
+            assert await stream.call.read() is grpc.aio.EOF
     assert await adder.backlog() == {"high": 0, "normal": 0, "low": 0}
 
 
@@ -368,8 +384,12 @@ async def test_a_server_that_goes_away_lets_agents_finish(system, running, plain
         await adder.request("plain", "there", timeout=0.1)
 
 
-async def test_a_stream_that_says_nonsense_is_ended(plain):
-    """Not hello first, or a hello that cannot be: a status, and no agent is there."""
+async def test_a_stream_that_says_nonsense_is_ended(plain, monkeypatch):
+    """Not hello first, nothing at all, or a hello that cannot be: a status, and no agent is there."""
+    monkeypatch.setattr(agent_stream, "HELLO_S", 0.2)
+    silent = Stream(plain.channel)
+    status, error = await silent.reason()
+    assert (status, error.code) == (grpc.StatusCode.INVALID_ARGUMENT, "usage")
     for first in (
         FromAgent(drain=FromAgent.Drain()),
         FromAgent(hello=FromAgent.Hello(max_in_flight=100_000)),
