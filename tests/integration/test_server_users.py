@@ -34,7 +34,7 @@ from mas_core.ops import agents, audit, server_users
 from mas_core.ops.system import System
 from mas_core.security.gateway_keys import GatewayKeys
 from mas_core.settings.private_files import private_dir, write_token
-from mas_core.settings.server_logins import agent_login_path, read_login, url_for
+from mas_core.settings.server_logins import ROLES, agent_login_path, read_login, url_for
 from mas_core.settings.target import Target
 from mas_core.store import server_users as rules
 from mas_core.store.connection import Connection
@@ -272,7 +272,7 @@ async def test_the_default_user_goes_only_when_nobody_depends_on_it_and_comes_ba
             await server_users.apply(running.system, default="off")
         applied = await server_users.apply(running.system, default="off", force=True)
         assert applied.default_off
-        assert {item.kind for item in applied.users} == {"gateway", "auditor", "operator", "agent"}
+        assert {item.kind for item in applied.users} == {*ROLES, "agent"}
         found = {item.user: item for item in await server_users.list_users(running.system)}
         assert mode_of(found[running.store.keys.role_user("operator")].path) == 0o600
         late = Connection(own_server.url)
