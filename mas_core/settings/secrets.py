@@ -43,6 +43,9 @@ def holds_reference(text: str) -> bool:
 def shown_reference(reference: str) -> str:
     """A reference as messages name it: of a command the program only, since arguments may say too much."""
     scheme, _, place = reference.partition(":")
+    if scheme == "env" and not (place.isascii() and place.isidentifier()):
+        # Somebody may have put the secret itself there.
+        return "env:..."
     if scheme != "cmd":
         return reference[:200]
     words = place.split(maxsplit=1)

@@ -56,7 +56,6 @@ def test_nothing_that_is_printed_shows_a_secret(tmp_path, monkeypatch):
     ("reference", "reason"),
     [
         ("env:NOT_THERE", "not set"),
-        ("env:hunter2!", "can have this name"),
         ("file:not-there", "No such file"),
         ("file:open", "can be read by other users"),
         ("file:.", "Is a directory"),
@@ -90,6 +89,16 @@ def test_what_cannot_be_had_is_said_with_the_reason(tmp_path, monkeypatch, refer
     assert reference.split()[0] in caught.value.message
     assert VALUE not in f"{caught.value!r} {caught.value.details}"
     assert caught.value.__cause__ is None
+
+
+def test_a_secret_in_the_place_of_a_name_is_not_repeated(tmp_path):
+    """Somebody took `env:` for a mark of secrets."""
+    with pytest.raises(
+        SecretUnavailable, match=r"env:\.\.\. cannot be had: no variable can have this name"
+    ) as caught:
+        resolve("env:hunter2!", tmp_path)
+
+    assert "hunter2" not in str(caught.value) + str(caught.value.details)
 
 
 def test_what_a_program_says_beside_its_output_is_dropped(tmp_path, capfd):
