@@ -130,7 +130,11 @@ def role_rules(keys: Keys, role: Role) -> tuple[str, ...]:
         *_closed(),
         *_allowed(*_HELLO, *_GROUPS, "info"),
         _selector(
-            [f"%R~{prefix}audit", f"%R~{prefix}meta", f"%R~{keys.layout_record()}", f"%R~{keys.notaries()}"],
+            [
+                *(f"%R~{prefix}audit", f"%R~{prefix}meta", f"%R~{keys.layout_record()}"),
+                # The policy says who is an auditor.
+                *(f"%R~{keys.notaries()}", f"%R~{keys.policy()}"),
+            ],
             _AUDITOR_READS,
         ),
         # Questions to the audit are recorded, those of an auditor as well.

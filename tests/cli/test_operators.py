@@ -354,6 +354,13 @@ def test_s5_with_a_user_of_the_server_that_only_reads_nothing_can_be_changed(
         for said in lines:
             ran = mas("--url", url, *said.split())
             assert ran.code == 0, (said, ran.err)
+    monkeypatch.delenv("MAS_OPERATOR")
+    assert mas("--config", str(staffed), "redis-users", "apply").code == 0
+    monkeypatch.setenv("MAS_OPERATOR", str(staffed / "the-auditor.operator"))
+    login = (staffed / ".mas" / "keys" / "server-users" / "auditor").read_text().strip()
+    for said in READING["the-auditor"]:
+        ran = mas("--url", re.sub("//[^@/]*@", f"//{login}@", target.url), *said.split())
+        assert ran.code == 0, (said, ran.err)
     policy, state_of = f"{target.namespace}:policy", f"{target.namespace}:{{0}}:state:calculator"
     for command in (
         ("HSET", policy, "document", "{}"),
