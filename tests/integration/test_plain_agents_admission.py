@@ -8,6 +8,9 @@ import grpc
 import grpc.aio
 import pytest
 from support.plain_agents import Caller, keep_tokens, message, serving_plainly
+from support.server_users import store_as, url_of_role
+from support.servers import embedded_server
+from support.serving import serving
 from support.systems import live_system
 from support.waiting import until
 
@@ -121,6 +124,52 @@ async def test_one_stream_says_only_so_much_at_a_time(system, running):
         assert (answer.id, answer.error.code) == (257, "rate_limited")
         assert taker.numbers == []
         stream.call.cancel()
+
+
+async def test_a_server_with_a_user_of_its_own_does_all_that_plain_agents_ask_for():
+    """Sends, requests, state, failures, claims, topics and tasks: the store refuses nothing of it."""
+    async with (
+        embedded_server() as store_server,
+        live_system(store_server.url, agents=["plain", "taker"]) as system,
+        store_as(system, await url_of_role(system, "front")) as store,
+        serving(system.system, system.folder / "certs", store=store) as running,
+        Caller(running, "plain") as plain,
+    ):
+        keep_tokens(system)
+        await system.allow(("plain", "taker"), ("taker", "plain"))
+        await system.allow(("plain", "topic:orders.>"), action="publish")
+        await system.allow(("plain", "topic:orders.>"), action="subscribe")
+        await system.allow(("plain", "task:default"))
+        taker = await system.run("taker")
+        stream = await plain.connect(
+            subscriptions=[FromAgent.Subscription(pattern="orders.>", durable=True)],
+            tasks=FromAgent.TakeTasks(types=["make"]),
+        )
+        await plain.call("Publish", wire.NewPublication(topic="orders.eu"))
+        heard = await stream.delivery()
+        assert heard.message.topic == "orders.eu"
+        await stream.ack(heard)
+        await plain.call("AssignTask", wire.NewTask(type="make"))
+        made = await stream.delivery()
+        assert made.HasField("task")
+        await stream.say(delivery=made.number, reply=FromAgent.Reply(data="{}"))
+        await taker.send("plain", "note", delivery="exactly_once")
+        note = await stream.delivery()
+        stream.call.cancel()
+        stream = await plain.connect()
+        again = await stream.delivery()
+        assert again.message.message_id == note.message.message_id
+        fields = FromAgent.ChangeState(fields='{"n": 1}')
+        await stream.say(number=1, delivery=again.number, change_state=fields)
+        await stream.answer(1)
+        await stream.ack(again)
+        await stream.end()
+        await plain.call("SetState", wire.SetStateRequest(data="{}"))
+        assert (await plain.call("Discover", wire.DiscoverRequest())).agents
+        refused = await system.store.connection.call("ACL", "LOG", 128)
+        assert [
+            entry for entry in refused if any(item.endswith(b"front") for item in entry[1::2] if item)
+        ] == []
 
 
 async def test_few_clients_are_kept_and_none_that_is_idle(system):

@@ -14,6 +14,7 @@ from mas_core.security.certificate_files import CertificateFiles, write_pair
 from mas_core.security.certificates import Authority, Holder, key_pem, new_key, pem_of
 from mas_core.server.service import Server
 from mas_core.settings.tls_files import TlsFiles
+from mas_core.store.store import Store
 
 TRUST_DOMAIN = "mas"
 
@@ -67,13 +68,15 @@ class Serving:
 
 
 @asynccontextmanager
-async def serving(system: System, folder: Path, port: int = 0) -> AsyncIterator[Serving]:
-    """A server in front of a system, with an authority of its own."""
+async def serving(
+    system: System, folder: Path, port: int = 0, *, store: Store | None = None
+) -> AsyncIterator[Serving]:
+    """A server in front of a system, with an authority of its own; it may come to the store as another user."""
     certificates = Certificates.make(folder)
     shown = certificates.issue("server", "localhost", ("127.0.0.1",))
     files = CertificateFiles(shown.cert_path, shown.key_path, shown.ca_path)
     async with Server(
-        system.store,
+        store or system.store,
         system.keys,
         files.current,
         f"127.0.0.1:{port}",
