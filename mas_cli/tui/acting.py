@@ -68,11 +68,16 @@ class Acting(RowKeys):
             )
         what = names[0] if len(names) == 1 else f"{len(names)} rows" if names else self.pane.title
 
+        about = records[0] if records else {}
+        refused = {action.id for action in actions if self._refusal(action, about, {}) is not None}
+
         def chosen(action: Action | None) -> None:
-            if action is not None:
+            if action is not None and action.id in refused:
+                self._refuse(action, about)
+            elif action is not None:
                 self.ask(action, records or [{}], names or [self.pane.title])
 
-        self.push_screen(ActionMenu(actions, safe_text(what, 70), locked=locked), chosen)
+        self.push_screen(ActionMenu(actions, safe_text(what, 70), locked=locked, refused=refused), chosen)
 
     def ask(self, action: Action, records: Sequence[Any], names: Sequence[str]) -> None:
         """Ask before an action; one that only reads and needs nothing is done at once."""
@@ -146,23 +151,43 @@ class Acting(RowKeys):
         self.reload()
         self.mark_dirty()
 
+    def _refusal(self, action: Action, record: Any, answers: Answers) -> RoleForbidden | None:
+        """Why the role of the operator does not permit what the same command takes; None if it does."""
+        if self.system is None or self.system.access.role is None or action.go is not None:
+            return None
+        try:
+            command = command_at(action.words(record, answers))
+            needed = (permission_of(command) or "see") if command else "own"
+            self.system.access.require(needed, f"mas {command.name}" if command else action.label)
+        except RoleForbidden as error:
+            return error
+        except (KeyError, IndexError):
+            # What it does cannot be said before it is asked for more.
+            return None
+        return None
+
+    @work(group="act")
+    async def _refuse(self, action: Action, record: Any) -> None:
+        try:
+            if self.system is not None:
+                await self._admit(self.system, action, record, {})
+        except RoleForbidden as error:
+            self.complain(error)
+
     async def _admit(self, system: System, action: Action, record: Any, answers: Answers) -> None:
-        """Make sure that the role of the operator permits what the command that does the same takes.
+        """Make sure that the role of the operator permits an action; what it does not is recorded.
 
         Raises:
             RoleForbidden: It does not.
         """
-        line = action.command_line(record, answers)
-        words = action.words(record, answers)
-        command = command_at(words)
-        try:
-            system.access.require(permission_of(command) or "see" if command else "own", line)
-        except RoleForbidden as error:
-            self._begin(system, line, answers)
+        error = self._refusal(action, record, answers)
+        if error is not None:
+            self._begin(system, action.command_line(record, answers), answers)
+            command = command_at(action.words(record, answers))
             await system.operator_log.denied(
-                ".".join(command.name.split() if command else words[:1]), error.message
+                (command.name if command else "unknown").replace(" ", "."), error.message
             )
-            raise
+            raise error
 
     def _begin(self, system: System, line: str, answers: Answers) -> None:
         system.operator_log.explain(

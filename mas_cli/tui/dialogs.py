@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
@@ -51,12 +51,26 @@ class Window(ModalScreen[Any]):
 
 
 class ActionMenu(Window):
-    """What can be done to the chosen rows; what destroys stands last, below a line."""
+    """What can be done to the chosen rows; what destroys stands last, below a line.
 
-    def __init__(self, actions: Sequence[Action], what: str, *, locked: str = "") -> None:
+    Args:
+        actions: What is offered.
+        what: The rows, in words.
+        locked: Why nothing can be changed; empty if something can.
+        refused: Ids of actions that the role of whoever works here does not permit.
+    """
+
+    def __init__(
+        self,
+        actions: Sequence[Action],
+        what: str,
+        *,
+        locked: str = "",
+        refused: Collection[str] = (),
+    ) -> None:
         super().__init__()
         self._actions = sorted(actions, key=lambda action: action.impact == "destroy")
-        self._what, self._locked = what, locked
+        self._what, self._locked, self._refused = what, locked, refused
 
     def compose(self) -> ComposeResult:
         """The list."""
@@ -74,7 +88,7 @@ class ActionMenu(Window):
         table.focus()
 
     def _cells(self, action: Action) -> list[Cell]:
-        if self._locked and action.impact != "read":
+        if (self._locked and action.impact != "read") or action.id in self._refused:
             return [Cell(action.label, "dim"), Cell(action.impact, "dim")]
         is_danger = action.impact == "destroy"
         return [

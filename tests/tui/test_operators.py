@@ -20,7 +20,6 @@ async def test_s5_a_viewer_sees_and_changes_nothing_and_that_is_recorded(
                 await seen.until(lambda: "state" in seen.app.pane._told)
                 assert "does not show states" in str(seen.app.pane._told["state"])
                 await seen.pick("pause")
-                await seen.confirm()
                 await seen.until("vera may not")
                 await seen.press("7")
                 await seen.until("audit.list")
