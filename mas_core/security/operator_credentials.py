@@ -14,6 +14,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
 
 from mas_core.base.ids import check_agent_id
+from mas_core.base.known_secrets import remember
 from mas_core.errors import ConfigurationError, MasError, RoleForbidden
 from mas_core.model.operator_entry import SIGNED_AS
 from mas_core.model.operators import OperatorKey, Role
@@ -160,6 +161,8 @@ def read_credential(text: bytes, source: str) -> Credential:
         raise ConfigurationError(
             f"{source} does not hold what mas operator add writes", hint="mas operator token rotate NAME"
         ) from None
+    for secret in (found.token, *found.keys.values()):
+        remember(secret)
     return found
 
 

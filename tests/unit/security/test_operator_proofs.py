@@ -9,6 +9,7 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric import rsa
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 
+from mas_core.base.known_secrets import hidden
 from mas_core.errors import (
     CertificateRefused,
     ConfigurationError,
@@ -173,6 +174,7 @@ def test_a_credential_shows_no_secret_and_is_read_strictly():
     assert read_credential(text, "it") == credential
     for secret in (credential.token, *credential.keys.values()):
         assert secret not in repr(credential)
+        assert hidden(f"it was {secret}") == "it was ****"
 
     good = msgspec.json.decode(text)
     for changed in (
