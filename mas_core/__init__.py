@@ -110,6 +110,7 @@ if TYPE_CHECKING:
     from mas_core.resilience.circuit_breaker import CircuitBreaker
     from mas_core.resilience.retry_policy import RetryPolicy, retry
     from mas_core.settings.gateway_settings import GatewaySettings
+    from mas_core.settings.tls_files import TlsFiles
 
 _HOMES = {
     "ActivityLog": "mas_core.audit.sinks.daily_files",
@@ -148,6 +149,7 @@ _HOMES = {
     "Subscription": "mas_core.agent.subscription",
     "Supervisor": "mas_core.agent.supervisor",
     "SyncClient": "mas_core.agent.sync_client",
+    "TlsFiles": "mas_core.settings.tls_files",
     "TaskAssignment": "mas_core.agent.known_messages",
     "TaskInHand": "mas_core.agent.task_handlers",
     "TaskResponse": "mas_core.agent.known_messages",
@@ -248,6 +250,7 @@ __all__ = [
     "TaskResponse",
     "TaskStatus",
     "TimedOut",
+    "TlsFiles",
     "TokenExpired",
     "TokenInvalid",
     "TokenRevoked",
