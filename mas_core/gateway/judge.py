@@ -395,6 +395,7 @@ class Judge:
 
     def _pass_on(self, transits: Sequence[Transit]) -> None:
         deliver, watched = self._outbound.deliver, self._breakers.watched
+        keys, tracing = self._keys, self._tracing
         for transit in transits:
             if transit.decision is not _ALLOWED and not transit.decision.is_delivered:
                 if not is_counted(transit.envelope):
@@ -404,7 +405,8 @@ class Judge:
                 if is_topic(transit.envelope.target):
                     self._topics.publish(self._delivery(transit))
                 continue
-            delivery = self._delivery(transit)
+            is_traced = tracing is not None and tracing.takes(transit)
+            delivery = delivery_of(transit, keys, is_traced=is_traced)
             if watched:
                 self._breakers.deliver(delivery)
             if transit.capsule is not None:

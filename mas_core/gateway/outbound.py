@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from itertools import accumulate
 
 import msgspec
 
@@ -147,13 +148,12 @@ class Outbound:
 
 
 def _portions(deliveries: list[Delivery]) -> Iterator[list[Delivery]]:
-    part: list[Delivery] = []
-    size = 0
-    for delivery in deliveries:
-        if part and (len(part) == MAX_DELIVERY_MESSAGES or size + len(delivery.data) > MAX_DELIVERY_BYTES):
-            yield part
-            part, size = [], 0
-        part.append(delivery)
-        size += len(delivery.data)
-    if part:
+    start = 0
+    while start < len(deliveries):
+        part = deliveries[start : start + MAX_DELIVERY_MESSAGES]
+        sizes = [len(delivery.data) for delivery in part]
+        if sum(sizes) > MAX_DELIVERY_BYTES:
+            fitting = sum(size <= MAX_DELIVERY_BYTES for size in accumulate(sizes))
+            part = part[: max(1, fitting)]
         yield part
+        start += len(part)
