@@ -17,7 +17,7 @@ from mas_core.ops.agents import ensure_registered
 from mas_core.ops.health.endpoint import Readiness, configured_address, serving_health
 from mas_core.ops.queues import look
 from mas_core.ops.run_events import RunEvent, of_agent
-from mas_core.ops.server_users import is_default_off, provision
+from mas_core.ops.server_users import is_default_off, provision, with_valid_tokens
 from mas_core.ops.spec_choice import SpecChoice
 from mas_core.ops.system import OPERATOR, System
 from mas_core.registry.operator_log import named
@@ -35,6 +35,7 @@ from mas_core.settings.policy_file import FilePolicy
 from mas_core.settings.project import Project
 from mas_core.settings.project_config import LoadedConfig
 from mas_core.settings.secret_variables import SecretVariables
+from mas_core.settings.server_logins import without_login
 from mas_core.settings.target import Target
 from mas_core.settings.tracing import tracing_environment
 from mas_core.settings.transport import is_secure, served, transport_of
@@ -147,8 +148,10 @@ def supervisor_of(
     """The supervisor of agents of a project, connected to the system of `target`."""
     project = loaded.project
     tokens_dir = target.tokens_dir or project.tokens_dir
+    is_closed = target.keys_dir is not None and is_default_off(target.keys_dir)
     facts = ConnectionFacts(
-        url=target.url,
+        # There an agent without a user of its own would come as the operator.
+        url=without_login(target.url) if is_closed else target.url,
         namespace=target.namespace,
         partitions=target.partitions,
         tokens_dir=str(tokens_dir),
@@ -202,8 +205,7 @@ async def _put_in_force(
     keys_dir = system.target.keys_dir
     direct = [spec.agent_id for spec in specs if transport_of(spec, loaded) == "direct"]
     if direct and keys_dir is not None and is_default_off(keys_dir):
-        # An agent without a user of its own would come as the operator.
-        await provision(system, direct)
+        await provision(system, await with_valid_tokens(system, direct))
 
 
 def with_file_policy(document: PolicyDocument, loaded: LoadedConfig, policy: FilePolicy) -> PolicyDocument:

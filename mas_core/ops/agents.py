@@ -29,6 +29,7 @@ from mas_core.security.rate_limits import RateLimits
 from mas_core.security.tokens import agent_key, derive_keys, new_token
 from mas_core.settings.certificate_paths import certificates_dir, issued_dir
 from mas_core.settings.private_files import check_token_place, write_token
+from mas_core.settings.server_logins import agent_login_path
 
 DEFAULT_OVERLAP_S = 3600.0
 """How long the old token counts after a rotation, in seconds."""
@@ -265,6 +266,8 @@ async def deregister(system: System, agent_id: str) -> None:
     await system.registry.delete(agent_id)
     await _revoke_certificates(system, agent_id)
     await system.store.records.close_connections(agent_id, for_good=True)
+    if system.target.tokens_dir is not None:
+        agent_login_path(system.target.tokens_dir, agent_id).unlink(missing_ok=True)
     await system.policy.change(lambda document: _without_agent(document, agent_id))
 
 

@@ -218,6 +218,13 @@ def is_default_off(keys_dir: Path) -> bool:
     return (keys_dir / "server-users" / _CLOSED).exists()
 
 
+async def with_valid_tokens(system: System, agent_ids: Sequence[str]) -> list[str]:
+    """Those of these agents that are registered and have a token that counts: to no others a user is given back."""
+    now = await system.store.connection.time_ms()
+    entries = await system.registry.entries(agent_ids)
+    return [entry.agent_id for entry in entries if any(key.is_valid(now) for key in entry.registration.keys)]
+
+
 def topic_patterns(policy: PolicyDocument | None, agent_id: str) -> tuple[str, ...]:
     """Patterns of the topics that rules let an agent subscribe to, perhaps more than it may in the end.
 
@@ -283,12 +290,13 @@ async def _put_agent(admin: UserAdmin, planned: ServerUserInfo, *, rotate: bool 
 
 
 async def _with_logins(system: System) -> list[str]:
-    """Registered agents whose logins are at hand."""
+    """Agents whose logins are at hand and that may come in."""
     folder = system.target.tokens_dir
     if folder is None or not folder.is_dir():
         return []
     names = {path.stem for path in folder.glob("*.redis")}
-    return [agent_id for agent_id in await system.store.records.agent_ids() if agent_id in names]
+    known = [agent_id for agent_id in await system.store.records.agent_ids() if agent_id in names]
+    return await with_valid_tokens(system, known)
 
 
 async def _check_nobody_is_default(admin: UserAdmin) -> None:

@@ -84,6 +84,12 @@ def url_for(url: str, login: ServerLogin | None) -> str:
     return urlunsplit(parts._replace(netloc=user + place))
 
 
+def without_login(url: str) -> str:
+    """`url` without user and password: with it nobody comes in where the default user is off."""
+    parts = urlsplit(url)
+    return urlunsplit(parts._replace(netloc=parts.netloc.rpartition("@")[2]))
+
+
 def has_login(url: str) -> bool:
     """Whether a URL says as whom one comes."""
     return "@" in urlsplit(url).netloc

@@ -30,7 +30,8 @@ from mas_core.errors import (
     NotFound,
     StoreUnreachable,
 )
-from mas_core.ops import agents, audit, server_users
+from mas_core.model.policy import PolicyDocument, Rule
+from mas_core.ops import agents, audit, server_users, standings
 from mas_core.ops.system import System
 from mas_core.security.gateway_keys import GatewayKeys
 from mas_core.settings.private_files import private_dir, write_token
@@ -39,6 +40,7 @@ from mas_core.settings.target import Target
 from mas_core.store import server_users as rules
 from mas_core.store.connection import Connection
 from mas_core.store.embedded_server import EmbeddedServer
+from mas_core.store.keys import Keys
 from mas_core.store.urls import user_of
 from mas_core.store.user_admin import UserAdmin
 
@@ -237,7 +239,7 @@ async def test_rights_on_logs_follow_the_rules_about_topics(own_server):
 
 
 async def test_an_auditor_verifies_the_audit_and_reads_nothing_else(own_server):
-    """The chain and its questions are open to it; payloads, states, inboxes and the policy are not."""
+    """The chain and its questions are open to it; payloads, states and inboxes are not."""
     async with live_system(own_server.url, agents=["alice", "bob"], allow=[("alice", "bob")]) as running:
         await running.run("bob")
         await (await running.client("alice")).send("bob", "note", {"n": 1})
@@ -249,7 +251,7 @@ async def test_an_auditor_verifies_the_audit_and_reads_nothing_else(own_server):
             await system.operator_log.asked("audit.list")
             keys, call = system.store.keys, system.store.connection.call
             for command in (
-                ("HGETALL", keys.policy()),
+                ("HSET", keys.policy(), "document", "{}"),
                 ("HGETALL", keys.state(0, "bob")),
                 ("XRANGE", keys.inbox(0, "bob", "normal"), "-", "+"),
                 ("XTRIM", keys.audit(0), "MAXLEN", 0),
@@ -342,3 +344,36 @@ async def test_users_are_on_every_node_of_a_cluster(cluster):
         await agents.revoke_token(running.system, "alice")
         for member in cluster.members:
             assert user not in member.call("ACL", "USERS")
+
+
+async def test_no_user_is_given_back_to_an_agent_that_may_not_come(own_server):
+    """Evicted or without a token it keeps none, whoever applies the users; a removed one loses its login too."""
+    async with live_system(own_server.url, agents=["alice", "bob", "carol"]) as running:
+        keep_tokens(running)
+        system = running.system
+        await server_users.provision(system, ["alice", "bob", "carol"])
+        await standings.set_standing(system, ["alice"], "evicted", reason="taken over", wait=0)
+        await agents.deregister(system, "bob")
+        assert not agent_login_path(system.target.tokens_dir, "bob").exists()
+        applied = await server_users.apply(system)
+        assert [item.agent for item in applied.users if item.kind == "agent"] == ["carol"]
+        mine = running.store.keys.server_user("")
+        assert [user for user in await users_of(running) if user.startswith(mine)] == [f"{mine}carol"]
+
+
+def test_patterns_of_topics_are_those_that_rules_let_an_agent_subscribe_to():
+    """By its name, its roles and everybody's; never those that it may only publish to."""
+    given = [
+        Rule("1", "allow", "alice", "topic:orders.>", action="subscribe"),
+        Rule("2", "allow", "role:readers", "topic:news.*"),
+        Rule("3", "allow", "*", "topic:all", action="subscribe"),
+        Rule("4", "allow", "alice", "topic:secret", action="publish"),
+        Rule("5", "deny", "alice", "topic:denied"),
+        Rule("6", "allow", "bob", "topic:bobs"),
+        Rule("7", "allow", "alice", "bob"),
+    ]
+    document = PolicyDocument(rules=tuple(given), roles={"readers": ("alice",)})
+    assert server_users.topic_patterns(document, "alice") == ("all", "news.*", "orders.>")
+    assert server_users.topic_patterns(None, "alice") == ()
+    named = rules.agent_rules(Keys("shop"), "alice", ("orders.>",))
+    assert any("%RW~shop:{*}:topic:orders.*" in word and "+xread" in word for word in named)
