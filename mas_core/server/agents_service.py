@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any, Final, TypeVar
@@ -27,6 +28,7 @@ log = get_logger(__name__)
 NAME: Final = "mas.v1.Agents"
 MAX_AGENTS: Final = 512
 """Agents that one server runs for others at the same time."""
+CLOSE_S: Final = 10.0
 
 Asked = TypeVar("Asked", bound=Message)
 Result = TypeVar("Result")
@@ -92,7 +94,10 @@ class AgentsService:
 
     async def close(self) -> None:
         """End all that runs for others; streams have to have ended."""
-        await self._is_empty.wait()
+        with contextlib.suppress(TimeoutError):
+            # Where the store does not answer, what is left ends with the process.
+            async with asyncio.timeout(CLOSE_S):
+                await self._is_empty.wait()
         await self.clients.close()
 
     async def _close(self, stream: AgentStream) -> None:

@@ -16,6 +16,7 @@ from cryptography import x509
 from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.serialization import Encoding
 from fuzz.calls import call_seeds, carry_out_call
+from fuzz.plain_calls import plain_seeds, say_plainly
 from support.backups import write_empty_backup
 from support.voting import Hall
 
@@ -505,4 +506,5 @@ def parsers() -> list[Parser]:
         Parser("certificate", read_someones_certificate, certificates),
         Parser("certificate signing request", read_signing_request, requests),
         Parser("call to a server", carry_out_call, call_seeds()),
+        Parser("plain words to a server", say_plainly, plain_seeds()),
     ]
