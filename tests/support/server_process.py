@@ -12,9 +12,9 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from support.serving import TRUST_DOMAIN, Certificates
-from support.systems import LiveSystem
-from support.waiting import until
+from .serving import TRUST_DOMAIN, Certificates
+from .systems import LiveSystem
+from .waiting import until
 
 SERVER_FILE = "server-localhost.pem"
 

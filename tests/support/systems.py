@@ -17,7 +17,6 @@ from typing import Any, TypeVar
 
 import msgspec
 import pytest
-from support.serving import Serving, serving
 
 from mas_core.agent.agent import Agent
 from mas_core.agent.client import Client
@@ -36,6 +35,8 @@ from mas_core.settings.target import Target
 from mas_core.store.contract import AgentSide
 from mas_core.store.memory import forget_memory
 from mas_core.store.store import Store
+
+from .serving import Serving, serving
 
 REMOTE = "grpcs+"
 """Before the URL of a server: agents come to it through a server of agents."""
