@@ -73,6 +73,7 @@ _NEEDED: Final[Mapping[Permission, tuple[str, ...]]] = {
             "agent untrust",
         ),
         *("agent block", "agent unblock", "rbac", "policy", "route", "limit set", "key", "cert"),
+        *("server token",),
         *("audit erase", "audit archive", "audit retention set", "agent provision"),
     ),
     "evidence": (

@@ -30,4 +30,14 @@ SERVER_COMMANDS: tuple[Command, ...] = (
         ("mas server status", "mas server status --output json"),
         {1: "none runs, or something is wrong"},
     ),
+    Command(
+        "server token",
+        "Make a bearer token for an agent behind a proxy",
+        "write",
+        "server_tokens:token",
+        (
+            "mas server token billing --expires 1h",
+            "mas server token billing --out billing.bearer",
+        ),
+    ),
 )

@@ -48,7 +48,7 @@ from mas_core.model.topic import TopicGap
 from mas_core.resilience.retry_policy import RetryPolicy
 from mas_core.security.key_files import key_files
 from mas_core.settings.agent_environment import read_agent_environment
-from mas_core.settings.tls_files import TlsFiles
+from mas_core.settings.tls_files import BearerFile, TlsFiles
 from mas_core.state.state_shape import StateShape
 from mas_core.store.contract import AgentSide
 
@@ -82,6 +82,7 @@ class Agent(Talking, Generic[State]):
         slot: Set by a supervisor: the place of this instance; a new one there replaces the old.
         tls: Certificate and key that say who the agent is, and the authority of the server; for `grpcs://`. Files
             that are replaced are taken over without a restart.
+        bearer: The file with a bearer token, instead of or beside `tls`, where a proxy ends TLS before the server.
         private_keys: Files with private keys for end-to-end encryption; those beside the token file when left
             out. The key that derives from the token is always there.
         pins: Agent id -> SHA-256 fingerprints (hex) of the only public keys of it that count.
@@ -117,6 +118,7 @@ class Agent(Talking, Generic[State]):
         namespace: str | None = None,
         partitions: int | None = None,
         tls: TlsFiles | None = None,
+        bearer: BearerFile | None = None,
         private_keys: Sequence[str | Path] | None = None,
         pins: Mapping[str, Collection[str]] | None = None,
         require_signatures: bool = False,
@@ -145,6 +147,7 @@ class Agent(Talking, Generic[State]):
         self._namespace = namespace
         self._partitions = partitions
         self._tls = tls or environment.tls
+        self._bearer = bearer or environment.bearer
         self._capabilities = tuple(
             dict.fromkeys(check_capability(item) for item in (*type(self).capabilities, *capabilities))
         )
@@ -287,6 +290,7 @@ class Agent(Talking, Generic[State]):
             namespace=self._namespace,
             partitions=self._partitions,
             tls=self._tls,
+            bearer=self._bearer,
         )
         self._host, self._token = connected.host, connected.token
         self._tokens_dir = connected.tokens_dir or self._tokens_dir

@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 import asyncio
+import functools
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
 from mas_core.errors import ConfigurationError, SecretUnavailable
 from mas_core.gateway.in_process import InProcessGateway
-from mas_core.security.certificate_files import CertificateFiles
-from mas_core.settings.private_files import read_token
+from mas_core.security.certificate_files import CertificateFiles, read_authorities
+from mas_core.security.certificates import pem_of
+from mas_core.settings.private_files import read_private, read_token
 from mas_core.settings.secrets import is_reference, resolve
 from mas_core.settings.server_logins import agent_login_path, has_login, read_login, url_for
 from mas_core.settings.target import resolve_target
-from mas_core.settings.tls_files import TlsFiles
+from mas_core.settings.tls_files import BearerFile, TlsFiles
 from mas_core.store.contract import AgentSide
 from mas_core.store.store import Store
 
@@ -51,6 +54,7 @@ async def connect(
     namespace: str | None = None,
     partitions: int | None = None,
     tls: TlsFiles | None = None,
+    bearer: BearerFile | None = None,
 ) -> Connected:
     """Open the store, and find the token or have one made.
 
@@ -66,6 +70,7 @@ async def connect(
         namespace: The project's when left out.
         partitions: The project's when left out.
         tls: Who the agent is to a server that speaks for the store.
+        bearer: The same where a proxy ends TLS before that server.
 
     Raises:
         SecretUnavailable: There is no token at hand, or a reference leads nowhere, or a certificate is missing.
@@ -80,7 +85,7 @@ async def connect(
     if host is not None:
         return Connected(host.store, token or await host.admit(agent_id), host)
     if is_server_url(url):
-        return await _connect_to_server(agent_id, str(url), token, tls)
+        return await _connect_to_server(agent_id, str(url), token, tls, bearer)
     target = await asyncio.to_thread(resolve_target, url=url)
     if token is None:
         if target.tokens_dir is None:
@@ -105,8 +110,10 @@ def is_server_url(url: str | None) -> bool:
     return (url or "").startswith("grpcs:")
 
 
-async def _connect_to_server(agent_id: str, url: str, token: str | None, tls: TlsFiles | None) -> Connected:
-    if tls is None:
+async def _connect_to_server(
+    agent_id: str, url: str, token: str | None, tls: TlsFiles | None, bearer: BearerFile | None
+) -> Connected:
+    if tls is None and bearer is None:
         raise SecretUnavailable(
             f"{agent_id} has no certificate, and a server takes nobody without",
             hint=(f"mas cert issue {agent_id}", f"Agent('{agent_id}', tls=TlsFiles(cert, key, ca))"),
@@ -123,10 +130,23 @@ async def _connect_to_server(agent_id: str, url: str, token: str | None, tls: Tl
         raise ConfigurationError(
             "agents behind a server need gRPC, which is not installed", hint="pip install 'mas[grpc]'"
         ) from None
+    shown = None if bearer is None else functools.partial(_bearer_in, bearer.token_path)
+    return Connected(await RemoteSystem.open(url, agent_id, _credentials(tls, bearer), shown), token)
+
+
+def _credentials(tls: TlsFiles | None, bearer: BearerFile | None) -> Callable[[], tuple[bytes, bytes, bytes]]:
+    """What gives certificate, key and authorities as they stand in files now; none of the three without files."""
+    if tls is None:
+        ca_path = bearer.ca_path if bearer is not None else None
+        return lambda: (b"", b"", pem_of(read_authorities(ca_path)) if ca_path is not None else b"")
     files = CertificateFiles(tls.cert_path, tls.key_path, tls.ca_path)
 
     def credentials() -> tuple[bytes, bytes, bytes]:
         found = files.current()
         return found.chain, found.key, found.authorities
 
-    return Connected(await RemoteSystem.open(url, agent_id, credentials), token)
+    return credentials
+
+
+def _bearer_in(path: Path) -> str:
+    return read_private(path).decode("ascii", errors="replace").strip()

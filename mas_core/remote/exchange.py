@@ -139,13 +139,16 @@ class Exchange:
         return line
 
     async def _connect(self) -> _Line:
-        line = _Line(self.address, self._credentials(), self._bearer() if self._bearer else "")
+        line = _Line(self.address, self._credentials(), self._shown_bearer())
         try:
             self._take_layout(await line.call(Call(hello=Hello()), CONNECT_TIMEOUT_S))
         except BaseException:
             await line.close()
             raise
         return line
+
+    def _shown_bearer(self) -> str:
+        return self._bearer() if self._bearer is not None else ""
 
     async def _watch_credentials(self) -> None:
         """Move to a new connection as soon as the files hold another certificate."""
@@ -155,7 +158,7 @@ class Exchange:
             if line is None or not line.is_open:
                 continue
             try:
-                if self._credentials() == line.credentials:
+                if (self._credentials(), self._shown_bearer()) == (line.credentials, line.bearer):
                     continue
                 async with self._connecting:
                     newer = await self._connect()
@@ -176,6 +179,7 @@ class _Line:
 
     def __init__(self, address: str, credentials: tuple[bytes, bytes, bytes], bearer: str) -> None:
         self.credentials = credentials
+        self.bearer = bearer
         self._address = address
         chain, key, authorities = credentials
         self._channel = grpc.aio.secure_channel(

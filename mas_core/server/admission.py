@@ -24,12 +24,16 @@ from mas_core.errors import (
     IntegrityError,
     MasError,
     StoreUnreachable,
+    TokenExpired,
+    TokenInvalid,
     TokenRevoked,
+    Unauthenticated,
 )
 from mas_core.model.policy import PolicyDocument
 from mas_core.registry.policy_record import PolicyRecord
 from mas_core.registry.roster import Roster
 from mas_core.registry.security_notices import SecurityNotices
+from mas_core.security.bearer_tokens import read_bearer
 from mas_core.security.gateway_keys import GatewayKeys
 from mas_core.security.spiffe import agent_of, check_in_force, read_certificate, serial_of
 from mas_core.store.store import Store
@@ -52,6 +56,8 @@ class Caller:
     """None for whoever has shown a bearer token instead."""
     ends: float
     """When what it has shown is over, in Unix seconds."""
+    bearer_id: str = ""
+    """Of the bearer token that it has shown."""
     end: Callable[[MasError], None] = field(default=lambda _reason: None)
     """Called when it may stay no longer."""
 
@@ -132,6 +138,38 @@ class Admission:
             raise
         return caller
 
+    async def admit_bearer(self, text: str, pem: bytes | None, peer: str) -> Caller:
+        """Admit whoever has shown a bearer token.
+
+        Args:
+            text: The token.
+            pem: A certificate beside it, which has to be the same agent's.
+            peer: The address that it comes from.
+
+        Raises:
+            TokenInvalid, TokenExpired: It is none of this system, or has ended; the refusal is recorded.
+            AgentNotFound, TokenRevoked, CertificateRefused: As for certificates.
+            StoreUnreachable: Nobody knows who may come in.
+        """
+        facts: dict[str, object] = {"peer": peer}
+        agent_id = ""
+        try:
+            now_ms = int(time.time() * 1000)
+            token = read_bearer(self._keys, text, self._store.namespace, now_ms=now_ms)
+            agent_id, facts["bearer"] = token.agent, token.id
+            certificate = None if pem is None else read_certificate(pem)
+            if certificate is not None and agent_of(certificate, trust_domain=self._trust_domain) != agent_id:
+                raise TokenInvalid("Authentication failed: the certificate is another agent's than the token")
+            caller = Caller(agent_id, peer, certificate, token.ends / 1000, token.id)
+            await self._check_anew(caller)
+        except (Unauthenticated, AgentNotFound) as error:
+            self.refused += 1
+            facts["reason"] = error.details.get("reason", error.code)
+            log.warning("bearer.refused", peer=peer, agent=agent_id, reason=error.message)
+            await self._notices.record("bearer.refused", agent_id or peer, facts, reason=error.message)
+            raise
+        return caller
+
     def enter(self, caller: Caller, end: Callable[[MasError], None]) -> None:
         """Somebody who was admitted is there; `end` is called when it may stay no longer."""
         caller.end = end
@@ -169,6 +207,10 @@ class Admission:
         now = time.time()
         if not any(key.is_valid(int(now * 1000)) for key in registration.keys):
             raise TokenRevoked(f"Authentication failed: {caller.agent_id} has no token that counts")
+        if caller.bearer_id and now >= caller.ends:
+            raise TokenExpired(f"Authentication failed: the bearer token of {caller.agent_id} has ended")
+        if caller.bearer_id in self._policy.revoked_certificates:
+            raise TokenRevoked(f"Authentication failed: the bearer token {caller.bearer_id} was revoked")
         if caller.certificate is not None:
             check_in_force(
                 caller.certificate,

@@ -85,10 +85,12 @@ class Door:
 
     Args:
         admission: Knows who may.
+        takes_bearers: Whether a bearer token counts as well.
     """
 
-    def __init__(self, admission: Admission) -> None:
+    def __init__(self, admission: Admission, *, takes_bearers: bool = False) -> None:
         self._admission = admission
+        self._takes_bearers = takes_bearers
         self._visits: set[Visit] = set()
         self._finishing: set[Visit] = set()
 
@@ -126,9 +128,23 @@ class Door:
                 visit.end(StoreUnreachable("the server is going away"))
 
     async def _identify(self, context: Context) -> Caller:
-        for pem in context.auth_context().get("x509_pem_cert", ()):
+        shown = context.auth_context()
+        pem = next(iter(shown.get("x509_pem_cert", ())), None)
+        bearer = _bearer_of(context) if self._takes_bearers else None
+        if bearer is not None:
+            return await self._admission.admit_bearer(bearer, pem, context.peer())
+        if pem is not None:
             return await self._admission.admit_certificate(pem, context.peer())
-        raise Unauthenticated("Authentication failed: there is no certificate")
+        raise Unauthenticated("Authentication failed: there is neither a certificate nor a bearer token")
+
+
+def _bearer_of(context: Context) -> str | None:
+    """The bearer token of a call (RFC 6750, section 2.1); one that cannot count where there are several."""
+    found = [value for name, value in context.invocation_metadata() or () if name == "authorization"]
+    if not found:
+        return None
+    kind, _, token = str(found[0]).partition(" ")
+    return token.strip() if len(found) == 1 and kind.lower() == "bearer" else ""
 
 
 async def abort(context: Context, error: MasError, code: grpc.StatusCode | None = None) -> NoReturn:

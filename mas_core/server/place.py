@@ -21,6 +21,8 @@ class ServerPlace:
     address: str
     tls: TlsFiles
     trust_domain: str
+    bearer_address: str | None = None
+    """Where a proxy brings agents with bearer tokens."""
 
     @property
     def files(self) -> CertificateFiles:
@@ -84,7 +86,12 @@ def place_of(target: Target, address: str = "") -> ServerPlace:
             hint=("mas up --secure", "mas cert issue localhost --for server"),
         )
     config = loaded.config
-    return ServerPlace(address or config.server_listen_addr or DEFAULT_ADDRESS, tls, config.trust_domain)
+    return ServerPlace(
+        address or config.server_listen_addr or DEFAULT_ADDRESS,
+        tls,
+        config.trust_domain,
+        config.server_bearer_addr,
+    )
 
 
 def unusable(address: str, error: Exception) -> ConfigurationError:

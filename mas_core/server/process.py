@@ -57,7 +57,13 @@ async def serve(
         await _check_name(store, server_id)
         name = server_id or f"srv-{new_instance_id()[:8]}"
         async with Server(
-            store, keys, files.current, place.address, place.trust_domain, target.tokens_dir
+            store,
+            keys,
+            files.current,
+            place.address,
+            place.trust_domain,
+            target.tokens_dir,
+            place.bearer_address,
         ) as server:
             if grpc_log is not None:
                 grpc_log.follow(server.note_handshake)

@@ -21,6 +21,7 @@ from mas_core.security.gateway_keys import GatewayKeys
 from mas_core.server.admission import Admission
 from mas_core.server.agents_service import NAME as AGENTS
 from mas_core.server.agents_service import AgentsService
+from mas_core.server.bearer_listener import listen_for_bearers
 from mas_core.server.callers import Door
 from mas_core.server.frames_service import NAME as FRAMES
 from mas_core.server.frames_service import FramesService
@@ -56,6 +57,8 @@ class Server:
         address: host:port to listen at; port 0 for any.
         trust_domain: Of the agents' SPIFFE IDs.
         tokens_dir: Where the project keeps the tokens of agents that leave sealing to the server.
+        bearer_address: host:port of this machine or unix:PATH, where a proxy that ends TLS brings agents with
+            bearer tokens; None takes no such tokens.
     """
 
     def __init__(
@@ -66,14 +69,17 @@ class Server:
         address: str,
         trust_domain: str,
         tokens_dir: Path | None = None,
+        bearer_address: str | None = None,
     ) -> None:
         self._credentials = credentials
+        self.bearer_address = bearer_address
+        """Where a proxy brings agents with bearer tokens."""
         self.address = address
         """Where it listens: host:port."""
         self.notices = SecurityNotices(store.records, keys, "server")
         """Where refusals are recorded."""
         self._admission = Admission(store, keys, trust_domain, self.notices)
-        self._door = Door(self._admission)
+        self._door = Door(self._admission, takes_bearers=bearer_address is not None)
         self._frames = FramesService(store, self._door, self.notices)
         self._agents = AgentsService(store, self._door, tokens_dir)
         self._health = health.aio.HealthServicer()
@@ -110,6 +116,8 @@ class Server:
         try:
             self.port = server.add_secure_port(self.address, self._server_credentials(shown))
             self.address = f"{self.address.rpartition(':')[0]}:{self.port}"
+            if self.bearer_address is not None:
+                self.bearer_address = listen_for_bearers(server, self.bearer_address)
         except RuntimeError as error:
             raise ConfigurationError(
                 f"nothing can listen at {self.address}: {error}", hint="mas config get server_listen_addr"
@@ -117,7 +125,7 @@ class Server:
         await server.start()
         for service in ("", *services):
             await self._health.set(service, health_pb2.HealthCheckResponse.SERVING)
-        log.info("server.ready", address=self.address)
+        log.info("server.ready", address=self.address, bearer_address=self.bearer_address or "")
 
     async def stop(self, grace_s: float = DRAIN_S) -> None:
         """Take no more calls, tell everybody to go elsewhere, and end.

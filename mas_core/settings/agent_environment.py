@@ -9,7 +9,7 @@ from pathlib import Path
 
 from mas_core.errors import ConfigurationError
 from mas_core.model.retry import MAX_ATTEMPTS
-from mas_core.settings.tls_files import TlsFiles
+from mas_core.settings.tls_files import BearerFile, TlsFiles
 
 IN_MEMORY = "memory://"
 
@@ -24,6 +24,8 @@ class AgentEnvironment:
     """`MAS_URL` or `REDIS_URL`; `memory://` when `AGENT_COMMUNICATION_MODE` is `mock`."""
     tls: TlsFiles | None = None
     """`MAS_TLS_CERT_PATH`, `MAS_TLS_KEY_PATH` and `MAS_TLS_CA_PATH`: who the agent is to a server of agents."""
+    bearer: BearerFile | None = None
+    """`MAS_BEARER_PATH`, with `MAS_TLS_CA_PATH` or without: the same where a proxy ends TLS before that server."""
     request_timeout_s: float = 30.0
     """`MAS_AGENT_DEFAULT_TIMEOUT` or `AGENT_DEFAULT_TIMEOUT`: seconds that a request waits."""
     max_retries: int | None = None
@@ -46,13 +48,21 @@ def read_agent_environment(environ: Mapping[str, str] = os.environ) -> AgentEnvi
     return AgentEnvironment(
         agent_id=environ.get("MAS_AGENT_ID") or environ.get("AGENT_ID") or None,
         url=url,
-        tls=_tls(environ),
+        tls=None if _bearer(environ) else _tls(environ),
+        bearer=_bearer(environ),
         request_timeout_s=_number(environ, "AGENT_DEFAULT_TIMEOUT", defaults.request_timeout_s, above=0),
         max_retries=None if retries < 0 else min(int(retries), MAX_ATTEMPTS - 1),
         heartbeat_interval_s=_number(
             environ, "AGENT_HEARTBEAT_INTERVAL", defaults.heartbeat_interval_s, above=0
         ),
     )
+
+
+def _bearer(environ: Mapping[str, str]) -> BearerFile | None:
+    if not (path := environ.get("MAS_BEARER_PATH")):
+        return None
+    ca_path = environ.get("MAS_TLS_CA_PATH")
+    return BearerFile(Path(path), Path(ca_path) if ca_path else None)
 
 
 def _tls(environ: Mapping[str, str]) -> TlsFiles | None:

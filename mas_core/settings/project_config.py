@@ -95,6 +95,9 @@ class ProjectConfig(BaseSettings):
     """host:port of the server mode; 127.0.0.1:7443 when not given."""
     agents_url: str | None = Field(default=None, pattern=r"^grpcs://[^/\s@]+$")
     """grpcs://HOST:PORT under which agents find the server; made of server_listen_addr when not given."""
+    server_bearer_addr: str | None = None
+    """host:port of this machine or unix:PATH, where a proxy that ends TLS brings agents with bearer tokens; without
+    it no bearer token counts."""
     trust_domain: str = Field(default="mas", pattern="^[a-z0-9][a-z0-9._-]{0,254}$")
     """The first part of the SPIFFE IDs in the certificates of agents: spiffe://TRUST_DOMAIN/agent/ID."""
     tls_ca_path: Path | None = None

@@ -15,3 +15,12 @@ class TlsFiles(NamedTuple):
     """Its private key."""
     ca_path: Path
     """The authorities that the other side may come from."""
+
+
+class BearerFile(NamedTuple):
+    """Where an agent whose TLS a proxy ends has what says who it is."""
+
+    token_path: Path
+    """The bearer token; read anew for each connection."""
+    ca_path: Path | None = None
+    """The authorities that the proxy may come from; those of the system when left out."""

@@ -39,6 +39,7 @@ SYSTEM_CALLS = {
     "agent quarantine": ["lawful-{n}"],
     "agent evict": ["lawful-{n}", "--reason", "a law", "--yes"],
     "agent token rotate": ["sleeper"],
+    "server token": ["sleeper"],
     "agent token revoke": ["lawful-{n}"],
     "agent provision": ["lawful-{n}"],
     "redis-users apply": [],

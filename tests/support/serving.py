@@ -69,7 +69,7 @@ class Serving:
 
 @asynccontextmanager
 async def serving(
-    system: System, folder: Path, port: int = 0, *, store: Store | None = None
+    system: System, folder: Path, port: int = 0, *, store: Store | None = None, **options: Any
 ) -> AsyncIterator[Serving]:
     """A server in front of a system, with an authority of its own; it may come to the store as another user."""
     certificates = Certificates.make(folder)
@@ -82,5 +82,6 @@ async def serving(
         f"127.0.0.1:{port}",
         TRUST_DOMAIN,
         folder.parent / ".mas" / "tokens",
+        **options,
     ) as server:
         yield Serving(server, certificates)
