@@ -142,11 +142,8 @@ class ReadAhead:
             }
             if OPERATOR_LANE in self._cursors:
                 counts[OPERATOR_LANE] = min(READ_FRAMES, MAX_OPERATOR_ENTRIES - len(self._operator_entries))
-            found, may_wait = 0, min(counts.values()) > 0
-            if not may_wait or any(self._has_more.values()):
-                found = self._take_in(await self._partition.read_ingress(self._cursors, counts), counts)
-            # What came meanwhile ends the waiting at once, so where no more is known of this is the only look.
-            if not found and may_wait:
+            found = self._take_in(await self._partition.read_ingress(self._cursors, counts), counts)
+            if not found and min(counts.values()) > 0:
                 self._take_in(
                     await self._partition.wait_for_ingress(self._cursors, BLOCK_MS),
                     dict.fromkeys(counts, WAITING_READ_FRAMES),
