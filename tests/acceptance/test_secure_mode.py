@@ -15,6 +15,7 @@ import pytest
 from support.serving import Certificates
 
 pytestmark = [
+    pytest.mark.timeout(300),
     pytest.mark.slow,
     pytest.mark.skipif(
         not Path("/proc/self/environ").exists(), reason="looks at processes as Linux shows them"
@@ -168,7 +169,6 @@ def test_the_sample_project_runs_secure_by_one_command(shell):
     assert "was revoked" in row["trouble"]
     log = shell.folder / ".mas" / "logs" / "notebook-1.log"
     until(lambda: "was revoked" in log.read_text())
-    until(lambda: shell.mas("server", "status", "-o", "json").json[0]["refused"])
     assert shell.mas("cert", "rotate", "notebook").code == 0
     until(lambda: shell.request("notebook", "note.list", {}).code == 0)
 
@@ -180,10 +180,6 @@ def test_the_sample_project_runs_secure_by_one_command(shell):
     assert {who: serial for who, serial in again.items() if who != ("agent", "notebook")} == {
         who: serial for who, serial in made.items() if who != ("agent", "notebook")
     }
-    assert shell.request("calculator", "math.add", {"numbers": [1, 2]}).code == 0
-    # The server comes back where it was, and so do its agents.
-    os.kill(shell.mas("server", "status", "-o", "json").json[0]["pid"], signal.SIGKILL)
-    assert shell.request("calculator", "math.add", {"numbers": [2, 2]}).json == {"result": 4}
 
 
 def test_certificates_of_another_authority_work_as_they_are(shell):
@@ -204,6 +200,10 @@ def test_certificates_of_another_authority_work_as_they_are(shell):
     up = shell.mas("up", "--detach")
     answer = shell.request("ping", "ping.now", {})
     doctor = shell.mas("doctor", "-o", "json").json
+    (server,) = shell.mas("server", "status", "-o", "json").json
+    # It comes back where it was, and so does the agent.
+    os.kill(server["pid"], signal.SIGKILL)
+    again = shell.request("ping", "ping.now", {})
     down = shell.mas("down", "-o", "json").json
 
     assert (no_port.code, no_authority.code, no_agent.code) == (2, 2, 2)
@@ -215,6 +215,7 @@ def test_certificates_of_another_authority_work_as_they_are(shell):
         "url": f"grpcs://localhost:{port}",
         "certificate": str(shell.folder / "certs" / "agent-ping.pem"),
     }
+    assert again.json == answer.json
     assert {item["check"]: item["status"] for item in doctor}["certificates"] == "ok"
     assert not (shell.folder / ".mas" / "certs" / "ca").exists()
     assert down["stopped"]

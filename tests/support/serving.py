@@ -43,7 +43,8 @@ class Certificates:
         """The files of a new certificate; they replace older ones of the same holder."""
         key = new_key()
         holder = Holder(kind, name, hosts)
-        certificate = self.authority.issue(holder, key.public_key(), now=datetime.now(UTC), **options)
+        options.setdefault("now", datetime.now(UTC))
+        certificate = self.authority.issue(holder, key.public_key(), **options)
         path = self.folder / f"{kind}-{name}.pem"
         write_pair(pem_of([certificate]), key_pem(key), path)
         return TlsFiles(path, path, self.ca_path)

@@ -67,7 +67,11 @@ def certificates(look: Look, _: Bounds | None) -> Iterator[Finding]:
     if look.project is None or not look.certificates:
         yield Finding("certificates", "ok", "no agent goes through a server here")
         return
+    told = [str(item.path) for item in look.certificates.open_keys]
     for problem in look.certificates.problems[:_LISTED]:
+        if any(path in problem.message for path in told):
+            # What is open to others cannot be used either; how to close it is told below.
+            continue
         status: HealthStatus = "warn" if "expires at" in problem.message else "red"
         yield Finding("certificates", status, problem.message, problem.fix)
     for item in look.certificates.open_keys[:_LISTED]:

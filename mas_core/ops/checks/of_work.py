@@ -31,7 +31,7 @@ def runners(look: Look, _: Bounds | None) -> Iterator[Finding]:
 def agent_server(look: Look, _: Bounds | None) -> Iterator[Finding]:
     """Agents that go through a server reach it, and nobody passes it by."""
     yield from _health(look, "agent-server", "server", "servers", nothing="none is wanted: agents go direct")
-    open_users = [user.name for user in (look.setup and look.setup.users) or () if user.needs_password]
+    open_users = [user.name for user in (look.setup and look.setup.users) or () if not user.needs_password]
     remote = [item.address for item in _seen(look).agent_servers if not _is_here(item.address)]
     if remote and open_users:
         yield Finding(
