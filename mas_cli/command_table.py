@@ -2,8 +2,9 @@
 
 Adding a command is one entry in `run_commands`, `system_commands`, `state_commands`, `console_commands`,
 `policy_commands`, `queue_commands`, `evidence_commands`, `key_commands`, `certificate_commands`,
-`backup_commands` or `local_commands` and one function in `mas_cli.commands`. House rules for the texts: a
-summary has at most 60 characters and does not repeat the command's name; examples use long flags.
+`backup_commands` or `local_commands`, one function in `mas_cli.commands`, and a row of `operator_permissions` where
+it acts on a system. House rules for the texts: a summary has at most 60 characters and does not repeat the
+command's name; examples use long flags.
 """
 
 from __future__ import annotations
