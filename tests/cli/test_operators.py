@@ -203,6 +203,9 @@ def test_s5_the_owner_is_bound_by_the_role_of_an_operator_who_was_named(mas, sta
     monkeypatch.setenv("MAS_OPERATOR", "the-auditor.operator")
     assert mas("limit", "list").code == 5
     assert mas("up", "--detach").code == 5
+    monkeypatch.setenv("MAS_OPERATOR", "the-security.operator")
+    issued = mas("cert", "issue", "the-operator", "--for", "operator", "--out", "stolen.pem", "-o", "json")
+    assert (issued.code, issued.error["code"]) == (5, "role_forbidden")
     monkeypatch.setenv("MAS_OPERATOR", "env:FILE_OF_ANN")
     assert mas("limit", "list").code == 2
     monkeypatch.setenv("FILE_OF_ANN", (staffed / "the-viewer.operator").read_text())
