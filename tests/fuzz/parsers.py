@@ -15,6 +15,7 @@ import msgspec
 from cryptography import x509
 from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.serialization import Encoding
+from fuzz.bearers import bearer_seeds, read_any_bearer
 from fuzz.calls import call_seeds, carry_out_call
 from fuzz.plain_calls import plain_seeds, say_plainly
 from support.backups import write_empty_backup
@@ -505,6 +506,7 @@ def parsers() -> list[Parser]:
         Parser("vote trail", read_vote_trail, [vote_trail]),
         Parser("certificate", read_someones_certificate, certificates),
         Parser("certificate signing request", read_signing_request, requests),
+        Parser("bearer token", read_any_bearer, bearer_seeds()),
         Parser("call to a server", carry_out_call, call_seeds()),
         Parser("plain words to a server", say_plainly, plain_seeds()),
     ]
