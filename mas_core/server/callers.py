@@ -131,11 +131,11 @@ class Door:
         shown = context.auth_context()
         pem = next(iter(shown.get("x509_pem_cert", ())), None)
         bearer = _bearer_of(context) if self._takes_bearers else None
-        if bearer is not None:
-            return await self._admission.admit_bearer(bearer, pem, context.peer())
+        if bearer is not None or (pem is None and self._takes_bearers):
+            return await self._admission.admit_bearer(bearer or "", pem, context.peer())
         if pem is not None:
             return await self._admission.admit_certificate(pem, context.peer())
-        raise Unauthenticated("Authentication failed: there is neither a certificate nor a bearer token")
+        raise Unauthenticated("Authentication failed: there is no certificate")
 
 
 def _bearer_of(context: Context) -> str | None:
