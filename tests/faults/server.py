@@ -69,6 +69,7 @@ class Server:
         for folder in (self.data, self._embedded.run_dir, self.socket_path.parent):
             private_dir(folder)
         self._embedded._password = _password(self._embedded.keys_dir)
+        self._embedded._take_users()
         binary = await find_server_program()
         text = self._embedded._configuration()
         text += "".join(f"{name} {value}\n" for name, value in self._options.items())
