@@ -28,7 +28,7 @@ SERVER_COMMANDS: tuple[Command, ...] = (
         "read",
         "server:status",
         ("mas server status", "mas server status --output json"),
-        {1: "none runs, or something is wrong"},
+        {1: "agents need one and none runs, or something is wrong"},
     ),
     Command(
         "server token",

@@ -115,8 +115,8 @@ async def status(
 ) -> ExitCode:
     """Show the servers that run, and how many agents are connected; exit code 1 when something is wrong.
 
-    Exit code 1 also when none runs. Refused counts who was not let in or had to leave since the server started;
-    mas audit list --type 'certificate.*' says who and why.
+    So is it when none runs and agents need one. Refused counts who was not let in or had to leave since the
+    server started; mas audit list --kind security says who and why.
     """
     how = watched(watch, count, duration, until)
     async with open_system(call) as system:
@@ -141,7 +141,8 @@ async def status(
 
 
 def _verdict(found: AgentServersStatus) -> ExitCode:
-    return ExitCode.OK if found.servers and not found.alarms else ExitCode.NO
+    is_missed = found.is_wanted and not found.servers
+    return ExitCode.NO if is_missed or found.alarms else ExitCode.OK
 
 
 def _records(found: AgentServersStatus) -> list[dict[str, object]]:

@@ -16,7 +16,9 @@ from mas_core.ops.agent_runs import OnEvent
 from mas_core.ops.run_events import RunEvent
 from mas_core.ops.system import System
 from mas_core.server.place import place_of
+from mas_core.settings.project_config import load_config
 from mas_core.settings.target import Target
+from mas_core.settings.transport import wants_server
 
 if TYPE_CHECKING:
     from mas_core.server.handshakes import GrpcLog
@@ -43,6 +45,8 @@ class AgentServersStatus:
     servers: list[AgentServerStatus]
     now: int
     """Unix milliseconds by the store's clock."""
+    is_wanted: bool = False
+    """Whether the project says that agents go through one."""
 
     @property
     def alarms(self) -> list[str]:
@@ -164,4 +168,9 @@ async def agent_servers_status(system: System) -> AgentServersStatus:
         StoreUnreachable: The store does not answer.
     """
     servers = await system.agent_servers()
-    return AgentServersStatus(servers, await system.store.connection.time_ms())
+    project, is_wanted = system.target.project, False
+    if project is not None:
+        with contextlib.suppress(ConfigurationError):
+            loaded = load_config(project)
+            is_wanted = wants_server(loaded, loaded.specs())
+    return AgentServersStatus(servers, await system.store.connection.time_ms(), is_wanted)
