@@ -15,10 +15,14 @@ export class Mas {
   #stream;
   #ends = false;
 
-  // The address is host:port; the files are those of the SDK's variables.
+  // The address is host:port, with a name such as localhost; the files are those of the SDK's variables.
   constructor(address = process.env.MAS_SERVER, env = process.env) {
-    const files = [env.MAS_TLS_CA_PATH, env.MAS_TLS_KEY_PATH, env.MAS_TLS_CERT_PATH];
-    const credentials = grpc.credentials.createSsl(...files.map((path) => readFileSync(path)));
+    if (!address) throw new Error("set MAS_SERVER to the server's host:port, such as localhost:7443");
+    const files = ["MAS_TLS_CA_PATH", "MAS_TLS_KEY_PATH", "MAS_TLS_CERT_PATH"].map((name) => {
+      if (!env[name]) throw new Error(`set ${name} to a file in PEM`);
+      return readFileSync(env[name]);
+    });
+    const credentials = grpc.credentials.createSsl(...files);
     this.#stub = new mas.v1.Agents(address, credentials, { "grpc.keepalive_time_ms": 20_000 });
   }
 

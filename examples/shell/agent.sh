@@ -5,6 +5,18 @@
 #   agent.sh discover [CAPABILITY]
 # MAS_SERVER is host:port; MAS_TLS_CERT_PATH, MAS_TLS_KEY_PATH and MAS_TLS_CA_PATH are those of the SDK.
 set -euo pipefail
+usage() {
+  sed -n '2,6s/^# \?//p' "$0" >&2
+  exit 2
+}
+case ${1:-} in
+  send | request) [ $# -ge 3 ] || usage ;;
+  discover) ;;
+  *) usage ;;
+esac
+for name in MAS_SERVER MAS_TLS_CERT_PATH MAS_TLS_KEY_PATH MAS_TLS_CA_PATH; do
+  [ -n "${!name:-}" ] || { echo "$name is not set" >&2; usage; }
+done
 protos=${MAS_PROTOS:-$(dirname "$0")/../../mas_core/protocol}
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
@@ -47,9 +59,5 @@ case ${1:-} in
   discover)
     answer=$(echo "${2:+capabilities: $(quoted "$2")}" | call Discover DiscoverRequest DiscoverReply)
     sed -n 's/^  id: "\(.*\)"$/\1/p' <<< "$answer"
-    ;;
-  *)
-    sed -n '2,6s/^# \?//p' "$0" >&2
-    exit 2
     ;;
 esac

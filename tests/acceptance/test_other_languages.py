@@ -23,6 +23,7 @@ from mas_core.errors import AgentFailed, InvalidPayload
 pytestmark = pytest.mark.slow
 
 REPOSITORY = Path(__file__).parents[2]
+PROTO = REPOSITORY / "mas_core" / "protocol" / "agents.proto"
 SHELL = REPOSITORY / "examples" / "shell" / "agent.sh"
 NO_NETWORK = re.compile(
     r"ENOTFOUND|EAI_AGAIN|ECONNREFUSED|ECONNRESET|ENETUNREACH|ETIMEDOUT|EIDLETIMEOUT|E403|E50[234]"
@@ -89,15 +90,15 @@ def environment(server, agent_id: str = "stranger") -> Mapping[str, str]:
         "MAS_TLS_CERT_PATH": str(files.cert_path),
         "MAS_TLS_KEY_PATH": str(files.key_path),
         "MAS_TLS_CA_PATH": str(files.ca_path),
-        "MAS_PROTO": str(REPOSITORY / "mas_core" / "protocol" / "agents.proto"),
+        "MAS_PROTO": str(PROTO),
     }
 
 
-async def said_by(server, *words: str | Path) -> tuple[int, str, str]:
-    """Run a program as stranger: its exit code, output and errors."""
+async def said_by(server, *words: str | Path, agent_id: str = "stranger") -> tuple[int, str, str]:
+    """Run a program as an agent: its exit code, output and errors."""
     process = await asyncio.create_subprocess_exec(
         *map(str, words),
-        env=environment(server),
+        env=environment(server, agent_id),
         stdin=asyncio.subprocess.DEVNULL,
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.PIPE,
@@ -127,6 +128,31 @@ async def test_a_shell_sends_asks_and_discovers(served):
     assert err.startswith("forbidden: stranger may not send text.note to other")
 
 
+@pytest.mark.parametrize("words", [(), ("send",), ("request", "echo"), ("send", "echo", "text.note")])
+def test_the_shell_example_says_how_it_is_called(words):
+    """Whoever leaves out words or settings gets the usage and not a complaint of the shell."""
+    need("bash")
+    said = subprocess.run(
+        [SHELL, *words], env={"PATH": os.environ["PATH"]}, capture_output=True, text=True, check=False
+    )
+    assert said.returncode == 2
+    assert "agent.sh send TARGET TYPE [JSON]" in said.stderr
+    assert "unbound" not in said.stderr
+    assert ("MAS_SERVER is not set" in said.stderr) == (len(words) == 3)
+
+
+@pytest.mark.parametrize("script", ["ask.js", "shouter.js"])
+def test_the_node_example_names_the_setting_that_is_missing(node_example, script):
+    """In one line, without a trace."""
+    said = subprocess.run(
+        ["node", node_example / script, "send", "echo", "text.note"],
+        env={"PATH": os.environ["PATH"], "MAS_PROTO": str(PROTO)},
+        capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert said.returncode == 1
+    assert said.stderr == "set MAS_SERVER to the server's host:port, such as localhost:7443\n"
+
+
 async def test_node_sends_asks_receives_and_answers(served, node_example):
     """The agent in Node is one like any other: it is found, answers, sends, refuses, comes back."""
     echo = await served.system.run("echo", Echo)
@@ -139,6 +165,12 @@ async def test_node_sends_asks_receives_and_answers(served, node_example):
     assert err.startswith("forbidden: ")
     code, _, err = await said_by(served, "node", ask, "request", "echo", "text.echo", '{"fail": true}')
     assert (code, err) == (1, "invalid_payload: it is to fail\n")
+
+    # Who is not let in is told why, without a trace.
+    code, out, err = await said_by(served, "node", node_example / "shouter.js", agent_id="nobody")
+    assert (code, out) == (1, "")
+    assert err.startswith("agent_not_found: ")
+    assert err.count("\n") == 1
 
     shouter = await asyncio.create_subprocess_exec(
         "node", str(node_example / "shouter.js"),
