@@ -17,7 +17,7 @@ from mas_core.ops.project_certificates import ProjectCertificates, text_of
 from mas_core.ops.system import System
 from mas_core.security.certificates import Holder
 from mas_core.security.spiffe import read_certificate
-from mas_core.server.place import free_port, place_of, unusable
+from mas_core.server.place import free_port, host_and_port, place_of, unusable
 from mas_core.settings.agent_spec import AgentSpec
 from mas_core.settings.project_config import LoadedConfig
 from mas_core.settings.transport import (
@@ -47,12 +47,12 @@ def address_for(loaded: LoadedConfig) -> tuple[str, str]:
     """
     require_grpc()
     said = loaded.config.server_listen_addr
-    host, _, port = (said or DEFAULT_ADDRESS).rpartition(":")
+    host, port = host_and_port(said or DEFAULT_ADDRESS)
     try:
-        address = f"{host}:{free_port(host, int(port))}"
-    except (OSError, OverflowError) as error:
+        address = f"{host}:{free_port(host, port)}"
+    except OSError as error:
         if said is not None:
-            raise unusable(said, error) from None
+            raise unusable(said, error.strerror or str(error)) from None
         address = f"{host}:{free_port(host, 0)}"
     return address, loaded.config.agents_url or url_of(address)
 

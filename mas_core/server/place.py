@@ -13,6 +13,8 @@ from mas_core.settings.target import Target
 from mas_core.settings.tls_files import TlsFiles
 from mas_core.settings.transport import DEFAULT_ADDRESS, server_tls
 
+MAX_PORT = 65535
+
 
 @dataclass(frozen=True, slots=True)
 class ServerPlace:
@@ -54,11 +56,11 @@ class ServerPlace:
         Raises:
             ConfigurationError: Nobody can.
         """
-        host, _, port = self.address.rpartition(":")
+        host, port = host_and_port(self.address)
         try:
-            return free_port(host, int(port))
-        except (OSError, ValueError, OverflowError) as error:
-            raise unusable(self.address, error) from None
+            return free_port(host, port)
+        except OSError as error:
+            raise unusable(self.address, error.strerror or str(error)) from None
 
 
 def place_of(target: Target, address: str = "") -> ServerPlace:
@@ -94,9 +96,22 @@ def place_of(target: Target, address: str = "") -> ServerPlace:
     )
 
 
-def unusable(address: str, error: Exception) -> ConfigurationError:
+def host_and_port(address: str) -> tuple[str, int]:
+    """The two parts of HOST:PORT.
+
+    Raises:
+        ConfigurationError: It is written otherwise, or there is no such port.
+    """
+    host, colon, port = address.rpartition(":")
+    if not colon or not port:
+        raise unusable(address, "the port is missing; write HOST:PORT")
+    if not (port.isascii() and port.isdigit() and int(port[:6]) <= MAX_PORT):
+        raise unusable(address, f"{port!r} is no port; write HOST:PORT with 1 to {MAX_PORT}, or 0 for any")
+    return host, int(port)
+
+
+def unusable(address: str, reason: str) -> ConfigurationError:
     """What to say where nobody can listen."""
-    reason = getattr(error, "strerror", None) or "write host:port"
     return ConfigurationError(
         f"nothing can listen at {address}: {reason}",
         hint=("mas server status", "mas config get server_listen_addr"),
@@ -107,7 +122,7 @@ def free_port(host: str, port: int) -> int:
     """The port that somebody could listen at now, any free one for 0.
 
     Raises:
-        OSError, OverflowError: Nobody can listen there.
+        OSError: Nobody can listen there.
     """
     (family, kind, _, _, place), *_ = socket.getaddrinfo(
         host.strip("[]") or None, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE

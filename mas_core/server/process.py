@@ -53,6 +53,8 @@ async def serve(
     """
     keys, files = _keys(target), place.files
     place.require_in_force()
+    # gRPC would take a port modulo 65536, and say of a taken one only that it failed.
+    place.require_free()
     async with _store(target) as store:
         await _check_name(store, server_id)
         name = server_id or f"srv-{new_instance_id()[:8]}"

@@ -121,8 +121,9 @@ class Server:
                 self.bearer_address = listen_for_bearers(server, self.bearer_address)
         except RuntimeError as error:
             raise ConfigurationError(
-                f"nothing can listen at {self.address}: {error}", hint="mas config get server_listen_addr"
-            ) from None
+                f"nothing can listen at {self.address}: another program may have taken it just now",
+                hint=("mas server status", "mas config get server_listen_addr"),
+            ) from error
         await server.start()
         for service in ("", *services):
             await self._health.set(service, health_pb2.HealthCheckResponse.SERVING)

@@ -91,6 +91,7 @@ def test_a_server_tells_who_it_is_and_ends_in_order(call, server, monkeypatch):
         stranger.settimeout(5)
         assert b"200" not in stranger.recv(100)
     taken = call("server", "run", "--check", "--listen", row["address"])
+    taken_again = call("server", "run", "--listen", row["address"])
     named = call("server", "run", "--check", "--listen", "127.0.0.1:0", "--id", row["id"])
     for _ in range(100):
         if (seen := call("server", "status")[1][0])["refused"]:
@@ -111,6 +112,9 @@ def test_a_server_tells_who_it_is_and_ends_in_order(call, server, monkeypatch):
     assert f"server {row['id']}" in [item["name"] for item in health]
     assert (taken[0], named[0]) == (2, 7)
     assert "Address already in use" in taken[2]
+    assert taken_again[0] == 2
+    assert f"nothing can listen at {row['address']}: Address already in use" in taken_again[2]
+    assert "GRPC_VERBOSITY" not in taken_again[2] + words
     assert told == ["stopping", "stopped"]
     assert server.wait(10) == 0
     assert "handshake.refused" in words
@@ -118,6 +122,25 @@ def test_a_server_tells_who_it_is_and_ends_in_order(call, server, monkeypatch):
     assert call("server", "status")[:2] == (0, [])
     monkeypatch.setenv("MAS_TRANSPORT", "server")
     assert call("server", "status")[:2] == (1, [])
+
+
+@pytest.mark.parametrize("only_check", [(), ("--check",)])
+@pytest.mark.parametrize(
+    ("address", "said"),
+    [
+        ("127.0.0.1:80000", "'80000' is no port"),
+        ("127.0.0.1:http", "'http' is no port"),
+        ("foo", "the port is missing; write HOST:PORT"),
+        ("foo:", "the port is missing"),
+    ],
+)
+def test_an_address_that_is_none_is_refused(call, address, said, only_check):
+    """gRPC would listen at the port modulo 65536; exit code 2 says what is wrong instead."""
+    ensure_authority(call)
+    code, _, words = call("server", "run", "--listen", address, *only_check)
+    assert code == 2
+    assert f"nothing can listen at {address}: " in words
+    assert said in words
 
 
 def test_a_certificate_that_no_agent_would_take_is_refused_before_it_listens(call, project):
