@@ -19,6 +19,7 @@ from mas_core.agent.sending_queue import (
     SendingQueue,
     SentFrame,
     Waiting,
+    by_partition,
     pack_envelope,
 )
 from mas_core.base.clock import CarriedClock
@@ -112,10 +113,11 @@ class Outbox:
         route: str = "",
         timeout_s: float = SEND_TIMEOUT_S,
     ) -> asyncio.Future[list[Receipt]]:
-        """Queue messages for one target and lane; the future gives the gateway's receipts.
+        """Queue messages for one lane; the future gives the gateway's receipts.
 
         Args:
-            envelopes: The messages, 1 to MAX_FRAME_MESSAGES; several must fit into one frame.
+            envelopes: The messages, 1 to MAX_FRAME_MESSAGES, to targets of one partition; several must fit into one
+                frame.
             route: The agent to whose partition they go; their target when left out.
             timeout_s: After so many seconds without a receipt the future fails with GatewayDown.
 
@@ -220,7 +222,8 @@ class Outbox:
         self._layout = self._store.layout.number
         self._is_moving = False
         for waiting in held:
-            self._queue_of(waiting).waiting.append(waiting)
+            for part in by_partition(waiting, self._store.layout.partitions):
+                self._queue_of(part).waiting.append(part)
         log.info("layout.entered", agent=self._link.agent_id, layout=self._layout)
         self._wake.set()
 

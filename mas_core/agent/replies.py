@@ -110,8 +110,13 @@ class Replies:
     async def _read(self) -> None:
         after = "0-0"
         kept = 0
+        was_away = False
         while True:
             try:
+                if was_away:
+                    # Nobody keeps for ever what tells of a change.
+                    await self._store.follow_layout()
+                    was_away = False
                 entries = await self._store.read_replies(self._link.instance, after, _BLOCK_MS)
                 for entry, frame in entries:
                     after = entry
@@ -126,6 +131,7 @@ class Replies:
                 await asyncio.sleep(_SHUT_OUT_S)
             except MasError as error:
                 log.warning("store.unavailable", agent=self._store.agent_id, reason=error.message)
+                was_away = True
                 await asyncio.sleep(_RECONNECT_S)
 
     def _take(self, frame: Frame) -> None:

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import asyncio
-from collections import OrderedDict, deque
+from collections import OrderedDict, defaultdict, deque
 from dataclasses import dataclass, field
+from functools import partial
 from itertools import chain
 from typing import Final
 
 import msgspec
 
+from mas_core.base.ids import partition_of
 from mas_core.errors import InvalidPayload, MasError
 from mas_core.model.decision import Receipt
 from mas_core.model.frame import MAX_FRAME_BYTES, MAX_FRAME_MESSAGES, MAX_UNANSWERED_FRAMES, Frame
@@ -22,6 +24,7 @@ RESEND_AFTER_S = 2.0
 MAX_RESEND_AFTER_S = 60.0
 
 PACKER: Final = msgspec.msgpack.Encoder()
+_ENVELOPES: Final = msgspec.msgpack.Decoder(Envelope)
 
 
 class Waiting(msgspec.Struct, eq=False):
@@ -116,6 +119,50 @@ class SendingQueue:
                 groups.append(waiting)
                 count += len(waiting.packed)
         return groups
+
+
+def by_partition(waiting: Waiting, partitions: int) -> list[Waiting]:
+    """What was submitted together, in parts that each belong to one partition.
+
+    Targets that shared a partition need not share one after a change. Each part has an answer of its own; together
+    they answer the whole.
+    """
+    if len(waiting.ids) == 1:
+        return [waiting]
+    places: defaultdict[int, list[int]] = defaultdict(list)
+    for at, text in enumerate(waiting.packed):
+        places[partition_of(_ENVELOPES.decode(text).target, partitions)].append(at)
+    if len(places) == 1:
+        return [waiting]
+    parts = [_part(waiting, chosen) for chosen in places.values()]
+    together = asyncio.gather(*(part.answer for part in parts))
+    together.add_done_callback(partial(_answer_whole, waiting, list(chain(*places.values()))))
+    # Nobody waits any more for the parts of what was given up.
+    waiting.answer.add_done_callback(lambda _answer: together.cancel())
+    return parts
+
+
+def _part(waiting: Waiting, chosen: list[int]) -> Waiting:
+    packed = [waiting.packed[at] for at in chosen]
+    return msgspec.structs.replace(
+        waiting,
+        ids=[waiting.ids[at] for at in chosen],
+        packed=packed,
+        size=sum(map(len, packed)),
+        answer=asyncio.get_running_loop().create_future(),
+        route=_ENVELOPES.decode(packed[0]).target,
+    )
+
+
+def _answer_whole(waiting: Waiting, order: list[int], parts: asyncio.Future[list[list[Receipt]]]) -> None:
+    if parts.cancelled() or waiting.answer.done():
+        return
+    error = parts.exception()
+    if error is not None:
+        waiting.answer.set_exception(error)
+        return
+    receipts = dict(zip(order, chain(*parts.result()), strict=True))
+    waiting.answer.set_result([receipts[at] for at in range(len(waiting.ids))])
 
 
 def pack_envelope(envelope: Envelope) -> msgspec.Raw:

@@ -17,7 +17,6 @@ from mas_core.errors import MasError
 from mas_core.model.message import AgentMessage, Delivery
 from mas_core.model.topic import RENEW_S, REPORT, SUBSCRIBE, Told, ToldTopic
 from mas_core.store.contract import TopicReading
-from mas_core.store.topics import partition_of_topic
 
 log = get_logger(__name__)
 
@@ -109,11 +108,17 @@ class TopicDesk:
         Raises:
             GatewayDown: No gateway answers.
         """
-        for partition in range(self.logs.partitions):
-            await self._ask(
-                SUBSCRIBE, {**self._wanted(), "forget": [pattern]}, route_to(partition, self.logs)
-            )
-            await self.logs.drop_groups(partition, f"{self.group}/{pattern}")
+        while True:
+            layout, partitions = self.logs.layout, self.logs.partitions
+            for partition in range(partitions):
+                data = {**self._wanted(), "forget": [pattern]}
+                await self._ask(SUBSCRIBE, data, route_to(partition, partitions))
+                if layout != self.logs.layout:
+                    # The question went elsewhere.
+                    break
+                await self.logs.drop_groups(partition, f"{self.group}/{pattern}")
+            else:
+                return
 
     async def stop(self) -> None:
         """End all subscriptions."""
@@ -150,8 +155,7 @@ class TopicDesk:
         """Tell the gateway what is wrong with an entry; it does not matter if that is lost."""
         if len(self._tasks) < MAX_REPORTS:
             data = {"topic": topic, "entry": entry, "code": code[:64], "message_id": message_id}
-            partition = partition_of_topic(topic, self.logs.partitions)
-            self._start(self._report(data, route_to(partition, self.logs)))
+            self._start(self._report(data, f"topic:{topic}"))
 
     async def _report(self, data: dict[str, str], route: str) -> None:
         with contextlib.suppress(MasError):
@@ -168,7 +172,11 @@ class TopicDesk:
 
     async def _keep_up(self) -> None:
         while True:
-            await asyncio.sleep(RENEW_S)
+            renew_at = time.monotonic() + RENEW_S
+            while True:
+                await asyncio.sleep(REFRESH_S)
+                if time.monotonic() > renew_at or self._layout != self.logs.layout:
+                    break
             try:
                 await self._renew()
             except MasError as error:
@@ -189,10 +197,9 @@ class TopicDesk:
             while True:
                 asked = list(self._subscriptions)
                 wanted = self._wanted()
-                partitions = range(self.logs.partitions)
-                answers = await asyncio.gather(
-                    *(self._renew_in(partition, wanted) for partition in partitions)
-                )
+                partitions = self.logs.partitions
+                routes = [route_to(partition, partitions) for partition in range(partitions)]
+                answers = await asyncio.gather(*(self._renew_in(route, wanted) for route in routes))
                 self._asked_at = time.monotonic()
                 if self._layout == self.logs.layout:
                     break
@@ -207,12 +214,12 @@ class TopicDesk:
                         subscription.lost(name)
                 subscription.reader.began(min(now for _, now in answers))
 
-    async def _renew_in(self, partition: int, wanted: dict[str, list[str]]) -> tuple[list[ToldTopic], int]:
+    async def _renew_in(self, route: str, wanted: dict[str, list[str]]) -> tuple[list[ToldTopic], int]:
         """Ask one partition, page by page; the topics, and when it answered first."""
         found: list[ToldTopic] = []
         after, now = "", 0
         while True:
-            reply = await self._ask(SUBSCRIBE, {**wanted, "after": after}, route_to(partition, self.logs))
+            reply = await self._ask(SUBSCRIBE, {**wanted, "after": after}, route)
             told = msgspec.convert(reply.data, Told)
             now = now or told.now
             for subscription in list(self._subscriptions):
@@ -231,9 +238,9 @@ class TopicDesk:
                     await subscription.reader.told(topic, told.since.get(subscription.pattern, 0))
 
 
-def route_to(partition: int, logs: TopicReading) -> str:
-    """A name that belongs to a partition."""
+def route_to(partition: int, partitions: int) -> str:
+    """A name that belongs to one of so many partitions."""
     number = 0
-    while partition_of(f"route-{number}", logs.partitions) != partition:
+    while partition_of(f"route-{number}", partitions) != partition:
         number += 1
     return f"route-{number}"

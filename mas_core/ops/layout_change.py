@@ -86,6 +86,7 @@ class LayoutChange:
         failpoint("partitions.letters_moved")
         await self._move_fields()
         await self._move_resources()
+        await self.moves.note_end(self._names.layout)
         return len(moved)
 
     async def check_approvals(self) -> None:
@@ -225,7 +226,9 @@ class LayoutChange:
             for name in await self.moves.names(partition):
                 resource = resource_of(name)
                 target = belongs(resource, self._after) if resource else partition
-                if target != partition:
+                # Whoever knew another layout may have made an empty log where none belongs.
+                is_its_place = belongs(resource, self._before) == partition
+                if target != partition and is_its_place:
                     await self.moves.move_key(name, partition, target)
 
     async def _share_places(self) -> None:

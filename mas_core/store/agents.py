@@ -230,7 +230,11 @@ class AgentStore:
     async def read_replies(self, instance: str, after: str, block_ms: int) -> list[tuple[str, Frame]]:
         """Replies and receipts after `after`; waits when there are none."""
         key = self._keys.replies(self.partition, self.agent_id, instance)
-        reply = await self._connection.wait("XREAD", "COUNT", 64, "BLOCK", block_ms, "STREAMS", key, after)
+        # Nothing is read from there, but it fails once this layout has ended: so those learn it who only wait.
+        end = self._keys.layout_end(self.partition, self.agent_id, self._located)
+        reply = await self._connection.wait(
+            "XREAD", "COUNT", 64, "BLOCK", block_ms, "STREAMS", key, end, after, "0"
+        )
         if reply and self._connection.replicas:
             # A reply may be here before a replica has it, and its record.
             pipeline = Pipeline()

@@ -19,6 +19,8 @@ _EXPIRING = (
     b"finished:",
 )  # fmt: skip
 """How keys that always have an expiry begin, after the prefix of their partition."""
+LAYOUT_END = "layout-"
+"""How a name begins where others have an instance; no instance is called so."""
 
 _SHARES = (10, 2, 6, 4, 8, 0, 1, 5, 9, 7, 11, 3)
 """Which twelfth of the slots each partition lies in: whatever their number, they spread over the nodes of a cluster
@@ -147,6 +149,10 @@ class Keys:
     def replies(self, partition: int, agent_id: str, instance: str) -> str:
         """Stream: replies and receipts for one running instance."""
         return f"{self._prefix[partition]}replies:{agent_id}:{instance}"
+
+    def layout_end(self, partition: int, agent_id: str, number: int) -> str:
+        """String with expiry: the layout of this number has ended; read beside the replies, under their rights."""
+        return f"{self._prefix[partition]}replies:{agent_id}:{LAYOUT_END}{number}"
 
     def audit(self, partition: int) -> str:
         """Stream: audit records in blocks; the id of a block is the sequence of its last record."""

@@ -17,7 +17,7 @@ from mas_core.errors import InternalError
 from mas_core.model.priority import LANES
 from mas_core.store.commits import KEPT_CHANGES
 from mas_core.store.connection import Connection, Pipeline
-from mas_core.store.keys import Keys, Layout
+from mas_core.store.keys import LAYOUT_END, Keys, Layout
 from mas_core.store.stored import hash_of
 from mas_core.store.wire import Argument
 
@@ -113,6 +113,9 @@ class Moves:
             marks = [name for name, kind in zip(chunk, kinds, strict=True) if _text(kind) == "string"]
             others += [name for name, kind in zip(chunk, kinds, strict=True) if _text(kind) != "string"]
             for name in marks:
+                if f":{LAYOUT_END}" in name:
+                    # It says which layout has ended, so it is as true after the next change.
+                    continue
                 if _text(await self._connection.call("GET", prefix + name)) != mark:
                     await self._connection.call("DEL", prefix + name)
         return others
@@ -145,6 +148,17 @@ class Moves:
                 )
                 pipeline.add("SREM", self._keys.agents(source), subject)
                 await self._connection.run_safely(pipeline)
+
+    async def note_end(self, layout: Layout) -> None:
+        """Tell every agent that a layout has ended, where its instances read: also one that moves nowhere."""
+        for partition in range(layout.width):
+            agent_ids = await self.registered(partition)
+            for start in range(0, len(agent_ids), CHUNK):
+                pipeline = Pipeline()
+                for agent_id in agent_ids[start : start + CHUNK]:
+                    name = self._keys.layout_end(belongs(agent_id, layout), agent_id, layout.number)
+                    pipeline.add("SET", name, 1, "PX", MARK_STAYS_MS)
+                await self._connection.run(pipeline)
 
     async def move_key(self, name: str, source: int, target: int) -> None:
         """Move a key that no running agent touches."""

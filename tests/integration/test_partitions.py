@@ -6,11 +6,10 @@ import signal
 import sys
 
 import pytest
-from support.systems import Recorder, live_system
+from support.systems import REMOTE, Recorder, live_system
 from support.waiting import until
 
 from mas_core.agent import Agent
-from mas_core.agent.client import Client
 from mas_core.agent.leadership import Leadership
 from mas_core.agent.supervisor import Supervisor
 from mas_core.base.ids import partition_of
@@ -20,6 +19,7 @@ from mas_core.ops.dead_letter_views import Wanted, list_letters, payload
 from mas_core.ops.system import System
 from mas_core.store.keys import Layout
 
+RESOURCES = ("leader:>", "task:>")
 NAMES = [f"agent{number}" for number in (1, 2, 3, 4, 5, 8, 9, 10)]
 
 
@@ -199,8 +199,7 @@ async def test_what_was_agreed_moves_along(server_url):
     """Terms go on where they were, tasks stay assigned, and former leaders stay shut out."""
     groups, ids = [f"group{number}" for number in range(8)], [f"task{number}" for number in range(8)]
     async with system_of(server_url) as system:
-        resources = ("leader:>", "task:>")
-        await system.allow(*(("alice", resource) for resource in resources))
+        await system.allow(*(("alice", resource) for resource in RESOURCES))
         alice = await system.client("alice")
         first = [Leadership(alice, group, lease=60) for group in groups]
         for leading in first:
@@ -215,16 +214,69 @@ async def test_what_was_agreed_moves_along(server_url):
             terms = {group.name: group.term for group in await leaders.groups(system.system)}
             assert terms == dict.fromkeys(groups, 1)
 
-        async with Client(system.store, "alice", system.tokens["alice"]) as again:
-            for number, name in enumerate(ids):
-                assert (await Supervisor(again, f"queue{number}").get(name)).status == "waiting"
-            for group in groups:
-                later = Leadership(again, group, lease=60)
-                await later.campaign()
-                assert later.term == 2
-                await again.send("asleep", "x", {}, headers=later.headers)
-                with pytest.raises(Forbidden):
-                    await again.send("asleep", "x", {}, headers=fences[group])
+        for number, name in enumerate(ids):
+            assert (await Supervisor(alice, f"queue{number}").get(name)).status == "waiting"
+        again = await system.client("alice")
+        for group in groups:
+            later = Leadership(again, group, lease=60)
+            await later.campaign()
+            assert later.term == 2
+            await again.send("asleep", "x", {}, headers=later.headers)
+            with pytest.raises(Forbidden):
+                await again.send("asleep", "x", {}, headers=fences[group])
+
+
+class Worker(Agent):
+    """Does whatever task there is."""
+
+    @Agent.task("work")
+    async def work(self, task, _wanted=None):
+        """Say who did it."""
+        return {"by": self.id}
+
+
+@pytest.mark.parametrize("prefix", ["", REMOTE])
+async def test_those_who_only_wait_follow(server_url, prefix):
+    """Instances with stores of their own: one that leads, one that sends to many, and two that do nothing."""
+    async with system_of(prefix + server_url) as system:
+        await system.allow(*((name, resource) for name in ("alice", "carol") for resource in RESOURCES))
+        alice, carol = await system.client("alice"), await system.client("carol")
+        idle = [await system.client(name) for name in ("agent2", "agent1")]
+        assert [partition_of(client.agent_id, 4) for client in idle] == [0, 1]
+        groups = [f"group{number}" for number in range(3)]
+        leading = [Leadership(alice, group, lease=60) for group in groups]
+        for leader in leading:
+            await leader.campaign()
+        task = await Supervisor(alice).assign("work")
+
+        async with System(system.system.target) as operator:
+            await partitions.set_partitions(operator, 4)
+        receipts = await alice.send_to_all(NAMES, "x", {})
+        assert {receipt.decision for receipt in receipts} == {"allowed"}
+        await until(lambda: {client._store.partitions for client in idle} == {4}, seconds=5)
+
+        async with asyncio.timeout(10):
+            worker = await system.run("carol", Worker)
+            assert await Supervisor(alice).result(task) == {"by": worker.id}
+            for leader in leading:
+                await leader.resign()
+            following = [Leadership(carol, group, lease=60) for group in groups]
+            assert await asyncio.gather(*(leader.campaign() for leader in following)) == [True] * 3
+            assert [leader.term for leader in following] == [2] * 3
+
+
+async def test_a_log_where_none_belongs_replaces_no_other(server_url):
+    """What a subscriber makes that knows another layout is not what messages are in."""
+    async with system_of(server_url, partitions=3) as system:
+        await system.allow(("alice", "topic:news"))
+        alice = await system.client("alice")
+        await alice.publish("news", {"n": 1})
+        right = partition_of("topic:news", 3)
+        for partition in {0, 1, 2} - {right}:
+            await system.store.topics.create_group(partition, "news", "alice/news", "0-0")
+        await partitions.set_partitions(system.system, 2)
+        async with alice.subscribe("news", start="beginning") as messages, asyncio.timeout(10):
+            assert (await anext(aiter(messages))).data == {"n": 1}
 
 
 @pytest.mark.parametrize("place", PLACES)

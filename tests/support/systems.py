@@ -152,6 +152,11 @@ class LiveSystem:
     async def client(self, agent_id: str) -> Client:
         """A started client that sends as an agent, stopped when the test ends."""
         store: AgentSide = self.store
+        if not self.store.connection.is_memory and self.serving is None:
+            store = Store(
+                self.system.target.url, namespace=self.store.namespace, partitions=self.store.partitions
+            )
+            self.stack.push_async_callback(store.close)
         if self.serving is not None:
             store = (
                 await connect(
