@@ -12,7 +12,7 @@ from mas_core.errors import MasError
 from mas_core.ops.certificate_facts import rotation_command
 from mas_core.ops.project_certificates import ProjectCertificates
 from mas_core.security.certificate_files import read_pair
-from mas_core.security.certificates import Holder
+from mas_core.security.certificates import Holder, issued_at
 from mas_core.settings.agent_spec import AgentSpec
 from mas_core.settings.project_config import LoadedConfig
 
@@ -79,7 +79,7 @@ def _of_holder(
         yield CertificateProblem(f"the certificate of {who} cannot be used: {error.message}", inspect)
         return
     end = certificate.not_valid_after_utc
-    if end - now < (end - certificate.not_valid_before_utc) * ENDING:
+    if end - now < (end - issued_at(certificate)) * ENDING:
         fix = _rotation(certificates, holder, certificate) or inspect
         yield CertificateProblem(f"the certificate of {who} {_ends(end, now)}", fix)
 

@@ -10,7 +10,7 @@ import asyncio
 import contextlib
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Final
 
 from mas_core.base.logs import get_logger
@@ -113,7 +113,8 @@ def _is_due(certificates: ProjectCertificates, holder: Holder, now: datetime) ->
             read_pair(place.certificate, place.key)
             # From an authority that issues no more, it is renewed while that is still trusted.
             current = certificates.folder.required_authority().has_issued(certificate)
-            return now >= renewal_due(certificate) or not current
+            # What is due before the next look is due now: of a life of two minutes that would come too late.
+            return now + timedelta(seconds=LOOK_EVERY_S) >= renewal_due(certificate) or not current
         # A writer that died between key and certificate has left a pair that nobody can use.
         return place.key != place.certificate and place.key.exists()
     except MasError as error:

@@ -257,13 +257,18 @@ def lifetime_of(certificate: x509.Certificate, authorities: Iterable[x509.Certif
     """
     if any(each.not_valid_after_utc <= certificate.not_valid_after_utc for each in authorities):
         return LIFETIME
-    life = certificate.not_valid_after_utc - certificate.not_valid_before_utc
-    return max(MIN_LIFETIME, life - BACKDATED)
+    return max(MIN_LIFETIME, certificate.not_valid_after_utc - issued_at(certificate))
+
+
+def issued_at(certificate: x509.Certificate) -> datetime:
+    """When a certificate was issued: what it began early, for clocks that are behind, is no part of its life."""
+    begin, end = certificate.not_valid_before_utc, certificate.not_valid_after_utc
+    return begin + BACKDATED if end - begin > BACKDATED else begin
 
 
 def renewal_due(certificate: x509.Certificate) -> datetime:
     """When a certificate should be renewed: after two thirds of its life, so that a third is left to do it."""
-    begin, end = certificate.not_valid_before_utc, certificate.not_valid_after_utc
+    begin, end = issued_at(certificate), certificate.not_valid_after_utc
     return begin + (end - begin) * RENEWED_AFTER
 
 

@@ -97,13 +97,20 @@ def test_certificates_are_short_lived_and_never_outlive_their_authority():
     assert certificate.not_valid_before_utc == NOW - BACKDATED
     assert certificate.not_valid_after_utc == NOW + timedelta(hours=24)
     assert long.not_valid_after_utc == AUTHORITY.certificate.not_valid_after_utc
-    assert timedelta(hours=15) < renewal_due(certificate) - NOW < timedelta(hours=16)
     assert certificate.serial_number != long.serial_number
     for lifetime in (timedelta(), timedelta(days=-1), timedelta(days=5000)):
         with pytest.raises(UsageError):
             issued(ALICE, lifetime=lifetime)
     with pytest.raises(ConfigurationError, match="expired"):
         AUTHORITY.issue(ALICE, new_key().public_key(), now=NOW + timedelta(days=366))
+
+
+@pytest.mark.parametrize("lifetime", [timedelta(minutes=1), timedelta(minutes=30), timedelta(hours=24)])
+def test_renewal_is_due_after_two_thirds_of_what_was_asked_for(lifetime):
+    """What it begins early is no part of its life, so that a short one is not due at once."""
+    certificate, _ = issued(ALICE, lifetime=lifetime)
+
+    assert renewal_due(certificate) - NOW == lifetime * 2 / 3
 
 
 def test_a_renewed_certificate_counts_as_long_as_the_one_before():
