@@ -45,7 +45,7 @@ _NEEDED: Final[Mapping[Permission, tuple[str, ...]]] = {
             "policy test",
         ),
         *("rbac list", "rbac check", "rbac explain", "rbac export", "rbac diff", "rbac history"),
-        *("rbac role list", "rbac capability list", "redis-users list"),
+        *("rbac role list", "rbac capability list", "redis-users list", "cert list"),
     ),
     "follow": ("watch", "record", "trace"),
     "open": (

@@ -84,6 +84,7 @@
     │  ├─ BackupInvalid          path
     │  └─ DecryptionFailed
     └─ InternalError             a bug of ours
+       └─ StoreForbidden         the user of the server lacks a right
 
 The docstring of a class is its message when none is given, so it speaks to the person who reads it.
 Fields carry the facts; `hint` holds commands that can be typed as they stand.
@@ -647,3 +648,9 @@ class InternalError(MasError):
     """This is a bug of mas, not of the caller."""
 
     code = "internal"
+
+
+class StoreForbidden(InternalError):
+    """The user of the Redis or Valkey server may not do this."""
+
+    code = "store_forbidden"

@@ -19,7 +19,15 @@ from mas_core.errors import (
     RoleForbidden,
     Unreachable,
 )
-from mas_core.model.operators import FIELDS_OF_OPERATORS, OWNED_FIELDS, WRITES, Permission, Role
+from mas_core.model.operators import (
+    FIELDS_OF_OPERATORS,
+    GRANTS,
+    OWNED_FIELDS,
+    ROLES,
+    WRITES,
+    Permission,
+    Role,
+)
 from mas_core.model.policy import PolicyDocument
 from mas_core.registry.policy_record import PolicyRecord
 from mas_core.registry.signed import Macs
@@ -63,7 +71,7 @@ class Access:
         if not self.may(permission):
             raise RoleForbidden(
                 f"{self.operator} may not do this: {what or 'it'} takes the permission {permission}, "
-                f"which the role {self.role} does not give",
+                f"which the role {self.role} does not give; {_who_may(permission)}",
                 hint="mas help operators",
                 operator=self.operator,
                 role=self.role,
@@ -90,6 +98,14 @@ class Access:
         for field in PolicyDocument.__struct_fields__:
             if field not in NOT_POLICY and getattr(before, field) != getattr(after, field):
                 self.require(_takes(field), f"to change {field} of the policy")
+
+
+def _who_may(permission: Permission) -> str:
+    roles = [role for role in ROLES if permission in GRANTS[role]]
+    if not roles:
+        return "only the owner of the gateway's keys has it"
+    *others, last = roles
+    return f"{', '.join(others)} and {last} have it" if others else f"{last} has it"
 
 
 def _takes(field: str) -> Permission:

@@ -16,6 +16,7 @@ from mas_core.errors import (
     LockHeld,
     MasError,
     ReplicasBehind,
+    StoreForbidden,
     StoreFull,
     StoreUnreachable,
     Unauthenticated,
@@ -368,8 +369,8 @@ def _meaning(error: Failure, url: str) -> MasError:
         )
     if code in _UNAVAILABLE or text.startswith("ERR max number of clients"):
         return StoreUnreachable(f"the server at {url} takes no commands: {text}")
-    if code == "NOPERM":
-        return InternalError(
+    if code == "NOPERM" or "ACL failure in script" in text:
+        return StoreForbidden(
             f"the user of the server may not do this: {text}",
             hint=("mas redis-users list", "mas agent provision AGENT", "mas redis-users apply"),
         )

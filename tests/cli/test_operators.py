@@ -165,6 +165,17 @@ def test_s5_what_a_role_does_not_permit_is_refused_and_recorded(mas, staffed, ac
     assert {row["type"] for row in found} <= commands
     assert all(row["details"]["role"] == name.removeprefix("the-") for row in found)
     assert "takes the permission" in found[0]["reason"]
+    who = {
+        "see": "viewer, operator and security have it",
+        "open": "operator has it",
+        "operate": "operator has it",
+        "secure": "security has it",
+        "evidence": "auditor has it",
+        "own": "only the owner of the gateway's keys has it",
+    }
+    for row in found:
+        needed = row["reason"].partition("the permission ")[2].partition(",")[0]
+        assert row["reason"].endswith(f"; {who[needed]}")
 
 
 def test_what_roles_permit_works_with_their_files_alone(mas, staffed, act_as):
@@ -364,6 +375,14 @@ def test_s5_with_a_user_of_the_server_that_only_reads_nothing_can_be_changed(
     for said in READING["the-auditor"]:
         ran = mas("--url", re.sub("//[^@/]*@", f"//{login}@", target.url), *said.split())
         assert ran.code == 0, (said, ran.err)
+    # With the keys of the owner no role forbids it, and the server does: that is no bug.
+    monkeypatch.delenv("MAS_OPERATOR")
+    monkeypatch.setenv("MAS_URL", re.sub("//[^@/]*@", f"//{login}@", target.url))
+    monkeypatch.chdir(staffed)
+    ran = mas("status", "-o", "json")
+    assert (ran.code, ran.error["code"]) == (5, "store_forbidden"), ran.err
+    assert "may not do this" in ran.error["message"]
+    monkeypatch.delenv("MAS_URL")
     policy, state_of = f"{target.namespace}:policy", f"{target.namespace}:{{0}}:state:calculator"
     for command in (
         ("HSET", policy, "document", "{}"),
