@@ -88,9 +88,9 @@ def run(
         call.out.records(_COLUMNS, _records(found))
         call.talk.say(f"a server can run here, beside {len(found.servers)} others")
         return ExitCode.OK
-    agent_servers.require_grpc()
     report = RunReport(call)
     with agent_servers.grpc_log() as log:
+        agent_servers.require_grpc()
         log_to_stderr(as_text=log_format == "text")
 
         async def work(lifetime: Lifetime) -> None:

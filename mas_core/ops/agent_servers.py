@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import importlib.util
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from importlib import import_module
 from typing import TYPE_CHECKING
 
 from mas_core.errors import ConfigurationError, DeadlineExceeded
@@ -55,18 +55,20 @@ class AgentServersStatus:
 
 
 def require_grpc() -> None:
-    """Make sure that gRPC is installed.
+    """Make sure that gRPC is installed and can be loaded.
 
     Raises:
-        ConfigurationError: It is not.
+        ConfigurationError: It is not, or cannot.
     """
-    modules = ("grpc", "grpc_health", "grpc_reflection", "google.protobuf")
-    with contextlib.suppress(ModuleNotFoundError):
-        if all(importlib.util.find_spec(name) for name in modules):
-            return
-    raise ConfigurationError(
-        "server mode needs gRPC, which is not installed", hint="python -m pip install 'mas[grpc]'"
-    )
+    try:
+        for name in ("grpc", "grpc_health.v1.health", "grpc_reflection.v1alpha.reflection"):
+            import_module(name)
+    except ImportError as error:
+        is_missing = isinstance(error, ModuleNotFoundError)
+        problem = "which is not installed" if is_missing else f"which cannot be loaded: {error}"
+        raise ConfigurationError(
+            f"server mode needs gRPC, {problem}", hint="python -m pip install 'mas[grpc]'"
+        ) from error
 
 
 @contextmanager

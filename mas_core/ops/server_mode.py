@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
-from mas_core.errors import ConfigurationError, DeadlineExceeded
+from mas_core.errors import ConfigurationError, DeadlineExceeded, StoreFull, StoreUnreachable
 from mas_core.ops.agent_servers import require_grpc
 from mas_core.ops.certificate_facts import names_in
 from mas_core.ops.certificates import issue, make_authority, rotate
@@ -35,6 +35,8 @@ if TYPE_CHECKING:
     from mas_core.runner.service_process import ServiceProcess
 
 LOOK_S = 0.05
+_PASSING = frozenset({StoreUnreachable.code, StoreFull.code})
+"""Failures of a server that another attempt may not meet."""
 
 
 def address_for(loaded: LoadedConfig) -> tuple[str, str]:
@@ -127,7 +129,7 @@ async def start_server(
         deadline: By the monotonic clock.
 
     Raises:
-        ConfigurationError: A certificate is missing, or cannot be used.
+        ConfigurationError: A certificate is missing or cannot be used, or the server cannot run.
         DeadlineExceeded: It did not listen in time.
     """
     require_certificates(loaded, specs)
@@ -137,6 +139,12 @@ async def start_server(
         for server in await system.agent_servers():
             if server.pid == service.pid:
                 return server.address
+        failure = service.failure
+        if failure is not None and failure.code not in _PASSING:
+            raise ConfigurationError(
+                f"the server of agents cannot run: {failure.reason}",
+                hint=failure.hint or "tail .mas/logs/grpc.log",
+            )
         await asyncio.sleep(LOOK_S)
     raise DeadlineExceeded("the server of agents did not start", hint="tail .mas/logs/grpc.log")
 

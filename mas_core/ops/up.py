@@ -32,7 +32,7 @@ from mas_core.ops.scan_rules import scan_problems
 from mas_core.ops.server_users import apply_at_start
 from mas_core.ops.spec_choice import SpecChoice
 from mas_core.ops.system import System
-from mas_core.runner.service_process import ServiceProcess
+from mas_core.runner.service_process import Failure, ServiceProcess
 from mas_core.security.gateway_keys import GatewayKeys
 from mas_core.settings.project import Project
 from mas_core.settings.project_config import LoadedConfig, load_config
@@ -279,11 +279,17 @@ def _service(
         f"{kind}.log",
         project,
         arguments,
-        lambda code: on_event(
-            RunEvent("problem", f"the {kind} ended ({ending(code)}) and is started again", state="exited")
-        ),
-        lambda pid: on_event(RunEvent(kind, "started again", pid=pid)),
+        lambda code, failure: on_event(_of_service(kind, code, failure)),
+        # Whether it works again is not known yet.
+        lambda pid: on_event(RunEvent(kind, "started again", state="started", pid=pid)),
     )
+
+
+def _of_service(kind: str, code: int, failure: Failure | None) -> RunEvent:
+    told = f"the {kind} ended ({ending(code)}) and is started again"
+    if failure is None:
+        return RunEvent("problem", told, state="exited")
+    return RunEvent("problem", f"{told}: {failure.reason}", failure.hint, state="exited", code=failure.code)
 
 
 @asynccontextmanager

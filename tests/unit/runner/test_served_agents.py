@@ -3,7 +3,7 @@
 import msgspec
 import pytest
 
-from mas_core.errors import ConfigurationError
+from mas_cli import app
 from mas_core.ops import agent_servers
 from mas_core.ops.agent_runs import supervisor_of
 from mas_core.runner.class_loading import ClassLoader
@@ -75,11 +75,30 @@ def test_an_agent_behind_a_server_has_its_certificate_whatever_it_runs(launches,
     assert made["beside"]._tls is None
 
 
-def test_without_grpc_the_error_says_what_to_install(monkeypatch):
-    """The core is installed without it."""
-    monkeypatch.setattr(agent_servers.importlib.util, "find_spec", lambda _name: None)
+@pytest.mark.parametrize(
+    ("error", "said"),
+    [
+        (ModuleNotFoundError("No module named 'grpc'"), "gRPC, which is not installed"),
+        (ImportError("cygrpc.so: cannot open"), "gRPC, which cannot be loaded: cygrpc.so: cannot open"),
+    ],
+)
+def test_without_grpc_mas_up_says_what_to_install_and_starts_nothing(
+    tmp_path, monkeypatch, capsys, error, said
+):
+    """The core is installed without it; exit code 2 at once, for a server alone as well."""
 
-    with pytest.raises(ConfigurationError) as raised:
-        agent_servers.require_grpc()
+    def refuse(_name):
+        raise error
 
-    assert raised.value.hint == ("python -m pip install 'mas[grpc]'",)
+    monkeypatch.setattr(agent_servers, "import_module", refuse)
+    (tmp_path / "mas.yaml").write_text("agents: [{agent_id: a, exec: [cat]}]\n")
+    monkeypatch.chdir(tmp_path)
+
+    for command in (("up", "--secure"), ("server", "run"), ("server", "run", "--check")):
+        if command[0] == "server":
+            monkeypatch.setenv("MAS_URL", "redis://127.0.0.1:1")
+        assert app.main([*command]) == 2
+        words = capsys.readouterr().err
+        assert said in words
+        assert "python -m pip install 'mas[grpc]'" in words
+    assert not (tmp_path / ".mas" / "server").exists()
