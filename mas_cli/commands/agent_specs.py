@@ -15,6 +15,7 @@ from mas_cli.output.exit_codes import ExitCode
 from mas_cli.output.problems import write_problems
 from mas_core.errors import SpecInvalid, UsageError
 from mas_core.settings.agent_spec import AgentSpec, problems_in, read_specs, spec_files
+from mas_core.settings.transport import has_authority
 from mas_core.settings.yaml_documents import Problem, parse_yaml, validated
 
 
@@ -123,8 +124,9 @@ def new(
         texts = [text if len(files) == 1 else f"# {path}\n{text}" for path, text in files.items()]
         call.out.text("\n".join(texts), {str(path): text for path, text in files.items()})
         return ExitCode.OK
+    project = required_project(call.flags)
     written = new_agent(
-        required_project(call.flags),
+        project,
         agent_id,
         class_path=class_path,
         command=command,
@@ -135,6 +137,8 @@ def new(
     call.out.records((Column("path"),), [{"path": str(path), "agent_id": agent_id} for path in written])
     names = " ".join(shlex.quote(str(path)) for path in written)
     call.talk.say(f"next: mas agent run {agent_id}, or mas up; undo with: rm {names}")
+    if has_authority(project):
+        call.talk.say(f"they make its certificate, too; elsewhere it comes with: mas cert issue {agent_id}")
     return ExitCode.OK
 
 

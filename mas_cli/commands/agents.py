@@ -19,6 +19,7 @@ from mas_cli.output.moments import moment
 from mas_cli.output.rule_rows import RULE_COLUMNS, rule_row
 from mas_cli.watching import Count, For, Shown, Snapshot, Until, Watch, snapshot, watch_snapshots, watched
 from mas_core.errors import UsageError
+from mas_core.settings.transport import has_authority
 
 if TYPE_CHECKING:
     from mas_core.ops.agents import AgentDescription, AgentSummary
@@ -220,7 +221,10 @@ async def register(
         issued = await agents.register(
             system, agent_id, capabilities=capability, expires_in=seconds, show=show
         )
+        project = system.target.project
     write_issued(call.out, issued)
+    if project is not None and has_authority(project):
+        call.talk.say(f"let it come through a server with: mas cert issue {agent_id}")
     call.talk.say(f"undo with: mas agent deregister {agent_id} --yes")
     call.talk.say(f"let it talk with: mas rbac allow {agent_id} AGENT")
     return ExitCode.OK

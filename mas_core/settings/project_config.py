@@ -101,7 +101,8 @@ class ProjectConfig(BaseSettings):
     trust_domain: str = Field(default="mas", pattern="^[a-z0-9][a-z0-9._-]{0,254}$")
     """The first part of the SPIFFE IDs in the certificates of agents: spiffe://TRUST_DOMAIN/agent/ID."""
     tls_ca_path: Path | None = None
-    """Certificate authorities that agents must come from; one or several in a file."""
+    """Certificate authorities that agents must come from; one or several in a file. No variable overrides it:
+    MAS_TLS_CA_PATH is an agent's."""
     tls_server_cert_path: Path | None = None
     """Certificate of the server mode."""
     tls_server_key_path: Path | None = None
@@ -239,7 +240,8 @@ def load_config(
     user = read_yaml(user_path) if user_path.exists() else YamlDocument(str(user_path), {}, {})
     environment = merged(
         {"gateway": values} if (values := environment_layer(GatewaySettings)) else {},
-        environment_layer(ProjectConfig),
+        # MAS_TLS_CA_PATH says whom an agent trusts; the project's authorities are not those of a shell's agent.
+        {name: value for name, value in environment_layer(ProjectConfig).items() if name != "tls_ca_path"},
     )
     layers: dict[Source, Mapping[str, object]] = {
         "flag": {name: value for name, value in (flags or {}).items() if value is not None},

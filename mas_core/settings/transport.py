@@ -11,6 +11,7 @@ from mas_core.settings.tls_files import TlsFiles
 
 if TYPE_CHECKING:
     from mas_core.settings.agent_spec import AgentSpec
+    from mas_core.settings.project import Project
     from mas_core.settings.project_config import LoadedConfig
 
 Transport: TypeAlias = Literal["direct", "server"]
@@ -33,6 +34,11 @@ def is_secure(loaded: LoadedConfig) -> bool:
     """Whether the project runs by `mas up --secure`."""
     running = read_running(loaded.project)
     return running is not None and running.secure
+
+
+def has_authority(project: Project) -> bool:
+    """Whether the project has an authority of its own, which certifies its agents."""
+    return certificate_paths.authority(certificate_paths.certificates_dir(project.root)).exists()
 
 
 def wants_server(loaded: LoadedConfig, specs: Iterable[AgentSpec]) -> bool:

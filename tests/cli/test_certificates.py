@@ -221,17 +221,25 @@ def test_any_certificate_can_be_inspected(mas, project, tmp_path):
 
 
 def test_several_authorities_in_one_file_are_all_trusted_and_nobody_else(mas, project, tmp_path, monkeypatch):
-    """Those of tls_ca_path in place of the project's own."""
+    """Those of tls_ca_path in place of the project's own; whom the agents of a shell trust does not count."""
+    config = project / "mas.yaml"
+    kept = config.read_text()
     now = datetime.now(UTC)
     ours, theirs, other = (Authority.create("mas", now=now) for _ in range(3))
     bundle = tmp_path / "bundle.pem"
     bundle.write_bytes(pem_of([ours.certificate, theirs.certificate]))
-    monkeypatch.setenv("MAS_TLS_CA_PATH", str(bundle))
+    agents_own = tmp_path / "agents_own.pem"
+    agents_own.write_bytes(pem_of([other.certificate]))
+    monkeypatch.setenv("MAS_TLS_CA_PATH", str(agents_own))
     trusted = {}
-    for name, authority in (("ours", ours), ("theirs", theirs), ("other", other)):
-        certificate = authority.issue(Holder("agent", "writer"), new_key().public_key(), now=now)
-        (tmp_path / name).write_bytes(pem_of([certificate]))
-        trusted[name] = mas("cert", "inspect", str(tmp_path / name), "-o", "json").json["trusted"]
+    try:
+        config.write_text(f"{kept}\ntls_ca_path: {bundle}\n")
+        for name, authority in (("ours", ours), ("theirs", theirs), ("other", other)):
+            certificate = authority.issue(Holder("agent", "writer"), new_key().public_key(), now=now)
+            (tmp_path / name).write_bytes(pem_of([certificate]))
+            trusted[name] = mas("cert", "inspect", str(tmp_path / name), "-o", "json").json["trusted"]
+    finally:
+        config.write_text(kept)
 
     assert trusted == {"ours": True, "theirs": True, "other": False}
 
@@ -256,8 +264,12 @@ def test_where_a_spec_names_files_they_are_written_there(mas, project):
 
 
 def test_acts_are_recorded_with_serial_and_holder_and_no_key(mas, project):
-    """Issue and revocation are in the audit with who did them."""
-    mas("agent", "register", "audited")
+    """Issue and revocation are in the audit with who did them; a new agent is told how it gets a certificate."""
+    registered = mas("agent", "register", "audited")
+    made = mas("agent", "new", "audited", "--exec", "cat")
+    (project / "agents.d" / "audited.yaml").unlink()
+    assert "mas cert issue audited" in registered.err
+    assert "mas cert issue audited" in made.err
     issued = mas("cert", "issue", "audited", "-o", "json").json
     mas("cert", "revoke", "audited", "--reason", "a test", "--yes")
 
