@@ -60,7 +60,7 @@ CERTIFICATE_COMMANDS: tuple[Command, ...] = (
         "read",
         "cert:inspect",
         ("mas cert inspect writer.pem", "mas cert inspect /run/spire/svid.pem --output json"),
-        {5: "the file holds no certificate"},
+        {1: "a server would refuse it", 5: "the file holds no certificate"},
         scope="local",
     ),
     Command(

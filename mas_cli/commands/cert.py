@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from mas_cli.connection import open_system, project_of
+from mas_cli.connection import open_system, project_of, target_of
 from mas_cli.input.durations import parse_duration
 from mas_cli.input.rule_flags import DryRun
 from mas_cli.invocation import Invocation
@@ -18,9 +19,10 @@ from mas_cli.output.certificate_rows import (
     inspected_columns,
 )
 from mas_cli.output.exit_codes import ExitCode
-from mas_core.errors import UsageError
+from mas_core.errors import MasError, UsageError
 
 if TYPE_CHECKING:
+    from mas_core.model.policy import PolicyDocument
     from mas_core.ops.certificates import Holder, Issued
 
 Name = Annotated[
@@ -201,28 +203,46 @@ async def rotate(
     return ExitCode.OK
 
 
-def inspect(
+async def inspect(
     call: Invocation,
     file: Annotated[Path, typer.Argument(metavar="FILE", help="Certificates in PEM, or one in DER.")],
 ) -> ExitCode:
     """Show what the certificates in a file say, and whether a server would let somebody in with them.
 
-    They may come from anywhere. Trust domain and authorities are those of the project here, if there is one;
-    whether one was revoked is in mas cert list.
+    They may come from anywhere. Trust domain, authorities and revocations are those of the project here, if there
+    is one; revocations are known while it runs. Exit code 1 when a server would refuse the first one.
     """
     from mas_core.ops import certificates
 
-    rows = [certificate_row(item) for item in certificates.inspect(file, project_of(call.flags))]
+    found = certificates.inspect(file, project_of(call.flags))
+    policy = await _policy(call)
+    if policy is not None:
+        found = certificates.inspect(file, project_of(call.flags), policy)
+    rows = [{**certificate_row(item), "revocations_known": policy is not None} for item in found]
     if len(rows) == 1:
         call.out.record(inspected_columns(rows[0]), rows[0])
     else:
         call.out.records(CERTIFICATE_COLUMNS, rows)
-    first = rows[0]
-    if first["problem"] and first["kind"] not in ("authority", "server"):
-        call.talk.warn(str(first["explanation"]))
-    elif first["trusted"] is False:
-        call.talk.warn("no authority that the project trusts has issued it")
-    return ExitCode.OK
+    if policy is None:
+        call.talk.say(
+            "whether it was revoked is not known here: no system answers whose policy could be read"
+        )
+    refusal = found[0].refusal
+    if refusal:
+        call.talk.warn(refusal)
+    return ExitCode.NO if refusal else ExitCode.OK
+
+
+async def _policy(call: Invocation) -> PolicyDocument | None:
+    """The policy of the system that the call leads to; None where none does, or where it may not be read."""
+    from mas_core.model.policy import PolicyDocument
+    from mas_core.ops.system import System
+
+    with contextlib.suppress(MasError):
+        async with System(target_of(call.flags)) as system:
+            if system.access.problem is None:
+                return await system.policy.load() or PolicyDocument()
+    return None
 
 
 def _holder(name: str, kind: str, also: list[str] | None = None) -> Holder:

@@ -71,6 +71,13 @@ class CertificateInfo:
     revocation: RevokedCertificate | None = None
 
     @property
+    def refusal(self) -> str:
+        """Why nobody would take it, in words; empty where it would be taken."""
+        if self.problem and self.kind not in ("authority", "server"):
+            return self.explanation
+        return _REFUSALS.get(self.status, "")
+
+    @property
     def holder(self) -> Holder | None:
         """Who it is for, where it is somebody who can hold one here."""
         for kind in HOLDER_KINDS:
@@ -200,6 +207,12 @@ def names_in(certificate: x509.Certificate) -> tuple[str, ...]:
     return tuple(_name(each) for each in names or ())
 
 
+_REFUSALS: Mapping[Status, str] = {
+    "untrusted": "no authority that the project trusts has issued it",
+    "early": "it does not count yet",
+    "expired": "it has expired",
+    "revoked": "it was revoked",
+}
 _STATUS: Mapping[str, Status] = {"not_yet_valid": "early", "expired": "expired", "revoked": "revoked"}
 
 

@@ -51,6 +51,8 @@ EXIT_CODES = {
     "mas audit resume --accept-restore --reason 'restored after disk loss, ticket 4711'": 7,
     # no runner has renewed what the old one has issued
     "mas cert ca --drop-older": 7,
+    # it was revoked above
+    "mas cert inspect .mas/certs/agents/billing.pem": 1,
     # it asks, and nobody is there
     "mas partitions set 4": 2,
     # there are gaps

@@ -130,7 +130,11 @@ def test_s37_revoked_certificates_are_in_the_policy_when_the_command_returns(mas
     assert [row["serial"] for row in mas("cert", "revoke", "stolen", "--dry-run", "-o", "json").json] == [
         third["serial"]
     ]
+    assert mas("cert", "inspect", str(path)).code == 0
     (revoked,) = mas("cert", "revoke", "stolen", "--yes", "-o", "json").json
+    looked = mas("cert", "inspect", str(path), "-o", "json")
+    assert (looked.code, looked.json["status"], looked.json["revocations_known"]) == (1, "revoked", True)
+    assert "was revoked" in looked.err
     document = mas("rbac", "export", "-o", "json")
     assert document.code == 0
     assert (revoked["serial"], revoked["status"]) == (third["serial"], "revoked")
@@ -208,6 +212,12 @@ def test_any_certificate_can_be_inspected(mas, project, tmp_path):
     (tmp_path / "none.pem").write_bytes(b"nothing")
 
     ran = mas("cert", "inspect", str(tmp_path / "two.der"), "-o", "json")
+    then = datetime.now(UTC) - timedelta(days=9)
+    ended = Authority.create("mas", now=then).issue(Holder("server", "h"), new_key().public_key(), now=then)
+    (tmp_path / "ended.pem").write_bytes(ended.public_bytes(Encoding.PEM))
+    expired = mas("cert", "inspect", str(tmp_path / "ended.pem"))
+    assert (expired.code, "it has expired" in expired.err) == (1, True)
+    assert ran.code == 1
 
     assert ran.json["problem"] == "two_uri_sans"
     assert ran.json["trusted"] is False

@@ -12,11 +12,14 @@ import shlex
 import sys
 from collections.abc import Iterator
 from dataclasses import fields
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
 import yaml
+from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding
+from cryptography.x509.oid import ExtendedKeyUsageOID
 from support.backups import write_empty_backup
 from support.certificates import certificate_with, uri
 from support.followed_evidence import write_archive, write_proof
@@ -350,8 +353,13 @@ def local_project(tmp_path, monkeypatch):
     write_empty_backup(tmp_path / "empty.zip", keys, keys.key_id)
     write_archive(tmp_path, tmp_path / "cold")
     write_proof(tmp_path)
-    someone = certificate_with(uri("spiffe://mas/agent/a\n"), common_name=HOSTILE[:20])
-    (tmp_path / "someone.pem").write_bytes(someone.public_bytes(Encoding.PEM))
+    use = x509.ExtendedKeyUsage([ExtendedKeyUsageOID.CLIENT_AUTH])
+    in_force = {"start": datetime.now(UTC) - timedelta(days=1), "end": datetime.now(UTC) + timedelta(days=1)}
+    chain = (
+        certificate_with(uri("spiffe://mas/agent/a"), common_name=HOSTILE[:20], extensions=[use], **in_force),
+        certificate_with(uri("spiffe://mas/agent/a\n"), common_name=HOSTILE[:20]),
+    )
+    (tmp_path / "someone.pem").write_bytes(b"".join(each.public_bytes(Encoding.PEM) for each in chain))
     for words in (
         ["context", "add", "two", "--url", "redis://h"],
         ["context", "add", "one", "--url", "redis://h"],
