@@ -23,16 +23,13 @@ if TYPE_CHECKING:
 LOG_FORMATS = ("json", "text")
 
 _COLUMNS = (
-    Column("id", style=lambda _: "name"),
-    Column("state", style=lambda state: "good" if state == "serving" else "warn"),
-    Column("address"),
+    Column("id", whole=True, style=lambda _: "name"),
+    Column("state", whole=True, style=lambda state: "good" if state == "serving" else "warn"),
+    Column("address", whole=True),
     Column("up", kind="duration"),
     Column("agents", kind="number"),
-    Column("connections", kind="number"),
     Column("refused", kind="number"),
-    Column("certificate_ends", header="certificate ends", kind="time"),
-    Column("host", flexible=True),
-    Column("pid", kind="number"),
+    Column("certificate_ends", header="cert ends", kind="age"),
     Column("alarms", flexible=True, usual=[]),
 )
 

@@ -25,9 +25,9 @@ _STYLES: Mapping[object, Style] = {
 
 CERTIFICATE_COLUMNS = (
     Column("name", whole=True, style=lambda _: "name"),
-    Column("kind"),
-    Column("status", style=_STYLES.get),
-    Column("serial", whole=True),
+    Column("kind", whole=True),
+    Column("status", whole=True, style=_STYLES.get),
+    Column("serial"),
     Column("expires", kind="time"),
     Column("path", flexible=True, usual=None),
 )

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import io
 import json
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 import pytest
 
+from mas_cli.commands.server import _COLUMNS as SERVER_COLUMNS
 from mas_cli.errors import OutputClosed
+from mas_cli.output.certificate_rows import CERTIFICATE_COLUMNS
 from mas_cli.output.colours import Palette, palette_for
 from mas_cli.output.columns import Column, cell, duration
 from mas_cli.output.formats import Format, Output, OutputOptions, parse_format
@@ -273,3 +275,29 @@ def test_a_narrow_table_keeps_numbers_and_times_whole():
     assert narrow.split()[:3] == ["123456789", clock, "0123456789abcdef"]
     old = lines(70, "2020-01-31T09:30:00.000Z")[1]
     assert old.split()[1:4] == ["2020-01-31", "09:30:00Z", "0123456789abcdef"]
+
+
+def test_what_a_server_of_agents_is_fits_80_columns():
+    """Nothing of its name, state and address is cut."""
+    ends = (datetime.now(UTC) + timedelta(hours=23, minutes=58, seconds=30)).isoformat()
+    record = {"id": "server-7f3a9c21", "state": "draining", "address": "127.0.0.1:7443", "up": 86_000.0,
+              "agents": 128, "connections": 130, "refused": 17, "certificate_ends": ends, "host": "h" * 40,
+              "pid": 12345, "alarms": []}  # fmt: skip
+    stream = io.BytesIO()
+    Output(stream, "s", OutputOptions(width=80)).records(SERVER_COLUMNS, [record])
+    text = stream.getvalue().decode()
+
+    assert "…" not in text
+    assert max(map(len, text.splitlines())) <= 80
+
+
+def test_the_status_of_a_certificate_is_not_cut_in_80_columns():
+    """Its long number gives way."""
+    record = {"name": "the-planner-of-all", "kind": "authority", "status": "untrusted", "serial": "5f" * 20,
+              "expires": "2031-11-22T13:00:00.000Z", "path": "/srv/mas/.mas/certs/agents/a.pem"}  # fmt: skip
+    stream = io.BytesIO()
+    Output(stream, "s", OutputOptions(width=80)).records(CERTIFICATE_COLUMNS, [record])
+    (shown,) = stream.getvalue().decode().splitlines()[1:]
+
+    assert shown.split()[:3] == ["the-planner-of-all", "authority", "untrusted"]
+    assert len(shown) <= 80
