@@ -448,6 +448,7 @@ class Client(Publishing):
             AgentNotFound: There is no such agent.
             NoResponder: No instance of it is running.
             RequestTimedOut: No reply came in time.
+            StoreUnreachable: The server was away all that time.
             AgentFailed: The agent answered with an error.
             InvalidPayload: The payload is not what the agent takes.
         """
@@ -494,6 +495,8 @@ class Client(Publishing):
         except TimeoutError:
             if span is not None:
                 span.end("request_timed_out")
+            if (lost := self._started().lost(envelope.id)) is not None:
+                raise lost from None
             raise RequestTimedOut(
                 f"{target} did not answer {envelope.type} within {timeout:g} s",
                 target=target,

@@ -6,14 +6,19 @@ import asyncio
 import functools
 from collections.abc import Callable
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Protocol
 
-from mas_core.errors import ConfigurationError, SecretUnavailable
+from mas_core.errors import CertificateRefused, ConfigurationError, SecretUnavailable
 from mas_core.gateway.in_process import InProcessGateway
 from mas_core.security.certificate_files import CertificateFiles, read_authorities
 from mas_core.security.certificates import pem_of
+from mas_core.security.spiffe import check_in_force, check_use
+from mas_core.settings import certificate_paths
 from mas_core.settings.private_files import read_private, read_token
+from mas_core.settings.project import Project, find_project
+from mas_core.settings.project_config import load_config
 from mas_core.settings.secrets import is_reference, resolve
 from mas_core.settings.server_logins import agent_login_path, has_login, read_login, url_for
 from mas_core.settings.target import resolve_target
@@ -69,12 +74,13 @@ async def connect(
         host: What is used instead in this process, such as a gateway.
         namespace: The project's when left out.
         partitions: The project's when left out.
-        tls: Who the agent is to a server that speaks for the store.
+        tls: Who the agent is to a server that speaks for the store; its files in the project when left out.
         bearer: The same where a proxy ends TLS before that server.
 
     Raises:
         SecretUnavailable: There is no token at hand, or a reference leads nowhere, or a certificate is missing.
         ConfigurationError: The certificate cannot be used, or is another agent's.
+        CertificateRefused: The certificate has ended, has not begun, or is not for clients.
         StoreUnreachable, Unauthenticated: The server does not answer, or does not take the agent.
     """
     if token is not None and is_reference(token):
@@ -113,11 +119,16 @@ def is_server_url(url: str | None) -> bool:
 async def _connect_to_server(
     agent_id: str, url: str, token: str | None, tls: TlsFiles | None, bearer: BearerFile | None
 ) -> Connected:
+    project = await asyncio.to_thread(find_project)
+    if tls is None and bearer is None:
+        tls = None if project is None else await asyncio.to_thread(_certificate_in, project, agent_id)
     if tls is None and bearer is None:
         raise SecretUnavailable(
             f"{agent_id} has no certificate, and a server takes nobody without",
             hint=(f"mas cert issue {agent_id}", f"Agent('{agent_id}', tls=TlsFiles(cert, key, ca))"),
         )
+    if token is None and project is not None:
+        token = await asyncio.to_thread(read_token, project.tokens_dir, agent_id)
     if token is None:
         raise SecretUnavailable(
             f"there is no token for {agent_id}",
@@ -131,11 +142,28 @@ async def _connect_to_server(
             "agents behind a server need gRPC, which is not installed", hint="pip install 'mas[grpc]'"
         ) from None
     shown = None if bearer is None else functools.partial(_bearer_in, bearer.token_path)
-    return Connected(await RemoteSystem.open(url, agent_id, _credentials(tls, bearer), shown), token)
+    return Connected(
+        await RemoteSystem.open(url, agent_id, _credentials(agent_id, tls, bearer), shown), token
+    )
 
 
-def _credentials(tls: TlsFiles | None, bearer: BearerFile | None) -> Callable[[], tuple[bytes, bytes, bytes]]:
-    """What gives certificate, key and authorities as they stand in files now; none of the three without files."""
+def _certificate_in(project: Project, agent_id: str) -> TlsFiles | None:
+    """Where a project keeps the certificate of an agent; None if it has none."""
+    folder = certificate_paths.certificates_dir(project.root)
+    path = certificate_paths.agent_certificate(folder, agent_id)
+    if not path.exists():
+        return None
+    authorities = load_config(project).config.tls_ca_path or certificate_paths.authorities(folder)
+    return TlsFiles(path, path, authorities)
+
+
+def _credentials(
+    agent_id: str, tls: TlsFiles | None, bearer: BearerFile | None
+) -> Callable[[], tuple[bytes, bytes, bytes]]:
+    """What gives certificate, key and authorities as they stand in files now; none of the three without files.
+
+    A certificate that no server takes is never shown: TLS would not say why the connection ends.
+    """
     if tls is None:
         ca_path = bearer.ca_path if bearer is not None else None
         return lambda: (b"", b"", pem_of(read_authorities(ca_path)) if ca_path is not None else b"")
@@ -143,6 +171,15 @@ def _credentials(tls: TlsFiles | None, bearer: BearerFile | None) -> Callable[[]
 
     def credentials() -> tuple[bytes, bytes, bytes]:
         found = files.current()
+        try:
+            check_in_force(found.certificate, now=datetime.now(UTC))
+            check_use(found.certificate)
+        except CertificateRefused as error:
+            raise CertificateRefused(
+                f"{error.message} ({tls.cert_path})",
+                hint=(f"mas cert issue {agent_id}", f"mas cert inspect {tls.cert_path}"),
+                **error.details,
+            ) from None
         return found.chain, found.key, found.authorities
 
     return credentials

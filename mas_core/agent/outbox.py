@@ -309,13 +309,22 @@ class Outbox:
         # Its number may not be used again: something was sealed under it.
         self._end_session(queue)
 
+    def lost(self, message_id: str) -> MasError | None:
+        """What is to be said of a message that waits for a server that does not answer; None for other messages."""
+        for queue in self._sessions.values():
+            if isinstance(queue.trouble, StoreUnreachable):
+                for waiting in queue.all_waiting():
+                    if message_id in waiting.ids:
+                        return self._unanswered(queue.trouble, waiting)
+        return None
+
     def _unanswered(self, trouble: MasError | None, waiting: Waiting) -> MasError:
         """What is known of messages that got no receipt in time."""
         details = {"message_id": waiting.ids[0]}
         if trouble is not None:
             return StoreUnreachable(
                 f"{trouble.message}; the message may still be delivered",
-                hint=("mas status", "send it again with the same id"),
+                hint=(*(trouble.hint or ("mas status",)), "send it again with the same id"),
                 **details,
             )
         return GatewayDown(

@@ -9,7 +9,7 @@ from mas_core.agent.link import Link
 from mas_core.agent.outbox import Outbox
 from mas_core.agent.outcomes import refusal
 from mas_core.agent.peers import Peers
-from mas_core.errors import Forbidden, TokenExpired, TokenRevoked
+from mas_core.errors import Forbidden, MasError, TokenExpired, TokenRevoked
 from mas_core.model.decision import Decision, Receipt
 from mas_core.model.encrypted_payload import E2E_KEY
 from mas_core.model.frame import MAX_FRAME_BYTES
@@ -68,6 +68,10 @@ class Submitter:
                 self._token_refused()
             raise error
         return receipt
+
+    def lost(self, message_id: str) -> MasError | None:
+        """Why a message without a receipt is not on its way: the server is away; None for everything else."""
+        return self._outbox.lost(message_id)
 
     async def submit_encrypted(self, envelope: Envelope, timeout: float) -> Receipt:
         """Send a message that only its target can read; raises as `submit` does."""

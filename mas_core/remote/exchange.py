@@ -14,7 +14,7 @@ import grpc.aio
 
 from mas_core.base.backoff import exponential_delays
 from mas_core.base.logs import get_logger
-from mas_core.errors import MasError, StoreUnreachable, Unauthenticated
+from mas_core.errors import CertificateRefused, MasError, StoreUnreachable, Unauthenticated
 from mas_core.protocol.faults import error_of
 from mas_core.protocol.frames_pb2 import Answer, Call, Cancel, Error, Hello
 
@@ -29,6 +29,10 @@ ANSWER_TIMEOUT_S: Final = 10.0
 RETRY_S: Final = 0.1
 MAX_RETRY_S: Final = 2.0
 """How long a failed connection counts for everybody, at first and at most."""
+MAX_REFUSED_RETRY_S: Final = 10.0
+"""The most where there is a server, but it does not take this agent; each attempt leaves a record there."""
+CLOSED: Final = "Socket closed"
+"""What gRPC says of a connection that the other side has ended."""
 CREDENTIALS_LOOK_S: Final = 1.0
 """How often the files with the certificate are looked at."""
 MAX_ANSWER_BYTES: Final = 64 << 20
@@ -76,7 +80,15 @@ class Exchange:
         self._calls = 0
         self._failure: MasError | None = None
         self._retry_at = 0.0
+        self._forget_failures()
+        self._was_connected = False
+        self._is_reached = False
+        """Whether there was a server when the last attempt to connect failed."""
+
+    def _forget_failures(self) -> None:
+        self._failure = None
         self._delays = exponential_delays(RETRY_S, MAX_RETRY_S)
+        self._refused_delays = exponential_delays(RETRY_S, MAX_REFUSED_RETRY_S)
 
     async def call(self, call: Call, wait_ms: int = 0) -> Answer:
         """Make a call.
@@ -133,19 +145,34 @@ class Exchange:
         try:
             line = await self._connect()
         except MasError as error:
-            self._failure, self._retry_at = error, time.monotonic() + next(self._delays)
+            delays = self._refused_delays if self._is_reached else self._delays
+            self._failure, self._retry_at = error, time.monotonic() + next(delays)
             raise
-        self._failure, self._delays = None, exponential_delays(RETRY_S, MAX_RETRY_S)
+        self._forget_failures()
+        self._was_connected = True
         return line
 
     async def _connect(self) -> _Line:
-        line = _Line(self.address, self._credentials(), self._shown_bearer())
+        self._is_reached = False
+        line = _Line(self.address, self._usable_credentials(), self._shown_bearer())
         try:
             self._take_layout(await line.call(Call(hello=Hello()), CONNECT_TIMEOUT_S))
         except BaseException:
+            self._is_reached = line.is_reached
             await line.close()
             raise
         return line
+
+    def _usable_credentials(self) -> tuple[bytes, bytes, bytes]:
+        try:
+            return self._credentials()
+        except CertificateRefused as error:
+            if not self._was_connected:
+                raise
+            # An agent that runs goes on as soon as its files hold a new certificate.
+            raise StoreUnreachable(
+                f"the server {self.address} cannot be asked: {error.message}", hint=error.hint
+            ) from None
 
     def _shown_bearer(self) -> str:
         return self._bearer() if self._bearer is not None else ""
@@ -195,6 +222,8 @@ class _Line:
         self._outgoing: asyncio.Queue[Call] = asyncio.Queue()
         self._waiting: dict[int, asyncio.Future[Answer]] = {}
         self._end: MasError | None = None
+        self.is_reached = False
+        """Whether there is a server, whatever it says."""
         self._idle = asyncio.Event()
         # Reading and writing have tasks of their own: to cancel either in gRPC is to cancel the stream.
         self._tasks = [asyncio.create_task(self._read()), asyncio.create_task(self._write())]
@@ -246,6 +275,7 @@ class _Line:
         with contextlib.suppress(grpc.aio.AioRpcError, asyncio.InvalidStateError, grpc.aio.UsageError):
             # What is written to a server that has just refused us makes gRPC forget the reason that it gave.
             await self._stream.wait_for_connection()
+            self.is_reached = True
             while True:
                 await self._stream.write(await self._outgoing.get())
 
@@ -270,6 +300,8 @@ class _Line:
         code, details = await self._stream.code(), await self._stream.details()
         if code in {grpc.StatusCode.UNAUTHENTICATED, grpc.StatusCode.PERMISSION_DENIED}:
             return Unauthenticated(f"Authentication failed: {details}")
+        # With TLS 1.3 a server looks at the certificate once the connection stands, so that is all one sees.
+        self.is_reached = self.is_reached or CLOSED in (details or "")
         return self._unreachable(details or str(code))
 
     def _unreachable(self, reason: str) -> StoreUnreachable:

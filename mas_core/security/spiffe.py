@@ -101,7 +101,7 @@ def identity_of(certificate: x509.Certificate, *, trust_domain: str) -> Identity
         CertificateRefused: It speaks for nobody of this trust domain.
     """
     uri = spiffe_id_of(certificate)
-    _check_use(certificate)
+    check_use(certificate)
     parts = _SPIFFE_ID.fullmatch(uri)
     if parts is None:
         raise refused(Reason.NO_SPIFFE_ID, f"the URI {_shown(uri)} of the certificate is no SPIFFE ID")
@@ -251,8 +251,12 @@ def refused(reason: Reason, message: str) -> CertificateRefused:
     return CertificateRefused(f"Authentication failed: {message}", reason=reason.value)
 
 
-def _check_use(certificate: x509.Certificate) -> None:
-    """Make sure that it is an end entity's and may be a client's (X509-SVID, sections 4.1 to 4.4)."""
+def check_use(certificate: x509.Certificate) -> None:
+    """Make sure that it is an end entity's and may be a client's (X509-SVID, sections 4.1 to 4.4).
+
+    Raises:
+        CertificateRefused: It is an authority's, or not for clients.
+    """
     basic = extension_of(certificate, x509.BasicConstraints)
     usage = extension_of(certificate, x509.KeyUsage)
     if (basic is not None and basic.ca) or (usage is not None and (usage.key_cert_sign or usage.crl_sign)):

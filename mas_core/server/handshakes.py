@@ -28,13 +28,13 @@ _FAILED: Final = re.compile(
     r"Handshake failed with error \w+: (?:error:[0-9a-f]+:[\w ]+:\w*:)?(?P<error>\w+)(?:: (?P<text>.*))?"
 )
 _REASONS: Final = {
-    "PEER_DID_NOT_RETURN_A_CERTIFICATE": "no_certificate",
-    "UNSUPPORTED_PROTOCOL": "old_protocol",
-    "WRONG_VERSION_NUMBER": "no_tls",
-    "NO_SHARED_CIPHER": "no_shared_cipher",
-    "HTTP_REQUEST": "no_tls",
-    "HTTPS_PROXY_REQUEST": "no_tls",
-    "BAD_SIGNATURE": "bad_signature",
+    "PEER_DID_NOT_RETURN_A_CERTIFICATE": ("no_certificate", "it showed no certificate"),
+    "UNSUPPORTED_PROTOCOL": ("old_protocol", "its TLS is older than 1.2"),
+    "WRONG_VERSION_NUMBER": ("no_tls", "it does not speak TLS"),
+    "NO_SHARED_CIPHER": ("no_shared_cipher", "it knows no cipher that is taken here"),
+    "HTTP_REQUEST": ("no_tls", "it spoke HTTP without TLS"),
+    "HTTPS_PROXY_REQUEST": ("no_tls", "it took the server for a proxy"),
+    "BAD_SIGNATURE": ("bad_signature", "a signature is not right"),
 }
 _VERIFICATION: Final = {
     "certificate has expired": "expired",
@@ -57,7 +57,7 @@ class FailedHandshake(NamedTuple):
     reason: str
     """Such as expired, unknown_authority, no_certificate, old_protocol; other for everything else."""
     text: str
-    """What the TLS library said."""
+    """In words; what the TLS library said where that has none of ours."""
 
 
 def failed_handshake(line: str) -> FailedHandshake | None:
@@ -68,7 +68,7 @@ def failed_handshake(line: str) -> FailedHandshake | None:
     error, text = found["error"], (found["text"] or "").strip()
     if error == "CERTIFICATE_VERIFY_FAILED":
         return FailedHandshake(_VERIFICATION.get(text, "other"), text or error)
-    return FailedHandshake(_REASONS.get(error, "other"), error)
+    return FailedHandshake(*_REASONS.get(error, ("other", error)))
 
 
 class GrpcLog:

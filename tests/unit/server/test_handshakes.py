@@ -14,7 +14,7 @@ VERIFY = "error:1000007d:SSL routines:OPENSSL_internal:CERTIFICATE_VERIFY_FAILED
         (
             "error:100000c0:SSL routines:OPENSSL_internal:PEER_DID_NOT_RETURN_A_CERTIFICATE: Invalid certificate",
             "no_certificate",
-            "PEER_DID_NOT_RETURN_A_CERTIFICATE",
+            "it showed no certificate",
         ),
         (VERIFY + "certificate has expired", "expired", "certificate has expired"),
         (VERIFY + "certificate is not yet valid", "not_yet_valid", "certificate is not yet valid"),
@@ -27,8 +27,9 @@ VERIFY = "error:1000007d:SSL routines:OPENSSL_internal:CERTIFICATE_VERIFY_FAILED
         (
             "error:100000f0:SSL routines:OPENSSL_internal:UNSUPPORTED_PROTOCOL: Invalid certificate",
             "old_protocol",
-            "UNSUPPORTED_PROTOCOL",
+            "its TLS is older than 1.2",
         ),
+        ("error:1:SSL routines:OPENSSL_internal:HTTP_REQUEST", "no_tls", "it spoke HTTP without TLS"),
         ("error:1:SSL routines:OPENSSL_internal:SOMETHING_NEW", "other", "SOMETHING_NEW"),
     ],
 )
