@@ -66,7 +66,8 @@ def up(
     With --hardened the gateway, you and every agent come to the server as users of their own, and nobody as its
     default user, from then on; mas redis-users apply --default on takes that back.
     With --secure an authority for development and the certificates that are missing are made and renewed, and the
-    agents' processes learn nothing of Redis; `transport: server` in mas.yaml says so for good.
+    agents' processes learn nothing of Redis. It stays so when mas up is typed without it; `transport: direct` in
+    mas.yaml takes that back.
     Ctrl-C lets agents finish what they have in hand and ends everything. What agents print goes to
     .mas/logs/. --timeout says how long everything may take to get ready (60 s).
     """

@@ -20,6 +20,7 @@ from mas_core.security.spiffe import read_certificate
 from mas_core.server.place import free_port, host_and_port, place_of, unusable
 from mas_core.settings.agent_spec import AgentSpec
 from mas_core.settings.project_config import LoadedConfig
+from mas_core.settings.server_choice import read_choice
 from mas_core.settings.transport import (
     DEFAULT_ADDRESS,
     agent_tls,
@@ -42,14 +43,15 @@ _PASSING = frozenset({StoreUnreachable.code, StoreFull.code})
 def address_for(loaded: LoadedConfig) -> tuple[str, str]:
     """Where the server of a project is about to listen, and the URL for its agents.
 
-    Without a word in mas.yaml it is 127.0.0.1:7443, or another port while something else has that one.
+    Without a word in mas.yaml it is where it was the last time, at first 127.0.0.1:7443; another port while
+    something else has that one.
 
     Raises:
         ConfigurationError: gRPC is not installed, or nobody can listen where mas.yaml says.
     """
     require_grpc()
     said = loaded.config.server_listen_addr
-    host, port = host_and_port(said or DEFAULT_ADDRESS)
+    host, port = host_and_port(said or read_choice(loaded.project).address or DEFAULT_ADDRESS)
     try:
         address = f"{host}:{free_port(host, port)}"
     except OSError as error:

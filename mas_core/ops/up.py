@@ -8,7 +8,7 @@ import os
 import time
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 from mas_core.errors import ConfigurationError, GatewayDown, StoreUnreachable
@@ -37,6 +37,7 @@ from mas_core.security.gateway_keys import GatewayKeys
 from mas_core.settings.project import Project
 from mas_core.settings.project_config import LoadedConfig, load_config
 from mas_core.settings.running_context import RunningContext, claimed, remove_running, write_running
+from mas_core.settings.server_choice import ServerChoice, keep_choice, read_choice
 from mas_core.settings.target import Target
 from mas_core.settings.transport import wants_server
 from mas_core.settings.yaml_documents import error_of
@@ -93,6 +94,7 @@ async def up(
         GatewayDown: The gateway did not start.
     """
     with claimed(project):
+        options = as_before(project, options)
         loaded = load_config(project, options.settings)
         if loaded.url is None and loaded.config.profile == "ha":
             raise ConfigurationError(
@@ -144,6 +146,8 @@ async def _run(
         if loaded.url is not None:
             on_event(RunEvent("server", target.shown_url))
         _tell_others(target, loaded.url, served_at[1], secure=options.secure)
+        found = "" if loaded.config.server_listen_addr else served_at[0]
+        keep_choice(project, ServerChoice(options.secure, found or read_choice(project).address))
         try:
             await put_in_force(system, loaded, specs, loaded.policy(specs))
             if loaded.config.events.record:
@@ -188,6 +192,17 @@ async def _run(
         )
     on_event(stopped(drained=drained))
     return drained
+
+
+def as_before(project: Project, options: UpOptions) -> UpOptions:
+    """The options, secure where the project ran so the last time and nothing says otherwise.
+
+    Agents would reach the store again without anybody having said so.
+    """
+    if options.secure or not read_choice(project).secure:
+        return options
+    said = load_config(project, options.settings).config.transport
+    return options if said is not None else replace(options, secure=True)
 
 
 async def check_profile(system: System, on_event: OnEvent, *, force: bool) -> None:

@@ -175,7 +175,9 @@ def test_the_sample_project_runs_secure_by_one_command(shell):
     down = shell.mas("down")
     assert down.code == 0
     until(lambda: not processes_in(shell.folder))
-    assert shell.mas("up", "--secure", "--detach").code == 0
+    # It stays secure without being said again.
+    assert shell.mas("up", "--detach").code == 0
+    assert shell.mas("server", "status", "-o", "json").json[0]["address"] == server["address"]
     again = serials(shell)
     assert {who: serial for who, serial in again.items() if who != ("agent", "notebook")} == {
         who: serial for who, serial in made.items() if who != ("agent", "notebook")

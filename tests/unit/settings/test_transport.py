@@ -1,10 +1,15 @@
 """How agents reach the system: what specs, mas.yaml and certificates say."""
 
+import socket
+
 import pytest
 
 from mas_core.errors import ConfigurationError
+from mas_core.ops.server_mode import address_for
+from mas_core.ops.up import UpOptions, as_before
 from mas_core.settings.project import project_at
 from mas_core.settings.project_config import load_config
+from mas_core.settings.server_choice import ServerChoice, keep_choice
 from mas_core.settings.transport import agents_url, served, transport_of, url_of, wants_server
 
 
@@ -80,3 +85,22 @@ def test_what_cannot_be_an_address_is_told_with_its_line(tmp_path, wrong):
     """Before anything starts."""
     with pytest.raises(ConfigurationError, match=r"mas\.yaml:7: "):
         loaded(tmp_path, wrong)
+
+
+def test_a_project_that_ran_secure_does_so_again_at_the_same_address(tmp_path):
+    """Until mas.yaml says something about the transport; an address that is taken gives way to another."""
+    project = loaded(tmp_path).project
+    assert not as_before(project, UpOptions()).secure
+
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        address = f"127.0.0.1:{probe.getsockname()[1]}"
+    keep_choice(project, ServerChoice(secure=True, address=address))
+
+    assert as_before(project, UpOptions()).secure
+    assert address_for(loaded(tmp_path))[0] == address
+    with socket.create_server(("127.0.0.1", int(address.rpartition(":")[2]))):
+        assert address_for(loaded(tmp_path))[0] != address
+    for said in ("direct", "server"):
+        loaded(tmp_path, f"transport: {said}\n")
+        assert not as_before(project, UpOptions()).secure
