@@ -71,7 +71,7 @@ NOTARY_SECONDS = 20
 """So long a question is asked again: what was written a moment ago is not signed yet."""
 READING = [entry for entry in COMMANDS if entry.impact == "read"]
 
-_BLOCK = re.compile(r"^(?:<!-- not run: (.+) -->\n)?```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+_BLOCK = re.compile(r"^(?:<!-- not run: ([^\n]+) -->\n)?```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 _SPAN = re.compile(r"(?<!`)`(mas [^`\n]+)`(?!`)")
 
 
