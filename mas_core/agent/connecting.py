@@ -170,7 +170,11 @@ def _credentials(
     files = CertificateFiles(tls.cert_path, tls.key_path, tls.ca_path)
 
     def credentials() -> tuple[bytes, bytes, bytes]:
-        found = files.current()
+        try:
+            found = files.current()
+        except SecretUnavailable as error:
+            hint = error.hint or (f"mas cert issue {agent_id}", "mas up --secure")
+            raise SecretUnavailable(error.message, hint=hint, **error.details) from None
         try:
             check_in_force(found.certificate, now=datetime.now(UTC))
             check_use(found.certificate)

@@ -97,6 +97,12 @@ async def test_without_a_certificate_nobody_is_asked(system):
     with pytest.raises(SecretUnavailable) as refused:
         await agent.start()
     assert "mas cert issue alice" in refused.value.hint
+    missing = system.folder / "none.pem"
+    with pytest.raises(SecretUnavailable, match=r"none\.pem cannot be read") as refused:
+        await system.agent(
+            "alice", tls=TlsFiles(missing, missing, system.serving.certificates.ca_path)
+        ).start()
+    assert "mas cert issue alice" in refused.value.hint
 
 
 async def test_a_certificate_that_no_server_takes_is_not_shown(system):
