@@ -32,6 +32,7 @@ arguments = {
     "instance": instances,
     "session": instances,
     "bucket": st.integers(0, 10**6),
+    "number": st.integers(1, 10**6),
     "subject": st.one_of(
         agent_ids,
         agent_ids.map("role:{}".format),
