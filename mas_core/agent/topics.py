@@ -13,7 +13,7 @@ import msgspec
 from mas_core.agent.subscription import Subscription
 from mas_core.base.ids import partition_of
 from mas_core.base.logs import get_logger
-from mas_core.errors import MasError
+from mas_core.errors import MasError, ResourceNotFound
 from mas_core.model.message import AgentMessage, Delivery
 from mas_core.model.topic import RENEW_S, REPORT, SUBSCRIBE, Told, ToldTopic
 from mas_core.store.contract import TopicReading
@@ -149,7 +149,7 @@ class TopicDesk:
     def take_news(self, delivery: Delivery) -> None:
         """The gateway tells of topics that have appeared, or whose key was replaced."""
         told = msgspec.json.decode(delivery.data, type=Told)
-        self._start(self._take_topics(told))
+        self._start(self._take_told(told))
 
     def report(self, topic: str, entry: str, code: str, message_id: str = "") -> None:
         """Tell the gateway what is wrong with an entry; it does not matter if that is lost."""
@@ -230,6 +230,13 @@ class TopicDesk:
             after = told.more
             if not after:
                 return found, now
+
+    async def _take_told(self, told: Told) -> None:
+        try:
+            await self._take_topics(told)
+        except ResourceNotFound:
+            # With the log the store lost that a place is kept in it; asking again has that noted.
+            await self.refresh()
 
     async def _take_topics(self, told: Told) -> None:
         for topic in told.topics:
