@@ -130,7 +130,13 @@ class LogReader:
             if self._group:
                 await self._desk.logs.drop_group(partition, topic.name, self._group)
         if self._group:
-            given = await self._desk.logs.create_group(partition, topic.name, self._group, f"{after}-0")
+            try:
+                given = await self._desk.logs.create_group(partition, topic.name, self._group, f"{after}-0")
+            except MasError:
+                if place is not None:
+                    # The next time, too, it has begun anew.
+                    self.places.setdefault(topic.name, place)
+                raise
             if (place := self.places.get(topic.name)) is not None:
                 # News and an answer came at the same time.
                 place.take_keys(topic.keys)
